@@ -1,0 +1,75 @@
+# make screen   set up what is missing, then screen the embedded catalogue
+# make test     set up what is missing, then check style and types and run the tests
+# make setup    only set up;  DFT=no leaves out the embedded DFT engine, which needs a C++ compiler
+# make serve    Prefect server, its UI and the deployment screen-gapped-metals
+# make lint     style and types only
+# make clean    remove the environment and caches; results/ stays
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+CXX ?= g++
+CXX := $(if $(filter default,$(origin CXX)),g++,$(CXX))
+DFT ?= yes
+SCREEN_FLAGS ?=
+PYTEST_FLAGS ?=
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+CONSTRAINED := $(PIP) install -c constraints.txt
+ENGINES := $(if $(filter no,$(DFT)),,$(STAMPS)/gpaw)
+
+.PHONY: help setup machine screen test lint serve clean
+
+help:
+	@sed -n '/^# make/s/^# //p' Makefile
+
+setup: machine $(STAMPS)/packages $(ENGINES)
+	@if [ ! -e $(STAMPS)/gpaw ]; then echo "Set up without the embedded DFT: the screen predicts and classifies, and queues its DFT jobs unrun."; fi
+
+# One sentence before anything is downloaded, not a traceback after five minutes.
+machine:
+	@VENV=$(VENV) STAMPS=$(STAMPS) CXX="$(CXX)" DFT=$(DFT) bash scripts/check_machine.sh
+
+$(STAMPS)/venv: | machine
+	@echo "Making the environment $(VENV) ..."
+	@"$$(bash scripts/find_python.sh)" -m venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+# This very spelling of the pin finds the CPU wheel where an index offers one beside the CUDA build.
+$(STAMPS)/torch: $(STAMPS)/venv
+	@echo "Installing PyTorch ..."
+	@$(PIP) install torch==2.13.0
+	@touch $@
+
+$(STAMPS)/packages: $(STAMPS)/torch pyproject.toml constraints.txt
+	@echo "Installing the packages of constraints.txt ..."
+	@$(CONSTRAINED) -e '.[dev,vasp]'
+	@touch $@
+
+$(STAMPS)/gpaw: $(STAMPS)/packages dft_validation/engines/gpaw_siteconfig.py
+	@echo "Compiling GPAW, the embedded DFT engine (about a minute) ..."
+	@CC="$(CXX)" GPAW_CONFIG="$(CURDIR)/dft_validation/engines/gpaw_siteconfig.py" $(CONSTRAINED) gpaw gpaw-data
+	@touch $@
+
+screen: setup
+	@$(BIN)/mat2spec screen $(SCREEN_FLAGS)
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+test: lint
+	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+serve: setup
+	@exec $(BIN)/mat2spec serve
+
+clean:
+	rm -rf $(VENV) build ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find mat2spec screening dft_validation flows tests -name __pycache__ -prune -exec rm -rf {} +

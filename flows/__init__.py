@@ -1,0 +1,1 @@
+"""Run the screen: settings, stages, the Prefect flow and the command line; no science."""
