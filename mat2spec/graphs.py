@@ -1,0 +1,310 @@
+"""Crystals to graphs: neighbour search, whole shells, and the merging of equivalent sites.
+
+A node is a *distinct* site: atoms that no message passing of up to `refinement_rounds` layers can
+tell apart are merged into one node that carries their number. The graph of a supercell is thereby
+that of its primitive cell, and high-symmetry cells cost a fraction. The merging is exact for every
+model with at most that many layers whose pooling weights nodes by their multiplicity.
+
+An atom is linked to its `n_neighbours` nearest atoms and to every further one of the same shell.
+Cutting a shell at exactly 12 would need an order among equal distances, and the prediction would
+then depend on the order of the atoms in the file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from pymatgen.optimization.neighbors import find_points_in_spheres
+
+from mat2spec.crystals import MIN_DISTANCE_A, Crystals, find_problems
+
+_PERIODIC = np.array([1, 1, 1], dtype=np.int64)
+_HASH_PRIME = np.uint64(0x9E3779B97F4A7C15)
+
+
+class GraphSettings(BaseModel):
+    """How a graph is made of a crystal; part of every weights file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cutoff_a: float = Field(default=8.0, gt=0, description="Largest neighbour distance, in Angstrom.")
+    n_neighbours: int = Field(default=12, ge=1, description="Nearest neighbours of an atom that are always linked.")
+    shell_tolerance_a: float = Field(
+        default=0.01, ge=0, description="Atoms this little beyond the last of them, in Angstrom, are linked too."
+    )
+    distance_resolution_a: float = Field(
+        default=1e-4, gt=0, description="Edge lengths are rounded to this, in Angstrom; equal ones are then equal."
+    )
+    refinement_rounds: int = Field(
+        default=4, ge=1, description="Rounds of neighbourhood comparison; at least the number of layers of the model."
+    )
+    merge_sites: bool = Field(default=True, description="Merge equivalent sites into one node.")
+
+
+@dataclass(frozen=True)
+class CrystalBatch:
+    """Graphs of many crystals as flat arrays; a data set and a batch are the same thing.
+
+    Parameters
+    ----------
+    atomic_numbers
+        Element of each node, shape (n_nodes,).
+    multiplicity
+        Atoms of the cell that a node stands for, shape (n_nodes,).
+    node_offsets
+        First node of each crystal, shape (n_crystals + 1,).
+    neighbour
+        Far end of each edge, as the index of a node within its crystal, shape (n_edges,).
+    distances
+        Edge lengths in Angstrom, shape (n_edges,).
+    edge_multiplicity
+        Equal links (same far node, same length) that an edge stands for, shape (n_edges,).
+    edge_offsets
+        First edge of each node, shape (n_nodes + 1,); edges are ordered by node.
+    n_atoms
+        Atoms in each cell, shape (n_crystals,).
+    """
+
+    atomic_numbers: NDArray[np.int16]
+    multiplicity: NDArray[np.int32]
+    node_offsets: NDArray[np.int64]
+    neighbour: NDArray[np.int32]
+    distances: NDArray[np.float32]
+    edge_multiplicity: NDArray[np.int32]
+    edge_offsets: NDArray[np.int64]
+    n_atoms: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.n_atoms)
+
+    @property
+    def n_nodes(self) -> NDArray[np.int64]:
+        """Nodes of each crystal, shape (n_crystals,)."""
+        return np.diff(self.node_offsets)
+
+    @property
+    def n_edges(self) -> NDArray[np.int64]:
+        """Edges of each crystal, shape (n_crystals,)."""
+        return np.diff(self.edge_offsets[self.node_offsets])
+
+    def take(self, indices: NDArray[np.integer]) -> CrystalBatch:
+        """The graphs at `indices`, in that order."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        nodes, node_offsets = _gather(self.node_offsets, chosen)
+        edges, edge_offsets = _gather(self.edge_offsets, nodes)
+        return CrystalBatch(
+            atomic_numbers=self.atomic_numbers[nodes],
+            multiplicity=self.multiplicity[nodes],
+            node_offsets=node_offsets,
+            neighbour=self.neighbour[edges],
+            distances=self.distances[edges],
+            edge_multiplicity=self.edge_multiplicity[edges],
+            edge_offsets=edge_offsets,
+            n_atoms=self.n_atoms[chosen],
+        )
+
+
+def build_graphs(crystals: Crystals, settings: GraphSettings | None = None) -> tuple[CrystalBatch, list[str | None]]:
+    """Make a graph of every crystal that can have one.
+
+    Parameters
+    ----------
+    crystals
+        Any crystals; unusable ones are reported, not raised.
+    settings
+        Cutoff, number of neighbours, merging.
+
+    Returns
+    -------
+    CrystalBatch
+        One graph per crystal, in order; an unusable crystal has an empty graph.
+    list of str or None
+        Why a crystal has no graph, or None.
+    """
+    settings = settings or GraphSettings()
+    problems = find_problems(crystals)
+    edges = []
+    for index in range(len(crystals)):
+        found = _NO_EDGES
+        if problems[index] is None:
+            found, problems[index] = _edges_of(crystals, index, settings)
+        edges.append(found)
+    usable = np.array([problem is None for problem in problems], dtype=bool)
+    batch = _join(crystals, edges, usable, settings.distance_resolution_a)
+    return (merge_equivalent_sites(batch, settings) if settings.merge_sites else batch), problems
+
+
+Edges = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
+_NO_EDGES: Edges = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+
+
+def _edges_of(crystals: Crystals, index: int, settings: GraphSettings) -> tuple[Edges, str | None]:
+    sites = crystals.sites(index)
+    lattice = np.ascontiguousarray(crystals.lattices[index])
+    positions = np.ascontiguousarray((crystals.frac_coords[sites] % 1.0) @ lattice)
+    centre, neighbour, distance = nearest_shells(positions, lattice, settings)
+    if len(distance) == 0:
+        return _NO_EDGES, (
+            f"No two atoms are within {settings.cutoff_a:g} Angstrom of each other: isolated atoms, no crystal."
+        )
+    shortest = distance.min()
+    if shortest < MIN_DISTANCE_A:
+        return _NO_EDGES, f"Two atoms overlap: they are {shortest:.3f} Angstrom apart, below {MIN_DISTANCE_A:g}."
+    return (centre, neighbour, distance), None
+
+
+def nearest_shells(
+    positions: NDArray[np.float64], lattice: NDArray[np.float64], settings: GraphSettings
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Neighbours of every atom: the nearest ones with the last shell complete.
+
+    The search radius starts from the density and grows until it is known to hold the last shell
+    of every atom, at most to the cutoff, so a dense cell is not searched to the full cutoff.
+
+    Parameters
+    ----------
+    positions
+        Cartesian coordinates in Angstrom, shape (n, 3), C-contiguous.
+    lattice
+        Lattice vectors as rows in Angstrom, shape (3, 3), C-contiguous.
+    settings
+        Cutoff, number of neighbours, shell tolerance.
+
+    Returns
+    -------
+    centre, neighbour, distance
+        Edges ordered by centre, then distance, each of shape (n_edges,).
+    """
+    n_atoms, wanted, tolerance = len(positions), settings.n_neighbours, settings.shell_tolerance_a
+    density = n_atoms / abs(np.linalg.det(lattice))
+    radius = min(1.15 * (3 * (wanted + 1) / (4 * np.pi * density)) ** (1 / 3) + tolerance, settings.cutoff_a)
+    while True:
+        centre, neighbour, image, distance = find_points_in_spheres(
+            positions, positions, r=float(radius), pbc=_PERIODIC, lattice=lattice, tol=1e-8
+        )
+        itself = (centre == neighbour) & ~image.any(axis=1)
+        certain = np.bincount(centre[~itself & (distance <= radius - tolerance)], minlength=n_atoms)
+        if radius >= settings.cutoff_a or certain.min() >= wanted:
+            break
+        radius = min(radius * 1.25, settings.cutoff_a)
+    keep = np.flatnonzero(~itself)
+    order = keep[np.lexsort((distance[keep], centre[keep]))]
+    centre, neighbour, distance = centre[order], neighbour[order], distance[order]
+    count = np.bincount(centre, minlength=n_atoms)
+    last = np.cumsum(count) - count + wanted - 1
+    limit = np.full(n_atoms, np.inf)
+    full = count >= wanted
+    limit[full] = distance[last[full]] + tolerance
+    inside = distance <= limit[centre]
+    return centre[inside], neighbour[inside], distance[inside]
+
+
+def merge_equivalent_sites(batch: CrystalBatch, settings: GraphSettings) -> CrystalBatch:
+    """Merge the nodes that message passing cannot tell apart, then the equal edges of a node.
+
+    Colour refinement (Weisfeiler and Leman): two nodes stay equal while their element and the
+    multiset of (distance, neighbour's colour) are equal.
+    """
+    crystal = np.repeat(np.arange(len(batch)), batch.n_nodes)
+    colours = _refine_colours(batch, crystal, settings)
+    # Colours are compared within a crystal only.
+    order = np.lexsort((colours, crystal))
+    first = _is_first(crystal[order], colours[order])
+    node_of = np.empty(len(order), dtype=np.int64)
+    node_of[order] = np.cumsum(first) - 1
+    representatives = _lowest_member(order, first)
+    node_offsets = np.concatenate([[0], np.cumsum(np.bincount(crystal[representatives], minlength=len(batch)))])
+    edges, edge_offsets = _gather(batch.edge_offsets, representatives)
+    centre = np.repeat(np.arange(len(representatives)), np.diff(edge_offsets))
+    far_crystal = crystal[representatives][centre]
+    far_node = node_of[batch.neighbour[edges] + batch.node_offsets[far_crystal]] - node_offsets[far_crystal]
+    merged = CrystalBatch(
+        atomic_numbers=batch.atomic_numbers[representatives],
+        multiplicity=np.bincount(node_of, weights=batch.multiplicity, minlength=len(representatives)).astype(np.int32),
+        node_offsets=node_offsets,
+        neighbour=far_node.astype(np.int32),
+        distances=batch.distances[edges],
+        edge_multiplicity=batch.edge_multiplicity[edges],
+        edge_offsets=edge_offsets,
+        n_atoms=batch.n_atoms,
+    )
+    return _merge_equal_edges(merged, centre)
+
+
+def _merge_equal_edges(batch: CrystalBatch, centre: NDArray[np.int64]) -> CrystalBatch:
+    order = np.lexsort((batch.neighbour, batch.distances, centre))
+    starts = np.flatnonzero(_is_first(centre[order], batch.distances[order], batch.neighbour[order]))
+    kept = order[starts]
+    multiplicity = batch.edge_multiplicity[order]
+    degree = np.bincount(centre[kept], minlength=len(batch.atomic_numbers))
+    return replace(
+        batch,
+        neighbour=batch.neighbour[kept],
+        distances=batch.distances[kept],
+        edge_multiplicity=np.add.reduceat(multiplicity, starts) if len(starts) else multiplicity,
+        edge_offsets=np.concatenate([[0], np.cumsum(degree)]),
+    )
+
+
+def _is_first(*sorted_keys: NDArray) -> NDArray[np.bool_]:
+    """Where a new group begins in rows sorted by these keys."""
+    first = np.ones(len(sorted_keys[0]), dtype=bool)
+    first[1:] = np.logical_or.reduce([key[1:] != key[:-1] for key in sorted_keys])
+    return first
+
+
+def _refine_colours(batch: CrystalBatch, crystal: NDArray[np.int64], settings: GraphSettings) -> NDArray[np.uint64]:
+    degree = np.diff(batch.edge_offsets)
+    far = batch.neighbour + np.repeat(batch.node_offsets[crystal], degree)
+    length = np.rint(batch.distances / settings.distance_resolution_a).astype(np.uint64)
+    colours = _scramble(batch.atomic_numbers.astype(np.uint64))
+    for _ in range(settings.refinement_rounds):
+        messages = _scramble(_scramble(length) ^ colours[far])
+        totals = np.concatenate([[np.uint64(0)], np.cumsum(messages, dtype=np.uint64)])
+        gathered = totals[batch.edge_offsets[1:]] - totals[batch.edge_offsets[:-1]]
+        colours = _scramble(gathered + _scramble(colours))
+    return colours
+
+
+def _scramble(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Mix 64-bit integers (the finaliser of splitmix64), so that sums of them tell multisets apart."""
+    values = (values + _HASH_PRIME).astype(np.uint64)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def _lowest_member(order: NDArray[np.int64], first: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The lowest atom index of every group of `order`; groups begin where `first` is true."""
+    starts = np.flatnonzero(first)
+    return np.minimum.reduceat(order, starts) if len(starts) else starts
+
+
+def _join(
+    crystals: Crystals, edges: list[Edges], usable: NDArray[np.bool_], resolution_a: float
+) -> CrystalBatch:
+    n_nodes = np.where(usable, crystals.n_sites, 0)
+    atoms = np.repeat(usable, crystals.n_sites)
+    distances = np.concatenate([_NO_EDGES[2], *(found[2] for found in edges)])
+    degree = [np.bincount(found[0], minlength=n) for found, n in zip(edges, n_nodes, strict=True)]
+    return CrystalBatch(
+        atomic_numbers=crystals.atomic_numbers[atoms].astype(np.int16),
+        multiplicity=np.ones(int(atoms.sum()), dtype=np.int32),
+        node_offsets=np.concatenate([[0], np.cumsum(n_nodes)]),
+        neighbour=np.concatenate([_NO_EDGES[1], *(found[1] for found in edges)]).astype(np.int32),
+        distances=(np.rint(distances / resolution_a) * resolution_a).astype(np.float32),
+        edge_multiplicity=np.ones(len(distances), dtype=np.int32),
+        edge_offsets=np.concatenate([[0], np.cumsum(np.concatenate([_NO_EDGES[0], *degree]))]).astype(np.int64),
+        n_atoms=crystals.n_sites,
+    )
+
+
+def _gather(offsets: NDArray[np.int64], chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of all members of the chosen groups, and the offsets of the groups among them."""
+    counts = np.diff(offsets)[chosen]
+    new_offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    positions = np.repeat(offsets[chosen] - new_offsets[:-1], counts) + np.arange(new_offsets[-1])
+    return positions, new_offsets

@@ -1,0 +1,40 @@
+"""Models of spectra behind one interface, and the registry that knows them by name."""
+
+from __future__ import annotations
+
+from mat2spec.models.base import ModelSettings, SpectrumModel
+from mat2spec.models.gatgnn import Gatgnn
+from mat2spec.models.mat2spec import Mat2Spec
+from mat2spec.normalisation import Setting
+
+MODELS: dict[str, type[SpectrumModel]] = {
+    "mat2spec": Mat2Spec,
+    "gatgnn": Gatgnn,
+}
+
+__all__ = ["MODELS", "ModelSettings", "SpectrumModel", "build_model"]
+
+
+def build_model(name: str, settings: dict[str, object] | None, size: int, setting: Setting) -> SpectrumModel:
+    """Make an untrained model.
+
+    Parameters
+    ----------
+    name
+        Key of `MODELS`.
+    settings
+        Fields of the model's settings class; None for the defaults.
+    size
+        Bins of the spectrum.
+    setting
+        Normalisation and loss.
+
+    Raises
+    ------
+    ValueError
+        If no model has this name.
+    """
+    if name not in MODELS:
+        raise ValueError(f"There is no model '{name}'; known are {', '.join(sorted(MODELS))}.")
+    model_class = MODELS[name]
+    return model_class(model_class.settings_class.model_validate(settings or {}), size, setting)

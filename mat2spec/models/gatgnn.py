@@ -1,0 +1,47 @@
+"""GATGNN, the baseline: the encoder and a plain head (Louis et al., Phys. Chem. Chem. Phys. 22, 18141 (2020))."""
+
+from __future__ import annotations
+
+from pydantic import ConfigDict, Field
+from torch import Tensor, nn
+
+from mat2spec.models.base import LossTerms, ModelSettings, SpectrumModel
+from mat2spec.models.encoder import CrystalEncoder, EncoderSettings
+from mat2spec.normalisation import Setting, activate, prediction_loss
+from mat2spec.tensors import GraphTensors
+
+
+class GatgnnSettings(ModelSettings):
+    """Sizes of GATGNN."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encoder: EncoderSettings = Field(default=EncoderSettings(width=64), description="The encoder.")
+    dropout: float = Field(default=0.2, ge=0, lt=1, description="Dropout in the head.")
+
+
+class Gatgnn(SpectrumModel):
+    """Encoder, two dense layers, spectrum."""
+
+    settings_class = GatgnnSettings
+
+    def __init__(self, settings: GatgnnSettings, size: int, setting: Setting) -> None:
+        super().__init__(size, setting)
+        self.settings = settings
+        width = settings.encoder.width
+        self.encoder = CrystalEncoder(settings.encoder)
+        self.head = nn.Sequential(
+            nn.Linear(width, 2 * width),
+            nn.Softplus(),
+            nn.Dropout(settings.dropout),
+            nn.Linear(2 * width, 2 * width),
+            nn.Softplus(),
+            nn.Dropout(settings.dropout),
+            nn.Linear(2 * width, size),
+        )
+
+    def forward_from_vectors(self, vectors: Tensor) -> Tensor:
+        return activate(self.head(vectors), self.setting)
+
+    def losses(self, graph: GraphTensors, target: Tensor) -> LossTerms:
+        return {"prediction": prediction_loss(self(graph), target, self.setting)}

@@ -1,0 +1,225 @@
+"""Mat2Spec: probabilistic embeddings of features and labels, aligned (Kong et al., Nat. Commun. 13, 949 (2022)).
+
+Training has two branches. The feature branch goes from the crystal vector to a mixture of
+Gaussians; the label branch from the spectrum to a mixture of one Gaussian per bin. Both mixtures
+are drawn together, both are translated to a spectrum by the same layers, and a contrastive loss
+makes the two sides of one crystal more alike than those of different ones. Prediction needs the
+feature branch alone and takes the mean of the mixture: it is deterministic.
+
+Unlike the published code the label branch sees the normalised spectrum that the prediction loss
+sees, never the crystal vector, and the divergence counts all pairs of components.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from pydantic import ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+
+from mat2spec.models.base import LossTerms, ModelSettings, SpectrumModel
+from mat2spec.models.encoder import CrystalEncoder, EncoderSettings
+from mat2spec.normalisation import Setting, activate, prediction_loss
+from mat2spec.tensors import GraphTensors
+
+
+class Mat2SpecSettings(ModelSettings):
+    """Sizes and loss weights of Mat2Spec, with the published values as defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    encoder: EncoderSettings = Field(default=EncoderSettings(), description="The encoder.")
+    n_components: int = Field(default=10, ge=1, description="Gaussians of the feature mixture.")
+    latent: int = Field(default=128, ge=2, description="Dimension of the Gaussians.")
+    translated: int = Field(default=512, ge=2, description="Width of the translated vector.")
+    projected: int = Field(default=1024, ge=2, description="Width of the vector that is contrasted.")
+    dropout: float = Field(default=0.5, ge=0, lt=1, description="Dropout in the translator.")
+    alignment_weight: float = Field(default=1.1, ge=0, description="Weight of the symmetric divergence; 0 ablates it.")
+    contrastive_weight: float = Field(default=0.1, ge=0, description="Weight of the contrastive loss; 0 ablates it.")
+    temperature: float = Field(default=1.0, gt=0, description="Temperature of the contrastive loss.")
+
+
+class Mixture(NamedTuple):
+    """A mixture of diagonal Gaussians for each crystal.
+
+    Weights have shape (n, k); means and variances (n, k, d), or (k, d) where all crystals share them.
+    """
+
+    weights: Tensor
+    means: Tensor
+    variances: Tensor
+
+    def mean(self) -> Tensor:
+        """Mean of the mixture, shape (n, d)."""
+        return _mix(self.weights, self.means)
+
+    def sample(self) -> Tensor:
+        """A draw from every component, averaged with the weights, shape (n, d)."""
+        variance = _mix(self.weights**2, self.variances)
+        return self.mean() + torch.sqrt(variance) * torch.randn_like(variance)
+
+
+class FeatureGenerator(nn.Module):
+    """Crystal vectors (n, width) to mixtures."""
+
+    def __init__(self, width: int, n_components: int, latent: int) -> None:
+        super().__init__()
+        self.n_components, self.latent = n_components, latent
+        self.body = nn.Sequential(
+            nn.Linear(width, 256), nn.ReLU(), nn.Linear(256, 512), nn.ReLU(), nn.Linear(512, 256), nn.ReLU()
+        )
+        self.weights = nn.Linear(256, n_components)
+        self.means = nn.Linear(256, n_components * latent)
+        self.log_variances = nn.Linear(256, n_components * latent)
+
+    def forward(self, vectors: Tensor) -> Mixture:
+        hidden = self.body(vectors)
+        shape = (-1, self.n_components, self.latent)
+        return Mixture(
+            torch.softmax(self.weights(hidden), dim=-1),
+            self.means(hidden).view(shape),
+            _variances(self.log_variances(hidden)).view(shape),
+        )
+
+
+class LabelGenerator(nn.Module):
+    """Prepared spectra (n, size) to mixtures of one Gaussian per bin."""
+
+    def __init__(self, size: int, latent: int) -> None:
+        super().__init__()
+        self.weights = nn.Sequential(nn.Linear(size, 128), nn.ReLU(), nn.Linear(128, size))
+        self.means = nn.Parameter(torch.randn(size, latent))
+        self.log_variances = nn.Parameter(torch.zeros(size, latent))
+
+    def forward(self, targets: Tensor) -> Mixture:
+        return Mixture(
+            torch.softmax(self.weights(targets), dim=-1),
+            self.means,
+            _variances(self.log_variances),
+        )
+
+
+class Mat2Spec(SpectrumModel):
+    """The model of the paper."""
+
+    settings_class = Mat2SpecSettings
+
+    def __init__(self, settings: Mat2SpecSettings, size: int, setting: Setting) -> None:
+        super().__init__(size, setting)
+        self.settings: Mat2SpecSettings = settings
+        width = settings.encoder.width
+        self.encoder = CrystalEncoder(settings.encoder)
+        self.feature_generator = FeatureGenerator(width, settings.n_components, settings.latent)
+        self.label_generator = LabelGenerator(size, settings.latent)
+        self.translator = nn.Sequential(
+            nn.Linear(width + settings.latent, settings.translated),
+            nn.ReLU(),
+            nn.Dropout(settings.dropout),
+            nn.Linear(settings.translated, settings.translated),
+            nn.ReLU(),
+        )
+        self.projector = nn.Sequential(nn.Linear(settings.translated, settings.projected), nn.ReLU())
+        self.predictor = nn.Linear(settings.translated, size, bias=False)
+
+    def forward_from_vectors(self, vectors: Tensor) -> Tensor:
+        translated = self._translate(self.feature_generator(vectors).mean(), vectors)
+        return activate(self.predictor(translated), self.setting)
+
+    def _translate(self, latent: Tensor, vectors: Tensor) -> Tensor:
+        return self.translator(torch.cat([vectors, latent], dim=1))
+
+    def losses(self, graph: GraphTensors, target: Tensor) -> LossTerms:
+        vectors = self.encoder(graph)
+        features = self.feature_generator(vectors)
+        # A sum-normalised bin is of the order 1/size; both branches get targets of the order one.
+        labels = self.label_generator(target * self.size if self._is_sum_normalised else target)
+        from_features = self._translate(features.sample(), vectors)
+        from_labels = self._translate(labels.sample(), torch.zeros_like(vectors))
+        return {
+            "prediction": self._prediction_loss(from_features, target),
+            "label_prediction": self._prediction_loss(from_labels, target),
+            "alignment": self.settings.alignment_weight * symmetric_divergence(features, labels),
+            "contrastive": self.settings.contrastive_weight
+            * contrastive_loss(self.projector(from_features), self.projector(from_labels), self.settings.temperature),
+        }
+
+    @property
+    def _is_sum_normalised(self) -> bool:
+        return self.setting in (Setting.SUMNORM_KL, Setting.SUMNORM_WD)
+
+    def _prediction_loss(self, translated: Tensor, target: Tensor) -> Tensor:
+        return prediction_loss(activate(self.predictor(translated), self.setting), target, self.setting)
+
+
+def symmetric_divergence(first: Mixture, second: Mixture) -> Tensor:
+    """Expected symmetric KL divergence between components, per latent dimension, mean over crystals.
+
+    Every component of the first mixture is paired with every one of the second and weighted with
+    the product of their weights. The sum over pairs of
+    ``v/v' + v'/v + (m - m')^2 (1/v + 1/v') - 2`` separates into matrix products, so no tensor of
+    all pairs is made.
+
+    Parameters
+    ----------
+    first
+        Means and variances of shape (n, k, d).
+    second
+        Means and variances of shape (k', d), shared by all crystals.
+    """
+    precision, shared_precision = 1 / first.variances, 1 / second.variances
+    left = torch.cat(
+        [
+            first.variances + first.means**2,
+            precision,
+            -2 * first.means * precision,
+            -2 * first.means,
+            first.means**2 * precision,
+        ],
+        dim=-1,
+    )
+    right = torch.cat(
+        [
+            shared_precision,
+            second.variances + second.means**2,
+            second.means,
+            second.means * shared_precision,
+            torch.ones_like(second.means),
+        ],
+        dim=-1,
+    )
+    constant = (second.means**2 * shared_precision).sum(dim=-1)
+    mixed_left = _mix(first.weights, left)
+    mixed_right = second.weights @ right
+    paired = (mixed_left * mixed_right).sum(dim=-1) + second.weights @ constant
+    dimension = first.means.shape[-1]
+    return 0.5 * (paired / dimension - 2).mean()
+
+
+def contrastive_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """Cross entropy of telling, by cosine similarity, which rows belong together; 0 for one row.
+
+    Parameters
+    ----------
+    first, second
+        The two sides of each crystal, shape (n, width).
+    temperature
+        Divides the similarities.
+    """
+    if len(first) < 2:
+        return first.new_zeros(())
+    similarity = normalize(first, dim=1) @ normalize(second, dim=1).T / temperature
+    own = torch.arange(len(first), device=first.device)
+    return 0.5 * (cross_entropy(similarity, own) + cross_entropy(similarity.T, own))
+
+
+def _mix(weights: Tensor, values: Tensor) -> Tensor:
+    if values.dim() == 2:
+        return weights @ values
+    return torch.einsum("nk,nkd->nd", weights, values)
+
+
+def _variances(logarithm: Tensor) -> Tensor:
+    # Bounded, so that a precision can neither overflow nor freeze the alignment.
+    return torch.exp(logarithm.clamp(-6.0, 6.0))

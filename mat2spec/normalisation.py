@@ -1,0 +1,89 @@
+"""The four published settings: what a model is asked to predict, and the loss it is judged by.
+
+All of them see spectra *per atom*, so that a supercell has the same target as its primitive cell.
+Only `standard-mae` knows the scale; the others predict a shape.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+from torch.nn.functional import relu, softmax
+
+_TINY = 1e-9
+
+
+class Setting(StrEnum):
+    """Normalisation of the spectrum and loss of the prediction."""
+
+    STANDARD_MAE = "standard-mae"
+    MAXNORM_MSE = "maxnorm-mse"
+    SUMNORM_WD = "sumnorm-wd"
+    SUMNORM_KL = "sumnorm-kl"
+
+    @property
+    def predicts_shape(self) -> bool:
+        """Whether the sum of bins is lost by the normalisation."""
+        return self is not Setting.STANDARD_MAE
+
+
+def prepare_targets(spectra: Tensor, setting: Setting, mean: Tensor, std: Tensor) -> Tensor:
+    """Bring spectra per atom, shape (n, size), into the form that a setting predicts.
+
+    Parameters
+    ----------
+    spectra
+        Non-negative spectra per atom.
+    setting
+        Which form.
+    mean, std
+        Of the training spectra, per bin and over all bins; used by `standard-mae` alone.
+
+    Raises
+    ------
+    ValueError
+        If a spectrum has no states and its shape is asked for, or holds numbers that are not finite.
+    """
+    if not torch.isfinite(spectra).all():
+        raise ValueError("A spectrum to train on holds numbers that are not finite; drop or mend it.")
+    if setting is Setting.STANDARD_MAE:
+        return (spectra - mean) / std
+    norm = spectra.amax(dim=-1) if setting is Setting.MAXNORM_MSE else spectra.sum(dim=-1)
+    if (norm <= 0).any():
+        raise ValueError(
+            f"{int((norm <= 0).sum())} spectra are zero everywhere: they have no shape. "
+            "Drop them or train with the setting standard-mae."
+        )
+    return spectra / norm[:, None]
+
+
+def activate(raw: Tensor, setting: Setting) -> Tensor:
+    """Turn the last layer's output, shape (..., size), into the form that `prepare_targets` gives."""
+    if setting is Setting.STANDARD_MAE:
+        return raw
+    if setting is Setting.MAXNORM_MSE:
+        positive = relu(raw)
+        # An output without a positive bin stays zero instead of becoming NaN.
+        return positive / positive.amax(dim=-1, keepdim=True).clamp_min(_TINY)
+    return softmax(raw, dim=-1)
+
+
+def prediction_loss(predicted: Tensor, target: Tensor, setting: Setting) -> Tensor:
+    """Mean loss of activated predictions against prepared targets, both (n, size)."""
+    if setting is Setting.STANDARD_MAE:
+        return (predicted - target).abs().mean()
+    if setting is Setting.MAXNORM_MSE:
+        return ((predicted - target) ** 2).mean()
+    if setting is Setting.SUMNORM_WD:
+        return (predicted.cumsum(dim=-1) - target.cumsum(dim=-1)).abs().sum(dim=-1).mean()
+    logarithm = torch.log(target.clamp_min(_TINY)) - torch.log(predicted.clamp_min(_TINY))
+    return (target * logarithm).sum(dim=-1).mean()
+
+
+def to_spectra_per_atom(predicted: Tensor, setting: Setting, mean: Tensor, std: Tensor) -> Tensor:
+    """Undo the normalisation as far as it can be: spectra per atom, or a shape that sums to one."""
+    if setting is Setting.STANDARD_MAE:
+        return relu(predicted * std + mean)
+    return predicted / predicted.sum(dim=-1, keepdim=True).clamp_min(_TINY)
