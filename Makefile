@@ -19,7 +19,7 @@ DFT ?= yes
 SCREEN_FLAGS ?=
 PYTEST_FLAGS ?=
 
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 CONSTRAINED := $(PIP) install -c constraints.txt
 ENGINES := $(if $(filter no,$(DFT)),,$(STAMPS)/gpaw)
 

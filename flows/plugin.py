@@ -1,0 +1,96 @@
+"""Prefect plugin: a deployment may be named without its flow.
+
+``prefect deployment run screen-gapped-metals`` then does what
+``prefect deployment run screen-gapped-metals/screen-gapped-metals`` does. Prefect loads this module
+through the entry point group ``prefect.plugins`` where plugins are enabled: in a folder whose
+pyproject.toml says so (this project's does), or with ``PREFECT_PLUGINS_ENABLED=true``.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from prefect.plugins import register_hook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from prefect.client.orchestration import PrefectClient, SyncPrefectClient
+    from prefect.client.schemas.filters import DeploymentFilter
+    from prefect.client.schemas.responses import DeploymentResponse
+    from prefect.plugins import HookContext
+
+
+class AmbiguousDeploymentError(ValueError):
+    """A bare deployment name that several flows have."""
+
+
+@register_hook
+def setup_environment(*, ctx: HookContext) -> None:  # noqa: ARG001  Prefect passes it by this name
+    """Let both Prefect clients look up deployments by their bare name."""
+    from prefect.client.orchestration import PrefectClient, SyncPrefectClient
+
+    for client_class in (PrefectClient, SyncPrefectClient):
+        original = client_class.read_deployment_by_name
+        if not hasattr(original, "__wrapped__"):  # the hook may run twice in one process
+            client_class.read_deployment_by_name = accept_bare_name(original)  # type: ignore[method-assign]
+
+
+def accept_bare_name(read_by_full_name: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a client's `read_deployment_by_name`, async or not, so that it takes bare names too."""
+
+    @functools.wraps(read_by_full_name)
+    async def read_async(client: PrefectClient, name: str) -> DeploymentResponse:
+        if "/" not in name:
+            deployments = await client.read_deployments(deployment_filter=_called(name))
+            flows = [await client.read_flow(deployment.flow_id) for deployment in deployments]
+            name = choose_full_name(name, [flow.name for flow in flows])
+        return await read_by_full_name(client, name)
+
+    @functools.wraps(read_by_full_name)
+    def read(client: SyncPrefectClient, name: str) -> DeploymentResponse:
+        if "/" not in name:
+            deployments = client.read_deployments(deployment_filter=_called(name))
+            flows = [client.read_flow(deployment.flow_id) for deployment in deployments]
+            name = choose_full_name(name, [flow.name for flow in flows])
+        return read_by_full_name(client, name)
+
+    return read_async if inspect.iscoroutinefunction(read_by_full_name) else read
+
+
+def _called(name: str) -> DeploymentFilter:
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+
+    return DeploymentFilter(name=DeploymentFilterName(any_=[name]))
+
+
+def choose_full_name(name: str, flow_names: Sequence[str]) -> str:
+    """Full name `<flow>/<deployment>` where exactly one flow has a deployment of that name.
+
+    Raises
+    ------
+    ObjectNotFound
+        If there is none.
+    AmbiguousDeploymentError
+        If several flows have one; under the `prefect` command the program ends with the sentence instead.
+    """
+    from prefect.exceptions import ObjectNotFound
+
+    if not flow_names:
+        sentence = f"No deployment is called '{name}'; start one with `make serve`, or see `prefect deployment ls`."
+        raise ObjectNotFound(LookupError(sentence), help_message=sentence)
+    full_names = sorted(f"{flow}/{name}" for flow in flow_names)
+    if len(full_names) > 1:
+        _refuse(f"Several flows have a deployment called '{name}'; say which: {', '.join(full_names)}.")
+    return full_names[0]
+
+
+def _refuse(sentence: str) -> NoReturn:
+    # Prefect's command line prints a traceback for every exception, which would bury the sentence.
+    if Path(sys.argv[0]).stem == "prefect":
+        raise SystemExit(sentence)
+    raise AmbiguousDeploymentError(sentence)
