@@ -1,0 +1,305 @@
+"""Labelled spectra to train on: graphs, spectra per atom, and a split that leaks nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pymatgen.core import Composition, Element
+
+from mat2spec.crystals import Crystals
+from mat2spec.graphs import CrystalBatch, GraphSettings, build_graphs
+from mat2spec.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid, rebin_to_edges
+from mat2spec.files import file_sha256, read_parquet
+
+MODES_PER_ATOM = 3
+DFPT_FILE = "phdos_dfpt.parquet"
+FINITE_DISPLACEMENT_FILE = "phdos_finite_displacement.parquet"
+EDOS_FILE = "edos_pbe.parquet"
+RESERVED_FILE = "reserved_ids.txt"
+STRUCTURES_FILE = "mp_structures.parquet"
+SPLITS = ("train", "valid", "test")
+_CRYSTAL_COLUMNS = ["material_id", "lattice", "frac_coords", "atomic_numbers"]
+
+
+class DataError(ValueError):
+    """Training data are missing or cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class LabelledSpectra:
+    """Crystals with their spectra.
+
+    Parameters
+    ----------
+    name
+        Where the data come from, for the card of the weights.
+    material_ids
+        Shape (n,).
+    formulas
+        Reduced formulas, shape (n,): what must not be shared between splits.
+    graphs
+        One graph per crystal.
+    spectra
+        Spectra per atom on `grid`, shape (n, size).
+    split
+        ``"train"``, ``"valid"`` or ``"test"``, shape (n,).
+    grid
+        The spectral grid.
+    sources
+        File name to content hash of everything that was read.
+    dropped
+        Reason to number of materials left out.
+    """
+
+    name: str
+    material_ids: NDArray[np.object_]
+    formulas: NDArray[np.object_]
+    graphs: CrystalBatch
+    spectra: NDArray[np.float32]
+    split: NDArray[np.object_]
+    grid: SpectralGrid
+    sources: dict[str, str]
+    dropped: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.material_ids)
+
+    def take(self, indices: NDArray[np.integer]) -> LabelledSpectra:
+        """The materials at `indices`."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return replace(
+            self,
+            material_ids=self.material_ids[chosen],
+            formulas=self.formulas[chosen],
+            graphs=self.graphs.take(chosen),
+            spectra=self.spectra[chosen],
+            split=self.split[chosen],
+        )
+
+    def part(self, split: str) -> LabelledSpectra:
+        """The materials of one split."""
+        return self.take(np.flatnonzero(self.split == split))
+
+
+def load_phdos(data_dir: Path, graph_settings: GraphSettings, pretraining: bool = True) -> LabelledSpectra:
+    """Phonon spectra: the published DFPT split, with the finite-displacement set as further training data.
+
+    From the finite-displacement set every material is dropped whose reduced formula is in the
+    validation or test split, that has 1 % imaginary modes or more, or that is in the DFPT set
+    already. With it, no material of a reserved formula is trained on: the encoder goes on to eDOS.
+
+    Parameters
+    ----------
+    data_dir
+        Folder with the phonon tables.
+    graph_settings
+        How graphs are made.
+    pretraining
+        Whether to add the finite-displacement set.
+    """
+    dfpt = _load_dfpt(data_dir, graph_settings)
+    if not pretraining:
+        return dfpt
+    large = _load_finite_displacement(data_dir, graph_settings)
+    held_out = dfpt.split != "train"
+    shared = np.isin(large.formulas, dfpt.formulas[held_out]) | np.isin(large.material_ids, dfpt.material_ids)
+    joined = concatenate([dfpt, large.take(np.flatnonzero(~shared))], name="DFPT + finite-displacement phonons")
+    reserved = np.isin(joined.formulas, list(reserved_formulas(data_dir))) & (joined.split == "train")
+    dropped = {"shared with the DFPT set": int(shared.sum()), "reserved formula": int(reserved.sum())}
+    return replace(joined.take(np.flatnonzero(~reserved)), dropped={**joined.dropped, **dropped})
+
+
+def load_edos(data_dir: Path, graph_settings: GraphSettings) -> LabelledSpectra:
+    """Electronic densities of states, split 80/10/10 by a hash of the reduced formula.
+
+    Raises
+    ------
+    DataError
+        If a reserved material is among the labels.
+    """
+    path = _existing(data_dir, EDOS_FILE)
+    table = read_parquet(path)
+    reserved = reserved_formulas(data_dir)
+    crystals = Crystals.from_arrow(table)
+    formulas = reduced_formulas(crystals)
+    leaked = [str(f) for f in formulas if f in reserved]
+    if leaked:
+        raise DataError(
+            f"{path.name} labels {len(leaked)} materials whose formula is reserved for the independent test "
+            f"(first: {leaked[0]}); remove them before training."
+        )
+    spectra = _stack(table, "edos", EDOS_GRID) / crystals.n_sites[:, None]
+    split = np.array([split_of_formula(str(formula)) for formula in formulas], dtype=object)
+    return _assemble("GPAW PBE eDOS", crystals, formulas, spectra, split, EDOS_GRID, graph_settings, path)
+
+
+def reserved_formulas(data_dir: Path) -> set[str]:
+    """Reduced formulas of the materials that must never be labelled or trained on."""
+    ids = _existing(data_dir, RESERVED_FILE).read_text().split()
+    table = read_parquet(_existing(data_dir, STRUCTURES_FILE), columns=["material_id", "formula"])
+    chosen = table.filter(pc.is_in(table["material_id"], value_set=pa.array(ids)))
+    if chosen.num_rows < len(set(ids)):
+        raise DataError(
+            f"{len(set(ids)) - chosen.num_rows} ids of {RESERVED_FILE} are not in {STRUCTURES_FILE}; "
+            "their formulas are unknown, so nothing can be kept apart."
+        )
+    return {Composition(formula).reduced_formula for formula in chosen["formula"].to_pylist()}
+
+
+def split_of_formula(formula: str, seed: int = 0) -> str:
+    """Split of a formula: 80 % train, 10 % valid, 10 % test, the same on every machine.
+
+    Examples
+    --------
+    >>> split_of_formula("SrVO3") == split_of_formula("SrVO3")
+    True
+    """
+    draw = int(hashlib.sha256(f"{seed}:{formula}".encode()).hexdigest()[:8], 16) % 10
+    return {0: "test", 1: "valid"}.get(draw, "train")
+
+
+def reduced_formulas(crystals: Crystals) -> NDArray[np.object_]:
+    """Reduced formula of each crystal, shape (n,)."""
+    symbols = np.array(["X", *(Element.from_Z(z).symbol for z in range(1, 119))], dtype=object)
+    formulas = []
+    for index in range(len(crystals)):
+        numbers, counts = np.unique(crystals.atomic_numbers[crystals.sites(index)], return_counts=True)
+        amounts = dict(zip(symbols[numbers], counts.tolist(), strict=True))
+        with warnings.catch_warnings():
+            # pymatgen orders elements by electronegativity and warns that noble gases have none.
+            warnings.simplefilter("ignore", UserWarning)
+            formulas.append(Composition(amounts).reduced_formula)
+    return np.array(formulas, dtype=object)
+
+
+def concatenate(parts: list[LabelledSpectra], name: str) -> LabelledSpectra:
+    """Join data sets on the same grid."""
+    return LabelledSpectra(
+        name=name,
+        material_ids=np.concatenate([part.material_ids for part in parts]),
+        formulas=np.concatenate([part.formulas for part in parts]),
+        graphs=_concatenate_graphs([part.graphs for part in parts]),
+        spectra=np.concatenate([part.spectra for part in parts]),
+        split=np.concatenate([part.split for part in parts]),
+        grid=parts[0].grid,
+        sources={key: value for part in parts for key, value in part.sources.items()},
+        dropped={key: value for part in parts for key, value in part.dropped.items()},
+    )
+
+
+def _load_dfpt(data_dir: Path, graph_settings: GraphSettings) -> LabelledSpectra:
+    path = _existing(data_dir, DFPT_FILE)
+    table = read_parquet(path, columns=[*_CRYSTAL_COLUMNS, "phdos_51", "split"])
+    crystals = Crystals.from_arrow(table)
+    spectra = _scale_to_modes(_stack(table, "phdos_51", PHDOS_GRID), PHDOS_GRID)
+    split = np.array(table["split"].to_pylist(), dtype=object)
+    formulas = reduced_formulas(crystals)
+    return _assemble("DFPT phonons", crystals, formulas, spectra, split, PHDOS_GRID, graph_settings, path)
+
+
+def _load_finite_displacement(data_dir: Path, graph_settings: GraphSettings) -> LabelledSpectra:
+    path = _existing(data_dir, FINITE_DISPLACEMENT_FILE)
+    table = read_parquet(path, columns=[*_CRYSTAL_COLUMNS, "phdos_4cm1", "imaginary_fraction"])
+    unstable = pc.greater_equal(table["imaginary_fraction"], 0.01)
+    stable = table.filter(pc.invert(unstable))
+    crystals = Crystals.from_arrow(stable)
+    fine = np.stack(stable["phdos_4cm1"].to_numpy())
+    edges = np.linspace(0.0, 4.0 * fine.shape[1], fine.shape[1] + 1)
+    coarse = np.stack([rebin_to_edges(edges, row, PHDOS_GRID.edges) for row in fine])
+    spectra = _scale_to_modes(coarse, PHDOS_GRID)
+    split = np.full(len(crystals), "train", dtype=object)
+    formulas = reduced_formulas(crystals)
+    data = _assemble(
+        "finite-displacement phonons", crystals, formulas, spectra, split, PHDOS_GRID, graph_settings, path
+    )
+    return replace(data, dropped={**data.dropped, "1 % imaginary modes or more": table.num_rows - stable.num_rows})
+
+
+def _assemble(
+    name: str,
+    crystals: Crystals,
+    formulas: NDArray[np.object_],
+    spectra: NDArray[np.floating],
+    split: NDArray[np.object_],
+    grid: SpectralGrid,
+    graph_settings: GraphSettings,
+    path: Path,
+) -> LabelledSpectra:
+    graphs, problems = build_graphs(crystals, graph_settings)
+    reasons = [problem or _label_problem(row) for problem, row in zip(problems, spectra, strict=True)]
+    usable = np.flatnonzero([reason is None for reason in reasons])
+    dropped: dict[str, int] = {}
+    for reason in filter(None, reasons):
+        dropped[reason] = dropped.get(reason, 0) + 1
+    data = LabelledSpectra(
+        name=name,
+        material_ids=crystals.material_ids,
+        formulas=formulas,
+        graphs=graphs,
+        spectra=spectra.astype(np.float32),
+        split=split,
+        grid=grid,
+        sources={path.name: file_sha256(path)},
+        dropped=dropped,
+    )
+    return data.take(usable)
+
+
+def _label_problem(spectrum: NDArray[np.floating]) -> str | None:
+    if not np.isfinite(spectrum).all():
+        return "The spectrum holds numbers that are not finite."
+    if spectrum.min() < 0:
+        return "The spectrum has negative values."
+    if spectrum.sum() == 0:
+        return "The spectrum is zero everywhere."
+    return None
+
+
+def _scale_to_modes(spectra: NDArray[np.floating], grid: SpectralGrid) -> NDArray[np.float64]:
+    """Spectra with the integral of three modes per atom."""
+    integral = grid.integrate(spectra)[:, None]
+    return np.divide(spectra * MODES_PER_ATOM, integral, out=np.zeros(np.shape(spectra)), where=integral > 0)
+
+
+def _stack(table: pa.Table, column: str, grid: SpectralGrid) -> NDArray[np.float64]:
+    rows = table[column].to_numpy()
+    spectra = np.stack([np.asarray(row, dtype=np.float64) for row in rows])
+    grid.check(spectra)
+    return spectra
+
+
+def _existing(data_dir: Path, name: str) -> Path:
+    path = Path(data_dir) / name
+    if not path.is_file():
+        raise DataError(
+            f"The training data {name} are not in {Path(data_dir)}. They are not part of the project: "
+            "give the folder that holds them with --data or the variable MAT2SPEC_DATA_DIR."
+        )
+    return path
+
+
+def _concatenate_graphs(parts: list[CrystalBatch]) -> CrystalBatch:
+    def joined(name: str) -> NDArray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    def shifted(name: str) -> NDArray[np.int64]:
+        counts = np.concatenate([np.diff(getattr(part, name)) for part in parts])
+        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    return CrystalBatch(
+        atomic_numbers=joined("atomic_numbers"),
+        multiplicity=joined("multiplicity"),
+        node_offsets=shifted("node_offsets"),
+        neighbour=joined("neighbour"),
+        distances=joined("distances"),
+        edge_multiplicity=joined("edge_multiplicity"),
+        edge_offsets=shifted("edge_offsets"),
+        n_atoms=joined("n_atoms"),
+    )

@@ -1,0 +1,238 @@
+"""The training loop: resumable after every epoch, the best epoch kept."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mat2spec.datasets import LabelledSpectra
+from mat2spec.files import atomic_path
+from mat2spec.models import SpectrumModel
+from mat2spec.normalisation import prediction_loss, prepare_targets
+from mat2spec.tensors import GraphTensors
+from mat2spec.training.settings import TrainingSettings
+
+EpochReport = Callable[[dict[str, float]], None]
+_FIRST_EPOCH_LOSS = math.inf
+
+
+class TrainingError(RuntimeError):
+    """A training cannot begin or go on; the message says why."""
+
+
+@dataclass
+class Progress:
+    """Where a training stands; part of its checkpoint."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_loss: float = _FIRST_EPOCH_LOSS
+    seconds: float = 0.0
+
+
+def train_model(
+    model: SpectrumModel,
+    data: LabelledSpectra,
+    settings: TrainingSettings,
+    folder: Path,
+    fingerprint: str,
+    on_epoch: EpochReport | None = None,
+) -> Progress:
+    """Train a model in place and leave it at its best validation epoch.
+
+    After every epoch `folder` holds `last.ckpt` (all that is needed to go on), and `curves.csv`
+    a line. A training that was killed goes on from there when called again.
+
+    Parameters
+    ----------
+    model
+        The model, with its initial weights.
+    data
+        Spectra with the splits ``"train"`` and ``"valid"``.
+    settings
+        How to train.
+    folder
+        Where checkpoint and curves are kept.
+    fingerprint
+        Identity of data, settings and initial weights; a checkpoint of another one is refused.
+    on_epoch
+        Called with the numbers of every epoch.
+
+    Raises
+    ------
+    TrainingError
+        If a split is empty, the checkpoint belongs to another training or the loss is not finite.
+    """
+    train, valid = data.part("train"), data.part("valid")
+    if len(train) == 0 or len(valid) == 0:
+        raise TrainingError(f"There are {len(train)} spectra to train on and {len(valid)} to validate; need both.")
+    fabric = Fabric(accelerator=settings.accelerator, devices=settings.devices, precision=settings.precision)
+    fabric.launch()
+    fabric.seed_everything(settings.seed, verbose=False)
+    set_target_statistics(model, train)
+    optimizer = _make_optimizer(model, settings)
+    trainable, optimizer = fabric.setup(model, optimizer)
+    trainable.mark_forward_method("losses")
+    progress, best = _resume(folder, fingerprint, model, optimizer)
+    stopped_early = False
+    while progress.epoch < settings.epochs and not stopped_early:
+        started = time.monotonic()
+        _set_learning_rate(optimizer, settings, progress.epoch)
+        terms = _run_epoch(fabric, trainable, optimizer, train, settings, progress.epoch)
+        valid_loss = validation_loss(model, valid, settings.batch_size, fabric.device)
+        if not math.isfinite(valid_loss):
+            raise TrainingError(
+                f"The validation loss of epoch {progress.epoch + 1} is {valid_loss}; lower the learning rate."
+            )
+        progress.epoch += 1
+        progress.seconds += time.monotonic() - started
+        if valid_loss < progress.best_loss:
+            progress.best_loss, progress.best_epoch = valid_loss, progress.epoch
+            best = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+        line = {"epoch": progress.epoch, **terms, "valid": valid_loss, "seconds": progress.seconds}
+        if fabric.is_global_zero:
+            _save_checkpoint(folder, fingerprint, model, optimizer, progress, best)
+            _append_curve(folder / "curves.csv", line)
+        if on_epoch:
+            on_epoch(line)
+        stopped_early = progress.epoch - progress.best_epoch >= settings.patience
+    model.load_state_dict(best)
+    return progress
+
+
+def set_target_statistics(model: SpectrumModel, train: LabelledSpectra) -> None:
+    """Store mean per bin and overall standard deviation of the training spectra in the model."""
+    spectra = torch.from_numpy(train.spectra)
+    model.target_mean.copy_(spectra.mean(dim=0))
+    model.target_std.copy_(spectra.std().clamp_min(torch.finfo(spectra.dtype).tiny))
+
+
+def batches(indices: NDArray[np.integer], batch_size: int) -> Iterator[NDArray[np.integer]]:
+    """Split indices into batches; a last batch of one joins the one before, for batch norm needs two."""
+    n_batches = max(1, math.ceil(len(indices) / batch_size))
+    if n_batches > 1 and len(indices) % batch_size == 1:
+        n_batches -= 1
+    for start in range(n_batches):
+        stop = None if start == n_batches - 1 else (start + 1) * batch_size
+        yield indices[start * batch_size : stop]
+
+
+@torch.no_grad()
+def validation_loss(model: SpectrumModel, data: LabelledSpectra, batch_size: int, device: torch.device) -> float:
+    """Mean prediction loss of the deterministic model."""
+    model.eval()
+    total = 0.0
+    for chosen in batches(np.arange(len(data)), batch_size):
+        graph, target = load_batch(model, data, chosen, device)
+        total += float(prediction_loss(model(graph), target, model.setting)) * len(chosen)
+    return total / len(data)
+
+
+def load_batch(
+    model: SpectrumModel, data: LabelledSpectra, chosen: NDArray[np.integer], device: torch.device
+) -> tuple[GraphTensors, Tensor]:
+    """Graphs and prepared targets of some materials, on the device."""
+    spectra = torch.from_numpy(data.spectra[chosen]).to(device)
+    target = prepare_targets(spectra, model.setting, model.target_mean, model.target_std)
+    return GraphTensors.from_batch(data.graphs.take(chosen)).to(device), target
+
+
+def _run_epoch(
+    fabric: Fabric,
+    model: Any,
+    optimizer: Any,
+    train: LabelledSpectra,
+    settings: TrainingSettings,
+    epoch: int,
+) -> dict[str, float]:
+    model.train()
+    if settings.encoder_learning_rate_factor == 0:
+        model.module.encoder.eval()  # a kept encoder keeps the statistics of its batch norm too
+    # Order and noise depend on the epoch alone, so that a resumed training repeats what a whole one does.
+    torch.manual_seed(settings.seed * 1_000_003 + epoch)
+    order = np.random.default_rng([settings.seed, epoch]).permutation(len(train))
+    totals: dict[str, float] = {}
+    for chosen in batches(order[fabric.global_rank :: fabric.world_size], settings.batch_size):
+        graph, target = load_batch(model.module, train, chosen, fabric.device)
+        terms = model.losses(graph, target)
+        optimizer.zero_grad()
+        fabric.backward(torch.stack(list(terms.values())).sum())
+        fabric.clip_gradients(model, optimizer, max_norm=settings.gradient_clip)
+        optimizer.step()
+        for name, value in terms.items():
+            totals[name] = totals.get(name, 0.0) + value.item() * len(chosen) * fabric.world_size / len(train)
+    return totals
+
+
+def _make_optimizer(model: SpectrumModel, settings: TrainingSettings) -> torch.optim.Optimizer:
+    encoder = list(model.encoder.parameters())
+    known = {id(parameter) for parameter in encoder}
+    head = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    for parameter in encoder:
+        parameter.requires_grad_(settings.encoder_learning_rate_factor > 0)
+    groups = [{"params": head, "factor": 1.0}, {"params": encoder, "factor": settings.encoder_learning_rate_factor}]
+    used = [group for group in groups if group["factor"]]
+    return torch.optim.AdamW(used, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+
+
+def _set_learning_rate(optimizer: Any, settings: TrainingSettings, epoch: int) -> None:
+    if settings.schedule == "halving":
+        share = 0.5 ** (4 * epoch // settings.epochs)
+    else:
+        share = 0.5 * (1 + math.cos(math.pi * epoch / settings.epochs))
+    for group in optimizer.param_groups:
+        group["lr"] = settings.learning_rate * group["factor"] * share
+
+
+def _resume(folder: Path, fingerprint: str, model: SpectrumModel, optimizer: Any) -> tuple[Progress, dict[str, Tensor]]:
+    path = folder / "last.ckpt"
+    if not path.is_file():
+        return Progress(), {}
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    if state["fingerprint"] != fingerprint:
+        raise TrainingError(
+            f"{folder} holds the checkpoint of another training (other data, settings or initial weights); "
+            "give another folder or remove it."
+        )
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return Progress(**state["progress"]), state["best"]
+
+
+def _save_checkpoint(
+    folder: Path,
+    fingerprint: str,
+    model: SpectrumModel,
+    optimizer: Any,
+    progress: Progress,
+    best: dict[str, Tensor],
+) -> None:
+    state = {
+        "fingerprint": fingerprint,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "progress": vars(progress),
+        "best": best,
+    }
+    with atomic_path(folder / "last.ckpt") as temporary:
+        torch.save(state, temporary)
+
+
+def _append_curve(path: Path, line: dict[str, float]) -> None:
+    is_new = not path.exists()
+    with path.open("a", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(line))
+        if is_new:
+            writer.writeheader()
+        writer.writerow(line)

@@ -1,0 +1,189 @@
+"""A whole training: load data, start from given weights, train, measure, write weights and card."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mat2spec import __version__
+from mat2spec.datasets import LabelledSpectra, load_edos, load_phdos
+from mat2spec.metrics import evaluate_spectra
+from mat2spec.models import SpectrumModel, build_model
+from mat2spec.normalisation import to_spectra_per_atom
+from mat2spec.tensors import GraphTensors
+from mat2spec.training.loop import EpochReport, Progress, batches, train_model
+from mat2spec.training.settings import TrainingSettings
+from mat2spec.weights import WeightsCard, WeightsError, load_weights, save_weights, tensors_hash, weights_name
+
+EVALUATED_SPLITS = ("valid", "test")
+
+
+def train_phdos(
+    data_dir: Path,
+    settings: TrainingSettings,
+    folder: Path,
+    pretraining: bool = True,
+    on_epoch: EpochReport | None = None,
+) -> Path:
+    """Train on phonon spectra.
+
+    Parameters
+    ----------
+    data_dir
+        Folder with the phonon tables.
+    settings
+        How to train.
+    folder
+        Where checkpoint, curves and weights go.
+    pretraining
+        Whether to add the finite-displacement set to the training data.
+    on_epoch
+        Called with the numbers of every epoch.
+
+    Returns
+    -------
+    Path
+        The weights file.
+    """
+    data = load_phdos(data_dir, settings.graph, pretraining)
+    return run_training(data, settings, folder, None, on_epoch)
+
+
+def train_edos(
+    data_dir: Path,
+    settings: TrainingSettings,
+    folder: Path,
+    encoder_weights: Path | None = None,
+    on_epoch: EpochReport | None = None,
+) -> Path:
+    """Train on electronic densities of states, from an encoder that was trained before if given.
+
+    Parameters
+    ----------
+    data_dir
+        Folder with the eDOS table.
+    settings
+        How to train.
+    folder
+        Where checkpoint, curves and weights go.
+    encoder_weights
+        Weights file whose encoder to start from; its sizes must be those of the new model.
+    on_epoch
+        Called with the numbers of every epoch.
+
+    Returns
+    -------
+    Path
+        The weights file.
+    """
+    return run_training(load_edos(data_dir, settings.graph), settings, folder, encoder_weights, on_epoch)
+
+
+def run_training(
+    data: LabelledSpectra,
+    settings: TrainingSettings,
+    folder: Path,
+    encoder_weights: Path | None = None,
+    on_epoch: EpochReport | None = None,
+) -> Path:
+    """Train on given data and write `<model>-<spectrum>-<setting>.safetensors` with its card."""
+    torch.manual_seed(settings.seed)
+    model = build_model(settings.model, settings.model_settings, data.grid.size, settings.setting)
+    if encoder_weights is not None:
+        start_from_encoder(model, encoder_weights, settings)
+    progress = train_model(model, data, settings, folder, _fingerprint(model, data, settings), on_epoch)
+    residual = spectra_per_atom(model, data.part("valid")) - _comparable(model, data.part("valid"))
+    model.residual_std.copy_(torch.from_numpy(np.sqrt((residual**2).mean(axis=0))))
+    card = WeightsCard(
+        model=settings.model,
+        setting=settings.setting,
+        model_settings=model.settings.model_dump(mode="json"),
+        graph_settings=settings.graph,
+        grid=data.grid.to_json(),
+        training=_describe(data, settings, progress, encoder_weights),
+        metrics={split: evaluate_split(model, data.part(split)) for split in EVALUATED_SPLITS},
+    )
+    path = folder / weights_name(settings.model, data.grid.name, settings.setting)
+    save_weights(path, model, card)
+    return path
+
+
+def start_from_encoder(model: SpectrumModel, path: Path, settings: TrainingSettings) -> None:
+    """Copy the encoder of a weights file into a model.
+
+    Raises
+    ------
+    WeightsError
+        If sizes or graph settings differ.
+    """
+    donor, card = load_weights(path)
+    if card.graph_settings != settings.graph:
+        raise WeightsError(f"The encoder in {path} was trained on other graphs; use its graph settings.")
+    try:
+        model.encoder.load_state_dict(donor.encoder.state_dict())
+    except RuntimeError as error:
+        raise WeightsError(f"The encoder in {path} does not fit the model '{settings.model}': {error}") from error
+
+
+@torch.no_grad()
+def spectra_per_atom(model: SpectrumModel, data: LabelledSpectra, batch_size: int = 256) -> NDArray[np.float64]:
+    """Predicted spectra per atom (scale models) or shapes that sum to one, shape (n, size)."""
+    model.eval()
+    rows = []
+    for chosen in batches(np.arange(len(data)), batch_size):
+        predicted = model(GraphTensors.from_batch(data.graphs.take(chosen)))
+        rows.append(to_spectra_per_atom(predicted, model.setting, model.target_mean, model.target_std))
+    return torch.cat(rows).double().numpy() if rows else np.empty((0, model.size))
+
+
+def evaluate_split(model: SpectrumModel, data: LabelledSpectra) -> dict[str, float]:
+    """Held-out metrics: of shapes for shape models, of spectra per atom for scale models."""
+    if len(data) < 2:
+        return {"n": float(len(data))}
+    return evaluate_spectra(_comparable(model, data), spectra_per_atom(model, data), data.grid)
+
+
+def _comparable(model: SpectrumModel, data: LabelledSpectra) -> NDArray[np.float64]:
+    spectra = data.spectra.astype(np.float64)
+    return spectra / spectra.sum(axis=1, keepdims=True) if model.setting.predicts_shape else spectra
+
+
+def _fingerprint(model: SpectrumModel, data: LabelledSpectra, settings: TrainingSettings) -> str:
+    parts = {
+        "settings": settings.model_dump(mode="json", exclude={"epochs", "accelerator", "devices", "patience"}),
+        "sources": data.sources,
+        "materials": hashlib.sha256("\n".join(data.material_ids).encode()).hexdigest(),
+        "initial": tensors_hash(model.state_dict()),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _describe(
+    data: LabelledSpectra, settings: TrainingSettings, progress: Progress, encoder_weights: Path | None
+) -> dict[str, Any]:
+    counts = {split: len(data.part(split)) for split in ("train", *EVALUATED_SPLITS)}
+    return {
+        "data": data.name,
+        "materials": counts,
+        "left_out": data.dropped,
+        "source_sha256": data.sources,
+        "encoder_from": encoder_weights.name if encoder_weights else "random",
+        "best_epoch": progress.best_epoch,
+        "epochs": progress.epoch,
+        "seconds": round(progress.seconds),
+        "device": "cuda" if torch.cuda.is_available() and settings.accelerator != "cpu" else "cpu",
+        "settings": settings.model_dump(mode="json", exclude={"model_settings", "graph"}),
+        "versions": {
+            "mat2spec": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "numpy", "pymatgen")},
+        },
+    }

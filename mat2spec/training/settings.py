@@ -1,0 +1,37 @@
+"""Settings of a training."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mat2spec.graphs import GraphSettings
+from mat2spec.normalisation import Setting
+
+
+class TrainingSettings(BaseModel):
+    """How a model is trained. The defaults are the published ones, but for the batch size of phonons."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(default="mat2spec", description="Name of the model in the registry.")
+    setting: Setting = Field(default=Setting.SUMNORM_KL, description="Normalisation and loss.")
+    model_settings: dict[str, Any] = Field(default_factory=dict, description="Sizes of the model; defaults if empty.")
+    graph: GraphSettings = Field(default=GraphSettings(), description="How graphs are made.")
+    epochs: int = Field(default=200, ge=1, description="Epochs at most.")
+    batch_size: int = Field(default=64, ge=1, description="Crystals per batch.")
+    learning_rate: float = Field(default=1e-3, gt=0, description="Learning rate of AdamW at its highest.")
+    encoder_learning_rate_factor: float = Field(
+        default=1.0, ge=0, le=1, description="Factor on it for the encoder; 0 keeps the encoder as it was."
+    )
+    weight_decay: float = Field(default=1e-2, ge=0, description="Weight decay of AdamW.")
+    schedule: Literal["halving", "cosine"] = Field(
+        default="halving", description="Halve the rate every quarter of the epochs, or let it fall as a cosine."
+    )
+    gradient_clip: float = Field(default=5.0, gt=0, description="Largest norm of the gradient.")
+    patience: int = Field(default=200, ge=1, description="Epochs without a better validation loss before it stops.")
+    seed: int = Field(default=0, ge=0, description="Seed of weights, order and noise.")
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(default="32-true", description="Numeric precision.")
+    accelerator: str = Field(default="auto", description="Device kind: auto, cpu, cuda.")
+    devices: int = Field(default=1, ge=1, description="Number of devices.")

@@ -1,0 +1,169 @@
+"""Weights files: safetensors that carry their own description, and a card to read beside each.
+
+A file holds the tensors and, in its header, all that is needed to use them: model and sizes,
+setting, graph options, spectral grid, what they were trained on and how well they did. Nothing
+is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from mat2spec.files import atomic_path
+from mat2spec.graphs import GraphSettings
+from mat2spec.grids import SpectralGrid
+from mat2spec.models import MODELS, SpectrumModel, build_model
+from mat2spec.normalisation import Setting
+
+FORMAT_VERSION = 1
+SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
+_HEADER_KEY = "mat2spec_card"
+
+
+class WeightsError(ValueError):
+    """Weights are missing, damaged or do not fit; the message says which and what to do."""
+
+
+class WeightsCard(BaseModel):
+    """Everything about a weights file but its tensors."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format_version: int = Field(default=FORMAT_VERSION, description="Version of this description.")
+    model: str = Field(description="Name of the model in the registry.")
+    setting: Setting = Field(description="Normalisation and loss.")
+    model_settings: dict[str, Any] = Field(description="Sizes and loss weights of the model.")
+    graph_settings: GraphSettings = Field(description="How graphs are made for it.")
+    grid: str = Field(description="Spectral grid, as JSON.")
+    training: dict[str, Any] = Field(default_factory=dict, description="Data, counts, settings, time, versions.")
+    metrics: dict[str, dict[str, float]] = Field(default_factory=dict, description="Held-out metrics by split.")
+
+    @property
+    def spectral_grid(self) -> SpectralGrid:
+        """The grid of the predicted spectra."""
+        return SpectralGrid.from_json(self.grid)
+
+
+def weights_name(model: str, spectrum: str, setting: Setting) -> str:
+    """File name of the weights of a model for a spectrum in a setting."""
+    return f"{model}-{spectrum}-{setting}.safetensors"
+
+
+def save_weights(path: Path, model: SpectrumModel, card: WeightsCard) -> None:
+    """Write tensors and card to one file, and the card as Markdown beside it, each atomically."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={_HEADER_KEY: card.model_dump_json()})
+    with atomic_path(path.with_suffix(".md")) as temporary:
+        temporary.write_text(render_card(path.stem, card))
+
+
+def load_weights(path: Path) -> tuple[SpectrumModel, WeightsCard]:
+    """Rebuild a model from its weights file, in evaluation mode.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, damaged, of an unknown model or version, or its tensors do not fit.
+    """
+    card, tensors = _read(Path(path))
+    if card.format_version != FORMAT_VERSION:
+        raise WeightsError(
+            f"The weights {path} have format version {card.format_version}, this program reads {FORMAT_VERSION}; "
+            "retrain them or use the program that made them."
+        )
+    if card.model not in MODELS:
+        raise WeightsError(f"The weights {path} are of the model '{card.model}', which is not registered here.")
+    try:
+        model = build_model(card.model, card.model_settings, card.spectral_grid.size, card.setting)
+        model.load_state_dict(tensors)
+    except (RuntimeError, ValidationError) as error:
+        raise WeightsError(f"The weights {path} do not fit the model '{card.model}': {error}") from error
+    unfit = [name for name, tensor in model.named_parameters() if not torch.isfinite(tensor).all()]
+    if unfit:
+        raise WeightsError(f"The weights {path} hold numbers that are not finite (in {unfit[0]}); retrain them.")
+    return model.eval(), card
+
+
+def read_card(path: Path) -> WeightsCard:
+    """The card of a weights file, without making the model."""
+    return _read(Path(path), tensors=False)[0]
+
+
+def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
+    """Hash of named tensors, 16 hexadecimal digits: the identity of what they compute."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _read(path: Path, tensors: bool = True) -> tuple[WeightsCard, dict[str, torch.Tensor]]:
+    if not path.is_file():
+        raise WeightsError(
+            f"There are no weights {path}. Train them with 'mat2spec train' or give the folder that holds them."
+        )
+    try:
+        with safe_open(path, framework="pt") as opened:
+            header = (opened.metadata() or {}).get(_HEADER_KEY)
+            if header is None:
+                raise WeightsError(f"The file {path} carries no description of a model: it is not one of our weights.")
+            names = opened.keys() if tensors else ()
+            return WeightsCard.model_validate_json(header), {name: opened.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise WeightsError(f"The weights {path} are damaged ({error}); get them again or retrain them.") from error
+    except ValidationError as error:
+        raise WeightsError(f"The description inside the weights {path} is not understood: {error}") from error
+
+
+def render_card(name: str, card: WeightsCard) -> str:
+    """The card as Markdown for people."""
+    grid = card.spectral_grid
+    lines = [
+        f"# {name}",
+        "",
+        f"Model `{card.model}`, setting `{card.setting}`. Spectrum: {grid.quantity}; {grid.size} bins from "
+        f"{grid.first_center:g} to {grid.last_center:g} {grid.unit}; zero at {grid.zero}.",
+        "",
+        "## Held-out metrics",
+        "",
+        *_metric_table(card.metrics),
+        "",
+        "## Training",
+        "",
+        *(f"- {key.replace('_', ' ')}: {_flat(value)}" for key, value in card.training.items()),
+        "",
+        "## Sizes",
+        "",
+        "```json",
+        json.dumps(card.model_settings, indent=2, sort_keys=True),
+        "```",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _metric_table(metrics: dict[str, dict[str, float]]) -> list[str]:
+    if not metrics:
+        return ["None were computed."]
+    names = sorted({name for values in metrics.values() for name in values})
+    rows = ["| split | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for split, values in metrics.items():
+        cells = [f"{values[name]:.4g}" if name in values else "" for name in names]
+        rows.append(f"| {split} | " + " | ".join(cells) + " |")
+    return rows
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return "; ".join(f"{key} = {inner}" for key, inner in value.items())
+    return str(value)
