@@ -28,6 +28,23 @@ if TYPE_CHECKING:
 # Spectra that are looked at together: bounds the memory of the working arrays to some 30 MB.
 BLOCK_SIZE = 8192
 
+CLASSIFICATION_COLUMNS = (
+    Column.IS_GAPPED_METAL,
+    Column.HAS_VB_GAP,
+    Column.IS_METAL,
+    Column.GAPPED_METAL_CONFIDENCE,
+    Column.GAP_CONFIDENCE,
+    Column.METAL_CONFIDENCE,
+    Column.GAP_TOP_EV,
+    Column.GAP_BOTTOM_EV,
+    Column.GAP_WIDTH_EV,
+    Column.GAP_FLOOR,
+    Column.GAP_OPEN_AT_BOTTOM,
+    Column.BELOW_THRESHOLD_EVERYWHERE,
+    Column.DOS_AT_EFERMI,
+    Column.DOS_ABOVE_EFERMI,
+)
+
 
 class GapSettings(BaseModel):
     """What counts as a gap in the valence band, and what as a metal."""
@@ -225,48 +242,61 @@ def _classify_block(
 ) -> pd.DataFrame:
     import pandas as pd
 
-    usable = np.isfinite(values).all(axis=1)
+    usable = np.asarray(np.isfinite(values).all(axis=1), dtype=np.bool_)
     values = np.where(usable[:, None], values, 0.0)
-    threshold = settings.dos_threshold_states_per_ev * scale
-    metal_threshold = settings.metal_dos_threshold_states_per_ev * scale
+    gap = _gap_columns(values, grid, rule, settings, settings.dos_threshold_states_per_ev * scale)
+    metal = _metal_columns(values, grid, settings, settings.metal_dos_threshold_states_per_ev * scale)
+    columns: dict[str, NDArray] = gap | metal
+    everywhere = columns[Column.BELOW_THRESHOLD_EVERYWHERE]
+    columns[Column.IS_GAPPED_METAL] = columns[Column.HAS_VB_GAP] & columns[Column.IS_METAL] & ~everywhere
+    columns[Column.GAPPED_METAL_CONFIDENCE] = columns[Column.GAP_CONFIDENCE] * columns[Column.METAL_CONFIDENCE]
+    frame = pd.DataFrame({name: _nullable(columns[name], usable) for name in CLASSIFICATION_COLUMNS})
+    frame[Column.GAP_OPEN_AT_BOTTOM] = frame[Column.GAP_OPEN_AT_BOTTOM].mask(frame[Column.GAP_TOP_EV].isna())
+    return frame
+
+
+def _gap_columns(
+    values: NDArray[np.float64],
+    grid: SpectralGrid,
+    rule: _Rule,
+    settings: GapSettings,
+    threshold: NDArray[np.float64],
+) -> dict[str, NDArray]:
     below = np.asarray(values < threshold[:, None], dtype=np.bool_)
     everywhere = np.asarray(below.all(axis=1), dtype=np.bool_)
     runs = _find_runs(below, rule, first_bin_above_zero(grid))
-    above_efermi = dos_above_efermi(values, grid, settings.metal_window_ev, settings.metal_stretch_ev)
-    has_gap = runs.qualifies | everywhere
-    is_metal = above_efermi >= metal_threshold
-    factors, weights = _threshold_factors(settings)
-    gap_confidence = _gap_confidence(values, rule, threshold, factors, weights)
-    metal_confidence = (above_efermi[:, None] >= metal_threshold[:, None] * factors) @ weights
     found = np.greater(runs.length, 0)
-    flags = {
-        Column.HAS_VB_GAP: has_gap,
-        Column.IS_METAL: is_metal,
-        Column.IS_GAPPED_METAL: has_gap & is_metal & ~everywhere,
+    return {
+        Column.HAS_VB_GAP: runs.qualifies | everywhere,
         Column.BELOW_THRESHOLD_EVERYWHERE: everywhere,
-    }
-    numbers = {
+        Column.GAP_OPEN_AT_BOTTOM: found & np.equal(runs.start, 0),
         Column.GAP_TOP_EV: np.where(found, grid.edges[runs.end + 1], np.nan),
         Column.GAP_BOTTOM_EV: np.where(found, grid.edges[runs.start], np.nan),
         Column.GAP_WIDTH_EV: np.where(found, runs.length * grid.width, np.nan),
         Column.GAP_FLOOR: np.where(found, _lowest_in_run(values, runs), np.nan),
+        Column.GAP_CONFIDENCE: _gap_confidence(values, rule, threshold, settings),
+    }
+
+
+def _metal_columns(
+    values: NDArray[np.float64], grid: SpectralGrid, settings: GapSettings, threshold: NDArray[np.float64]
+) -> dict[str, NDArray]:
+    above_efermi = dos_above_efermi(values, grid, settings.metal_window_ev, settings.metal_stretch_ev)
+    factors, weights = _threshold_factors(settings)
+    return {
+        Column.IS_METAL: above_efermi >= threshold,
         Column.DOS_AT_EFERMI: dos_at_efermi(values, grid),
         Column.DOS_ABOVE_EFERMI: above_efermi,
-        Column.GAP_CONFIDENCE: gap_confidence,
-        Column.METAL_CONFIDENCE: metal_confidence,
-        Column.GAPPED_METAL_CONFIDENCE: gap_confidence * metal_confidence,
+        Column.METAL_CONFIDENCE: (above_efermi[:, None] >= threshold[:, None] * factors) @ weights,
     }
-    columns: dict[str, object] = {name: _nullable(flag, usable) for name, flag in flags.items()}
-    columns[Column.GAP_OPEN_AT_BOTTOM] = _nullable(np.equal(runs.start, 0), usable & found)
-    columns |= {name: np.where(usable, number, np.nan) for name, number in numbers.items()}
-    return pd.DataFrame(columns)
 
 
-def _nullable(flags: NDArray[np.bool_], known: NDArray[np.bool_]) -> pd.Series:
-    """Booleans with null where nothing is known."""
+def _nullable(values: NDArray, known: NDArray[np.bool_]) -> pd.Series:
+    """Flags or numbers with null where nothing is known."""
     import pandas as pd
 
-    return pd.Series(pd.array(flags, dtype="boolean")).mask(~known)
+    series = pd.Series(values, dtype="boolean" if values.dtype == np.bool_ else "float64")
+    return series.mask(~known)
 
 
 def _find_runs(below: NDArray[np.bool_], rule: _Rule, first_above_zero: int) -> _Runs:
@@ -304,11 +334,7 @@ def _threshold_factors(settings: GapSettings) -> tuple[NDArray[np.float64], NDAr
 
 
 def _gap_confidence(
-    values: NDArray[np.float64],
-    rule: _Rule,
-    threshold: NDArray[np.float64],
-    factors: NDArray[np.float64],
-    weights: NDArray[np.float64],
+    values: NDArray[np.float64], rule: _Rule, threshold: NDArray[np.float64], settings: GapSettings
 ) -> NDArray[np.float64]:
     """Weighted share of thresholds at which some run satisfies the rule.
 
@@ -320,7 +346,7 @@ def _gap_confidence(
     highest = sliding_window_view(reach, rule.min_bins, axis=1).max(axis=-1)
     after = values[:, first + 1 : rule.last_top + 2]
     confidence = np.zeros(len(values))
-    for factor, weight in zip(factors, weights, strict=True):
+    for factor, weight in zip(*_threshold_factors(settings), strict=True):
         tried = (threshold * factor)[:, None]
         confidence += weight * ((highest < tried) & (tried <= after)).any(axis=1)
     return confidence

@@ -1,0 +1,162 @@
+"""Choice of the materials that DFT shall check: confident positives, and random negatives.
+
+Positives alone would tell the precision of a model but nothing of its recall: what it misses lies
+among the predicted negatives, so a uniform random sample of them is computed too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from screening.columns import Column
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RANDOM_NEGATIVE = "random_negative"
+POSITIVE_PREFIX = "positive:"
+
+
+class SelectionSettings(BaseModel):
+    """How many materials go to DFT, and which may."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_positives: int = Field(
+        default=12, ge=0, description="Most confident predicted gapped metals to compute, over all models together."
+    )
+    n_random_negatives: int = Field(
+        default=8, ge=0, description="Random materials that every model calls negative to compute, for the recall."
+    )
+    max_sites: int | None = Field(
+        default=8,
+        ge=1,
+        description="Cells with more sites are too large for DFT here and are not drawn; None: no limit.",
+    )
+    seed: int = Field(default=2022, ge=0, description="Seed of the random sample.")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The materials for DFT and the pool they were drawn from.
+
+    Parameters
+    ----------
+    picks
+        One row per material in the order of computing: `material_id`, `selected_as`, `rank` (from 1 within the
+        positives and within the negatives), `inclusion_probability` (1 for a positive, picked by its rank; the
+        share drawn for a random negative).
+    n_too_large
+        Materials left out before drawing because their cells exceed `max_sites`.
+    n_positives
+        Predicted gapped metals of any model in the pool.
+    n_negatives
+        Materials in the pool that every model calls negative.
+    n_unpredicted
+        Materials left out because no model has a prediction for them.
+    """
+
+    picks: pd.DataFrame
+    n_too_large: int
+    n_positives: int
+    n_negatives: int
+    n_unpredicted: int
+
+
+def select_for_dft(
+    classifications: pd.DataFrame, candidates: pd.DataFrame, settings: SelectionSettings | None = None
+) -> Selection:
+    """Choose materials for DFT.
+
+    The models take turns, in alphabetical order: each names its most confident gapped metal that
+    is not chosen yet. The negatives are a uniform sample without replacement of the materials
+    that no model calls a gapped metal.
+
+    Parameters
+    ----------
+    classifications
+        One row per material and model: `material_id`, `model`, `is_gapped_metal`,
+        `gapped_metal_confidence`, `gap_width_ev`.
+    candidates
+        The candidates: `material_id`, `nsites`.
+    settings
+        How many; the defaults if not given.
+
+    Returns
+    -------
+    Selection
+        The same for the same input, whatever the order of its rows.
+    """
+    settings = settings or SelectionSettings()
+    sites = candidates.set_index(Column.MATERIAL_ID)[Column.NSITES]
+    rows = classifications[classifications[Column.MATERIAL_ID].isin(sites.index)]
+    predicted = rows[rows[Column.IS_GAPPED_METAL].notna()]
+    n_unpredicted = rows[Column.MATERIAL_ID].nunique() - predicted[Column.MATERIAL_ID].nunique()
+    small_enough = _small_enough(predicted, sites, settings.max_sites)
+    pool = predicted[small_enough]
+    positive = pool[pool[Column.IS_GAPPED_METAL].astype(bool)]
+    positive_ids = set(positive[Column.MATERIAL_ID])
+    negative_ids = sorted(set(pool[Column.MATERIAL_ID]) - positive_ids)
+    picks = _take_turns(positive, settings.max_positives) + _draw(negative_ids, settings)
+    return Selection(
+        picks=_picks_table(picks),
+        n_too_large=int(predicted[Column.MATERIAL_ID][~small_enough].nunique()),
+        n_positives=len(positive_ids),
+        n_negatives=len(negative_ids),
+        n_unpredicted=int(n_unpredicted),
+    )
+
+
+def rank_gapped_metals(classifications: pd.DataFrame) -> pd.DataFrame:
+    """Predicted gapped metals, the most confident first; ties go to the wider gap, then by identifier."""
+    positive = classifications[classifications[Column.IS_GAPPED_METAL].fillna(value=False).astype(bool)]
+    return positive.sort_values(
+        [Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV, Column.MATERIAL_ID],
+        ascending=[False, False, True],
+        kind="stable",
+        ignore_index=True,
+    )
+
+
+def _small_enough(rows: pd.DataFrame, sites: pd.Series, max_sites: int | None) -> pd.Series:
+    n_sites = rows[Column.MATERIAL_ID].map(sites)
+    return n_sites.notna() if max_sites is None else n_sites <= max_sites
+
+
+def _take_turns(positive: pd.DataFrame, most: int) -> list[tuple[str, str, int, float]]:
+    """Let each model in turn name its best material that is not chosen yet."""
+    ranked = rank_gapped_metals(positive)
+    queues = {str(model): list(group[Column.MATERIAL_ID]) for model, group in ranked.groupby(Column.MODEL, sort=True)}
+    chosen: dict[str, str] = {}
+    while len(chosen) < most and any(queues.values()):
+        for model, queue in queues.items():
+            while queue and queue[0] in chosen:
+                queue.pop(0)
+            if queue and len(chosen) < most:
+                chosen[queue.pop(0)] = model
+    return [
+        (material_id, POSITIVE_PREFIX + model, rank, 1.0) for rank, (material_id, model) in enumerate(chosen.items(), 1)
+    ]
+
+
+def _draw(negative_ids: list[str], settings: SelectionSettings) -> list[tuple[str, str, int, float]]:
+    """Draw negatives uniformly, without replacement."""
+    size = min(settings.n_random_negatives, len(negative_ids))
+    if size == 0:
+        return []
+    drawn = np.random.default_rng(settings.seed).choice(len(negative_ids), size=size, replace=False)
+    share = size / len(negative_ids)
+    return [(negative_ids[index], RANDOM_NEGATIVE, rank, share) for rank, index in enumerate(drawn, 1)]
+
+
+def _picks_table(picks: list[tuple[str, str, int, float]]) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = [Column.MATERIAL_ID, Column.SELECTED_AS, Column.RANK, Column.INCLUSION_PROBABILITY]
+    return pd.DataFrame(picks, columns=[str(column) for column in columns]).astype(
+        {Column.RANK: "int64", Column.INCLUSION_PROBABILITY: "float64"}
+    )
