@@ -178,14 +178,16 @@ def find_problems(crystals: Crystals) -> list[str | None]:
     """
     n_sites = crystals.n_sites
     atom_crystal = np.repeat(np.arange(len(crystals)), n_sites)
-    nan_atoms = _any_per_crystal(~np.isfinite(crystals.frac_coords).all(axis=1), atom_crystal, len(crystals))
+    nan_atoms = _any_per_crystal(
+        np.asarray(~np.isfinite(crystals.frac_coords).all(axis=1)), atom_crystal, len(crystals)
+    )
     unknown = (crystals.atomic_numbers < 1) | (crystals.atomic_numbers > MAX_ATOMIC_NUMBER)
     unknown_element = _any_per_crystal(unknown, atom_crystal, len(crystals))
     nan_lattice = ~np.isfinite(crystals.lattices).all(axis=(1, 2))
     volumes = np.abs(np.linalg.det(np.where(nan_lattice[:, None, None], np.eye(3), crystals.lattices)))
     per_atom = volumes / np.maximum(n_sites, 1)
 
-    checks = [
+    checks: list[tuple[NDArray[np.bool_], str]] = [
         (n_sites == 0, "The crystal has no sites."),
         (nan_lattice, "The lattice holds numbers that are not finite."),
         (nan_atoms, "The coordinates hold numbers that are not finite."),
@@ -207,4 +209,4 @@ def find_problems(crystals: Crystals) -> list[str | None]:
 
 
 def _any_per_crystal(flags: NDArray[np.bool_], crystal: NDArray[np.int64], size: int) -> NDArray[np.bool_]:
-    return np.bincount(crystal[flags], minlength=size) > 0
+    return np.asarray(np.bincount(crystal[flags], minlength=size) > 0)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from pymatgen.core import Composition, Element
 
 from mat2spec.crystals import Crystals
+from mat2spec.files import file_sha256, read_parquet
 from mat2spec.graphs import CrystalBatch, GraphSettings, build_graphs
 from mat2spec.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid, rebin_to_edges
-from mat2spec.files import file_sha256, read_parquet
 
 MODES_PER_ATOM = 3
 DFPT_FILE = "phdos_dfpt.parquet"

@@ -88,4 +88,3 @@ def _deciles(elements: list[Element], value: Callable[[Element], float | None]) 
     one_hot = np.zeros((len(elements), N_BINS))
     one_hot[np.flatnonzero(known), np.searchsorted(edges, values[known], side="right")] = 1.0
     return one_hot
-

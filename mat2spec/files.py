@@ -69,4 +69,6 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
-        raise TableError(f"The file {path} is no readable Parquet table ({error}); replace it by a whole copy.") from error
+        raise TableError(
+            f"The file {path} is no readable Parquet table ({error}); replace it by a whole copy."
+        ) from error

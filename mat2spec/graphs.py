@@ -283,9 +283,7 @@ def _lowest_member(order: NDArray[np.int64], first: NDArray[np.bool_]) -> NDArra
     return np.minimum.reduceat(order, starts) if len(starts) else starts
 
 
-def _join(
-    crystals: Crystals, edges: list[Edges], usable: NDArray[np.bool_], resolution_a: float
-) -> CrystalBatch:
+def _join(crystals: Crystals, edges: list[Edges], usable: NDArray[np.bool_], resolution_a: float) -> CrystalBatch:
     n_nodes = np.where(usable, crystals.n_sites, 0)
     atoms = np.repeat(usable, crystals.n_sites)
     distances = np.concatenate([_NO_EDGES[2], *(found[2] for found in edges)])

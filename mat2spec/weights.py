@@ -132,8 +132,10 @@ def render_card(name: str, card: WeightsCard) -> str:
     lines = [
         f"# {name}",
         "",
-        f"Model `{card.model}`, setting `{card.setting}`. Spectrum: {grid.quantity}; {grid.size} bins from "
-        f"{grid.first_center:g} to {grid.last_center:g} {grid.unit}; zero at {grid.zero}.",
+        (
+            f"Model `{card.model}`, setting `{card.setting}`. Spectrum: {grid.quantity}; {grid.size} bins from "
+            f"{grid.first_center:g} to {grid.last_center:g} {grid.unit}; zero at {grid.zero}."
+        ),
         "",
         "## Held-out metrics",
         "",

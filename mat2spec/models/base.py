@@ -27,6 +27,8 @@ class SpectrumModel(nn.Module, ABC):
 
     Parameters
     ----------
+    settings
+        Sizes of the model, an instance of its `settings_class`.
     size
         Bins of the spectrum.
     setting
@@ -39,15 +41,18 @@ class SpectrumModel(nn.Module, ABC):
     target_mean: Tensor
     target_std: Tensor
     residual_std: Tensor
+    integral_residual_std: Tensor
 
-    def __init__(self, size: int, setting: Setting) -> None:
+    def __init__(self, settings: ModelSettings, size: int, setting: Setting) -> None:
         super().__init__()
+        self.settings = settings
         self.size = size
         self.setting = Setting(setting)
-        # Statistics of the training targets and residuals of the validation set, per atom.
+        # Statistics of the training targets, and residuals (bins, integral) of the validation set, per atom.
         self.register_buffer("target_mean", torch.zeros(size))
         self.register_buffer("target_std", torch.ones(()))
         self.register_buffer("residual_std", torch.full((size,), torch.nan))
+        self.register_buffer("integral_residual_std", torch.full((), torch.nan))
 
     def forward(self, graph: GraphTensors) -> Tensor:
         """Activated prediction in the form of the setting, shape (n_crystals, size)."""

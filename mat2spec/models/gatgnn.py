@@ -24,10 +24,10 @@ class Gatgnn(SpectrumModel):
     """Encoder, two dense layers, spectrum."""
 
     settings_class = GatgnnSettings
+    settings: GatgnnSettings
 
     def __init__(self, settings: GatgnnSettings, size: int, setting: Setting) -> None:
-        super().__init__(size, setting)
-        self.settings = settings
+        super().__init__(settings, size, setting)
         width = settings.encoder.width
         self.encoder = CrystalEncoder(settings.encoder)
         self.head = nn.Sequential(

@@ -105,10 +105,10 @@ class Mat2Spec(SpectrumModel):
     """The model of the paper."""
 
     settings_class = Mat2SpecSettings
+    settings: Mat2SpecSettings
 
     def __init__(self, settings: Mat2SpecSettings, size: int, setting: Setting) -> None:
-        super().__init__(size, setting)
-        self.settings: Mat2SpecSettings = settings
+        super().__init__(settings, size, setting)
         width = settings.encoder.width
         self.encoder = CrystalEncoder(settings.encoder)
         self.feature_generator = FeatureGenerator(width, settings.n_components, settings.latent)

@@ -100,8 +100,7 @@ def run_training(
     if encoder_weights is not None:
         start_from_encoder(model, encoder_weights, settings)
     progress = train_model(model, data, settings, folder, _fingerprint(model, data, settings), on_epoch)
-    residual = spectra_per_atom(model, data.part("valid")) - _comparable(model, data.part("valid"))
-    model.residual_std.copy_(torch.from_numpy(np.sqrt((residual**2).mean(axis=0))))
+    store_residuals(model, data.part("valid"))
     card = WeightsCard(
         model=settings.model,
         setting=settings.setting,
@@ -142,6 +141,14 @@ def spectra_per_atom(model: SpectrumModel, data: LabelledSpectra, batch_size: in
         predicted = model(GraphTensors.from_batch(data.graphs.take(chosen)))
         rows.append(to_spectra_per_atom(predicted, model.setting, model.target_mean, model.target_std))
     return torch.cat(rows).double().numpy() if rows else np.empty((0, model.size))
+
+
+def store_residuals(model: SpectrumModel, valid: LabelledSpectra) -> None:
+    """Store root-mean-square residuals of held-out spectra in the model: its measure of uncertainty."""
+    residual = spectra_per_atom(model, valid) - _comparable(model, valid)
+    integral = valid.grid.integrate(residual)
+    model.residual_std.copy_(torch.from_numpy(np.sqrt((residual**2).mean(axis=0))))
+    model.integral_residual_std.fill_(float(np.sqrt((integral**2).mean())))
 
 
 def evaluate_split(model: SpectrumModel, data: LabelledSpectra) -> dict[str, float]:

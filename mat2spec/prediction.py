@@ -1,0 +1,355 @@
+"""Crystals in, spectra out: the one way in which anything outside this package predicts.
+
+A predicted eDOS is the shape of one model times the scale of another, as in the paper, but blind:
+the scale is predicted too and never read from a label. A phonon spectrum holds 3N states.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from mat2spec.crystals import Crystals
+from mat2spec.datasets import MODES_PER_ATOM
+from mat2spec.graphs import CrystalBatch, GraphSettings, build_graphs
+from mat2spec.grids import GRIDS, SpectralGrid
+from mat2spec.models import SpectrumModel
+from mat2spec.normalisation import Setting, to_spectra_per_atom
+from mat2spec.tensors import GraphTensors
+from mat2spec.weights import SHIPPED_WEIGHTS, WeightsError, load_weights, tensors_hash, weights_name
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+SHAPE_SETTING, SCALE_SETTING = Setting.SUMNORM_KL, Setting.STANDARD_MAE
+OK, FAILED = "ok", "failed"
+BatchReport = Callable[[int], None]
+
+
+class PredictionSettings(BaseModel):
+    """Which models predict, and how."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    models: list[str] = Field(
+        default=["mat2spec", "gatgnn"], min_length=1, description="Models to predict with; the first leads."
+    )
+    device: str = Field(default="auto", description="cpu, cuda, cuda:1, ...; auto takes a GPU if there is one.")
+    weights_dir: Path | None = Field(default=None, description="Folder of the weights; the shipped ones if not given.")
+    max_edges_per_batch: int = Field(default=4000, ge=1, description="Edges in a batch; halved when memory runs out.")
+    shard_size: int = Field(default=4096, ge=1, description="Crystals that are predicted and saved at a time.")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted spectra of many crystals.
+
+    Parameters
+    ----------
+    material_ids
+        Shape (n,).
+    spectra
+        Spectra per cell on `grid`, in its unit, shape (n, size); NaN where the status is not ``"ok"``.
+    scale
+        Integral of each spectrum over the grid: states per cell in the window, shape (n,).
+    uncertainty
+        One standard deviation per bin, as met on held-out materials, shape (n, size).
+    status
+        ``"ok"`` or ``"failed"`` for each crystal.
+    reason
+        A sentence for each failed crystal, else empty.
+    model
+        Name of the model.
+    weights_hash
+        Identity of the weights.
+    grid
+        The spectral grid.
+    """
+
+    material_ids: NDArray[np.object_]
+    spectra: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    uncertainty: NDArray[np.float32]
+    status: list[str]
+    reason: list[str]
+    model: str
+    weights_hash: str
+    grid: SpectralGrid
+
+    def __len__(self) -> int:
+        return len(self.material_ids)
+
+
+class SpectrumPredictor:
+    """Predicts spectra with one model; weights are loaded once.
+
+    Parameters
+    ----------
+    name
+        Name of the model.
+    shape_model
+        Model that predicts spectra that sum to one.
+    scale_model
+        Model whose integral is the scale; None for phonons, which have three modes per atom.
+    graph_settings
+        How both want their graphs.
+    grid
+        Their spectral grid.
+    device
+        Where to compute.
+    max_edges_per_batch
+        Edges in a batch at most; a larger crystal is a batch of its own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        shape_model: SpectrumModel,
+        scale_model: SpectrumModel | None,
+        graph_settings: GraphSettings,
+        grid: SpectralGrid,
+        device: str = "auto",
+        max_edges_per_batch: int = PredictionSettings.model_fields["max_edges_per_batch"].default,
+    ) -> None:
+        self.name = name
+        self.grid = grid
+        self.graph_settings = graph_settings
+        self.device = resolve_device(device)
+        self.max_edges_per_batch = max_edges_per_batch
+        self.shape_model = shape_model.to(self.device).eval()
+        self.scale_model = None if scale_model is None else scale_model.to(self.device).eval()
+        self.weights_hash = self._hash_weights()
+        # Heads that were trained on the same frozen encoder share one pass through it.
+        self._shares_encoder = scale_model is not None and tensors_hash(
+            dict(shape_model.encoder.state_dict())
+        ) == tensors_hash(dict(scale_model.encoder.state_dict()))
+
+    def predict(self, crystals: Crystals, on_batch: BatchReport | None = None) -> Prediction:
+        """Predict the spectrum of every crystal; one that cannot be predicted gets a reason.
+
+        Parameters
+        ----------
+        crystals
+            Any crystals.
+        on_batch
+            Called with the number of crystals of every finished batch.
+        """
+        graphs, problems = build_graphs(crystals, self.graph_settings)
+        return self.predict_graphs(crystals.material_ids, graphs, problems, on_batch)
+
+    def predict_graphs(
+        self,
+        material_ids: NDArray[np.object_],
+        graphs: CrystalBatch,
+        problems: Sequence[str | None],
+        on_batch: BatchReport | None = None,
+    ) -> Prediction:
+        """Predict from graphs that were made with `graph_settings` (`mat2spec.graphs.build_graphs`)."""
+        usable = np.flatnonzero([problem is None for problem in problems])
+        spectra = np.full((len(graphs), self.grid.size), np.nan, dtype=np.float32)
+        uncertainty = np.full_like(spectra, np.nan)
+        with torch.inference_mode(), _deterministic(self.device):
+            for chosen in split_by_edges(usable, graphs.n_edges, self.max_edges_per_batch):
+                spectra[chosen], uncertainty[chosen] = self._predict_batch(graphs, chosen)
+                if on_batch:
+                    on_batch(len(chosen))
+        if on_batch and len(usable) < len(graphs):
+            on_batch(len(graphs) - len(usable))
+        return self._collect(material_ids, spectra, uncertainty, problems)
+
+    def _predict_batch(
+        self, graphs: CrystalBatch, chosen: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        try:
+            graph = GraphTensors.from_batch(graphs.take(chosen)).to(self.device)
+            spectra, uncertainty = self._forward(graph)
+            return spectra.float().cpu().numpy(), uncertainty.float().cpu().numpy()
+        except torch.cuda.OutOfMemoryError:
+            if len(chosen) == 1:
+                raise
+        torch.cuda.empty_cache()
+        halves = np.array_split(chosen, 2)
+        parts = [self._predict_batch(graphs, half) for half in halves]
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+    def _forward(self, graph: GraphTensors) -> tuple[Tensor, Tensor]:
+        vectors = self.shape_model.encoder(graph)
+        shape = _per_atom(self.shape_model, vectors)
+        per_bin = self.shape_model.residual_std.expand_as(shape)
+        if self.scale_model is None:
+            scale = MODES_PER_ATOM * graph.n_atoms
+            relative_error = torch.zeros_like(scale)
+        else:
+            if not self._shares_encoder:
+                vectors = self.scale_model.encoder(graph)
+            integral = _per_atom(self.scale_model, vectors).sum(dim=1) * self.grid.width
+            relative_error = self.scale_model.integral_residual_std / integral.clamp_min(1e-3)
+            scale = integral * graph.n_atoms
+        density = (scale / self.grid.width)[:, None]
+        uncertainty = density * torch.sqrt(per_bin**2 + (relative_error[:, None] * shape) ** 2)
+        return density * shape, uncertainty
+
+    def _collect(
+        self,
+        material_ids: NDArray[np.object_],
+        spectra: NDArray[np.float32],
+        uncertainty: NDArray[np.float32],
+        problems: Sequence[str | None],
+    ) -> Prediction:
+        return Prediction(
+            material_ids=material_ids,
+            spectra=spectra,
+            scale=self.grid.integrate(spectra).astype(np.float32),
+            uncertainty=uncertainty,
+            status=[OK if problem is None else FAILED for problem in problems],
+            reason=[problem or "" for problem in problems],
+            model=self.name,
+            weights_hash=self.weights_hash,
+            grid=self.grid,
+        )
+
+    def _hash_weights(self) -> str:
+        tensors = {f"shape.{key}": value for key, value in self.shape_model.state_dict().items()}
+        if self.scale_model is not None:
+            tensors |= {f"scale.{key}": value for key, value in self.scale_model.state_dict().items()}
+        return tensors_hash(tensors)
+
+
+def load_predictor(
+    model: str,
+    spectrum: str = "edos",
+    weights_dir: Path | None = None,
+    device: str = "auto",
+    max_edges_per_batch: int = PredictionSettings.model_fields["max_edges_per_batch"].default,
+) -> SpectrumPredictor:
+    """Load the weights of a model and make a predictor of them.
+
+    Parameters
+    ----------
+    model
+        ``"mat2spec"`` or ``"gatgnn"``.
+    spectrum
+        ``"edos"`` or ``"phdos"``.
+    weights_dir
+        Folder of the weights files; the shipped ones by default.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+    max_edges_per_batch
+        Edges in a batch.
+
+    Raises
+    ------
+    WeightsError
+        If weights are missing, damaged or do not fit each other.
+    """
+    folder = Path(weights_dir) if weights_dir is not None else SHIPPED_WEIGHTS
+    if spectrum not in GRIDS:
+        raise WeightsError(f"There is no spectrum '{spectrum}'; known are {', '.join(sorted(GRIDS))}.")
+    shape_model, card = load_weights(folder / weights_name(model, spectrum, SHAPE_SETTING))
+    scale_model = None
+    if spectrum == "edos":
+        scale_model, scale_card = load_weights(folder / weights_name(model, spectrum, SCALE_SETTING))
+        if (scale_card.graph_settings, scale_card.grid) != (card.graph_settings, card.grid):
+            raise WeightsError(
+                f"The shape and scale weights of '{model}' in {folder} were trained on different graphs or grids; "
+                "train both with the same settings."
+            )
+    return SpectrumPredictor(
+        model, shape_model, scale_model, card.graph_settings, card.spectral_grid, device, max_edges_per_batch
+    )
+
+
+def predict_structures(
+    structures: Sequence[Structure],
+    model: str = "mat2spec",
+    spectrum: str = "edos",
+    material_ids: Sequence[str] | None = None,
+) -> Prediction:
+    """Predict spectra of pymatgen structures with shipped weights.
+
+    Examples
+    --------
+    >>> from pymatgen.core import Lattice, Structure
+    >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.69), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    >>> predict_structures([salt]).spectra.shape
+    (1, 128)
+    """
+    return load_predictor(model, spectrum).predict(Crystals.from_structures(structures, material_ids))
+
+
+def predict_with_models(
+    predictors: Sequence[SpectrumPredictor], crystals: Crystals, on_batch: BatchReport | None = None
+) -> list[Prediction]:
+    """Predict with several models; graphs are made once for all that want the same ones."""
+    made: dict[GraphSettings, tuple[CrystalBatch, list[str | None]]] = {}
+    predictions = []
+    for predictor in predictors:
+        if predictor.graph_settings not in made:
+            made[predictor.graph_settings] = build_graphs(crystals, predictor.graph_settings)
+        graphs, problems = made[predictor.graph_settings]
+        predictions.append(predictor.predict_graphs(crystals.material_ids, graphs, problems, on_batch))
+    return predictions
+
+
+def resolve_device(device: str) -> torch.device:
+    """The torch device of a setting.
+
+    Raises
+    ------
+    ValueError
+        If a GPU is asked for and there is none, or the name means nothing.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"'{device}' is no device; use auto, cpu or cuda.") from error
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"The device '{device}' was asked for, but no GPU is usable here; use auto or cpu.")
+    return resolved
+
+
+def split_by_edges(
+    indices: NDArray[np.int64], n_edges: NDArray[np.int64], max_edges: int
+) -> Iterator[NDArray[np.int64]]:
+    """Split crystals into batches of at most `max_edges` edges; order is kept.
+
+    A crystal with more edges is a batch of its own.
+    """
+    start, total = 0, 0
+    for position, size in enumerate(n_edges[indices].tolist()):
+        if position > start and total + size > max_edges:
+            yield indices[start:position]
+            start, total = position, 0
+        total += size
+    if start < len(indices):
+        yield indices[start:]
+
+
+def _per_atom(model: SpectrumModel, vectors: Tensor) -> Tensor:
+    predicted = model.forward_from_vectors(vectors)
+    return to_spectra_per_atom(predicted, model.setting, model.target_mean, model.target_std)
+
+
+@contextmanager
+def _deterministic(device: torch.device) -> Iterator[None]:
+    """Sums over groups in a fixed order, also on a GPU."""
+    if device.type == "cpu":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
