@@ -1,0 +1,323 @@
+"""Tables for the terminal and figures of spectra, in the words of a materials scientist."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mat2spec.grids import EDOS_GRID
+from screening.columns import Column
+from screening.evaluation import VALIDATED_SET
+from screening.selection import rank_gapped_metals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+    from numpy.typing import NDArray
+    from plotly.graph_objects import Figure
+    from rich.table import Table
+
+    from mat2spec.grids import SpectralGrid
+
+UNKNOWN = "–"
+PREDICTED_COLOR = "#d95f02"
+DFT_COLOR = "#1b6ca8"
+GAP_COLOR = "#7a9e7e"
+FIGURE_WIDTH_PX = 900
+FIGURE_HEIGHT_PX = 460
+
+
+def frame_table(frame: pd.DataFrame, title: str = "", max_rows: int = 20) -> Table:
+    """Show any result table: numbers to the right, long lists as their length.
+
+    Parameters
+    ----------
+    frame
+        The rows.
+    title
+        Heading.
+    max_rows
+        Rows to show; the caption says how many there are.
+    """
+    from rich.table import Table
+
+    shown = min(len(frame), max_rows)
+    caption = f"{shown} of {len(frame)} rows" if shown < len(frame) else None
+    table = Table(title=title or None, caption=caption, title_justify="left", caption_justify="left")
+    for name in frame.columns:
+        table.add_column(str(name), justify="right" if frame[name].dtype.kind in "iuf" else "left")
+    for row in frame.head(max_rows).itertuples(index=False):
+        table.add_row(*(format_value(value) for value in row))
+    return table
+
+
+def format_value(value: object) -> str:
+    """Write a value of a table cell: three significant decimals, yes or no, a dash where nothing is known."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return f"[{len(value)} numbers]"
+    if value is None or _is_missing(value):
+        return UNKNOWN
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, float | np.floating):
+        return f"{value:.0f}" if float(value).is_integer() and abs(value) >= 10 else f"{value:.3g}"
+    return str(value)
+
+
+def _is_missing(value: object) -> bool:
+    import pandas as pd
+
+    return value is pd.NA or value is pd.NaT or (isinstance(value, float | np.floating) and math.isnan(value))
+
+
+def filter_counts_table(counts: pd.DataFrame) -> Table:
+    """Show what each filter removed."""
+    from rich.table import Table
+
+    table = Table(title="Filters", title_justify="left")
+    table.add_column("Filter")
+    for heading in ("Removed", "of them unknown", "Unknown, kept", "Remaining"):
+        table.add_column(heading, justify="right")
+    columns = [Column.REMOVED, Column.UNKNOWN_REMOVED, Column.UNKNOWN_KEPT, Column.REMAINING]
+    for row in counts.to_dict("records"):
+        table.add_row(str(row[Column.FILTER]), *(f"{int(row[column]):,}" for column in columns))
+    return table
+
+
+def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame, max_rows: int = 10) -> Table:
+    """Show the predicted gapped metals, the most confident first.
+
+    A material that several models predict stands once, at its best rank, with all of them named.
+    """
+    from rich.table import Table
+
+    ranked = rank_gapped_metals(classifications)
+    models = ranked.groupby(Column.MATERIAL_ID, sort=False)[Column.MODEL].agg(lambda names: ", ".join(sorted(names)))
+    best = ranked.drop_duplicates(Column.MATERIAL_ID)
+    formulas = candidates.set_index(Column.MATERIAL_ID)[Column.FORMULA]
+    table = Table(
+        title=f"Predicted gapped metals: {len(best):,} of {classifications[Column.MATERIAL_ID].nunique():,} candidates",
+        caption="Gap: run of low DOS below E_F. Energies relative to E_F.",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for heading in ("#", "Material", "Formula", "Confidence", "Gap top (eV)", "Width (eV)", "DOS at E_F", "Models"):
+        table.add_column(heading, justify="left" if heading in {"Material", "Formula", "Models"} else "right")
+    for rank, row in enumerate(best.head(max_rows).to_dict("records"), 1):
+        material_id = row[Column.MATERIAL_ID]
+        table.add_row(
+            str(rank),
+            str(material_id),
+            str(formulas.get(material_id, UNKNOWN)),
+            f"{row[Column.GAPPED_METAL_CONFIDENCE]:.2f}",
+            f"{row[Column.GAP_TOP_EV]:.2f}",
+            _width(row),
+            f"{row[Column.DOS_AT_EFERMI]:.2f}",
+            str(models[material_id]),
+        )
+    return table
+
+
+def _width(row: Mapping[str, object]) -> str:
+    """Width of a gap; at least that if it is open at the bottom of the grid."""
+    width = format_value(row[Column.GAP_WIDTH_EV])
+    return f"≥ {width}" if row.get(Column.GAP_OPEN_AT_BOTTOM) is True else width
+
+
+def dft_table(dft_results: pd.DataFrame, picks: pd.DataFrame, candidates: pd.DataFrame) -> Table:
+    """Show what DFT said of each material that was chosen; one that was not computed with its reason."""
+    from rich.table import Table
+
+    formulas = candidates.set_index(Column.MATERIAL_ID)[Column.FORMULA]
+    results = dft_results.drop_duplicates(Column.MATERIAL_ID, keep="last").set_index(Column.MATERIAL_ID)
+    table = Table(title="Checked by DFT", title_justify="left")
+    headings = ("Material", "Formula", "Chosen as", "Status", "Gapped metal", "Gap top (eV)", "Width (eV)", "CPU (s)")
+    for heading in headings:
+        table.add_column(heading, justify="right" if "(" in heading else "left")
+    for pick in picks.to_dict("records"):
+        material_id = pick[Column.MATERIAL_ID]
+        row = results.loc[material_id].to_dict() if material_id in results.index else {}
+        status = str(row.get(Column.STATUS, "not computed"))
+        table.add_row(
+            str(material_id),
+            str(formulas.get(material_id, UNKNOWN)),
+            str(pick[Column.SELECTED_AS]).replace("_", " "),
+            status if status == "ok" else f"{status}: {format_value(row.get(Column.REASON))}",
+            format_value(row.get(Column.IS_GAPPED_METAL)),
+            format_value(row.get(Column.GAP_TOP_EV)),
+            format_value(row.get(Column.GAP_WIDTH_EV)),
+            format_value(row.get(Column.CPU_SECONDS)),
+        )
+    return table
+
+
+def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPED_METAL) -> Table:
+    """Show precision and recall of the models for one target, with their intervals."""
+    from rich.table import Table
+
+    rows = table[table[Column.TARGET] == str(target)]
+    references = ", ".join(sorted({str(name) for name in rows[Column.REFERENCE]}))
+    shown = Table(
+        title=f"Precision and recall, {str(target).replace('_', ' ')}, against {references or UNKNOWN}",
+        caption="Brackets: 95 % Wilson intervals unless set otherwise. Population: random negatives weighted up to all "
+        "predicted negatives they stand for.",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for heading in ("Model", "Estimate", "n", "tp", "fp", "fn", "tn", "Precision", "Recall", "F1", "MCC", "Failed"):
+        shown.add_column(heading, justify="left" if heading in {"Model", "Estimate"} else "right")
+    for row in rows.to_dict("records"):
+        shown.add_row(
+            str(row[Column.MODEL]),
+            "validated set" if row[Column.ESTIMATE] == VALIDATED_SET else "population",
+            format_value(row[Column.N]),
+            *(format_value(row[name]) for name in CONFUSION),
+            _with_interval(row, Column.PRECISION, Column.PRECISION_LOW, Column.PRECISION_HIGH),
+            _with_interval(row, Column.RECALL, Column.RECALL_LOW, Column.RECALL_HIGH),
+            _ratio(row[Column.F1]),
+            _ratio(row[Column.MCC]),
+            format_value(row[Column.N_FAILED]),
+        )
+    return shown
+
+
+CONFUSION = (Column.TRUE_POSITIVES, Column.FALSE_POSITIVES, Column.FALSE_NEGATIVES, Column.TRUE_NEGATIVES)
+
+
+def _ratio(value: object) -> str:
+    return UNKNOWN if value is None or _is_missing(value) else f"{value:.2f}"
+
+
+def _with_interval(row: Mapping[str, object], value: Column, low: Column, high: Column) -> str:
+    if _ratio(row[value]) == UNKNOWN:
+        return UNKNOWN
+    return f"{_ratio(row[value])} [{_ratio(row[low])}, {_ratio(row[high])}]"
+
+
+def spectrum_figure(
+    predictions: Mapping[str, NDArray[np.floating]],
+    dft: NDArray[np.floating] | None = None,
+    uncertainties: Mapping[str, NDArray[np.floating]] | None = None,
+    gap: tuple[float, float] | None = None,
+    title: str = "",
+    grid: SpectralGrid = EDOS_GRID,
+) -> Figure:
+    """Plot predicted densities of states against the computed one.
+
+    Parameters
+    ----------
+    predictions
+        Spectrum of each model, shape (grid.size,), states/eV per cell.
+    dft
+        Computed spectrum on the same grid, or None.
+    uncertainties
+        One standard deviation per bin of some or all models, shape (grid.size,): drawn as bands.
+    gap
+        Bottom and top of the gap to mark, in eV relative to E_F.
+    title
+        Heading, for instance formula and identifier.
+    grid
+        The grid of the spectra.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        DOS over E - E_F.
+
+    Raises
+    ------
+    ValueError
+        If a spectrum is not on the grid or there is none.
+    """
+    import plotly.graph_objects as go
+
+    if not predictions and dft is None:
+        raise ValueError("There is no spectrum to plot; give a prediction or a DFT spectrum.")
+    figure = go.Figure()
+    if dft is not None:
+        grid.check(dft)
+        figure.add_trace(_dft_trace(np.asarray(dft), grid))
+    for index, (model, spectrum) in enumerate(predictions.items()):
+        grid.check(spectrum)
+        color = _model_color(index)
+        band = (uncertainties or {}).get(model)
+        if band is not None:
+            grid.check(band)
+            figure.add_trace(_band_trace(np.asarray(spectrum), np.asarray(band), model, color, grid))
+        figure.add_trace(
+            go.Scatter(
+                x=grid.centers, y=np.asarray(spectrum), name=f"{model}, predicted", line={"color": color, "width": 2}
+            )
+        )
+    _mark(figure, gap)
+    _lay_out(figure, title, grid)
+    return figure
+
+
+def _model_color(index: int) -> str:
+    colors = (PREDICTED_COLOR, "#7570b3", "#66a61e", "#e7298a")
+    return colors[index % len(colors)]
+
+
+def _dft_trace(spectrum: NDArray[np.floating], grid: SpectralGrid) -> object:
+    """The DFT spectrum as bars that touch: bin averages, drawn as what they are."""
+    import plotly.graph_objects as go
+
+    return go.Scatter(
+        x=grid.centers,
+        y=spectrum,
+        name="DFT",
+        line={"color": DFT_COLOR, "width": 1.5, "shape": "hvh"},
+        fill="tozeroy",
+        fillcolor="rgba(27, 108, 168, 0.18)",
+    )
+
+
+def _band_trace(
+    spectrum: NDArray[np.floating], band: NDArray[np.floating], model: str, color: str, grid: SpectralGrid
+) -> object:
+    import plotly.graph_objects as go
+
+    upper, lower = spectrum + band, np.maximum(spectrum - band, 0.0)
+    return go.Scatter(
+        x=np.concatenate([grid.centers, grid.centers[::-1]]),
+        y=np.concatenate([upper, lower[::-1]]),
+        fill="toself",
+        fillcolor=color,
+        opacity=0.2,
+        line={"width": 0},
+        hoverinfo="skip",
+        name=f"{model}, one standard deviation",
+    )
+
+
+def _mark(figure: Figure, gap: tuple[float, float] | None) -> None:
+    """Mark E_F and, where there is one, the gap below it."""
+    figure.add_vline(x=0.0, line={"color": "#444444", "dash": "dash", "width": 1}, annotation_text="E<sub>F</sub>")
+    if gap is not None:
+        bottom, top = gap
+        figure.add_vrect(
+            x0=bottom,
+            x1=top,
+            fillcolor=GAP_COLOR,
+            opacity=0.22,
+            line_width=0,
+            annotation_text=f"gap {top - bottom:.2f} eV",
+            annotation_position="top left",
+        )
+
+
+def _lay_out(figure: Figure, title: str, grid: SpectralGrid) -> None:
+    figure.update_layout(
+        title=title or None,
+        template="plotly_white",
+        width=FIGURE_WIDTH_PX,
+        height=FIGURE_HEIGHT_PX,
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1.0, "xanchor": "right"},
+        hovermode="x unified",
+    )
+    figure.update_xaxes(title="E − E<sub>F</sub> (eV)", range=[float(grid.edges[0]), float(grid.edges[-1])])
+    figure.update_yaxes(title="DOS (states/eV per cell)", rangemode="tozero")
