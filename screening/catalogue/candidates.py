@@ -168,7 +168,7 @@ def known_candidates(settings: CatalogueSettings) -> tuple[list[Candidate], dict
             left_out["known compound with too large a cell"] += 1
             continue
         prototypes[prototype.key] = prototype
-        identifier = f"cat-aflow-{index:03d}-{label.split('_')[1]}-{structure.composition.reduced_formula}"
+        identifier = f"cat-aflow-{index:03d}-{structure.composition.reduced_formula}"
         candidates.append(Candidate(identifier, prototype.key, prototype.species, 1.0, "aflow"))
     return candidates, prototypes, left_out
 
@@ -189,7 +189,8 @@ def substitution_candidates(settings: CatalogueSettings) -> tuple[list[Candidate
 
 
 def _substituted(prototype: Prototype, elements: tuple[str, ...]) -> Candidate:
-    identifier = f"cat-{prototype.key.replace('_', '')}-{'-'.join(elements)}"
+    _, pearson, space_group, *_ = prototype.label.split("_")
+    identifier = "-".join(["cat", pearson, space_group, "".join(prototype.species), *elements])
     return Candidate(identifier, prototype.key, elements, _scale(prototype, elements), "substitution")
 
 

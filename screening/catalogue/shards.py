@@ -21,24 +21,32 @@ from screening.catalogue.settings import CatalogueSettings
 if TYPE_CHECKING:
     from chgnet.model import CHGNet
 
+MAX_SCALE_SPREAD = 1.25
+"""Largest ratio of the estimated lattice scales in one shard."""
+
 Progress = Callable[[int, int, str], None]
 """Called with the shards done, the shards in all, and a line of text."""
 
 
 def split_into_shards(candidates: Sequence[Candidate], size: int) -> list[list[Candidate]]:
-    """Cut candidates into shards of one prototype and one origin, order kept."""
+    """Cut candidates into shards of one prototype and similar lattice scale, order kept."""
     shards: list[list[Candidate]] = []
     for candidate in candidates:
-        last = shards[-1] if shards else None
-        if last is None or len(last) >= size or last[0].prototype != candidate.prototype:
+        last = shards[-1] if shards else []
+        if not last or len(last) >= size or not _belong_together(last[0], candidate):
             shards.append([])
         shards[-1].append(candidate)
     return shards
 
 
+def _belong_together(first: Candidate, candidate: Candidate) -> bool:
+    """Tell whether two candidates can share a table of bonds without wasting much of it."""
+    return first.prototype == candidate.prototype and first.scale <= candidate.scale <= MAX_SCALE_SPREAD * first.scale
+
+
 def shard_fingerprint(shard: Sequence[Candidate], settings: CatalogueSettings) -> str:
     """Hash of what a shard's content depends on."""
-    text = json.dumps([[c.material_id, c.prototype, list(c.elements), c.scale] for c in shard])
+    text = json.dumps([[c.material_id, list(c.elements), c.scale] for c in shard])
     return hashlib.sha256(f"{settings.relaxation_fingerprint()}/{text}".encode()).hexdigest()[:16]
 
 

@@ -28,6 +28,8 @@ SMALL_CATIONS = ("Li", "Na", "Mg", "Be", *RARE_EARTH, *TRANSITION, "Al", "Ga", "
 FRAMEWORK = ("B", "C", "Si", "Ge", "Sn", "N", "P", "As", "Sb", "Al", "Ga", "In", "Pb", "Bi")
 HARD_ANIONS = ("O", "F", "N", "S", "Se", "Cl", "Br", "I", "H", "C")
 ALL_ELEMENTS = tuple(sorted({*METALS, *ANIONS, *METALLOIDS}))
+REFERENCE_ELEMENTS = (*(e for e in ALL_ELEMENTS if e != "H"), "Ho", "Sm", "Th", "U", "Np", "Pu", "Pa", "Po", "Pr")
+"""With the elements that occur in known compounds only; hydrogen is a molecule."""
 MOLECULAR = ("H", "N", "O", "F", "P", "S", "Cl", "As", "Se", "Br", "Te", "I")
 
 
@@ -55,18 +57,18 @@ class Template:
 
 TEMPLATES: tuple[Template, ...] = (
     # elements: the reference states of the hull, and simple metals
-    Template("A_cF4_225_a", {"Cu": ALL_ELEMENTS}, 100),
-    Template("A_cI2_229_a", {"W": ALL_ELEMENTS}, 100),
-    Template("A_hP2_194_c", {"Mg": ALL_ELEMENTS}, 100),
-    Template("A_hP4_194_ac", {"La": ALL_ELEMENTS}, 100),
-    Template("A_cF8_227_a", {"C": ALL_ELEMENTS}, 100),
-    Template("A_cP1_221_a", {"Po": ALL_ELEMENTS}, 100),
-    Template("A_tI4_141_a", {"Sn": ALL_ELEMENTS}, 100),
-    Template("A_hR2_166_c", {"As": ALL_ELEMENTS}, 100),
-    Template("A_hR1_166_a", {"Hg": ALL_ELEMENTS}, 100),
-    Template("A_tI2_139_a", {"In": ALL_ELEMENTS}, 100),
-    Template("A_hR3_166_ac", {"Sm": ALL_ELEMENTS}, 100),
-    Template("A_oC8_64_f", {"Ga": ALL_ELEMENTS}, 100),
+    Template("A_cF4_225_a", {"Cu": REFERENCE_ELEMENTS}, 100),
+    Template("A_cI2_229_a", {"W": REFERENCE_ELEMENTS}, 100),
+    Template("A_hP2_194_c", {"Mg": REFERENCE_ELEMENTS}, 100),
+    Template("A_hP4_194_ac", {"La": REFERENCE_ELEMENTS}, 100),
+    Template("A_cF8_227_a", {"C": REFERENCE_ELEMENTS}, 100),
+    Template("A_cP1_221_a", {"Po": REFERENCE_ELEMENTS}, 100),
+    Template("A_tI4_141_a", {"Sn": REFERENCE_ELEMENTS}, 100),
+    Template("A_hR2_166_c", {"As": REFERENCE_ELEMENTS}, 100),
+    Template("A_hR1_166_a", {"Hg": REFERENCE_ELEMENTS}, 100),
+    Template("A_tI2_139_a", {"In": REFERENCE_ELEMENTS}, 100),
+    Template("A_hR3_166_ac", {"Sm": REFERENCE_ELEMENTS}, 100),
+    Template("A_oC8_64_f", {"Ga": REFERENCE_ELEMENTS}, 100),
     Template("A_oC8_64_f", {"I": MOLECULAR}, 100),
     Template("A_oC8_64_f", {"P": MOLECULAR}, 100),
     Template("A_hP3_152_a", {"Se": MOLECULAR}, 100),
