@@ -125,43 +125,31 @@ class Crystals:
         """Arrays of a table with the columns `material_id`, `lattice`, `frac_coords`, `atomic_numbers`.
 
         `lattice` holds 9 numbers (rows, Angstrom) and `frac_coords` 3 per site. No Python object
-        is made per atom.
-
-        Raises
-        ------
-        ValueError
-            If a lattice has not 9 numbers or a site has not 3 coordinates.
+        is made per atom. A row with other counts becomes a crystal without sites and with a lattice
+        of NaN, which `find_problems` reports: one bad row does not stop the others.
         """
-        numbers = _list_column(table, "atomic_numbers")
-        coordinates = _list_column(table, "frac_coords")
-        lattice = _list_column(table, "lattice")
-        _refuse_ragged(table, np.diff(lattice[1]) != 9, "a lattice that is not 9 numbers")
-        _refuse_ragged(
-            table, np.diff(coordinates[1]) != 3 * np.diff(numbers[1]), "not three coordinates for every atomic number"
-        )
+        numbers, counts = _list_column(table, "atomic_numbers")
+        coordinates, coordinate_counts = _list_column(table, "frac_coords")
+        lattice, lattice_counts = _list_column(table, "lattice")
+        whole = (lattice_counts == 9) & (coordinate_counts == 3 * counts)
+        lattices = np.full((len(whole), 9), np.nan)
+        lattices[whole] = lattice[np.repeat(whole, lattice_counts)].reshape(-1, 9)
         return cls(
             material_ids=np.array(table["material_id"].to_pylist(), dtype=object),
-            atomic_numbers=numbers[0].astype(np.int64),
-            frac_coords=coordinates[0].astype(np.float64).reshape(-1, 3),
-            lattices=lattice[0].astype(np.float64).reshape(-1, 3, 3),
-            offsets=numbers[1],
+            atomic_numbers=numbers[np.repeat(whole, counts)].astype(np.int64),
+            frac_coords=coordinates[np.repeat(whole, coordinate_counts)].astype(np.float64).reshape(-1, 3),
+            lattices=lattices.reshape(-1, 3, 3),
+            offsets=np.concatenate([[0], np.cumsum(np.where(whole, counts, 0))]).astype(np.int64),
         )
 
 
 def _list_column(table: pa.Table, name: str) -> tuple[NDArray, NDArray[np.int64]]:
-    """Values and offsets of a list column; a null list counts as an empty one."""
+    """Values and length of every list of a column; a null list counts as an empty one."""
     import pyarrow.compute as pc
 
     column = table[name]
-    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return pc.list_flatten(column).to_numpy(zero_copy_only=False), offsets
-
-
-def _refuse_ragged(table: pa.Table, wrong: NDArray[np.bool_], what: str) -> None:
-    if wrong.any():
-        first = table["material_id"][int(np.flatnonzero(wrong)[0])]
-        raise ValueError(f"{int(wrong.sum())} crystals have {what}, the first is {first}; correct the table.")
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
+    return pc.list_flatten(column).to_numpy(), lengths
 
 
 def find_problems(crystals: Crystals) -> list[str | None]:
@@ -183,11 +171,15 @@ def find_problems(crystals: Crystals) -> list[str | None]:
     )
     unknown = (crystals.atomic_numbers < 1) | (crystals.atomic_numbers > MAX_ATOMIC_NUMBER)
     unknown_element = _any_per_crystal(unknown, atom_crystal, len(crystals))
-    nan_lattice = ~np.isfinite(crystals.lattices).all(axis=(1, 2))
+    nan_lattice = np.asarray(~np.isfinite(crystals.lattices).all(axis=(1, 2)))
     volumes = np.abs(np.linalg.det(np.where(nan_lattice[:, None, None], np.eye(3), crystals.lattices)))
     per_atom = volumes / np.maximum(n_sites, 1)
 
     checks: list[tuple[NDArray[np.bool_], str]] = [
+        (
+            nan_lattice & (n_sites == 0),
+            "The row does not hold nine lattice numbers and three coordinates for every atomic number.",
+        ),
         (n_sites == 0, "The crystal has no sites."),
         (nan_lattice, "The lattice holds numbers that are not finite."),
         (nan_atoms, "The coordinates hold numbers that are not finite."),

@@ -150,7 +150,7 @@ def reserved_formulas(data_dir: Path) -> set[str]:
             f"{len(set(ids)) - chosen.num_rows} ids of {RESERVED_FILE} are not in {STRUCTURES_FILE}; "
             "their formulas are unknown, so nothing can be kept apart."
         )
-    return {Composition(formula).reduced_formula for formula in chosen["formula"].to_pylist()}
+    return {_reduced_formula(formula) for formula in chosen["formula"].to_pylist()}
 
 
 def split_of_formula(formula: str, seed: int = 0) -> str:
@@ -171,12 +171,15 @@ def reduced_formulas(crystals: Crystals) -> NDArray[np.object_]:
     formulas = []
     for index in range(len(crystals)):
         numbers, counts = np.unique(crystals.atomic_numbers[crystals.sites(index)], return_counts=True)
-        amounts = dict(zip(symbols[numbers], counts.tolist(), strict=True))
-        with warnings.catch_warnings():
-            # pymatgen orders elements by electronegativity and warns that noble gases have none.
-            warnings.simplefilter("ignore", UserWarning)
-            formulas.append(Composition(amounts).reduced_formula)
+        formulas.append(_reduced_formula(dict(zip(symbols[numbers], counts.tolist(), strict=True))))
     return np.array(formulas, dtype=object)
+
+
+def _reduced_formula(composition: str | dict[str, int]) -> str:
+    with warnings.catch_warnings():
+        # pymatgen orders elements by electronegativity and warns that noble gases have none.
+        warnings.simplefilter("ignore", UserWarning)
+        return Composition(composition).reduced_formula
 
 
 def concatenate(parts: list[LabelledSpectra], name: str) -> LabelledSpectra:
