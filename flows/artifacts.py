@@ -1,0 +1,84 @@
+"""What a Prefect run shows in the UI: tables, timings and progress."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+
+from screening.columns import Column, TableName
+from screening.selection import rank_gapped_metals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pandas as pd
+
+    from screening.runs import RunFolder
+
+PRECISION_RECALL_KEY = "precision-recall"
+STAGES_KEY = "counts-and-timings"
+FILTERS_KEY = "filter-counts"
+GAPPED_METALS_KEY = "gapped-metals"
+N_GAPPED_METALS = 20
+SIGNIFICANT_DIGITS = 4
+
+
+def publish(run: RunFolder) -> None:
+    """Show the tables of a run as artifacts."""
+    if run.has_table(TableName.PRECISION_RECALL):
+        _show(PRECISION_RECALL_KEY, run.read_table(TableName.PRECISION_RECALL), "Precision and recall against DFT", run)
+    _show(FILTERS_KEY, run.read_table(TableName.FILTER_COUNTS), "What each filter removed", run)
+    _show(GAPPED_METALS_KEY, most_confident(run), "Most confident predicted gapped metals", run)
+    create_table_artifact(stage_rows(run), key=STAGES_KEY, description=f"Counts and timings of the run {run.run_id}")
+
+
+def most_confident(run: RunFolder) -> pd.DataFrame:
+    """Predicted gapped metals, the most confident first."""
+    columns = [Column.MATERIAL_ID, Column.MODEL, Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV]
+    classes = run.read_table(TableName.CLASSIFICATIONS, [*columns, Column.IS_GAPPED_METAL])
+    return rank_gapped_metals(classes)[columns].head(N_GAPPED_METALS)
+
+
+def stage_rows(run: RunFolder) -> list[dict[str, Any]]:
+    """One row per stage of a run: seconds and counts."""
+    return [
+        {
+            "stage": name,
+            "seconds": stage["seconds"],
+            "counts": ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in stage["counts"].items()),
+        }
+        for name, stage in run.info["stages"].items()
+    ]
+
+
+@contextmanager
+def progress(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Progress bar in the UI; the yielded function takes how many of how many are done."""
+    artifact_id = create_progress_artifact(0.0, description=description)
+    shown = 0
+
+    def report(done: int, total: int) -> None:
+        nonlocal shown
+        percent = 100 * done // max(total, 1)
+        if percent > shown:  # a call to the server for every percent, not for every batch
+            update_progress_artifact(artifact_id, progress=float(percent))  # type: ignore[arg-type]
+            shown = percent
+
+    yield report
+    report(1, 1)
+
+
+def _show(key: str, table: pd.DataFrame, description: str, run: RunFolder) -> None:
+    create_table_artifact(_json_rows(table), key=key, description=f"{description}; run {run.run_id}")
+
+
+def _json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows that JSON can hold: nulls for missing numbers, and no more digits than a person reads."""
+    rows = table.astype(object).where(table.notna(), None).to_dict(orient="records")
+    return [{str(name): _rounded(value) for name, value in row.items()} for row in rows]
+
+
+def _rounded(value: Any) -> Any:
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if isinstance(value, float) else value

@@ -1,0 +1,353 @@
+"""The program `mat2spec`: its commands, their options and their help.
+
+Only the standard library and typer are imported here; each command imports what it needs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.errors import ExitCode, TerminatedError, end_on_sigterm, sentence_of
+
+# The class of all errors of usage: click's, or that of the copy of click which newer versions of typer bring along.
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="mat2spec",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Find gapped metals among crystals: predict electronic densities of states, check the best by DFT.
+
+A **gapped metal** is a metal with a gap in its valence band, just below the Fermi level.
+
+**First steps**
+
+    mat2spec screen                  # screen the embedded catalogue, DFT included
+
+    mat2spec tables                  # what the last run found
+
+    mat2spec predict my_crystal.cif  # the density of states of one crystal
+
+Every setting has a description: `mat2spec settings`. Every command has examples: `mat2spec COMMAND --help`.""",
+)
+catalogue_app = typer.Typer(no_args_is_help=True, help="Make the embedded catalogue of crystals.")
+train_app = typer.Typer(no_args_is_help=True, help="Train the models.")
+app.add_typer(catalogue_app, name="catalogue")
+app.add_typer(train_app, name="train")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="YAML file with settings; see `mat2spec settings`."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", "-s", metavar="KEY=VALUE", help="Set one setting, e.g. gap.min_width_ev=1.2; may be repeated."
+    ),
+]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or auto; short for --set prediction.device=...")]
+ModelOption = Annotated[
+    list[str] | None, typer.Option("--model", "-m", help="Model to predict with; may be repeated. Default: all.")
+]
+
+
+@app.callback()
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with every error.")] = False,
+) -> None:
+    """Describe options of all commands; `main` itself looks for --debug, so that it may stand anywhere."""
+
+
+@app.command()
+def screen(
+    source: Annotated[
+        Path | None,
+        typer.Option("--source", metavar="TABLE", help="Parquet table of crystals; the embedded catalogue by default."),
+    ] = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    results_dir: Annotated[Path | None, typer.Option("--results-dir", help="Folder of all runs.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many materials of the source.")] = None,
+    models: ModelOption = None,
+    device: DeviceOption = None,
+    dft: Annotated[bool, typer.Option("--dft/--no-dft", help="Run the queued DFT jobs, or only queue them.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what the screen would do.")] = False,
+) -> None:
+    """Screen crystals for gapped metals: filter, predict, classify, compute the best by DFT, evaluate.
+
+    Tables go to `results/RUN/`, and `results/latest` names the last finished run. A run that was
+    stopped goes on where it was when the same command is given again.
+
+    **Examples**
+
+        mat2spec screen
+
+        mat2spec screen --source crystals.parquet --no-dft
+
+        mat2spec screen --set filters.n_elements_max=3 --set gap.min_width_ev=1.2
+
+        mat2spec screen --config my_screen.yaml --dry-run
+    """
+    from flows.commands.screen import screen_crystals
+
+    given = {
+        "source.kind": None if source is None else "parquet",
+        "source.path": source,
+        "source.limit": limit,
+        "results_dir": results_dir,
+        "prediction.models": models or None,
+        "prediction.device": device,
+        "run_dft": None if dft else False,
+    }
+    screen_crystals(config, _assignments(given, assignments), dry_run=dry_run)
+
+
+@app.command()
+def predict(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CIF, POSCAR or pymatgen JSON files.")],
+    table: Annotated[Path, typer.Option("--table", "-t", help="Where the table goes: .parquet or .csv.")] = Path(
+        "predictions.parquet"
+    ),
+    plot: Annotated[Path, typer.Option("--plot", "-p", help="Where the plot goes: .html or .png.")] = Path(
+        "predictions.html"
+    ),
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    models: ModelOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Predict the electronic density of states of the crystals in files.
+
+    A file that cannot be read or predicted is a row of the table with its reason, the others go
+    on; the exit code is 1 then.
+
+    **Examples**
+
+        mat2spec predict SrVO3.cif
+
+        mat2spec predict *.cif --table dos.csv --plot dos.png
+
+        mat2spec predict POSCAR --model mat2spec
+    """
+    from flows.commands.predict import predict_files
+
+    given = {"prediction.models": models or None, "prediction.device": device}
+    raise typer.Exit(predict_files(files, table, plot, config, _assignments(given, assignments)))
+
+
+@app.command()
+def tables(
+    run_or_name: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="Run id or folder; the last finished run by default.")
+    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Table; without it all are listed.")] = None,
+    columns: Annotated[str | None, typer.Option("--columns", help="Columns, separated by commas.")] = None,
+    where: Annotated[str | None, typer.Option("--where", help="Rows to show, as an SQL condition.")] = None,
+    sort: Annotated[str | None, typer.Option("--sort", help="Column to sort by; with a leading - descending.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Rows to show; 0 shows all.")] = 20,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the rows to this .csv or .parquet file instead.")
+    ] = None,
+    results_dir: Annotated[Path | None, typer.Option("--results-dir", help="Folder of all runs.")] = None,
+) -> None:
+    """Print the result tables of a run, or rows of one of them.
+
+    **Examples**
+
+        mat2spec tables
+
+        mat2spec tables precision_recall
+
+        mat2spec tables classifications --where "is_gapped_metal" --sort=-gapped_metal_confidence -n 10
+
+        mat2spec tables 20261123T020654Z-1a2b3c4d dft_results --output dft.csv
+    """
+    from flows.commands.tables import print_tables
+
+    print_tables(run_or_name, name, columns, where, sort, limit, output, results_dir)
+
+
+@app.command()
+def settings(
+    pattern: Annotated[str | None, typer.Argument(metavar="WORD", help="Only settings with this word.")] = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="Print a settings file with all values.")] = False,
+) -> None:
+    """Show every setting: its value, where that comes from, its default and what it means.
+
+    The command line wins over the environment (`MAT2SPEC_GAP__MIN_WIDTH_EV=1.2`), that over the
+    file, that over the default.
+
+    **Examples**
+
+        mat2spec settings
+
+        mat2spec settings gap
+
+        mat2spec settings --yaml > my_screen.yaml
+    """
+    from flows.commands.settings import print_settings
+
+    print_settings(pattern, config, assignments or [], as_yaml=as_yaml)
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+) -> None:
+    """Start a Prefect server with its UI and serve the deployment `screen-gapped-metals`; Ctrl-C stops all.
+
+    **Examples**
+
+        mat2spec serve
+
+        mat2spec serve --set serve.schedule_active=true
+
+    and in another terminal, in the folder of the project:
+
+        prefect deployment run screen-gapped-metals
+    """
+    from flows.deployments import serve_screen
+
+    serve_screen(config, _assignments({"serve.host": host, "serve.port": port}, assignments))
+
+
+@app.command()
+def engines() -> None:
+    """List the DFT engines and say which can be used here."""
+    from flows.commands.engines import print_engines
+
+    print_engines()
+
+
+@catalogue_app.command("build")
+def catalogue_build(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write.")] = Path(
+        "data/catalogue.parquet"
+    ),
+    work_dir: Annotated[
+        Path, typer.Option("--work-dir", help="Folder of finished parts; a rerun goes on there.")
+    ] = Path("build/catalogue"),
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Relax prototypes and element substitutions with CHGNet and write the catalogue; takes hours.
+
+    Needs the extra `catalogue` (pip install chgnet). A build that was stopped goes on where it was.
+
+    **Examples**
+
+        mat2spec catalogue build
+
+        mat2spec catalogue build --output small.parquet --set sampling_fraction=0.01
+    """
+    from flows.commands.catalogue import build
+
+    build(output, work_dir, config, assignments or [])
+
+
+DataOption = Annotated[
+    Path, typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help="Folder with the tables of labelled spectra.")
+]
+TrainingFolderOption = Annotated[
+    Path | None, typer.Option("--folder", help="Where checkpoint, curves and weights go; a rerun goes on from there.")
+]
+
+
+@train_app.command("phdos")
+def train_phdos(
+    data: DataOption,
+    folder: TrainingFolderOption = None,
+    pretraining: Annotated[bool, typer.Option(help="Add the large finite-displacement set.")] = True,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Train a model on phonon densities of states; its encoder is where eDOS training starts.
+
+    **Examples**
+
+        mat2spec train phdos --data ../data
+
+        mat2spec train phdos --data ../data --set model=gatgnn --set epochs=50
+    """
+    from flows.commands.train import train
+
+    train("phdos", data, folder, config, assignments or [], pretraining=pretraining)
+
+
+@train_app.command("edos")
+def train_edos(
+    data: DataOption,
+    folder: TrainingFolderOption = None,
+    encoder: Annotated[
+        Path | None, typer.Option("--encoder", metavar="FILE", help="Weights file whose encoder to start from.")
+    ] = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Train a model on electronic densities of states, from an encoder trained on phonons.
+
+    **Examples**
+
+        mat2spec train edos --data ../data --encoder runs/phdos/mat2spec-phdos-sumnorm-kl.safetensors
+
+        mat2spec train edos --data ../data --set setting=standard-mae
+    """
+    from flows.commands.train import train
+
+    train("edos", data, folder, config, assignments or [], encoder=encoder)
+
+
+def _assignments(given: dict[str, object], assignments: list[str] | None) -> list[str]:
+    """Options as assignments; an explicit --set comes last and wins."""
+    import json
+
+    named = [f"{key}={json.dumps(value, default=str)}" for key, value in given.items() if value is not None]
+    return named + (assignments or [])
+
+
+def main() -> None:
+    """Run the program and end it with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the program; errors are sentences on standard error.
+
+    Returns
+    -------
+    int
+        The exit code: see `flows.errors.ExitCode`.
+    """
+    debug = "--debug" in arguments
+    end_on_sigterm()
+    try:
+        answer = app([word for word in arguments if word != "--debug"], standalone_mode=False)
+    except KeyboardInterrupt as interrupt:
+        return _interrupted(interrupt)
+    except Exception as error:
+        if isinstance(error, USAGE_ERROR):
+            error.show()  # type: ignore[attr-defined]
+            return ExitCode.WRONG_USE
+        sentence = sentence_of(error)
+        if debug or sentence is None:
+            raise
+        typer.echo(sentence, err=True)
+        return ExitCode.FAILED
+    return answer if isinstance(answer, int) else ExitCode.DONE
+
+
+def _interrupted(interrupt: KeyboardInterrupt) -> int:
+    sentence = str(interrupt) or "Stopped."
+    typer.echo(f"\n{sentence}", err=True)
+    return ExitCode.TERMINATED if isinstance(interrupt, TerminatedError) else ExitCode.INTERRUPTED

@@ -1,0 +1,16 @@
+"""`mat2spec engines`: which DFT engines can be used here."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from dft_validation.queue import available_engines
+from flows.terminal import console
+
+
+def print_engines() -> None:
+    """Print every engine and whether it can be used, or why not."""
+    table = Table("engine", "usable here", title="DFT engines")
+    for engine, why_not in available_engines().items():
+        table.add_row(engine, why_not or "yes")
+    console.print(table)

@@ -1,0 +1,130 @@
+"""`mat2spec predict`: densities of states of the crystals in files, as a table and a plot."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from flows.errors import ExitCode
+from flows.settings_layers import load_settings
+from flows.spectrum_plots import PLOT_ENDINGS, write_plot
+from flows.structure_files import ReadStructure, read_structures
+from flows.table_files import TABLE_ENDINGS, check_ending, write_rows
+from flows.terminal import console, stage_progress
+from mat2spec.grids import EDOS_GRID, GRID_METADATA_KEY
+from screening.columns import Column
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    import pyarrow as pa
+
+    from flows.settings import ScreenSettings
+    from mat2spec.prediction import Prediction
+
+FILE = "file"
+
+
+def predict_files(
+    files: Sequence[Path], table: Path, plot: Path, config: Path | None, assignments: Sequence[str]
+) -> int:
+    """Predict, print a summary, write table and plot; return the exit code."""
+    check_ending(table, TABLE_ENDINGS)
+    check_ending(plot, PLOT_ENDINGS)
+    settings = load_settings(config, assignments)
+    read = read_structures(files)
+    predictions = predict_read(read, settings)
+    rows = prediction_rows(read, predictions, settings)
+    write_rows(rows, table)
+    console.print(_summary(rows, settings))
+    console.print(f"Table: {table}", soft_wrap=True)
+    if predictions and any(status == "ok" for prediction in predictions for status in prediction.status):
+        write_plot(predictions, plot)
+        console.print(f"Plot: {plot}", soft_wrap=True)
+    n_failed = sum(status != "ok" for status in rows[Column.STATUS].to_pylist())
+    if n_failed:
+        console.print(f"{n_failed} of {rows.num_rows} predictions failed; the table has the reason of each.")
+    return ExitCode.FAILED if n_failed else ExitCode.DONE
+
+
+def predict_read(read: Sequence[ReadStructure], settings: ScreenSettings) -> list[Prediction]:
+    """One prediction per model of all crystals that could be read."""
+    from flows.stages import load_predictors
+    from mat2spec.crystals import Crystals
+    from mat2spec.prediction import predict_with_models
+
+    usable = [entry for entry in read if entry.structure is not None]
+    if not usable:
+        return []
+    crystals = Crystals.from_structures([entry.structure for entry in usable], [entry.name for entry in usable])
+    done, total = 0, len(usable) * len(settings.prediction.models)
+    with stage_progress("Predict spectra") as progress:
+
+        def on_batch(n_predicted: int) -> None:
+            nonlocal done
+            done += n_predicted
+            progress(done, total)
+
+        return predict_with_models(load_predictors(settings), crystals, on_batch)
+
+
+def prediction_rows(
+    read: Sequence[ReadStructure], predictions: Sequence[Prediction], settings: ScreenSettings
+) -> pa.Table:
+    """One row per crystal and model, with its spectrum and its class, or the reason why there is none."""
+    import pyarrow as pa
+
+    from flows.stages import predictions_table
+    from screening.gaps import classify_spectra
+
+    sites = {entry.name: len(entry.structure) for entry in read if entry.structure is not None}
+    formulas = {
+        entry.name: entry.structure.composition.reduced_formula for entry in read if entry.structure is not None
+    }
+    parts = []
+    for prediction in predictions:
+        table = predictions_table(prediction)
+        n_sites = np.array([sites[name] for name in prediction.material_ids])
+        classes = classify_spectra(prediction.spectra, prediction.grid, settings.gap, n_sites=n_sites)
+        for name in classes.columns:
+            table = table.append_column(name, pa.array(classes[name], from_pandas=True))
+        parts.append(table)
+    parts.append(_unread_rows([entry for entry in read if entry.structure is None], settings.prediction.models))
+    rows = pa.concat_tables(parts, promote_options="permissive")
+    names = rows[Column.MATERIAL_ID].to_pylist()
+    rows = rows.append_column(Column.FORMULA, pa.array([formulas.get(name) for name in names], type=pa.string()))
+    order = _order(names, read)
+    return rows.take(order).replace_schema_metadata({GRID_METADATA_KEY: EDOS_GRID.to_json()})
+
+
+def _unread_rows(unread: Sequence[ReadStructure], models: Sequence[str]) -> pa.Table:
+    import pyarrow as pa
+
+    pairs = [(entry, model) for entry in unread for model in models]
+    columns: dict[str, list[str]] = {
+        Column.MATERIAL_ID: [entry.name for entry, _ in pairs],
+        Column.MODEL: [model for _, model in pairs],
+        Column.STATUS: ["failed" for _ in pairs],
+        Column.REASON: [entry.reason for entry, _ in pairs],
+    }
+    return pa.table({name: pa.array(values, type=pa.string()) for name, values in columns.items()})
+
+
+def _order(names: Sequence[str], read: Sequence[ReadStructure]) -> list[int]:
+    """Rows in the order of the files; models keep theirs."""
+    position = {entry.name: index for index, entry in enumerate(read)}
+    return sorted(range(len(names)), key=lambda row: position[names[row]])
+
+
+def _summary(rows: pa.Table, settings: ScreenSettings) -> Any:
+    from screening.report import frame_table
+
+    columns = [Column.MATERIAL_ID, Column.FORMULA, Column.MODEL, Column.STATUS, Column.REASON]
+    columns += [Column.IS_GAPPED_METAL, Column.IS_METAL, Column.GAP_TOP_EV, Column.GAP_WIDTH_EV, Column.DOS_AT_EFERMI]
+    frame: pd.DataFrame = rows.select([name for name in columns if name in rows.column_names]).to_pandas()
+    n_models = len(settings.prediction.models)
+    title = f"Predicted densities of states ({n_models} {'model' if n_models == 1 else 'models'})"
+    return frame_table(frame.rename(columns={Column.MATERIAL_ID: FILE}), title=title, max_rows=len(frame))

@@ -1,0 +1,92 @@
+"""`mat2spec screen`: the stages one after the other, with their progress, and what they found."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from flows import stages
+from flows.errors import TerminatedError
+from flows.settings_layers import list_settings, load_settings
+from flows.terminal import STAGE_TITLES, console, say_counts, stage_progress
+from screening import report
+from screening.columns import TableName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from flows.settings import ScreenSettings
+    from screening.runs import RunFolder
+
+
+def screen_crystals(config: Path | None, assignments: Sequence[str], *, dry_run: bool) -> None:
+    """Screen as the settings say, or with `dry_run` only say what would be done."""
+    settings = load_settings(config, assignments)
+    if dry_run:
+        say_plan(settings, config, assignments)
+        return
+    run = run_stages(settings)
+    show_results(run)
+
+
+def run_stages(settings: ScreenSettings) -> RunFolder:
+    """Run all stages; an interrupted run says how it goes on.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C or SIGTERM, with a sentence for the person who pressed it.
+    """
+    with stages.open_run(settings) as run:
+        resumed = "Goes on with the run" if run.info["resumed"] else "Run"
+        console.print(f"{resumed} {run.run_id} in {run.path.parent}", highlight=False, soft_wrap=True)
+        try:
+            for name in stages.stages_of(settings):
+                _run_stage(name, run, settings)
+        except KeyboardInterrupt as interrupt:
+            kind = TerminatedError if isinstance(interrupt, TerminatedError) else KeyboardInterrupt
+            raise kind(
+                f"Stopped. What is done stays in {run.path}; give the same command again to go on from there."
+            ) from interrupt
+        run.finish()
+    return run
+
+
+def _run_stage(name: str, run: RunFolder, settings: ScreenSettings) -> None:
+    start = time.perf_counter()
+    with stage_progress(STAGE_TITLES[name]) as progress:
+        counts = stages.run_stage(name, run, settings, progress)
+    say_counts(STAGE_TITLES[name], time.perf_counter() - start, counts)
+
+
+def show_results(run: RunFolder) -> None:
+    """Print the tables that a person wants to see first, and where the others are."""
+    console.print(report.filter_counts_table(run.read_table(TableName.FILTER_COUNTS)))
+    candidates, classes = run.read_table(TableName.CANDIDATES), run.read_table(TableName.CLASSIFICATIONS)
+    console.print(report.gapped_metals_table(classes, candidates))
+    if run.has_table(TableName.DFT_RESULTS):
+        results, jobs = run.read_table(TableName.DFT_RESULTS), run.read_table(TableName.DFT_JOBS)
+        console.print(report.dft_table(results, jobs, candidates))
+        console.print(report.precision_recall_table(run.read_table(TableName.PRECISION_RECALL)))
+    else:
+        console.print("The DFT jobs are queued and were not run; `mat2spec screen` without --no-dft runs them.")
+    console.print(f"Tables: {run.path}\nShow any of them with `mat2spec tables {run.run_id} NAME`.", soft_wrap=True)
+
+
+def say_plan(settings: ScreenSettings, config: Path | None, assignments: Sequence[str]) -> None:
+    """Say which settings differ from the defaults, what the filters would leave, and what would be run."""
+    from screening.sources import open_source
+
+    for setting in list_settings(config, assignments):
+        if setting.source != "default":
+            console.print(f"{setting.key} = {setting.value}   ({setting.source})", highlight=False)
+    candidates, counts = stages.choose_candidates(open_source(settings.source), settings)
+    console.print(report.filter_counts_table(counts))
+    models = settings.prediction.models
+    n_shards = -(-len(candidates) // settings.prediction.shard_size)
+    console.print(f"{len(candidates):,} candidates would be predicted by {' and '.join(models)} in {n_shards} shards.")
+    selection = settings.selection
+    n_jobs = selection.max_positives + selection.n_random_negatives
+    doing = "computed by" if settings.run_dft else "queued for"
+    console.print(f"Up to {n_jobs} of them would be {doing} {settings.dft.engine}. Nothing was written.")

@@ -1,0 +1,140 @@
+"""`mat2spec tables`: print result tables of a run, filtered, sorted and cut by DuckDB."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.settings_layers import load_settings
+from flows.terminal import console
+from screening.columns import TableName
+from screening.run_files import RunError, latest_run
+from screening.runs import RunFolder
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+
+class TableChoiceError(ValueError):
+    """The rows that were asked for cannot be shown; the message says why."""
+
+
+def print_tables(
+    run_or_name: str | None,
+    name: str | None,
+    columns: str | None,
+    where: str | None,
+    sort: str | None,
+    limit: int,
+    output: Path | None,
+    results_dir: Path | None,
+) -> None:
+    """Print the list of a run's tables, or rows of one table."""
+    if run_or_name in set(TableName) and name is None:
+        run_or_name, name = None, run_or_name
+    run = find_run(run_or_name, results_dir or load_settings().results_dir)
+    if name is None:
+        _print_list(run)
+        return
+    path = _table_path(run, name)
+    rows = select_rows(path, columns, where, sort, limit)
+    if output is not None:
+        _write(rows, output)
+        return
+    _print_rows(rows, f"{name} of {run.run_id}")
+
+
+def find_run(run: str | None, results_dir: Path) -> RunFolder:
+    """The run of an id or folder; the last finished one if None."""
+    if run is None:
+        return RunFolder.attach(latest_run(results_dir))
+    for path in (Path(run), results_dir / run):
+        if path.is_dir():
+            return RunFolder.attach(path)
+    known = ", ".join(TableName)
+    raise RunError(f"There is no run '{run}' in {results_dir}, and no table of that name; tables are {known}.")
+
+
+def select_rows(path: Path, columns: str | None, where: str | None, sort: str | None, limit: int) -> pa.Table:
+    """Rows of a Parquet table.
+
+    Parameters
+    ----------
+    path
+        The table.
+    columns
+        Names separated by commas; all if None.
+    where
+        SQL condition.
+    sort
+        Column; a leading ``-`` sorts descending. Nulls come last.
+    limit
+        Rows at most; 0 for all.
+
+    Raises
+    ------
+    TableChoiceError
+        If DuckDB cannot make sense of the choice.
+    """
+    import duckdb
+
+    relation = duckdb.read_parquet(str(path))
+    try:
+        if where:
+            relation = relation.filter(where)
+        if sort:
+            direction = "DESC" if sort.startswith("-") else "ASC"
+            relation = relation.order(f"{_quoted(sort.lstrip('-'))} {direction} NULLS LAST")
+        if columns:
+            relation = relation.project(", ".join(_quoted(column.strip()) for column in columns.split(",")))
+        return (relation.limit(limit) if limit else relation).to_arrow_table()
+    except duckdb.Error as error:
+        first_line = str(error).splitlines()[0]
+        raise TableChoiceError(f"{first_line} Columns are {', '.join(_columns(relation))}.") from error
+
+
+def _columns(relation: duckdb.DuckDBPyRelation) -> list[str]:
+    return list(relation.columns)
+
+
+def _quoted(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
+
+
+def _table_path(run: RunFolder, name: str) -> Path:
+    if name not in set(TableName):
+        raise RunError(f"There is no table '{name}'; tables are {', '.join(TableName)}.")
+    if not run.has_table(name):
+        raise RunError(
+            f"The run {run.run_id} has no table '{name}' (yet); `mat2spec tables {run.run_id}` lists its own."
+        )
+    return run.table_path(name)
+
+
+def _print_list(run: RunFolder) -> None:
+    import pyarrow.parquet as pq
+    from rich.table import Table
+
+    table = Table("table", "rows", "columns", title=f"Run {run.run_id} ({run.info['status']})")
+    for name in TableName:
+        if run.has_table(name):
+            metadata = pq.read_metadata(run.table_path(name))
+            columns = ", ".join(metadata.schema.to_arrow_schema().names)
+            table.add_row(name, f"{metadata.num_rows:,}", columns)
+    console.print(table)
+    console.print(f"In {run.path}", soft_wrap=True)
+
+
+def _print_rows(rows: pa.Table, title: str) -> None:
+    from screening.report import frame_table
+    from screening.tables import to_frame
+
+    console.print(frame_table(to_frame(rows), title=title, max_rows=rows.num_rows))
+
+
+def _write(rows: pa.Table, output: Path) -> None:
+    from flows.table_files import write_rows
+
+    write_rows(rows, output)
+    console.print(f"{rows.num_rows:,} rows written to {output}", soft_wrap=True)

@@ -1,0 +1,55 @@
+"""How the command line ends: sentences instead of tracebacks, and exit codes."""
+
+from __future__ import annotations
+
+import signal
+import traceback
+from enum import IntEnum
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+OUR_PACKAGES = frozenset({"mat2spec", "screening", "dft_validation", "flows"})
+
+
+class ExitCode(IntEnum):
+    """What the program tells the shell."""
+
+    DONE = 0
+    FAILED = 1
+    WRONG_USE = 2
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class TerminatedError(KeyboardInterrupt):
+    """Somebody asked the program to end with SIGTERM; handled like Ctrl-C."""
+
+
+def end_on_sigterm() -> None:
+    """Turn SIGTERM into an exception, so that files are closed and the run folder tells what happened."""
+    signal.signal(signal.SIGTERM, _raise_terminated)
+
+
+def _raise_terminated(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  the signature of a handler
+    raise TerminatedError
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """Sentence for a person, or None where only a traceback helps.
+
+    Errors that our packages raise on purpose are sentences. Of others only those of the operating
+    system are, since they name the file and what is wrong with it.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        where = f" {error.filename}" if error.filename else ""
+        return f"{error.strerror}:{where}" if where else f"{error.strerror}."
+    if isinstance(error, ValueError | RuntimeError | OSError | LookupError) and _raised_by_us(error):
+        return str(error.args[0]) if error.args else str(error)
+    return None
+
+
+def _raised_by_us(error: BaseException) -> bool:
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] in OUR_PACKAGES

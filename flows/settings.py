@@ -1,0 +1,70 @@
+"""All settings of a run in one class.
+
+Each package describes its own part; here they are nested under the name of the stage that reads
+them. `flows.settings_layers.load_settings` fills the class from a file, the environment and the
+command line.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dft_validation.settings import DftSettings
+from mat2spec.prediction import PredictionSettings
+from screening.evaluation import EvaluationSettings
+from screening.filters import FilterSettings
+from screening.gaps import GapSettings
+from screening.selection import SelectionSettings
+from screening.sources import SourceSettings
+
+ENVIRONMENT_PREFIX = "MAT2SPEC_"
+ENVIRONMENT_DELIMITER = "__"
+
+
+class ServeSettings(BaseModel):
+    """Where the Prefect server listens and when the served screen runs by itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = Field(default="127.0.0.1", description="Address on which the Prefect server and its UI listen.")
+    port: int = Field(default=4200, ge=1, le=65535, description="Port of the Prefect server and its UI.")
+    cron: str = Field(default="0 2 * * 1", description="When the served screen runs by itself: Mondays at 02:00.")
+    timezone: str = Field(default="UTC", description="Time zone of the schedule.")
+    schedule_active: bool = Field(
+        default=False, description="Whether the schedule starts runs; if not it is shown in the UI, paused."
+    )
+    startup_timeout_s: float = Field(
+        default=120.0, gt=0, description="Longest wait for the Prefect server, in seconds."
+    )
+
+
+class ScreenSettings(BaseSettings):
+    """Settings of a screen, from the crystals to the precision and recall of the models."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_nested_delimiter=ENVIRONMENT_DELIMITER,
+        nested_model_default_partial_update=True,
+    )
+
+    source: SourceSettings = Field(default_factory=SourceSettings, description="The crystals that are screened.")
+    filters: FilterSettings = Field(default_factory=FilterSettings, description="Which crystals become candidates.")
+    prediction: PredictionSettings = Field(default_factory=PredictionSettings, description="Models, device, batches.")
+    gap: GapSettings = Field(default_factory=GapSettings, description="What counts as a gapped metal.")
+    selection: SelectionSettings = Field(default_factory=SelectionSettings, description="Which candidates go to DFT.")
+    dft: DftSettings = Field(default_factory=DftSettings, description="Engine and budget of the DFT calculations.")
+    evaluation: EvaluationSettings = Field(
+        default_factory=EvaluationSettings, description="How predictions are compared with DFT."
+    )
+    serve: ServeSettings = Field(default_factory=ServeSettings, description="Prefect server and schedule.")
+    results_dir: Path = Field(default=Path("results"), description="Folder in which every run gets a folder.")
+    run_dft: bool = Field(default=True, description="Whether the queued DFT jobs are also run here.")
+
+    def of_the_run(self) -> dict[str, Any]:
+        """Settings that decide what a run computes, as plain JSON values; equal ones resume each other."""
+        return self.model_dump(mode="json", exclude={"serve", "results_dir"})

@@ -1,0 +1,80 @@
+"""Plot predicted spectra to a file: a plotly page, or a picture where a page is of no use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mat2spec.files import atomic_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from mat2spec.prediction import Prediction
+
+PLOT_ENDINGS = (".html", ".png", ".svg", ".pdf")
+MAX_PLOTTED = 30
+PANEL_SIZE_IN = (8.0, 3.6)
+
+
+def write_plot(predictions: Sequence[Prediction], path: Path) -> None:
+    """Plot the spectra of all crystals, one panel each with all models; the first 30 at most."""
+    shown = _plottable(predictions)
+    with atomic_path(path) as temporary:
+        if path.suffix.lower() == ".html":
+            temporary.write_text(_page(predictions, shown), encoding="utf-8")
+        else:
+            _draw_picture(predictions, shown, temporary, path.suffix.lower().lstrip("."))
+
+
+def _plottable(predictions: Sequence[Prediction]) -> list[int]:
+    """Crystals that at least one model could predict."""
+    n_crystals = len(predictions[0])
+    usable = [i for i in range(n_crystals) if any(prediction.status[i] == "ok" for prediction in predictions)]
+    return usable[:MAX_PLOTTED]
+
+
+def _page(predictions: Sequence[Prediction], shown: Sequence[int]) -> str:
+    from screening.report import spectrum_figure
+
+    parts = []
+    for position, crystal in enumerate(shown):
+        usable = [prediction for prediction in predictions if prediction.status[crystal] == "ok"]
+        figure = spectrum_figure(
+            {prediction.model: prediction.spectra[crystal] for prediction in usable},
+            uncertainties={prediction.model: prediction.uncertainty[crystal] for prediction in usable},
+            title=str(predictions[0].material_ids[crystal]),
+            grid=predictions[0].grid,
+        )
+        # The first figure brings plotly's script along: the page works offline.
+        parts.append(figure.to_html(full_html=False, include_plotlyjs=position == 0))
+    body = "\n".join(parts)
+    return f'<!doctype html>\n<html><head><meta charset="utf-8"><title>mat2spec</title></head><body>\n{body}\n</body></html>\n'
+
+
+def _draw_picture(predictions: Sequence[Prediction], shown: Sequence[int], path: Path, kind: str) -> None:
+    # plotly writes pictures through a browser, which many machines lack; matplotlib comes with pymatgen.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(PANEL_SIZE_IN[0], PANEL_SIZE_IN[1] * len(shown)), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
+    centers = predictions[0].grid.centers
+    for panel, crystal in zip(panels, shown, strict=True):
+        for prediction in predictions:
+            if prediction.status[crystal] == "ok":
+                spectrum, band = prediction.spectra[crystal], prediction.uncertainty[crystal]
+                (line,) = panel.plot(centers, spectrum, label=prediction.model)
+                lower = (spectrum - band).clip(min=0)
+                panel.fill_between(centers, lower, spectrum + band, alpha=0.2, color=line.get_color(), linewidth=0)
+        panel.axvline(0.0, color="0.3", linestyle="--", linewidth=1)
+        panel.set(
+            title=str(predictions[0].material_ids[crystal]),
+            xlabel=r"$E - E_\mathrm{F}$ (eV)",
+            ylabel="DOS (states/eV per cell)",
+            xlim=(centers[0], centers[-1]),
+        )
+        panel.set_ylim(bottom=0)
+        panel.legend()
+    figure.savefig(path, format=kind, dpi=150)

@@ -1,0 +1,101 @@
+"""Read crystals from the files that people have: CIF, POSCAR, pymatgen JSON."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pymatgen.core import Structure
+
+
+@dataclass(frozen=True)
+class ReadStructure:
+    """One crystal of a file, or the reason why there is none.
+
+    Parameters
+    ----------
+    name
+        Name of the file, with a number or key behind it if it holds several crystals.
+    structure
+        The crystal; None if it cannot be used.
+    reason
+        Why not, as a sentence; empty if it can be used.
+    """
+
+    name: str
+    structure: Structure | None
+    reason: str = ""
+
+
+def read_structures(files: Sequence[Path]) -> list[ReadStructure]:
+    """All crystals of some files, in order; a file that cannot be read is one entry with its reason."""
+    found: list[ReadStructure] = []
+    for file in files:
+        found += _read_file(file)
+    return found
+
+
+def _read_file(file: Path) -> list[ReadStructure]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        return [ReadStructure(str(file), None, f"The file cannot be read: {error.strerror}.")]
+    except UnicodeDecodeError:
+        return [ReadStructure(str(file), None, "The file is no text; give a CIF, POSCAR or JSON file.")]
+    try:
+        structures = _parse(file, text)
+    # pymatgen raises whatever its parsers stumble over: the reason is kept, the other files go on.
+    except Exception as error:  # noqa: BLE001
+        return [ReadStructure(str(file), None, f"The file does not parse: {type(error).__name__}: {error}")]
+    if not structures:
+        return [ReadStructure(str(file), None, "The file holds no crystal.")]
+    names = [str(file)] if len(structures) == 1 else [f"{file}#{key}" for key in structures]
+    return [_usable(name, structure) for name, structure in zip(names, structures.values(), strict=True)]
+
+
+def _usable(name: str, structure: Structure) -> ReadStructure:
+    if not structure.is_ordered:
+        return ReadStructure(name, None, "The crystal has partial occupancies; give an ordered one.")
+    return ReadStructure(name, structure)
+
+
+def _parse(file: Path, text: str) -> dict[str, Structure]:
+    """Crystals of a file by their number or key."""
+    if file.suffix.lower() == ".json" or text.lstrip().startswith(("{", "[")):
+        return _parse_json(json.loads(text))
+    if file.suffix.lower() in {".cif", ".mcif"}:
+        return _parse_cif(text)
+    from pymatgen.io.vasp import Poscar
+
+    return {"1": Poscar.from_str(text).structure}
+
+
+def _parse_cif(text: str) -> dict[str, Structure]:
+    from pymatgen.io.cif import CifParser
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # remarks on rounding; what matters shows in the checks of the crystal
+        structures = CifParser.from_str(text).parse_structures(primitive=True, on_error="raise")
+    return {str(number): structure for number, structure in enumerate(structures, 1)}
+
+
+def _parse_json(content: Any) -> dict[str, Structure]:
+    """One structure, a list of them, or a mapping from identifiers to them, as `Structure.as_dict` writes it."""
+    from pymatgen.core import Structure
+
+    if isinstance(content, list):
+        content = {str(number): entry for number, entry in enumerate(content, 1)}
+    if "lattice" in content:
+        content = {"1": content}
+    return {str(key): Structure.from_dict(_structure_of(entry)) for key, entry in content.items()}
+
+
+def _structure_of(entry: Any) -> Any:
+    """A Materials Project document keeps its structure under that key."""
+    return entry["structure"] if isinstance(entry, dict) and "structure" in entry else entry
