@@ -1,0 +1,67 @@
+"""DFT of the picks: engines, a queue that survives, spectra with their provenance.
+
+    from dft_validation import DftSettings, plan_jobs, results_table, run_jobs
+
+    settings = DftSettings()
+    jobs = plan_jobs(selection, crystals, settings)
+    table = results_table(run_jobs(jobs, crystals, settings))
+
+Names are imported when first used: neither jobflow nor any engine is loaded before a job runs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dft_validation.calculation import calculate_edos
+    from dft_validation.cost import CostModel
+    from dft_validation.document import EdosDocument
+    from dft_validation.engines import available_engines, register_engine
+    from dft_validation.job_queue import run_jobs
+    from dft_validation.maker import EdosMaker
+    from dft_validation.outcomes import FailedJob, JobStatus
+    from dft_validation.plan import plan_jobs, remaining_cpu_seconds
+    from dft_validation.results import results_table, update_jobs
+    from dft_validation.settings import DftSettings
+
+_MODULES = {
+    "CostModel": "cost",
+    "DftSettings": "settings",
+    "EdosDocument": "document",
+    "EdosMaker": "maker",
+    "FailedJob": "outcomes",
+    "JobStatus": "outcomes",
+    "available_engines": "engines",
+    "calculate_edos": "calculation",
+    "plan_jobs": "plan",
+    "register_engine": "engines",
+    "remaining_cpu_seconds": "plan",
+    "results_table": "results",
+    "run_jobs": "job_queue",
+    "update_jobs": "results",
+}
+
+__all__ = [  # noqa: RUF022 - in the order of use
+    "DftSettings",
+    "available_engines",
+    "register_engine",
+    "plan_jobs",
+    "remaining_cpu_seconds",
+    "run_jobs",
+    "results_table",
+    "update_jobs",
+    "calculate_edos",
+    "EdosMaker",
+    "EdosDocument",
+    "FailedJob",
+    "JobStatus",
+    "CostModel",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'dft_validation' has no attribute '{name}'")
+    return getattr(import_module(f"dft_validation.{_MODULES[name]}"), name)

@@ -1,0 +1,121 @@
+"""Finished results on the disk, one file per crystal, settings and engine version: nothing is computed twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from dft_validation.cells import Cell
+from dft_validation.document import EdosDocument
+from dft_validation.outcomes import FailedJob
+from dft_validation.settings import DftSettings
+
+logger = logging.getLogger(__name__)
+
+# Coordinates are compared to this many decimals (Angstrom, fractions of a lattice vector).
+_DECIMALS = 5
+_POLL_SECONDS = 0.1
+
+Outcome = EdosDocument | FailedJob
+
+
+def structure_hash(cell: Cell) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of a crystal: elements, lattice and coordinates to 5 decimals."""
+    lattice = np.round(cell.lattice, _DECIMALS) + 0.0
+    coordinates = np.round(np.mod(np.round(cell.frac_coords, _DECIMALS), 1.0), _DECIMALS) + 0.0
+    parts = [np.asarray(cell.atomic_numbers, dtype="<i8"), lattice.astype("<f8"), coordinates.astype("<f8")]
+    return hashlib.sha256(b"|".join(part.tobytes() for part in parts)).hexdigest()[:16]
+
+
+class DocumentCache:
+    """A folder of outcomes.
+
+    Parameters
+    ----------
+    folder
+        Where they lie; made when the first is stored.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def key(self, cell: Cell, settings: DftSettings, engine_version: str) -> str:
+        """Name of the outcome of one crystal, settings and engine version."""
+        text = f"{structure_hash(cell)}|{settings.settings_hash}|{settings.engine}|{engine_version}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def _file(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.json"
+
+    def load(self, key: str) -> Outcome | None:
+        """The stored outcome, or None; a file that cannot be read is put aside and counts as none."""
+        path = self._file(key)
+        try:
+            values = json.loads(path.read_text())
+            return FailedJob.from_dict(values) if "reason" in values else EdosDocument.from_dict(values)
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError) as error:
+            logger.warning("The stored DFT result %s cannot be read (%s); it is computed again.", path, error)
+            path.replace(path.with_suffix(".corrupt"))
+            return None
+
+    def load_valid(self, key: str, settings: DftSettings) -> Outcome | None:
+        """The stored outcome if it still holds: a document always, a failure only under the same limits."""
+        outcome = self.load(key)
+        if isinstance(outcome, FailedJob):
+            holds = outcome.holds_under(settings.time_limit_s, settings.memory_limit_mib)
+            return outcome if holds and not settings.retry_failed else None
+        return outcome
+
+    def store(self, key: str, outcome: Outcome) -> None:
+        """Keep an outcome; the file appears complete or not at all.
+
+        Raises
+        ------
+        screening.tables.TableError
+            If it cannot be written, e.g. on a full disk.
+        """
+        from screening.tables import atomic_file
+
+        path = self._file(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as file:
+            file.write(json.dumps(outcome.as_dict()).encode())
+
+    def documents(self) -> Iterator[EdosDocument]:
+        """All finished documents, in the order of their keys."""
+        for path in sorted(self.folder.glob("??/*.json")):
+            outcome = self.load(path.stem)
+            if isinstance(outcome, EdosDocument):
+                yield outcome
+
+    @contextmanager
+    def lock(self, key: str, give_up: Callable[[], bool]) -> Iterator[bool]:
+        """Hold the right to compute one key, against threads and other processes on the same folder.
+
+        The system frees the lock when its holder dies. Yields False if `give_up` turned true while waiting.
+        """
+        import fcntl
+
+        path = self._file(key).with_suffix(".lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if give_up():
+                        yield False
+                        return
+                    time.sleep(_POLL_SECONDS)
+                else:
+                    break
+            yield True

@@ -1,0 +1,183 @@
+"""From a crystal to its document: prepare the cell, run the engine, integrate the bands."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dft_validation.bands import BandEdges, covered_to_ev, edos_of_bands, find_band_edges
+from dft_validation.cells import Cell, choose_mesh, prepare_cell
+from dft_validation.document import EdosDocument
+from dft_validation.engines import get_engine
+from dft_validation.engines.base import Engine, EngineResult
+from dft_validation.outcomes import EngineError, FailedJob, JobStatus
+from dft_validation.settings import DftSettings
+from mat2spec.grids import EDOS_GRID
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+# Elements whose solids are often magnetic; a spectrum without spin polarisation must say so.
+MAGNETIC_ELEMENTS = frozenset(
+    {"Cr", "Mn", "Fe", "Co", "Ni"} | {"Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"}
+)
+
+
+def cell_of(structure: Structure) -> Cell:
+    """Arrays of a pymatgen structure."""
+    return Cell(
+        np.asarray(structure.lattice.matrix, dtype=np.float64),
+        np.asarray(structure.frac_coords, dtype=np.float64),
+        np.asarray(structure.atomic_numbers, dtype=np.int64),
+    )
+
+
+def calculate_edos(structure: Structure, material_id: str, settings: DftSettings) -> EdosDocument | FailedJob:
+    """Compute the electronic density of states of one crystal.
+
+    Parameters
+    ----------
+    structure
+        An ordered crystal; the spectrum counts states per its cell, also where a smaller primitive cell is computed.
+    material_id
+        Identifier for the document.
+    settings
+        Engine, level of theory and limits.
+
+    Returns
+    -------
+    EdosDocument or FailedJob
+        A failure of the calculation is returned, not raised.
+    """
+    engine = get_engine(settings.engine)
+    unavailable = engine.unavailable_reason()
+    if unavailable:
+        return failed_job(structure, material_id, settings, JobStatus.ENGINE_UNAVAILABLE, unavailable)
+    try:
+        cell = prepare_cell(cell_of(structure), settings.symmetry_tolerance_a)
+        computed = _calculate_bands(engine, cell, settings)
+    except EngineError as error:
+        return failed_job(structure, material_id, settings, error.status, error.reason, error.cpu_seconds)
+    except OSError as error:
+        status = JobStatus.DISK_FULL if error.errno == errno.ENOSPC else JobStatus.CRASHED
+        return failed_job(structure, material_id, settings, status, f"A file of the job cannot be written: {error}.")
+    return _document(structure, material_id, settings, engine, cell, computed)
+
+
+def failed_job(
+    structure: Structure,
+    material_id: str,
+    settings: DftSettings,
+    status: JobStatus,
+    reason: str,
+    cpu_seconds: float = 0.0,
+) -> FailedJob:
+    """Record why a crystal has no spectrum."""
+    return FailedJob(
+        material_id=material_id,
+        formula=structure.composition.reduced_formula,
+        status=status,
+        reason=reason,
+        engine=settings.engine,
+        functional=settings.functional,
+        spin=settings.spin,
+        settings_hash=settings.settings_hash,
+        cpu_seconds=cpu_seconds,
+        time_limit_s=settings.time_limit_s,
+        memory_limit_mib=settings.memory_limit_mib,
+    )
+
+
+@dataclass(frozen=True)
+class _Computed:
+    """Bands that cover the grid, with the spectrum of the computed cell."""
+
+    result: EngineResult
+    edges: BandEdges
+    zero_ev: float
+    covered_to_ev: float
+    edos: NDArray[np.float64]
+    cpu_seconds: float
+    wall_seconds: float
+
+
+def _calculate_bands(engine: Engine, cell: Cell, settings: DftSettings) -> _Computed:
+    """Run the engine, with twice the empty bands where they do not reach over the grid."""
+    mesh = choose_mesh(cell, settings.kpoint_density)
+    empty_bands = settings.extra_bands + settings.extra_bands_per_atom * cell.n_atoms
+    cpu_seconds = wall_seconds = covered = 0.0
+    for _ in range(settings.band_attempts):
+        with tempfile.TemporaryDirectory(prefix="edos-") as folder:
+            result = engine.calculate(cell, mesh, empty_bands, settings, Path(folder))
+        cpu_seconds += result.cpu_seconds
+        wall_seconds += result.wall_seconds
+        bands = result.bands.without_last(settings.dropped_bands)
+        edges = find_band_edges(bands, settings.gap_tolerance_ev)
+        zero = bands.efermi if edges.vbm is None else edges.vbm
+        covered = covered_to_ev(bands, zero)
+        if covered >= EDOS_GRID.edges[-1]:
+            edos = edos_of_bands(bands, zero, settings.band_interpolation)
+            return _Computed(result, edges, zero, covered, edos, cpu_seconds, wall_seconds)
+        empty_bands *= 2
+    raise EngineError(
+        JobStatus.NOT_COVERED,
+        f"The bands reach {covered:.2f} eV, less than the grid's {EDOS_GRID.edges[-1]:.2f} eV; raise extra_bands.",
+        cpu_seconds,
+    )
+
+
+def _document(
+    structure: Structure, material_id: str, settings: DftSettings, engine: Engine, cell: Cell, computed: _Computed
+) -> EdosDocument:
+    cells_per_given = len(structure) / cell.n_atoms
+    bands = computed.result.bands
+    return EdosDocument(
+        material_id=material_id,
+        formula=structure.composition.reduced_formula,
+        n_sites=len(structure),
+        edos=computed.edos * cells_per_given,
+        efermi=bands.efermi,
+        energy_zero_ev=computed.zero_ev,
+        band_gap=computed.edges.band_gap,
+        is_metal=computed.edges.is_metal,
+        covered_to_ev=computed.covered_to_ev,
+        n_electrons=bands.n_electrons,
+        engine=engine.name,
+        engine_version=computed.result.engine_version,
+        functional=settings.functional,
+        spin=settings.spin,
+        u_values={},
+        kpoints=bands.mesh,
+        n_irreducible_kpoints=bands.energies_ev.shape[1],
+        n_bands=bands.n_bands,
+        cpu_seconds=computed.cpu_seconds,
+        wall_seconds=computed.wall_seconds,
+        peak_memory_mib=computed.result.peak_memory_mib,
+        settings_hash=settings.settings_hash,
+        computed_n_sites=cell.n_atoms,
+        computed_volume_a3=cell.volume,
+        notes=[*computed.result.notes, *_notes(structure, cell)],
+        versions={name: metadata.version(name) for name in ("numpy", "spglib", "pymatgen")},
+        settings=settings.physics(),
+    )
+
+
+def _notes(structure: Structure, cell: Cell) -> list[str]:
+    notes = []
+    magnetic = sorted({str(element) for element in structure.composition.elements} & MAGNETIC_ELEMENTS)
+    if magnetic:
+        notes.append(
+            f"Computed without spin polarisation, though solids with {', '.join(magnetic)} are often magnetic."
+        )
+    if cell.n_atoms < len(structure):
+        notes.append(
+            f"Computed in the primitive cell of {cell.n_atoms} atoms, given per cell of {len(structure)} atoms."
+        )
+    return notes

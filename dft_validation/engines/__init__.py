@@ -1,0 +1,41 @@
+"""Registry of DFT engines: the name in the settings picks one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dft_validation.engines.base import Engine
+
+_REGISTERED: dict[str, Engine] = {}
+
+
+def register_engine(engine: Engine) -> None:
+    """Add an engine, or replace the one of the same name."""
+    _REGISTERED[engine.name] = engine
+
+
+def _engines() -> dict[str, Engine]:
+    from dft_validation.engines.gpaw import GpawEngine
+
+    built_in: list[Engine] = [GpawEngine()]
+    return {**{engine.name: engine for engine in built_in}, **_REGISTERED}
+
+
+def get_engine(name: str) -> Engine:
+    """The engine of that name.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    engines = _engines()
+    if name not in engines:
+        raise ValueError(f"There is no DFT engine '{name}'; known are {', '.join(sorted(engines))}.")
+    return engines[name]
+
+
+def available_engines() -> dict[str, str]:
+    """Every engine, with an empty text if it can run here, else a sentence that says why not."""
+    return {name: engine.unavailable_reason() for name, engine in sorted(_engines().items())}

@@ -1,0 +1,85 @@
+"""What an engine must offer. A new engine is one class with these members and one line in the registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from dft_validation.bands import MeshBands
+from dft_validation.cells import Cell
+from dft_validation.settings import DftSettings
+
+
+@dataclass(frozen=True)
+class EngineResult:
+    """Bands of one calculation and what they cost.
+
+    Parameters
+    ----------
+    bands
+        Band energies of the cell that was given.
+    engine_version
+        Version of the engine that computed them.
+    cpu_seconds, wall_seconds, peak_memory_mib
+        Cost; memory is the largest resident set.
+    notes
+        Sentences for the document.
+    """
+
+    bands: MeshBands
+    engine_version: str
+    cpu_seconds: float
+    wall_seconds: float
+    peak_memory_mib: float
+    notes: list[str] = field(default_factory=list)
+
+
+class Engine(Protocol):
+    """A program that computes bands on a k-mesh."""
+
+    @property
+    def name(self) -> str:
+        """Name in settings and tables."""
+        ...
+
+    def unavailable_reason(self) -> str:
+        """Empty if the engine can run here, else a sentence that says what to do."""
+        ...
+
+    def version(self) -> str:
+        """Version, part of the key under which results are kept."""
+        ...
+
+    def find_unsupported(self, atomic_numbers: list[int]) -> list[str]:
+        """Symbols of the elements that the engine cannot compute."""
+        ...
+
+    def count_electrons(self, atomic_numbers: list[int]) -> int:
+        """Valence electrons that the engine treats; sizes the bands before the calculation."""
+        ...
+
+    def calculate(
+        self, cell: Cell, mesh: tuple[int, int, int], empty_bands: int, settings: DftSettings, folder: Path
+    ) -> EngineResult:
+        """Self-consistent bands on the mesh.
+
+        Parameters
+        ----------
+        cell
+            The crystal exactly as it is to be computed.
+        mesh
+            Gamma-centred k-mesh.
+        empty_bands
+            Bands beyond half the electrons.
+        settings
+            Level of theory, tolerances, limits.
+        folder
+            An empty folder for the files of the calculation.
+
+        Raises
+        ------
+        EngineError
+            If there is no usable result.
+        """
+        ...

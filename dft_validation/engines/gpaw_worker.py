@@ -1,0 +1,125 @@
+"""One GPAW calculation in a process of its own: `python -m dft_validation.engines.gpaw_worker INPUT OUTPUT`.
+
+The only file that imports GPAW, which is under the GPL; it exchanges two JSON files with the rest. It limits
+its own memory and ends with the process that started it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+EXIT_MEMORY = 77
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel to end this process when its parent dies, however it dies (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _limit_memory(memory_limit_mib: int) -> None:
+    limit = memory_limit_mib * 2**20
+    # macOS refuses to limit the address space: the time limit remains.
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _cost(started: float) -> dict[str, float]:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    to_mib = 2**10 if sys.platform == "linux" else 2**20
+    return {
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "wall_seconds": time.monotonic() - started,
+        "peak_memory_mib": usage.ru_maxrss / to_mib,
+    }
+
+
+def _number_of_bands(inputs: dict[str, Any], symbols: list[str]) -> int:
+    from gpaw import setup_data
+
+    data_sets: Any = setup_data
+    electrons = sum(int(data_sets.SetupData(symbol, inputs["functional"]).Nv) for symbol in symbols)
+    return -(-electrons // 2) + int(inputs["empty_bands"])
+
+
+def calculate(inputs: dict[str, Any], log_file: Path) -> dict[str, Any]:
+    """Run the self-consistent calculation and read its bands."""
+    import numpy as np
+    from ase import Atoms
+    from gpaw import GPAW, PW, FermiDirac
+    from gpaw import __version__ as gpaw_version
+
+    atoms: Any = Atoms(
+        numbers=inputs["atomic_numbers"],
+        cell=inputs["lattice"],
+        scaled_positions=inputs["frac_coords"],
+        pbc=True,
+    )
+    atoms.calc = GPAW(
+        mode=PW(inputs["plane_wave_cutoff_ev"]),
+        xc=inputs["functional"],
+        kpts={"size": tuple(inputs["mesh"]), "gamma": True},
+        occupations=FermiDirac(inputs["smearing_ev"]),
+        nbands=_number_of_bands(inputs, atoms.get_chemical_symbols()),
+        spinpol=False,
+        maxiter=inputs["max_scf_iterations"],
+        convergence={"density": inputs["density_tolerance"], "eigenstates": inputs["eigenstates_tolerance"]},
+        txt=str(log_file),
+    )
+    atoms.get_potential_energy()
+    calc = atoms.calc
+    n_irreducible = len(calc.get_ibz_k_points())
+    energies = np.array([[calc.get_eigenvalues(kpt=k) for k in range(n_irreducible)]])
+    return {
+        "energies_ev": energies.tolist(),
+        "irreducible_of_kpoint": np.asarray(calc.get_bz_to_ibz_map()).tolist(),
+        "efermi": float(calc.get_fermi_level()),
+        "n_electrons": float(calc.get_number_of_electrons()),
+        "engine_version": str(gpaw_version),
+    }
+
+
+def _attempt(inputs: dict[str, Any], log_file: Path) -> dict[str, Any]:
+    """Result of the calculation, or the kind of its failure with a sentence."""
+    from gpaw import KohnShamConvergenceError
+
+    try:
+        return {"status": "ok", **calculate(inputs, log_file)}
+    except KohnShamConvergenceError:
+        steps = inputs["max_scf_iterations"]
+        return {"status": "unconverged", "reason": f"The density did not converge in {steps} steps."}
+    except FileNotFoundError as error:
+        first_line = str(error).splitlines()[0] if str(error) else "a file is missing"
+        return {"status": "unsupported_element", "reason": f"GPAW has no data set for an element: {first_line}"}
+
+
+def main(arguments: list[str]) -> int:
+    """Read the input file, calculate, write the output file in one step."""
+    started = time.monotonic()
+    _end_with_parent()
+    source, target = Path(arguments[0]), Path(arguments[1])
+    inputs = json.loads(source.read_text())
+    _limit_memory(inputs["memory_limit_mib"])
+    try:
+        result = _attempt(inputs, target.with_suffix(".log"))
+    except MemoryError:
+        # The process may be too short of memory to write anything but its exit status.
+        os._exit(EXIT_MEMORY)
+    unfinished = target.with_suffix(".tmp")
+    unfinished.write_text(json.dumps({**result, **_cost(started)}))
+    unfinished.replace(target)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

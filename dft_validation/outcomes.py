@@ -1,0 +1,111 @@
+"""What a DFT job can come to: a document, or a failure that is data too."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+
+class JobStatus(StrEnum):
+    """States of a DFT job; everything but `OK` and `QUEUED` comes with a reason."""
+
+    QUEUED = "queued"
+    OK = "ok"
+    # Known before the job starts
+    INVALID_STRUCTURE = "invalid_structure"
+    UNSUPPORTED_ELEMENT = "unsupported_element"
+    TOO_LARGE = "too_large"
+    OVER_BUDGET = "over_budget"
+    ENGINE_UNAVAILABLE = "engine_unavailable"
+    # Known when it has run
+    UNCONVERGED = "unconverged"
+    NOT_COVERED = "not_covered"
+    TIME_LIMIT = "time_limit"
+    MEMORY_LIMIT = "memory_limit"
+    CRASHED = "crashed"
+    CORRUPT_OUTPUT = "corrupt_output"
+    DISK_FULL = "disk_full"
+    INTERRUPTED = "interrupted"
+
+
+# A second try under the same limits would end the same way, so these are remembered.
+LASTING_FAILURES = frozenset(
+    {
+        JobStatus.UNCONVERGED,
+        JobStatus.NOT_COVERED,
+        JobStatus.TIME_LIMIT,
+        JobStatus.MEMORY_LIMIT,
+        JobStatus.INVALID_STRUCTURE,
+    }
+)
+
+
+class EngineError(RuntimeError):
+    """A calculation ended without a usable result.
+
+    Parameters
+    ----------
+    status
+        Kind of the failure.
+    reason
+        A sentence.
+    cpu_seconds
+        CPU time it cost, in seconds.
+    """
+
+    def __init__(self, status: JobStatus, reason: str, cpu_seconds: float = 0.0) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.cpu_seconds = cpu_seconds
+
+
+@dataclass(frozen=True)
+class FailedJob:
+    """A DFT job without a result: one row with its status and reason.
+
+    Parameters
+    ----------
+    material_id, formula
+        Which crystal.
+    status, reason
+        Kind of the failure and a sentence about it.
+    engine, functional, spin, settings_hash
+        How it was tried.
+    cpu_seconds
+        CPU time it cost, in seconds.
+    time_limit_s, memory_limit_mib
+        Limits it ran under: a failure for time or memory holds for these and smaller ones.
+    """
+
+    material_id: str
+    formula: str
+    status: JobStatus
+    reason: str
+    engine: str
+    functional: str
+    spin: str
+    settings_hash: str
+    cpu_seconds: float = 0.0
+    time_limit_s: float = 0.0
+    memory_limit_mib: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values; `from_dict` reads them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> FailedJob:
+        """Rebuild from `as_dict`."""
+        return cls(**{**values, "status": JobStatus(values["status"])})
+
+    def holds_under(self, time_limit_s: float, memory_limit_mib: int) -> bool:
+        """Whether another try under these limits would end the same way."""
+        if self.status not in LASTING_FAILURES:
+            return False
+        if self.status is JobStatus.TIME_LIMIT:
+            return time_limit_s <= self.time_limit_s
+        if self.status is JobStatus.MEMORY_LIMIT:
+            return memory_limit_mib <= self.memory_limit_mib
+        return True
