@@ -6,6 +6,7 @@ Only the standard library and typer are imported here; each command imports what
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -308,7 +309,7 @@ def train_edos(
     train("edos", data, folder, config, assignments or [], encoder=encoder)
 
 
-def _assignments(given: dict[str, object], assignments: list[str] | None) -> list[str]:
+def _assignments(given: Mapping[str, object], assignments: list[str] | None) -> list[str]:
     """Options as assignments; an explicit --set comes last and wins."""
     import json
 

@@ -25,6 +25,7 @@ POLL_FREQUENCY_S = "2"
 
 def screen_deployment(settings: ScreenSettings) -> RunnerDeployment:
     """The deployment of the flow, with all settings as parameters that a person can change in the UI."""
+    from prefect.deployments.runner import RunnerDeployment
     from prefect.flows import EntrypointType
     from prefect.schedules import Cron
 
@@ -36,7 +37,8 @@ def screen_deployment(settings: ScreenSettings) -> RunnerDeployment:
         active=settings.serve.schedule_active,
         slug=SCHEDULE_SLUG,
     )
-    return screen_gapped_metals.to_deployment(
+    return RunnerDeployment.from_flow(
+        screen_gapped_metals,
         name=DEPLOYMENT_NAME,
         parameters={"settings": settings.model_dump(mode="json")},
         schedules=[schedule],

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from flows.settings import ScreenSettings
+    from mat2spec.crystals import Crystals
     from mat2spec.prediction import Prediction, SpectrumPredictor
     from screening.runs import RunFolder
     from screening.sources import CrystalSource, SourceSettings
@@ -92,7 +93,7 @@ def find_candidates(run: RunFolder, settings: ScreenSettings, progress: Progress
     n_candidates = len(run.read_table(TableName.CANDIDATES, [Column.MATERIAL_ID]))
     progress(1, 1)
     if n_candidates == 0:
-        greediest = counts.loc[counts[Column.REMOVED].idxmax(), Column.FILTER]
+        greediest = counts[Column.FILTER].iloc[int(counts[Column.REMOVED].argmax())]
         raise NoCandidatesError(
             f"No material of the source passes the filters; the filter '{greediest}' removed most. Relax it: "
             "`mat2spec settings` shows the filters, `mat2spec screen --dry-run` what each removes."
@@ -206,15 +207,13 @@ def classify_predictions(run: RunFolder, settings: ScreenSettings, progress: Pro
 
 def queue_dft(run: RunFolder, settings: ScreenSettings, progress: Progress = no_progress) -> Counts:
     """Choose candidates for DFT, the most confident positives and random negatives, and plan their jobs."""
-    from dft_validation.queue import plan_jobs
+    from dft_validation import plan_jobs
     from screening.selection import select_for_dft
 
     if not run.has_table(TableName.DFT_JOBS):
-        selection = select_for_dft(
-            run.read_table(TableName.CLASSIFICATIONS), run.read_table(TableName.CANDIDATES), settings.selection
-        )
-        crystals = _open_source(run, settings).crystals(selection.picks[Column.MATERIAL_ID].tolist())
-        run.write_table(TableName.DFT_JOBS, plan_jobs(selection.picks, crystals, settings.dft))
+        classes, candidates = run.read_table(TableName.CLASSIFICATIONS), run.read_table(TableName.CANDIDATES)
+        picks = select_for_dft(classes, candidates, settings.selection).picks
+        run.write_table(TableName.DFT_JOBS, plan_jobs(picks, _crystals_of(run, settings, picks), settings.dft))
     jobs = run.read_table(TableName.DFT_JOBS)
     progress(1, 1)
     return {"selected": len(jobs), "queued": int((jobs[Column.STATUS] == "queued").sum())}
@@ -222,29 +221,23 @@ def queue_dft(run: RunFolder, settings: ScreenSettings, progress: Progress = no_
 
 def run_dft(run: RunFolder, settings: ScreenSettings, progress: Progress = no_progress) -> Counts:
     """Run the queued DFT jobs and classify their spectra by the rule that the predictions are classified by."""
-    from dft_validation.queue import run_jobs
+    from dft_validation import results_table, run_jobs, update_jobs
 
     if not run.has_table(TableName.DFT_RESULTS):
         jobs = run.read_table(TableName.DFT_JOBS)
-        crystals = _open_source(run, settings).crystals(jobs[Column.MATERIAL_ID].tolist())
-        results = run_jobs(jobs, crystals, settings.dft, progress)
-        run.write_table(TableName.DFT_RESULTS, _with_classes(results, crystals.n_sites, settings))
+        outcomes = run_jobs(
+            jobs, _crystals_of(run, settings, jobs), settings.dft, lambda _, done, total: progress(done, total)
+        )
+        run.write_table(TableName.DFT_RESULTS, results_table(outcomes, settings.gap))
+        run.write_table(TableName.DFT_JOBS, update_jobs(jobs, outcomes))
     results = run.read_table(TableName.DFT_RESULTS)
     ok = results[Column.STATUS] == "ok"
     gapped = results[Column.IS_GAPPED_METAL].fillna(value=False).astype(bool)
     return {"computed": int(ok.sum()), "failed": int((~ok).sum()), "gapped_metals": int((ok & gapped).sum())}
 
 
-def _with_classes(results: pd.DataFrame, n_sites: np.ndarray, settings: ScreenSettings) -> pd.DataFrame:
-    import pandas as pd
-
-    from screening.gaps import classify_spectra
-    from screening.tables import matrix_column
-
-    spectra = matrix_column(results, Column.EDOS, EDOS_GRID.size)
-    classes = classify_spectra(spectra, EDOS_GRID, settings.gap, n_sites=n_sites)
-    kept = results.drop(columns=[name for name in classes.columns if name in results.columns])
-    return pd.concat([kept.reset_index(drop=True), classes], axis=1)
+def _crystals_of(run: RunFolder, settings: ScreenSettings, rows: pd.DataFrame) -> Crystals:
+    return _open_source(run, settings).crystals(rows[Column.MATERIAL_ID].tolist())
 
 
 def evaluate(run: RunFolder, settings: ScreenSettings, progress: Progress = no_progress) -> Counts:

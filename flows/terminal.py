@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-console = Console()
+# A pipe or a log has no width of its own; 80 columns would cut identifiers.
+WIDTH_WITHOUT_TERMINAL = 140
+
+console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
 
 STAGE_TITLES = {
     "find_candidates": "Find candidates",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from dft_validation.queue import available_engines
+from dft_validation import available_engines
 from flows.terminal import console
 
 

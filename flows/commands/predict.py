@@ -56,10 +56,10 @@ def predict_read(read: Sequence[ReadStructure], settings: ScreenSettings) -> lis
     from mat2spec.crystals import Crystals
     from mat2spec.prediction import predict_with_models
 
-    usable = [entry for entry in read if entry.structure is not None]
+    usable = [(entry.structure, entry.name) for entry in read if entry.structure is not None]
     if not usable:
         return []
-    crystals = Crystals.from_structures([entry.structure for entry in usable], [entry.name for entry in usable])
+    crystals = Crystals.from_structures([structure for structure, _ in usable], [name for _, name in usable])
     done, total = 0, len(usable) * len(settings.prediction.models)
     with stage_progress("Predict spectra") as progress:
 

@@ -10,11 +10,13 @@ from flows.errors import TerminatedError
 from flows.settings_layers import list_settings, load_settings
 from flows.terminal import STAGE_TITLES, console, say_counts, stage_progress
 from screening import report
-from screening.columns import TableName
+from screening.columns import Column, TableName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import pandas as pd
 
     from flows.settings import ScreenSettings
     from screening.runs import RunFolder
@@ -66,12 +68,20 @@ def show_results(run: RunFolder) -> None:
     candidates, classes = run.read_table(TableName.CANDIDATES), run.read_table(TableName.CLASSIFICATIONS)
     console.print(report.gapped_metals_table(classes, candidates))
     if run.has_table(TableName.DFT_RESULTS):
-        results, jobs = run.read_table(TableName.DFT_RESULTS), run.read_table(TableName.DFT_JOBS)
-        console.print(report.dft_table(results, jobs, candidates))
+        jobs = run.read_table(TableName.DFT_JOBS)
+        console.print(report.dft_table(_outcomes(run.read_table(TableName.DFT_RESULTS), jobs), jobs, candidates))
         console.print(report.precision_recall_table(run.read_table(TableName.PRECISION_RECALL)))
     else:
-        console.print("The DFT jobs are queued and were not run; `mat2spec screen` without --no-dft runs them.")
+        console.print("The DFT jobs are planned and were not run; without --no-dft a new run computes them.")
     console.print(f"Tables: {run.path}\nShow any of them with `mat2spec tables {run.run_id} NAME`.", soft_wrap=True)
+
+
+def _outcomes(results: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
+    """Results, and for jobs that were never run the reason why."""
+    import pandas as pd
+
+    not_run = jobs[~jobs[Column.MATERIAL_ID].isin(results[Column.MATERIAL_ID])]
+    return pd.concat([results, not_run[[Column.MATERIAL_ID, Column.STATUS, Column.REASON]]], ignore_index=True)
 
 
 def say_plan(settings: ScreenSettings, config: Path | None, assignments: Sequence[str]) -> None:
