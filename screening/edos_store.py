@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from screening.columns import Column
-from screening.tables import TableError, read_table, require_columns
+from screening.tables import TableError, explain_os_error, read_table, require_columns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,10 +46,13 @@ def store_files(path: Path) -> list[Path]:
     Raises
     ------
     TableError
-        If the path does not exist or is a folder without a Parquet table.
+        If the path does not exist, cannot be read, or is a folder without a Parquet table.
     """
-    if path.is_dir():
-        files = sorted(path.glob("*.parquet"))
+    try:
+        is_folder, files = path.is_dir(), sorted(path.glob("*.parquet"))
+    except OSError as error:
+        raise explain_os_error(error, path, "read") from error
+    if is_folder:
         if not files:
             raise TableError(f"The eDOS store {path} holds no Parquet table. Check the path or leave edos_store empty.")
         return files

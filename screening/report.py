@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from screening.evaluation import VALIDATED_SET
 from screening.selection import rank_gapped_metals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mat2spec.grids import SpectralGrid
 
-UNKNOWN = "–"
+UNKNOWN = "-"
 PREDICTED_COLOR = "#d95f02"
 DFT_COLOR = "#1b6ca8"
 GAP_COLOR = "#7a9e7e"
@@ -63,7 +63,8 @@ def format_value(value: object) -> str:
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, float | np.floating):
-        return f"{value:.0f}" if float(value).is_integer() and abs(value) >= 10 else f"{value:.3g}"
+        number = float(value)
+        return f"{number:.0f}" if number.is_integer() and abs(number) >= 10 else f"{number:.3g}"
     return str(value)
 
 
@@ -121,7 +122,7 @@ def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame,
     return table
 
 
-def _width(row: Mapping[str, object]) -> str:
+def _width(row: Mapping[Hashable, Any]) -> str:
     """Width of a gap; at least that if it is open at the bottom of the grid."""
     width = format_value(row[Column.GAP_WIDTH_EV])
     return f"≥ {width}" if row.get(Column.GAP_OPEN_AT_BOTTOM) is True else width
@@ -191,7 +192,7 @@ def _ratio(value: object) -> str:
     return UNKNOWN if value is None or _is_missing(value) else f"{value:.2f}"
 
 
-def _with_interval(row: Mapping[str, object], value: Column, low: Column, high: Column) -> str:
+def _with_interval(row: Mapping[Hashable, Any], value: Column, low: Column, high: Column) -> str:
     if _ratio(row[value]) == UNKNOWN:
         return UNKNOWN
     return f"{_ratio(row[value])} [{_ratio(row[low])}, {_ratio(row[high])}]"
@@ -319,5 +320,7 @@ def _lay_out(figure: Figure, title: str, grid: SpectralGrid) -> None:
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1.0, "xanchor": "right"},
         hovermode="x unified",
     )
-    figure.update_xaxes(title="E − E<sub>F</sub> (eV)", range=[float(grid.edges[0]), float(grid.edges[-1])])
+    figure.update_xaxes(
+        title="E \N{MINUS SIGN} E<sub>F</sub> (eV)", range=[float(grid.edges[0]), float(grid.edges[-1])]
+    )
     figure.update_yaxes(title="DOS (states/eV per cell)", rangemode="tozero")

@@ -189,11 +189,8 @@ def _reading(path: Path) -> Iterator[None]:
     """Turn what Arrow and the operating system raise while a Parquet file is read into sentences."""
     import pyarrow as pa
 
-    if not path.exists():
-        raise TableError(f"There is no table at {path}. Check the path, or run the stage that writes it.")
-    if path.is_dir():
-        raise TableError(f"{path} is a folder, a Parquet file is needed. Check the path.")
     try:
+        _require_file(path)
         yield
     except TableError:
         raise
@@ -203,6 +200,13 @@ def _reading(path: Path) -> Iterator[None]:
         raise explain_os_error(error, path, "read") from error
     except pa.ArrowException as error:
         raise TableError(_corrupt(path, error)) from error
+
+
+def _require_file(path: Path) -> None:
+    if not path.exists():
+        raise TableError(f"There is no table at {path}. Check the path, or run the stage that writes it.")
+    if path.is_dir():
+        raise TableError(f"{path} is a folder, a Parquet file is needed. Check the path.")
 
 
 def _corrupt(path: Path, error: Exception) -> str:
