@@ -65,11 +65,12 @@ class GraphAttention(nn.Module):
         per_node = self.node(nodes)
         per_edge = self.edge(edges)[graph.length_index]
         shape = (-1, self.n_heads, self.width)
-        centre = softplus(per_node[graph.centre] + per_edge).view(shape)
-        neighbour = softplus(per_node[graph.neighbour] + per_edge).view(shape)
-        scores = softplus((centre * self.attention[0] + neighbour * self.attention[1]).sum(dim=-1))
-        weights = softmax_by_group(scores, graph.edge_multiplicity, graph.centre, len(nodes))
-        messages = (neighbour * weights[..., None]).mean(dim=1)
+        centre = softplus(per_node[graph.centre].add_(per_edge)).view(shape)
+        neighbour = softplus(per_node[graph.neighbour].add_(per_edge)).view(shape)
+        scores = torch.einsum("ehd,hd->eh", centre, self.attention[0])
+        scores = softplus(scores + torch.einsum("ehd,hd->eh", neighbour, self.attention[1]))
+        weights = softmax_by_group(scores, graph.edge_multiplicity, graph.centre, len(nodes)) / self.n_heads
+        messages = torch.einsum("ehd,eh->ed", neighbour, weights)
         return sum_by_group(messages, graph.centre, len(nodes)) + self.bias
 
 
