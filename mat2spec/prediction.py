@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from mat2spec.crystals import Crystals
@@ -24,29 +23,25 @@ from mat2spec.graphs import CrystalBatch, GraphSettings, build_graphs
 from mat2spec.grids import GRIDS, SpectralGrid
 from mat2spec.models import SpectrumModel
 from mat2spec.normalisation import Setting, to_spectra_per_atom
+from mat2spec.settings import DEFAULT_MAX_EDGES, PredictionSettings
 from mat2spec.tensors import GraphTensors
 from mat2spec.weights import SHIPPED_WEIGHTS, WeightsError, load_weights, tensors_hash, weights_name
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+__all__ = [
+    "Prediction",
+    "PredictionSettings",
+    "SpectrumPredictor",
+    "load_predictor",
+    "predict_structures",
+    "predict_with_models",
+]
+
 SHAPE_SETTING, SCALE_SETTING = Setting.SUMNORM_KL, Setting.STANDARD_MAE
 OK, FAILED = "ok", "failed"
 BatchReport = Callable[[int], None]
-
-
-class PredictionSettings(BaseModel):
-    """Which models predict, and how."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    models: list[str] = Field(
-        default=["mat2spec", "gatgnn"], min_length=1, description="Models to predict with; the first leads."
-    )
-    device: str = Field(default="auto", description="cpu, cuda, cuda:1, ...; auto takes a GPU if there is one.")
-    weights_dir: Path | None = Field(default=None, description="Folder of the weights; the shipped ones if not given.")
-    max_edges_per_batch: int = Field(default=4000, ge=1, description="Edges in a batch; halved when memory runs out.")
-    shard_size: int = Field(default=4096, ge=1, description="Crystals that are predicted and saved at a time.")
 
 
 @dataclass(frozen=True)
@@ -118,7 +113,7 @@ class SpectrumPredictor:
         graph_settings: GraphSettings,
         grid: SpectralGrid,
         device: str = "auto",
-        max_edges_per_batch: int = PredictionSettings.model_fields["max_edges_per_batch"].default,
+        max_edges_per_batch: int = DEFAULT_MAX_EDGES,
     ) -> None:
         self.name = name
         self.grid = grid
@@ -229,7 +224,7 @@ def load_predictor(
     spectrum: str = "edos",
     weights_dir: Path | None = None,
     device: str = "auto",
-    max_edges_per_batch: int = PredictionSettings.model_fields["max_edges_per_batch"].default,
+    max_edges_per_batch: int = DEFAULT_MAX_EDGES,
 ) -> SpectrumPredictor:
     """Load the weights of a model and make a predictor of them.
 
