@@ -120,13 +120,15 @@ def derive_properties(
     import pandas as pd
 
     grid.check(spectra)
-    values = np.asarray(spectra, dtype=np.float64)
-    values = np.where(np.isfinite(values).all(axis=1, keepdims=True), values, np.nan)
     above = first_bin_above_zero(grid)
+    finite = np.asarray(np.isfinite(spectra).all(axis=1), dtype=np.bool_)
+    # Only bins up to just above zero are used: the copy is half as large as the spectra in 64 bits.
+    values = np.array(spectra[:, : above + 2], dtype=np.float64)
+    values[~finite] = np.nan
     at_efermi = dos_at_efermi(values, grid)
     slope = (values[:, above : above + 2].mean(axis=1) - values[:, above - 2 : above].mean(axis=1)) / (2 * grid.width)
     occupied = values[:, :above].sum(axis=1) * grid.width
-    first_moment = (values[:, :above] * grid.centers[:above]).sum(axis=1) * grid.width
+    first_moment = values[:, :above] @ grid.centers[:above] * grid.width
     sites = np.full(len(values), np.nan) if n_sites is None else np.asarray(n_sites, dtype=np.float64)
     return pd.DataFrame(
         {

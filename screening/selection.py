@@ -92,11 +92,14 @@ def select_for_dft(
         The same for the same input, whatever the order of its rows.
     """
     settings = settings or SelectionSettings()
+    classifications = classifications.reset_index(drop=True)
     sites = candidates.set_index(Column.MATERIAL_ID)[Column.NSITES]
-    rows = classifications[classifications[Column.MATERIAL_ID].isin(sites.index)]
+    n_sites = classifications[Column.MATERIAL_ID].map(sites)
+    rows = classifications[n_sites.notna()]
     predicted = rows[rows[Column.IS_GAPPED_METAL].notna()]
     n_unpredicted = rows[Column.MATERIAL_ID].nunique() - predicted[Column.MATERIAL_ID].nunique()
-    small_enough = _small_enough(predicted, sites, settings.max_sites)
+    limit = np.inf if settings.max_sites is None else settings.max_sites
+    small_enough = n_sites[predicted.index] <= limit
     pool = predicted[small_enough]
     positive = pool[pool[Column.IS_GAPPED_METAL].astype(bool)]
     positive_ids = set(positive[Column.MATERIAL_ID])
@@ -120,11 +123,6 @@ def rank_gapped_metals(classifications: pd.DataFrame) -> pd.DataFrame:
         kind="stable",
         ignore_index=True,
     )
-
-
-def _small_enough(rows: pd.DataFrame, sites: pd.Series, max_sites: int | None) -> pd.Series:
-    n_sites = rows[Column.MATERIAL_ID].map(sites)
-    return n_sites.notna() if max_sites is None else n_sites <= max_sites
 
 
 def _take_turns(positive: pd.DataFrame, most: int) -> list[tuple[str, str, int, float]]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 CATALOGUE_PATH = Path(__file__).resolve().parent.parent / "data" / "catalogue.parquet"
 CRYSTAL_COLUMNS = (Column.MATERIAL_ID, Column.LATTICE, Column.FRAC_COORDS, Column.ATOMIC_NUMBERS)
@@ -131,6 +132,7 @@ class ParquetSource:
         self.path = Path(path)
         self.name = name or self.path.stem
         self.limit = limit
+        self._last_row_group: tuple[int, pa.Table] | None = None
         self._columns = require_columns(self.path, [])
         missing = [str(column) for column in CRYSTAL_COLUMNS if column not in self._columns]
         if missing:
@@ -281,10 +283,18 @@ class ParquetSource:
             for group, (size, end) in enumerate(zip(sizes, ends, strict=True)):
                 inside = wanted[(wanted >= end - size) & (wanted < end)] - (end - size)
                 if len(inside):
-                    pieces.append(file.read_row_group(group, columns=columns).take(pa.array(inside)))
+                    pieces.append(self._row_group(file, group).take(pa.array(inside)))
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{self.path} is damaged ({error}); replace the table.") from error
         return pa.concat_tables(pieces).combine_chunks()
+
+    def _row_group(self, file: pq.ParquetFile, group: int) -> pa.Table:
+        """One row group of crystals; the last one is kept, since shards follow the order of the file."""
+        last = self._last_row_group
+        if last is None or last[0] != group:
+            last = (group, file.read_row_group(group, columns=[str(name) for name in CRYSTAL_COLUMNS]))
+            self._last_row_group = last
+        return last[1]
 
 
 def _repair(table: pa.Table) -> pa.Table:
