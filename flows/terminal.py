@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    import pandas as pd
+
 # A pipe or a log has no width of its own; 80 columns would cut identifiers.
 WIDTH_WITHOUT_TERMINAL = 140
 
@@ -41,3 +43,46 @@ def say_counts(title: str, seconds: float, counts: Mapping[str, int]) -> None:
     """One line about a finished stage."""
     words = ", ".join(f"{key.replace('_', ' ')} {value:,}" for key, value in counts.items())
     console.print(f"{title:<22} {seconds:7.1f} s   {words}", highlight=False, soft_wrap=True)
+
+
+def print_frame(frame: pd.DataFrame, title: str) -> None:
+    """Print all rows of a table: constant columns once, the others in blocks that fit the terminal.
+
+    The first column stands in every block, so that rows can be followed.
+    """
+    from screening.report import frame_table
+
+    constant = _constant_columns(frame)
+    varying = frame.drop(columns=list(constant))
+    for number, columns in enumerate(_blocks(varying)):
+        console.print(frame_table(varying[columns], title="" if number else title, max_rows=len(frame)))
+    for name, value in constant.items():
+        console.print(f"{name} = {value} in every row", highlight=False)
+
+
+def _constant_columns(frame: pd.DataFrame) -> dict[str, str]:
+    """Long texts that are the same in every row."""
+    constant = {}
+    for name in frame.columns:
+        values = frame[name]
+        if len(frame) > 1 and isinstance(values.iloc[0], str) and (values == values.iloc[0]).all():
+            constant[str(name)] = values.iloc[0]
+    return constant
+
+
+def _blocks(frame: pd.DataFrame) -> Iterator[list[str]]:
+    """Columns of each block; a column that does not fit alone gets a block of its own."""
+    from screening.report import frame_table
+
+    names = [str(name) for name in frame.columns]
+    block = names[:1]
+    for name in names[1:]:
+        table = frame_table(frame[[*block, name]], max_rows=len(frame))
+        if (
+            len(block) > 1
+            and console.measure(table, options=console.options.update(max_width=10_000)).maximum > console.width
+        ):
+            yield block
+            block = names[:1]
+        block = [*block, name]
+    yield block

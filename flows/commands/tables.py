@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.settings_layers import load_settings
-from flows.terminal import console
+from flows.terminal import console, print_frame
 from screening.columns import TableName
 from screening.run_files import RunError, latest_run
 from screening.runs import RunFolder
@@ -127,10 +127,9 @@ def _print_list(run: RunFolder) -> None:
 
 
 def _print_rows(rows: pa.Table, title: str) -> None:
-    from screening.report import frame_table
     from screening.tables import to_frame
 
-    console.print(frame_table(to_frame(rows), title=title, max_rows=rows.num_rows))
+    print_frame(to_frame(rows), title)
 
 
 def _write(rows: pa.Table, output: Path) -> None:
