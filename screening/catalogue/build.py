@@ -53,9 +53,7 @@ def build_catalogue(
     substituted, more = substitution_candidates(settings)
     prototypes.update(more)
     shards = split_into_shards([*known, *substituted], settings.shard_size)
-    paths = relax_shards(
-        lambda: load_chgnet(settings.chgnet_version), shards, prototypes, work_dir, settings, progress
-    )
+    paths = relax_shards(lambda: load_chgnet(settings.chgnet_version), shards, prototypes, work_dir, settings, progress)
     rows = pd.concat([pq.read_table(path).to_pandas() for path in paths], ignore_index=True)
     selection = select(rows, settings, lambda text: progress(len(shards), len(shards), text))
     table = catalogue_table(selection.rows)

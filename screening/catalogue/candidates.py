@@ -159,7 +159,7 @@ def known_candidates(settings: CatalogueSettings) -> tuple[list[Candidate], dict
     """Return the known compounds, their prototypes, and how many were left out for which reason."""
     candidates, prototypes = [], {}
     left_out = {"element unknown to CHGNet": 0, "known compound with too large a cell": 0}
-    for index, (label, structure) in enumerate(library()):
+    for index, (_, structure) in enumerate(library()):
         if max(site.specie.Z for site in structure) > MAX_ATOMIC_NUMBER:
             left_out["element unknown to CHGNet"] += 1
             continue

@@ -58,7 +58,8 @@ def select(rows: pd.DataFrame, settings: CatalogueSettings, report: Report) -> S
         Told what is being done.
     """
     selection = Selection(rows)
-    selection.rows["composition"] = [_composition(numbers) for numbers in rows["atomic_numbers"]]
+    compositions = [_composition(numbers) for numbers in rows["atomic_numbers"]]
+    selection.rows["composition"] = pd.Series(compositions, dtype=object)
     selection.rows["formula"] = [c.reduced_formula for c in selection.rows["composition"]]
     _drop_unrelaxed(selection, settings)
     report(f"{len(selection.rows)} crystals relaxed; building phase diagrams.")
@@ -106,13 +107,13 @@ def structure_of(row: Any) -> Structure:
     """Return the structure of a row with `lattice`, `atomic_numbers` and `frac_coords`."""
     lattice = Lattice(np.reshape(np.asarray(row.lattice, dtype=float), (3, 3)))
     coordinates = np.reshape(np.asarray(row.frac_coords, dtype=float), (-1, 3))
-    return Structure(lattice, [int(z) for z in row.atomic_numbers], coordinates)
+    return Structure(lattice, [Element.from_Z(int(z)) for z in row.atomic_numbers], coordinates)
 
 
 def _drop_loose(selection: Selection, settings: CatalogueSettings) -> None:
     """Drop crystals in which some atom has no neighbour within reach of a bond."""
     structures = [structure_of(row) for row in selection.rows.itertuples()]
-    selection.rows["structure"] = structures
+    selection.rows["structure"] = pd.Series(structures, dtype=object)
     farthest = np.array([_farthest_contact(structure) for structure in structures])
     selection.drop(farthest > settings.max_contact, "fallen apart")
 

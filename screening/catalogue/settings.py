@@ -16,7 +16,7 @@ class CatalogueSettings(BaseModel):
     seed: int = Field(2026, description="Seed of the hash that orders and samples the substitutions.")
     sampling_fraction: float = Field(1.0, gt=0, le=1, description="Part of each template's quota to relax.")
     max_known_sites: int = Field(60, gt=0, description="Largest primitive cell of a known compound to relax.")
-    shard_size: int = Field(96, gt=0, description="Candidates per shard, all of one prototype.")
+    shard_size: int = Field(192, gt=0, description="Candidates per shard, all of one prototype.")
     scan_scales: tuple[float, ...] = Field(
         (0.80, 0.85, 0.90, 0.95, 1.0, 1.05, 1.10, 1.15, 1.20, 1.25),
         description="Lattice scale factors tried, around contact of the covalent radii, to start a relaxation.",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Lattice, Structure
+from pymatgen.core import Element, Lattice, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
 IntArray = NDArray[np.int64]
@@ -81,7 +81,7 @@ def symmetric_cell(structure: Structure, slots: IntArray, symprec: float = 1e-3)
     symprec
         Distance tolerance in Angstrom.
     """
-    labelled = Structure(structure.lattice, [int(slot) + 1 for slot in slots], structure.frac_coords)
+    labelled = Structure(structure.lattice, [Element.from_Z(int(slot) + 1) for slot in slots], structure.frac_coords)
     dataset = SpacegroupAnalyzer(labelled, symprec=symprec).get_symmetry_dataset()
     rotations = np.asarray(dataset.rotations, dtype=np.int64)
     frac = np.asarray(structure.frac_coords, dtype=float)
@@ -226,10 +226,10 @@ class _OrbitFinder:
         order = np.lexsort((self._keys(sites, images), centers))
         self.centers, self.sites = centers[order].astype(np.int64), sites[order].astype(np.int64)
         self.images, self.lengths = images[order], lengths[order]
-        self.spans = {
-            int(i): slice(*np.searchsorted(self.centers, [i, i], side="left") + [0, np.sum(self.centers == i)])
-            for i in cell.representatives
-        }
+        starts = np.searchsorted(self.centers, cell.representatives, side="left").tolist()
+        stops = np.searchsorted(self.centers, cell.representatives, side="right").tolist()
+        bounds = zip(cell.representatives.tolist(), starts, stops, strict=True)
+        self.spans = {center: slice(start, stop) for center, start, stop in bounds}
 
     def _collect_directed_orbits(self) -> None:
         """Give every vector its directed orbit; keep representative vector and multiplicity of each orbit."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,7 @@ def write_catalogue(table: pa.Table, metadata: dict[str, Any], output: Path) -> 
     described = table.replace_schema_metadata({METADATA_KEY: json.dumps(metadata, sort_keys=True).encode()})
     partial = output.with_suffix(".partial")
     pq.write_table(described, partial, compression="zstd", compression_level=19)
-    os.replace(partial, output)
+    partial.replace(output)
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
