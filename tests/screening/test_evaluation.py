@@ -92,7 +92,7 @@ def test_counts_of_a_small_screen(make_classifications):
 
 def test_failed_calculations_are_no_negatives(make_classifications):
     frame = make_classifications(("a", "m", True, 0.5, 1.0), ("b", "m", False, 0.5, 1.0), ("c", "m", True, 0.5, 1.0))
-    results = pd.concat([answers({"a": True}), answers({"b": None}, status="timed_out")])
+    results = pd.concat([answers({"a": True}), answers({"b": True}, status="timed_out")])
     row = row_of(precision_recall(frame, results, picks_of(a=1, b=0.5, c=1)))
     assert (row.n, row.n_failed) == (1, 2)
     assert (row.tp, row.fp, row.fn, row.tn) == (1, 0, 0, 0)
