@@ -266,7 +266,7 @@ def _gated(layer: Any, parts: Sequence[tuple[Tensor, Tensor | None]]) -> Tensor:
     first_gate, *later_gate = (module for module in layer.mlp_gate.layers if not isinstance(module, torch.nn.Dropout))
     weight = torch.cat([first_core.weight, first_gate.weight])
     hidden: Tensor = torch.cat([first_core.bias, first_gate.bias])
-    for (features, rows), block in zip(parts, weight.split([f.shape[1] for f, _ in parts], dim=1), strict=True):
+    for (features, rows), block in zip(parts, torch.split(weight, [f.shape[1] for f, _ in parts], dim=1), strict=True):
         product = features @ block.T
         hidden = hidden + (product if rows is None else product[rows])
     core, gate = hidden.chunk(2, dim=1)
