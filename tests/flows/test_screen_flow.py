@@ -1,0 +1,118 @@
+"""The Prefect flow on a test server: the same tables as the stages, cached tasks, artifacts."""
+
+import json
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.testing.utilities import prefect_test_harness
+
+from flows import artifacts, stages
+from flows.deployments import DEPLOYMENT_NAME, SCHEDULE_SLUG, screen_deployment
+from flows.screen import FLOW_NAME, screen_gapped_metals
+from flows.settings_layers import load_settings
+from screening.columns import TableName
+from screening.runs import RunFolder
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _prefect_server(tmp_path_factory):
+    patch = pytest.MonkeyPatch()
+    patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+    patch.undo()
+
+
+def artifact_rows(key):
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
+    return json.loads(found[-1].data)
+
+
+def task_states(flow_run_id):
+    with get_client(sync_client=True) as client:
+        from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+        runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
+    return {run.name.rsplit("-", 1)[0]: run.state_name for run in runs}
+
+
+def test_the_flow_writes_tables_and_artifacts(settings, fake_engine):
+    run = RunFolder.attach(stages_path(screen_gapped_metals(settings)))
+    assert run.is_finished
+    assert all(run.has_table(name) for name in TableName)
+    assert list(run.info["stages"]) == list(stages.STAGES)
+    assert run.info["stages"]["predict_spectra"]["counts"]["predictions"] == 34
+
+    table = run.read_table(TableName.PRECISION_RECALL)
+    rows = artifact_rows(artifacts.PRECISION_RECALL_KEY)
+    assert [(row["model"], row["estimate"], row["n"]) for row in rows] == list(
+        table[["model", "estimate", "n"]].itertuples(index=False, name=None)
+    )
+    assert {row["stage"] for row in artifact_rows(artifacts.STAGES_KEY)} == set(stages.STAGES)
+    assert all(row["seconds"] >= 0 for row in artifact_rows(artifacts.STAGES_KEY))
+    assert artifact_rows(artifacts.FILTERS_KEY)[0]["remaining"] == 19
+
+
+def stages_path(path):
+    from pathlib import Path
+
+    return Path(path)
+
+
+def test_a_flow_that_failed_goes_on_with_its_finished_tasks_cached(settings, fake_engine, monkeypatch):
+    def fail(*args):
+        raise ValueError("classified nothing")
+
+    with monkeypatch.context() as patch:
+        patch.setitem(stages.STAGES, "classify_predictions", fail)
+        state = screen_gapped_metals(settings, return_state=True)
+    assert state.is_failed()
+    unfinished = next(settings.results_dir.glob("*/run.json"))
+    assert json.loads(unfinished.read_text())["status"] == "failed"
+    assert "classified nothing" in json.loads(unfinished.read_text())["reason"]
+
+    state = screen_gapped_metals(settings, return_state=True)
+    assert state.is_completed()
+    assert stages_path(state.result()) == unfinished.parent
+    states = task_states(state.state_details.flow_run_id)
+    assert states["predict_shard"] == "Cached"
+    assert states["merge_predictions"] == "Cached"
+    assert states["evaluate"] == "Completed"
+
+
+def test_a_new_run_is_not_served_from_the_cache_of_an_old_one(settings, fake_engine):
+    first, second = (RunFolder.attach(stages_path(screen_gapped_metals(settings))) for _ in range(2))
+    assert first.run_id != second.run_id
+    assert first.read_arrow(TableName.PREDICTIONS).equals(second.read_arrow(TableName.PREDICTIONS))
+
+
+def test_without_dft_the_flow_ends_after_the_queue(assignments, fake_engine):
+    settings = load_settings(None, [*assignments, "run_dft=false"])
+    run = RunFolder.attach(stages_path(screen_gapped_metals(settings)))
+    assert run.is_finished
+    assert not run.has_table(TableName.DFT_RESULTS)
+    assert list(fake_engine.iterdir()) == []
+
+
+def test_the_deployment_has_name_schedule_and_settings(assignments):
+    settings = load_settings(None, [*assignments, "serve.schedule_active=true", "serve.cron=0 3 * * 2"])
+    deployment = screen_deployment(settings)
+    assert (deployment.flow_name, deployment.name) == (FLOW_NAME, DEPLOYMENT_NAME)
+    assert FLOW_NAME == DEPLOYMENT_NAME == "screen-gapped-metals"
+    (schedule,) = deployment.schedules
+    assert (schedule.schedule.cron, schedule.active, schedule.slug) == ("0 3 * * 2", True, SCHEDULE_SLUG)
+    assert deployment.parameters["settings"]["dft"]["engine"] == "fake"
+    deployment.apply()
+    with get_client(sync_client=True) as client:
+        assert client.read_deployment_by_name(f"{FLOW_NAME}/{DEPLOYMENT_NAME}").entrypoint == (
+            "flows.screen.screen_gapped_metals"
+        )
+
+
+def test_settings_come_back_whole_from_the_parameters_of_a_deployment(settings):
+    parameters = screen_deployment(settings).parameters
+    assert screen_gapped_metals.validate_parameters(json.loads(json.dumps(parameters)))["settings"] == settings

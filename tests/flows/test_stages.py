@@ -1,0 +1,167 @@
+"""The stages on a small source, with shipped weights and a fake DFT engine."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from flows import stages
+from flows.settings_layers import load_settings
+from screening.columns import TableName
+from screening.runs import RunFolder
+from screening.sources import SourceError
+
+N_MATERIALS, N_CANDIDATES, N_MODELS = 19, 17, 2
+
+
+def run_all(settings, progress=stages.no_progress):
+    with stages.open_run(settings) as run:
+        counts = {name: stages.run_stage(name, run, settings, progress) for name in stages.stages_of(settings)}
+        run.finish()
+    return run, counts
+
+
+def test_all_stages_write_their_tables_and_counts(settings, fake_engine):
+    run, counts = run_all(settings)
+    assert counts["find_candidates"] == {"materials": N_MATERIALS, "candidates": N_CANDIDATES}
+    assert counts["predict_spectra"] == {"predictions": N_MODELS * N_CANDIDATES, "failed": N_MODELS}
+    assert all(run.has_table(name) for name in TableName)
+    stages_recorded = run.info["stages"]
+    assert list(stages_recorded) == list(stages.STAGES)
+    assert stages_recorded["run_dft"]["counts"]["computed"] == len(list(fake_engine.iterdir())) > 0
+    assert run.path.parent.joinpath("latest").resolve() == run.path
+
+
+def test_a_bad_crystal_is_a_row_with_its_reason(settings, fake_engine):
+    run, _ = run_all(settings)
+    predictions = run.read_table(TableName.PREDICTIONS)
+    failed = predictions[predictions["status"] != "ok"]
+    assert set(failed["material_id"]) == {"overlap"}
+    assert failed["reason"].str.contains("apart").all()
+    assert failed["edos"].isna().all()
+    classes = run.read_table(TableName.CLASSIFICATIONS)
+    assert classes.loc[classes["material_id"] == "overlap", "is_gapped_metal"].isna().all()
+
+
+def test_dft_spectra_are_classified_by_the_rule_of_the_predictions(settings, fake_engine):
+    run, _ = run_all(settings)
+    results = run.read_table(TableName.DFT_RESULTS)
+    assert (results["status"] == "ok").all()
+    assert results["is_gapped_metal"].notna().all()
+    jobs = run.read_table(TableName.DFT_JOBS)
+    assert set(jobs["status"]) == {"ok"}
+    table = run.read_table(TableName.PRECISION_RECALL)
+    assert set(table["model"]) == {"mat2spec", "gatgnn"}
+    assert set(table["reference"]) == {"fake-pbe"}
+
+
+def test_runs_repeat_to_the_bit(settings, fake_engine):
+    first, _ = run_all(settings)
+    second, _ = run_all(settings)
+    assert first.run_id != second.run_id
+    for name in (TableName.PREDICTIONS, TableName.CLASSIFICATIONS):
+        assert first.read_arrow(name).equals(second.read_arrow(name))
+    # The second run finds the DFT in the cache: the same picks, at no cost.
+    columns = ["material_id", "selected_as", "rank", "status"]
+    assert first.read_arrow(TableName.DFT_JOBS, columns).equals(second.read_arrow(TableName.DFT_JOBS, columns))
+    assert first.read_arrow(TableName.DFT_RESULTS, ["edos"]).equals(second.read_arrow(TableName.DFT_RESULTS, ["edos"]))
+    assert len(list(fake_engine.iterdir())) == first.read_arrow(TableName.DFT_JOBS).num_rows
+
+
+def test_shards_do_not_change_predictions(settings, assignments, fake_engine):
+    in_shards, _ = run_all(settings)
+    whole, _ = run_all(load_settings(None, [*assignments, "prediction.shard_size=1000", "run_dft=false"]))
+    order = [("material_id", "ascending"), ("model", "ascending")]
+    shards, at_once = (run.read_arrow(TableName.PREDICTIONS).sort_by(order) for run in (in_shards, whole))
+    assert shards["material_id"].equals(at_once["material_id"])
+    assert shards["weights_hash"].equals(at_once["weights_hash"])
+    for left, right in zip(shards["edos"].to_pylist(), at_once["edos"].to_pylist(), strict=True):
+        assert left == right if left is None else left == pytest.approx(right, rel=1e-4, abs=1e-5)
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(settings, fake_engine, monkeypatch):
+    predicted = []
+    original = stages.predict_shard
+
+    def stop_at_the_third(run, settings, shard, on_batch=None):
+        if shard.index == 2 and not predicted.count(2):
+            predicted.append(2)
+            raise KeyboardInterrupt
+        predicted.append(shard.index)
+        return original(run, settings, shard, on_batch)
+
+    monkeypatch.setattr(stages, "predict_shard", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        run_all(settings)
+    unfinished = next(settings.results_dir.glob("*/run.json"))
+    assert json.loads(unfinished.read_text())["status"] == "interrupted"
+    assert len(list(unfinished.parent.glob("shards/predictions/*.parquet"))) == 2
+    written = {path: path.stat().st_mtime_ns for path in unfinished.parent.glob("*.parquet")}
+
+    run, _ = run_all(settings)
+    assert run.path == unfinished.parent
+    assert run.info["resumed"] == 1
+    assert run.read_arrow(TableName.PREDICTIONS).num_rows == N_MODELS * N_CANDIDATES
+    assert all(path.stat().st_mtime_ns == time for path, time in written.items())
+    assert not (run.path / "shards").exists()
+
+
+def test_finished_shards_are_not_predicted_again(settings, fake_engine, monkeypatch):
+    with stages.open_run(settings) as run:
+        stages.find_candidates(run, settings)
+        shards = stages.plan_shards(run, settings)
+        assert [(shard.start, shard.stop) for shard in shards] == [(0, 5), (5, 10), (10, 15), (15, 17)]
+        stages.predict_shard(run, settings, shards[0])
+        stages.predict_spectra(run, settings)
+        assert run.has_table(TableName.PREDICTIONS)
+        monkeypatch.setattr(stages, "load_predictors", lambda settings: pytest.fail("predicted again"))
+        assert stages.predict_shard(run, settings, shards[0]) == 10
+
+
+def test_progress_reaches_the_total(settings, fake_engine):
+    seen = []
+    run_all(settings, lambda done, total: seen.append((done, total)))
+    assert (N_MODELS * N_CANDIDATES, N_MODELS * N_CANDIDATES) in seen
+    assert all(done <= total for done, total in seen)
+
+
+def test_without_dft_the_jobs_are_planned_and_not_run(assignments, fake_engine):
+    run, counts = run_all(load_settings(None, [*assignments, "run_dft=false"]))
+    assert counts["queue_dft"]["queued"] > 0
+    assert not run.has_table(TableName.DFT_RESULTS)
+    assert list(fake_engine.iterdir()) == []
+
+
+def test_an_engine_that_is_missing_leaves_reasons_and_empty_tables(assignments, fake_engine, monkeypatch):
+    from dft_validation.engines import register_engine
+    from dft_validation.engines.gpaw import GpawEngine
+
+    register_engine(GpawEngine(name="fake", worker=("nothing",), package="no_such_package"))
+    run, counts = run_all(load_settings(None, assignments))
+    assert counts["queue_dft"]["queued"] == 0
+    assert set(run.read_table(TableName.DFT_JOBS)["status"]) == {"engine_unavailable"}
+    assert counts["run_dft"] == {"computed": 0, "failed": 0, "gapped_metals": 0}
+    assert set(run.read_table(TableName.PRECISION_RECALL)["n"]) == {0}
+
+
+def test_no_candidates_is_a_sentence_that_names_the_filter(assignments, fake_engine):
+    settings = load_settings(None, [*assignments, "filters.allowed_elements=[Xe]"])
+    with pytest.raises(stages.NoCandidatesError, match="'elements allowed' removed most"):
+        run_all(settings)
+
+
+def test_a_source_that_changed_under_a_run_is_refused(settings, assignments, crystals_path, tmp_path, fake_engine):
+    copy = tmp_path / "copy.parquet"
+    table = pq.read_table(crystals_path)
+    pq.write_table(table, copy)
+    settings = load_settings(None, [*assignments, f"source.path={copy}"])
+    with stages.open_run(settings) as run:
+        pq.write_table(table.slice(3), copy)
+        with pytest.raises(SourceError, match="has changed since this run began"):
+            stages.find_candidates(run, settings)
+
+
+def test_an_attached_folder_serves_a_stage(settings, fake_engine):
+    with stages.open_run(settings) as run:
+        counts = stages.run_stage("find_candidates", RunFolder.attach(run.path), settings)
+        assert run.info["stages"]["find_candidates"]["counts"] == counts
