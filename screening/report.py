@@ -162,7 +162,7 @@ def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPE
     rows = table[table[Column.TARGET] == str(target)]
     references = ", ".join(sorted({str(name) for name in rows[Column.REFERENCE]}))
     shown = Table(
-        title=f"Precision and recall, {str(target).replace('_', ' ')}, against {references or UNKNOWN}",
+        title=f"Precision and recall, {str(target).removeprefix('is_').replace('_', ' ')}, against {references or UNKNOWN}",
         caption="Brackets: 95 % Wilson intervals unless set otherwise. Population: random negatives weighted up to all "
         "predicted negatives they stand for.",
         title_justify="left",

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-import uuid
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COMPRESSION = "zstd"
-TEMPORARY_MARK = ".unfinished-"
+# What `mat2spec.files.atomic_path` calls its temporary files.
+TEMPORARY_FILES = ".*.partial"
 
 
 class TableError(OSError):
@@ -68,20 +68,14 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     TableError
         If the file cannot be written. Nothing is left of it, whatever is raised in the block.
     """
-    temporary = path.with_name(f".{path.name}{TEMPORARY_MARK}{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    from mat2spec.files import atomic_path
+
     try:
-        with temporary.open("wb") as file:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
         raise explain_os_error(error, path, "write") from error
-    finally:
-        # Nothing to remove after the rename, nor where the folder itself is missing or closed to us.
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -97,7 +91,7 @@ def _sync_folder(folder: Path) -> None:
 
 def remove_unfinished_files(folder: Path) -> list[str]:
     """Remove temporary files that a killed process left in a folder, and return their names."""
-    leftovers = sorted(folder.glob(f".*{TEMPORARY_MARK}*"))
+    leftovers = sorted(folder.glob(TEMPORARY_FILES))
     for leftover in leftovers:
         leftover.unlink(missing_ok=True)
     return [leftover.name for leftover in leftovers]

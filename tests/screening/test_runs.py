@@ -88,14 +88,14 @@ def test_an_unfinished_run_is_taken_up(tmp_path):
     with pytest.raises(KeyboardInterrupt), first:
         interrupt_after_the_filter(first)
     assert first.info["status"] == "interrupted"
-    (first.path / ".candidates.parquet.unfinished-1-a").write_bytes(b"half")
+    (first.path / ".candidates.parquet.abcd.partial").write_bytes(b"half")
     with open_run(tmp_path) as second:
         assert second.path == first.path
         assert second.has_table("filter_counts")
         assert not second.has_table(TableName.CANDIDATES)
         assert second.info["status"] == "running"
         assert second.info["resumed"] == 1
-        assert not list(second.path.glob(".*unfinished*"))
+        assert not list(second.path.glob("*.partial"))
 
 
 def test_a_failed_run_keeps_its_reason_and_can_be_taken_up(tmp_path):

@@ -122,7 +122,7 @@ def test_a_folder_without_permission_gives_sentences(tmp_path):
     script = (
         "import os, sys, pandas as pd\nfrom pathlib import Path\n"
         "from screening.tables import TableError, make_folder, read_table, write_table\n"
-        "import pyarrow.parquet\n"
+        "import mat2spec.files, pyarrow.parquet\n"
         "folder, frame = Path(sys.argv[1]), pd.DataFrame({'n': [1]})\n"
         "os.geteuid() or os.seteuid(65534)\n"
         "for action in (lambda: write_table(folder / 't.parquet', frame), lambda: make_folder(folder / 'new'),\n"
@@ -197,9 +197,14 @@ def test_unknown_errors_keep_the_words_of_the_system(tmp_path):
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):
-    (tmp_path / ".t.parquet.unfinished-123-abcd").write_bytes(b"half")
+    script = (
+        "import os, sys\nfrom pathlib import Path\nfrom screening.tables import atomic_file\n"
+        "with atomic_file(Path(sys.argv[1]) / 't.parquet') as file:\n    file.write(b'half')\n    os._exit(9)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False, cwd=Path(__file__).parents[2])
+    assert len(contents(tmp_path)) == 1
     (tmp_path / "t.parquet").write_bytes(b"whole")
-    assert remove_unfinished_files(tmp_path) == [".t.parquet.unfinished-123-abcd"]
+    assert len(remove_unfinished_files(tmp_path)) == 1
     assert contents(tmp_path) == ["t.parquet"]
 
 
