@@ -140,6 +140,11 @@ def precision_recall(
         Undefined ratios are null. The population row of the target `is_gapped_metal` weights each
         random negative by the inverse of its inclusion probability; its recall interval carries
         the Wilson interval of the share of missed positives among the random negatives.
+
+    Raises
+    ------
+    ValueError
+        If the DFT results hold spectra that were not classified.
     """
     import pandas as pd
 
@@ -193,6 +198,12 @@ def _answers(dft_results: pd.DataFrame, picks: pd.DataFrame) -> pd.DataFrame:
     """Join each pick with its DFT answer; a pick without one has null flags."""
     flags = [str(target) for target in TARGETS]
     results = dft_results[dft_results[Column.STATUS] == STATUS_OK]
+    missing = [flag for flag in flags if flag not in results]
+    if missing and len(results):
+        raise ValueError(
+            f"The DFT results lack {', '.join(missing)}; classify their spectra with classify_spectra first."
+        )
+    results = results.reindex(columns=[*results.columns, *missing])
     results = results[[str(Column.MATERIAL_ID), *flags]].drop_duplicates(Column.MATERIAL_ID, keep="last")
     chosen = picks[[str(Column.MATERIAL_ID), str(Column.SELECTED_AS), str(Column.INCLUSION_PROBABILITY)]]
     return chosen.merge(results, on=Column.MATERIAL_ID, how="left")

@@ -113,6 +113,15 @@ def test_without_any_answer_there_is_still_a_row_that_says_so(make_classificatio
     assert "population" not in set(table.estimate)
 
 
+def test_results_without_classes_are_refused_unless_nothing_was_computed(make_classifications):
+    frame = make_classifications(("a", "m", True, 0.9, 1.0))
+    plain = ["material_id", "status"]
+    failed = precision_recall(frame, answers({"a": None}, status="failed")[plain], picks_of(a=1))
+    assert row_of(failed).n_failed == 1
+    with pytest.raises(ValueError, match="classify their spectra"):
+        precision_recall(frame, answers({"a": True})[plain], picks_of(a=1))
+
+
 def test_random_negatives_stand_for_the_population(make_classifications):
     # 4 negatives drawn of 40: the one that is a gapped metal stands for ten.
     frame = make_classifications(
