@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from dft_validation.settings import DftSettings
 
 # Refits below this number of jobs keep the shipped exponents and scale the constant only.
 _JOBS_FOR_FULL_FIT = 30
+# Share of its time that a job spends on the calculation at the least.
+_LEAST_SHARE = 0.1
 # The plane waves per Angstrom^3 grow with the cutoff to this power; the fit was made at one cutoff.
 _PLANE_WAVE_EXPONENT = 1.5
 
@@ -39,21 +41,23 @@ class JobSize:
 
 @dataclass(frozen=True)
 class CostModel:
-    """CPU seconds = scale x irreducible k-points^a x bands^b x volume^c.
+    """CPU seconds = start-up + scale x irreducible k-points^a x bands^b x volume^c.
 
-    The defaults were fitted by least squares of the logarithm (soft-L1 loss) to the CPU seconds of 281 GPAW
+    The exponents were fitted by least squares of the logarithm (soft-L1 loss) to the CPU seconds of 281 GPAW
     calculations with the default settings (1-8 atoms, 2.5-108 s): median error 18 %, 90 % within a factor 1.6.
-    The time is that machine's; `DftSettings.cost_factor` adapts it and `refit` learns it from finished jobs.
+    Scale and start-up were then set by 12 jobs of this package on one core of a Xeon server with numpy's BLAS and
+    scipy's FFT. `DftSettings.cost_factor` adapts the estimate to another machine, `refit` learns from finished jobs.
     """
 
-    scale: float = 2.5e-4
+    startup_cpu_seconds: float = 3.0
+    scale: float = 2.63e-4
     kpoint_exponent: float = 0.976
     band_exponent: float = 1.682
     volume_exponent: float = 0.490
 
     def estimate(self, size: JobSize) -> float:
         """CPU time of a job in seconds."""
-        return float(
+        return self.startup_cpu_seconds + float(
             self.scale
             * size.n_irreducible_kpoints**self.kpoint_exponent
             * size.n_bands**self.band_exponent
@@ -74,16 +78,20 @@ class CostModel:
         if not finished:
             return self
         sizes = [_size_of_document(document, cutoff_ev) for document in finished]
-        seconds = np.log([document.cpu_seconds for document in finished])
+        spent = np.array([document.cpu_seconds for document in finished])
+        # A job that took hardly longer than the start-up still says that the calculation took something.
+        seconds = np.log(np.maximum(spent - self.startup_cpu_seconds, _LEAST_SHARE * spent))
         if len(finished) < _JOBS_FOR_FULL_FIT:
-            ratio = float(np.median(seconds - np.log([self.estimate(size) for size in sizes])))
-            return CostModel(
-                self.scale * float(np.exp(ratio)), self.kpoint_exponent, self.band_exponent, self.volume_exponent
+            ratio = float(
+                np.median(seconds - np.log([self.estimate(size) - self.startup_cpu_seconds for size in sizes]))
             )
+            return replace(self, scale=self.scale * float(np.exp(ratio)))
         logs = np.log([[size.n_irreducible_kpoints, size.n_bands, size.volume_a3] for size in sizes])
         design = np.column_stack([np.ones(len(logs)), logs])
         constant, *exponents = np.linalg.lstsq(design, seconds, rcond=None)[0]
-        return CostModel(float(np.exp(constant)), *(float(exponent) for exponent in exponents))
+        return CostModel(
+            self.startup_cpu_seconds, float(np.exp(constant)), *(float(exponent) for exponent in exponents)
+        )
 
 
 def _scale_volume(volume_a3: float, cutoff_ev: float) -> float:

@@ -39,7 +39,8 @@ def results_table(outcomes: Sequence[Outcome], gap_settings: GapSettings | None 
     import pandas as pd
 
     rows = [_document_row(item) if isinstance(item, EdosDocument) else _failure_row(item) for item in outcomes]
-    table = pd.DataFrame(rows, columns=list(_COLUMN_TYPES)).astype(_COLUMN_TYPES)
+    empty = dict.fromkeys(_COLUMN_TYPES)
+    table = pd.DataFrame([{**empty, **row} for row in rows], columns=list(_COLUMN_TYPES)).astype(_COLUMN_TYPES)
     if gap_settings is None or table.empty:
         return table
     return _with_classes(table, outcomes, gap_settings)

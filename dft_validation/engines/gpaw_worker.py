@@ -27,11 +27,33 @@ def _end_with_parent() -> None:
 
 
 def _limit_memory(memory_limit_mib: int) -> None:
-    limit = memory_limit_mib * 2**20
-    # macOS refuses to limit the address space: the time limit remains.
-    if sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    """Limit the address space; what is already in use counts.
+
+    Raises
+    ------
+    MemoryError
+        If more than the limit is in use already.
+    """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # macOS refuses to limit the address space: the time limit remains.
+    if sys.platform != "linux":
+        return
+    limit = memory_limit_mib * 2**20
+    _start_blas()
+    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    if in_use > limit:
+        raise MemoryError
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _start_blas() -> None:
+    """Let the two copies of OpenBLAS take their buffers: later, short of memory, they would wait for ever."""
+    import numpy as np
+    from scipy import linalg
+
+    matrix = np.eye(200, dtype=complex)
+    linalg.eigh(matrix @ matrix)
+    linalg.blas.zgemm(1.0, matrix, matrix)
 
 
 def _cost(started: float) -> dict[str, float]:
@@ -109,8 +131,8 @@ def main(arguments: list[str]) -> int:
     _end_with_parent()
     source, target = Path(arguments[0]), Path(arguments[1])
     inputs = json.loads(source.read_text())
-    _limit_memory(inputs["memory_limit_mib"])
     try:
+        _limit_memory(inputs["memory_limit_mib"])
         result = _attempt(inputs, target.with_suffix(".log"))
     except MemoryError:
         # The process may be too short of memory to write anything but its exit status.
