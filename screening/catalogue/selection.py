@@ -21,6 +21,9 @@ from screening.catalogue.settings import CatalogueSettings
 SAME_ENERGY, SAME_VOLUME = 0.01, 0.03
 """Crystals of one formula closer than this, in eV/atom and as a fraction, are compared as structures."""
 
+TIED_ENERGY = 0.001
+"""Energy difference in eV/atom below which the more symmetric of two equal crystals is preferred."""
+
 Report = Callable[[str], None]
 
 
@@ -62,14 +65,15 @@ def select(rows: pd.DataFrame, settings: CatalogueSettings, report: Report) -> S
     selection.rows["composition"] = pd.Series(compositions, dtype=object)
     selection.rows["formula"] = [c.reduced_formula for c in selection.rows["composition"]]
     _drop_unrelaxed(selection, settings)
-    report(f"{len(selection.rows)} crystals relaxed; building phase diagrams.")
-    _place_on_hull(selection, settings)
-    selection.drop((selection.rows["energy_above_hull"] > settings.max_energy_above_hull).to_numpy(), "above the hull")
-    report(f"{len(selection.rows)} crystals near the hull; comparing structures.")
-    _drop_loose(selection, settings)
+    report(f"{len(selection.rows)} crystals relaxed; comparing structures.")
+    selection.rows["structure"] = pd.Series([structure_of(row) for row in selection.rows.itertuples()], dtype=object)
+    _drop_fallen_apart(selection, settings)
     selection.rows = selection.rows.sort_values(["formula", "origin", "energy_per_atom", "material_id"])
     selection.rows = selection.rows.reset_index(drop=True)
     selection.drop(_duplicates(selection.rows), "duplicate of another crystal")
+    report(f"{len(selection.rows)} different crystals; building phase diagrams.")
+    _place_on_hull(selection, settings)
+    selection.drop((selection.rows["energy_above_hull"] > settings.max_energy_above_hull).to_numpy(), "above the hull")
     selection.drop(_further_polymorphs(selection.rows, settings.max_polymorphs), "further polymorph of a formula")
     return selection
 
@@ -110,11 +114,9 @@ def structure_of(row: Any) -> Structure:
     return Structure(lattice, [Element.from_Z(int(z)) for z in row.atomic_numbers], coordinates)
 
 
-def _drop_loose(selection: Selection, settings: CatalogueSettings) -> None:
+def _drop_fallen_apart(selection: Selection, settings: CatalogueSettings) -> None:
     """Drop crystals in which some atom has no neighbour within reach of a bond."""
-    structures = [structure_of(row) for row in selection.rows.itertuples()]
-    selection.rows["structure"] = pd.Series(structures, dtype=object)
-    farthest = np.array([_farthest_contact(structure) for structure in structures])
+    farthest = np.array([_farthest_contact(structure) for structure in selection.rows["structure"]])
     selection.drop(farthest > settings.max_contact, "fallen apart")
 
 
@@ -128,26 +130,45 @@ def _farthest_contact(structure: Structure) -> float:
 
 
 def _duplicates(rows: pd.DataFrame) -> NDArray[np.bool_]:
-    """Mark crystals that are the same as an earlier row of their formula; rows are sorted by preference."""
-    matcher = StructureMatcher(ltol=0.1, stol=0.15, angle_tol=3, scale=False)
+    """Mark all but one of every set of equal crystals, (M,).
+
+    Known compounds stay, else the lowest energy; a more symmetric cell replaces one that is lower by no more
+    than `TIED_ENERGY`. The rows are sorted in that order within each formula.
+    """
     mask = np.zeros(len(rows), dtype=bool)
     energies = rows["energy_per_atom"].to_numpy()
-    volumes = np.array([s.volume / len(s) for s in rows["structure"]])
+    structures = rows["structure"].to_list()
+    substituted = (rows["origin"] == "substitution").to_numpy()
+    volumes = np.array([structure.volume / len(structure) for structure in structures])
     for members in rows.groupby("formula").indices.values():
         kept: list[int] = []
-        for index in members:
-            rivals = [
-                other
-                for other in kept
-                if abs(energies[index] - energies[other]) < SAME_ENERGY
-                and abs(volumes[index] / volumes[other] - 1) < SAME_VOLUME
-            ]
-            structure = rows["structure"].iloc[index]
-            if any(matcher.fit(structure, rows["structure"].iloc[other]) for other in rivals):
-                mask[index] = True
-            else:
+        for index in map(int, members):
+            twin = _twin(index, kept, energies, volumes, structures)
+            if twin is None:
                 kept.append(index)
+                continue
+            tied = substituted[twin] and energies[index] - energies[twin] < TIED_ENERGY
+            better = tied and space_group_number(structures[index]) > space_group_number(structures[twin])
+            mask[twin if better else index] = True
+            kept = [index if better and other == twin else other for other in kept]
     return mask
+
+
+def _twin(
+    index: int,
+    kept: list[int],
+    energies: NDArray[np.float64],
+    volumes: NDArray[np.float64],
+    structures: list[Structure],
+) -> int | None:
+    """Return the kept crystal that equals crystal `index`, if there is one."""
+    matcher = StructureMatcher(ltol=0.1, stol=0.15, angle_tol=3, scale=False)
+    for other in kept:
+        near = abs(energies[index] - energies[other]) < SAME_ENERGY
+        near = near and abs(volumes[index] / volumes[other] - 1) < SAME_VOLUME
+        if near and matcher.fit(structures[index], structures[other]):
+            return other
+    return None
 
 
 def _further_polymorphs(rows: pd.DataFrame, limit: int) -> NDArray[np.bool_]:

@@ -25,7 +25,7 @@ class CatalogueSettings(BaseModel):
     force_tolerance_ev_per_a: float = Field(0.02, gt=0, description="Largest force on an atom at convergence.")
     stress_tolerance_gpa: float = Field(0.1, gt=0, description="Largest stress component at convergence.")
     min_contact: float = Field(0.65, gt=0, description="Shortest bond allowed, in sums of covalent radii.")
-    min_final_contact: float = Field(0.72, gt=0, description="The same for a relaxed crystal.")
+    min_final_contact: float = Field(0.75, gt=0, description="The same for a relaxed crystal.")
     max_contact: float = Field(1.60, gt=0, description="Longest nearest-neighbour bond allowed, in the same unit.")
     max_energy_above_hull: float = Field(0.25, ge=0, description="Largest energy above hull kept, eV/atom.")
     min_formation_energy: float = Field(
