@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from flows.server import prefect_server
@@ -59,27 +62,59 @@ def serve_screen(config: Path | None, assignments: Sequence[str]) -> None:
 
 
 def _serve(settings: ScreenSettings, api_url: str) -> None:
-    from prefect import serve
+    from prefect.runner import Runner
 
-    from flows.screen import DFT_LIMIT
-
-    deployment = screen_deployment(settings)
-    _limit_concurrent_dft(DFT_LIMIT)
+    # A screen uses all cores: one at a time, others wait in the queue.
+    runner = Runner(pause_on_shutdown=True, limit=1)
+    runner.add_deployment(screen_deployment(settings))
+    # Prefect's own handler ends the process before flow runs are told; Ctrl-C takes the orderly way.
+    runner.handle_sigterm = _pass_on_as_interrupt  # type: ignore[method-assign]
+    close_abandoned_runs()
     _say_how_to_use(settings, api_url)
-    serve(deployment, print_starting_message=False)
+    with suppress(KeyboardInterrupt):
+        asyncio.run(runner.start())
 
 
-def _limit_concurrent_dft(name: str) -> None:
-    """DFT of one flow run at a time: two would only take each other's cores."""
+def _pass_on_as_interrupt(*_: object) -> None:
+    """Do to this process and its flow runs what Ctrl-C in a terminal does to all of them."""
+    import psutil
+
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getpgid(child.pid) == os.getpgrp():  # the server has a group of its own: it stops last
+                child.send_signal(signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def close_abandoned_runs() -> int:
+    """Mark flow runs as crashed that an earlier server left as running; return how many.
+
+    Only for a server that was just started here: nothing can run yet. Their run folders are taken
+    up by the next run with the same settings.
+    """
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-    from prefect.exceptions import ObjectNotFound
+    from prefect.client.schemas.filters import (
+        FlowFilter,
+        FlowFilterName,
+        FlowRunFilter,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+    )
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Crashed
 
+    from flows.screen import FLOW_NAME
+
+    active = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
     with get_client(sync_client=True) as client:
-        try:
-            client.read_global_concurrency_limit_by_name(name)
-        except ObjectNotFound:
-            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
+        abandoned = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW_NAME])),
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=active)),
+        )
+        for flow_run in abandoned:
+            message = "The server stopped while this ran; a new run with the same settings goes on from there."
+            client.set_flow_run_state(flow_run.id, Crashed(message=message), force=True)
+    return len(abandoned)
 
 
 def _say_how_to_use(settings: ScreenSettings, api_url: str) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 from prefect import State, Task, flow, get_run_logger, task
 from prefect.cache_policies import INPUTS, TASK_SOURCE
 from prefect.client.schemas.objects import TaskRun
-from prefect.concurrency.sync import concurrency
 from pydantic import BaseModel, ConfigDict
 
 from flows import artifacts, stages
@@ -22,8 +21,6 @@ from flows.stages import Shard
 from screening.runs import RunFolder
 
 FLOW_NAME = "screen-gapped-metals"
-# Flow runs on one machine share its cores: their DFT goes one after the other.
-DFT_LIMIT = "dft"
 
 
 class Run(BaseModel):
@@ -135,7 +132,7 @@ def queue_dft(run: Run) -> dict[str, int]:
 @stage_task
 def run_dft(run: Run) -> dict[str, int]:
     """Run the DFT jobs and classify their spectra."""
-    with concurrency(DFT_LIMIT), artifacts.progress("DFT jobs") as report:
+    with artifacts.progress("DFT jobs") as report:
         return stages.run_stage("run_dft", run.folder, run.settings, report)
 
 

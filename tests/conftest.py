@@ -37,6 +37,6 @@ def _has_gpu(items):
 def _own_environment(monkeypatch, tmp_path_factory):
     """No setting of the person who runs the tests, and a cache of DFT results of the tests' own."""
     for name in list(os.environ):
-        if name.startswith("MAT2SPEC_"):
+        if name.startswith("MAT2SPEC_") and name != "MAT2SPEC_DATA_DIR":
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
