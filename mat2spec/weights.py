@@ -24,6 +24,8 @@ from mat2spec.models import MODELS, SpectrumModel, build_model
 from mat2spec.normalisation import Setting
 
 FORMAT_VERSION = 1
+# Kong et al., Nat. Commun. 13, 949 (2022): a model trained on 2,000-3,000 labels is useful.
+USEFUL_LABELS = 2000
 SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
 _HEADER_KEY = "mat2spec_card"
 
@@ -139,10 +141,13 @@ def render_card(name: str, card: WeightsCard) -> str:
         "",
         "## Held-out metrics",
         "",
+        _metric_units(card),
+        "",
         *_metric_table(card.metrics),
         "",
         "## Training",
         "",
+        *_label_warning(card),
         *(f"- {key.replace('_', ' ')}: {_flat(value)}" for key, value in card.training.items()),
         "",
         "## Sizes",
@@ -152,6 +157,25 @@ def render_card(name: str, card: WeightsCard) -> str:
         "```",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _metric_units(card: WeightsCard) -> str:
+    unit = card.spectral_grid.unit
+    spectra = "shapes (spectra that sum to one)" if card.setting.predicts_shape else f"spectra per atom (states/{unit})"
+    return f"MAE, MSE and R2 of {spectra}; Wasserstein distance in {unit}; n materials that were not trained on."
+
+
+def _label_warning(card: WeightsCard) -> list[str]:
+    n_labels = card.training.get("materials", {}).get("train", 0)
+    if n_labels >= USEFUL_LABELS:
+        return []
+    return [
+        (
+            f"**Only {n_labels} labelled materials were trained on.** Accuracy is limited by their number: the paper "
+            f"found {USEFUL_LABELS:,} to 3,000 labels enough to be useful. Treat a prediction as a hint."
+        ),
+        "",
+    ]
 
 
 def _metric_table(metrics: dict[str, dict[str, float]]) -> list[str]:
@@ -166,6 +190,8 @@ def _metric_table(metrics: dict[str, dict[str, float]]) -> list[str]:
 
 
 def _flat(value: Any) -> str:
+    if value == {}:
+        return "none"
     if isinstance(value, dict):
         return "; ".join(f"{key} = {inner}" for key, inner in value.items())
     return str(value)
