@@ -20,6 +20,7 @@ USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 app = typer.Typer(
     name="mat2spec",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -332,8 +333,13 @@ def run(arguments: list[str]) -> int:
     """
     debug = "--debug" in arguments
     end_on_sigterm()
+    command = typer.main.get_command(app)
     try:
-        answer = app([word for word in arguments if word != "--debug"], standalone_mode=False)
+        # Not command.main(), which turns every KeyboardInterrupt into an exit without a word.
+        with command.make_context("mat2spec", [word for word in arguments if word != "--debug"]) as context:
+            command.invoke(context)
+    except typer.Exit as leave:
+        return leave.exit_code
     except KeyboardInterrupt as interrupt:
         return _interrupted(interrupt)
     except Exception as error:
@@ -345,7 +351,7 @@ def run(arguments: list[str]) -> int:
             raise
         typer.echo(sentence, err=True)
         return ExitCode.FAILED
-    return answer if isinstance(answer, int) else ExitCode.DONE
+    return ExitCode.DONE
 
 
 def _interrupted(interrupt: KeyboardInterrupt) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import signal
 import traceback
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
 OUR_PACKAGES = frozenset({"mat2spec", "screening", "dft_validation", "flows"})
@@ -30,6 +32,18 @@ class TerminatedError(KeyboardInterrupt):
 def end_on_sigterm() -> None:
     """Turn SIGTERM into an exception, so that files are closed and the run folder tells what happened."""
     signal.signal(signal.SIGTERM, _raise_terminated)
+
+
+@contextmanager
+def resumable(where: str) -> Iterator[None]:
+    """Give a person who stops the work one sentence on how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        kind = TerminatedError if isinstance(interrupt, TerminatedError) else KeyboardInterrupt
+        raise kind(
+            f"Stopped. What is done stays in {where}; give the same command again to go on from there."
+        ) from interrupt
 
 
 def _raise_terminated(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  the signature of a handler

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from flows.errors import resumable
 from flows.settings_layers import load_model
 from flows.terminal import console, stage_progress
 from screening.catalogue import CatalogueSettings
@@ -28,7 +29,7 @@ def build(output: Path, work_dir: Path, config: Path | None, assignments: Sequen
         )
     from screening.catalogue.build import build_catalogue
 
-    with stage_progress("Relax crystals") as progress:
+    with stage_progress("Relax crystals") as progress, resumable(str(work_dir)):
 
         def report(done: int, total: int, text: str) -> None:
             progress(done, total)

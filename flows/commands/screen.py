@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from flows import stages
-from flows.errors import TerminatedError
+from flows.errors import resumable
 from flows.settings_layers import list_settings, load_settings
 from flows.terminal import STAGE_TITLES, console, say_counts, stage_progress
 from screening import report
@@ -43,14 +43,9 @@ def run_stages(settings: ScreenSettings) -> RunFolder:
     with stages.open_run(settings) as run:
         resumed = "Goes on with the run" if run.info["resumed"] else "Run"
         console.print(f"{resumed} {run.run_id} in {run.path.parent}", highlight=False, soft_wrap=True)
-        try:
+        with resumable(str(run.path)):
             for name in stages.stages_of(settings):
                 _run_stage(name, run, settings)
-        except KeyboardInterrupt as interrupt:
-            kind = TerminatedError if isinstance(interrupt, TerminatedError) else KeyboardInterrupt
-            raise kind(
-                f"Stopped. What is done stays in {run.path}; give the same command again to go on from there."
-            ) from interrupt
         run.finish()
     return run
 

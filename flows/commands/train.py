@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from flows.errors import resumable
 from flows.settings_layers import load_model
 from flows.terminal import console, stage_progress
 from mat2spec.training.settings import TrainingSettings
@@ -30,7 +31,7 @@ def train(
     folder = folder or TRAINING_RUNS / f"{settings.model}-{spectrum}-{settings.setting}"
     from mat2spec.training.runs import train_edos, train_phdos
 
-    with stage_progress(f"Train on {spectrum}") as progress:
+    with stage_progress(f"Train on {spectrum}") as progress, resumable(str(folder)):
         on_epoch = _reporter(progress, settings.epochs)
         if spectrum == "phdos":
             weights = train_phdos(data, settings, folder, pretraining, on_epoch)

@@ -1,0 +1,124 @@
+"""`mat2spec serve` for real: server, deployment, the bare name, a run, and nothing left behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows.server import ServerError, prefect_server
+from flows.settings import ServeSettings
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[2]
+PREFECT = [sys.executable, "-m", "prefect"]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory, crystals_path):
+    """A served deployment that screens the small source without DFT; yields its process, environment and results."""
+    folder, port = tmp_path_factory.mktemp("served"), free_port()
+    environment = os.environ | {
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
+    values = {"source.kind": "parquet", "source.path": crystals_path, "results_dir": folder / "results"}
+    options = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
+    command = [sys.executable, "-c", "from flows.command_line import main; main()", "serve", "--port", str(port)]
+    log = folder / "serve.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*command, *options, "--set", "run_dft=false"], cwd=ROOT, env=environment, stdout=output, stderr=output
+        )
+    wait_for(lambda: "Stop:" in log.read_text(), process, log)
+    yield process, environment, folder / "results", log
+    if process.poll() is None:
+        process.kill()
+
+
+def wait_for(condition, process, log, timeout_s=240):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.5)
+
+
+def flow_runs(environment):
+    request = urllib.request.Request(
+        environment["PREFECT_API_URL"] + "/flow_runs/filter", b"{}", {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+def deployment_run(environment, name):
+    return subprocess.run(
+        [*PREFECT, "deployment", "run", name], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_bare_name_starts_a_run_that_finishes(served):
+    process, environment, results, log = served
+    answer = deployment_run(environment, "screen-gapped-metals")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert "Creating flow run for deployment 'screen-gapped-metals/screen-gapped-metals'" in answer.stdout
+    wait_for((results / "latest").exists, process, log)
+    assert json.loads((results / "latest" / "run.json").read_text())["status"] == "finished"
+    wait_for(lambda: [run["state_name"] for run in flow_runs(environment)] == ["Completed"], process, log)
+
+
+def test_the_slash_form_works_too_and_a_wrong_name_is_refused(served):
+    _, environment, _, _ = served
+    assert deployment_run(environment, "screen-gapped-metals/screen-gapped-metals").returncode == 0
+    answer = deployment_run(environment, "no-such-deployment")
+    assert answer.returncode == 1
+    assert "Deployment 'no-such-deployment' not found!" in answer.stdout + answer.stderr
+
+
+def test_a_second_server_on_the_port_is_refused_with_a_sentence(served, tmp_path):
+    _, environment, _, _ = served
+    port = int(environment["PREFECT_API_URL"].rsplit(":", 1)[1].split("/")[0])
+    with (
+        pytest.raises(ServerError, match="choose another port"),
+        prefect_server(ServeSettings(port=port), tmp_path / "log"),
+    ):
+        pytest.fail("two servers on one port")
+
+
+def test_sigterm_stops_everything(served):
+    process, environment, _, log = served
+    family = [process, *psutil.Process(process.pid).children(recursive=True)]
+    assert len(family) >= 2
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0, log.read_text()
+    assert "Server and deployment have stopped." in log.read_text()
+    _, alive = psutil.wait_procs([psutil.Process(p.pid) for p in family if psutil.pid_exists(p.pid)], timeout=10)
+    assert alive == []
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(environment["PREFECT_API_URL"] + "/health")
+
+
+def test_a_server_that_does_not_start_says_where_its_log_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "a-file"))
+    (tmp_path / "a-file").write_text("not a folder")
+    with (
+        pytest.raises(ServerError, match=r"ended with code \d+ at its start; see .*server\.log"),
+        prefect_server(ServeSettings(port=free_port()), tmp_path / "server.log"),
+    ):
+        pytest.fail("started in a file")
