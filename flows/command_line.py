@@ -292,7 +292,7 @@ def train_edos(
     data: DataOption,
     folder: TrainingFolderOption = None,
     encoder: Annotated[
-        Path | None, typer.Option("--encoder", metavar="FILE", help="Weights file whose encoder to start from.")
+        Path | None, typer.Option("--encoder-weights", metavar="FILE", help="Weights file whose encoder to start from.")
     ] = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
@@ -301,7 +301,7 @@ def train_edos(
 
     **Examples**
 
-        mat2spec train edos --data ../data --encoder runs/phdos/mat2spec-phdos-sumnorm-kl.safetensors
+        mat2spec train edos --data ../data --encoder-weights runs/mat2spec-phdos-sumnorm-kl/mat2spec-phdos-sumnorm-kl.safetensors
 
         mat2spec train edos --data ../data --set setting=standard-mae
     """
