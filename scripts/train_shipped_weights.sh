@@ -12,7 +12,7 @@ train_model() { # model, epochs and highest learning rate of the encoder trainin
     $train phdos --data "$data" --set model="$1" --set epochs="$2" --set learning_rate="$3" --set schedule=cosine
     local encoder=runs/$1-phdos-sumnorm-kl/$1-phdos-sumnorm-kl.safetensors
     for setting in sumnorm-kl standard-mae; do
-        $train edos --data "$data" --encoder-weights "$encoder" --set model="$1" --set setting=$setting \
+        $train edos --data "$data" --encoder "$encoder" --set model="$1" --set setting=$setting \
             --set epochs=60 --set batch_size=32 --set schedule=cosine
     done
     cp runs/"$1"-*/"$1"-*.{safetensors,md} $weights/
