@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flows import artifacts, stages
 from flows.settings import ScreenSettings
+from flows.settings_layers import load_settings
 from flows.stages import Shard
 from screening.runs import RunFolder
 
@@ -60,7 +61,7 @@ stage_task = task(
 )
 def screen_gapped_metals(settings: ScreenSettings | None = None) -> str:
     """Screen a source of crystals for gapped metals; return the folder of the result tables."""
-    settings = settings or ScreenSettings()
+    settings = settings or load_settings()
     with stages.open_run(settings) as folder:
         run = describe(folder, settings)
         find_candidates(run)

@@ -326,3 +326,41 @@ def wait_for(condition, process, timeout_s=120):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_train_hands_settings_and_folders_on(capfd, monkeypatch, tmp_path):
+    asked = {}
+
+    def train_edos(data, settings, folder, encoder, on_epoch):
+        asked.update(data=data, settings=settings, folder=folder, encoder=encoder)
+        on_epoch({"epoch": 1, "valid": 0.5})
+        return folder / "weights.safetensors"
+
+    monkeypatch.setattr("mat2spec.training.runs.train_edos", train_edos)
+    monkeypatch.setenv("MAT2SPEC_DATA_DIR", str(tmp_path))
+    code, out, _ = say(
+        capfd, "train", "edos", "--encoder-weights", "e.safetensors", "-s", "model=gatgnn", "-s", "epochs=3"
+    )
+    assert code == ExitCode.DONE
+    assert (asked["data"], asked["encoder"]) == (tmp_path, Path("e.safetensors"))
+    assert (asked["settings"].model, asked["settings"].epochs) == ("gatgnn", 3)
+    assert asked["folder"] == Path("runs/gatgnn-edos-sumnorm-kl")
+    assert "Weights: runs/gatgnn-edos-sumnorm-kl/weights.safetensors" in out
+    assert "valid 0.5" in out
+
+
+def test_a_stopped_training_says_how_it_goes_on(capfd, monkeypatch):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mat2spec.training.runs.train_phdos", stop)
+    code, _, err = say(capfd, "train", "phdos", "--data", "anywhere", "--folder", "mine")
+    assert code == ExitCode.INTERRUPTED
+    assert "Stopped. What is done stays in mine; give the same command again to go on from there." in err
+
+
+def test_the_catalogue_needs_chgnet_and_says_so(capfd, monkeypatch):
+    monkeypatch.setattr("flows.commands.catalogue.find_spec", lambda name: None)
+    code, _, err = say(capfd, "catalogue", "build")
+    assert code == ExitCode.FAILED
+    assert "CHGNet, which is not installed" in err
