@@ -21,7 +21,7 @@ from screening.catalogue.settings import CatalogueSettings
 SAME_ENERGY, SAME_VOLUME = 0.01, 0.03
 """Crystals of one formula closer than this, in eV/atom and as a fraction, are compared as structures."""
 
-TIED_ENERGY = 0.001
+TIED_ENERGY = 0.005
 """Energy difference in eV/atom below which the more symmetric of two equal crystals is preferred."""
 
 Report = Callable[[str], None]
@@ -132,12 +132,13 @@ def _farthest_contact(structure: Structure) -> float:
 def _duplicates(rows: pd.DataFrame) -> NDArray[np.bool_]:
     """Mark all but one of every set of equal crystals, (M,).
 
-    Known compounds stay, else the lowest energy; a more symmetric cell replaces one that is lower by no more
-    than `TIED_ENERGY`. The rows are sorted in that order within each formula.
+    Known compounds stay, else the lowest energy; a crystal of a more symmetric prototype replaces one that is
+    lower by less than `TIED_ENERGY`. The rows are sorted in that order within each formula.
     """
     mask = np.zeros(len(rows), dtype=bool)
     energies = rows["energy_per_atom"].to_numpy()
     structures = rows["structure"].to_list()
+    symmetry = [int(label.split("_")[2]) for label in rows["prototype"]]
     substituted = (rows["origin"] == "substitution").to_numpy()
     volumes = np.array([structure.volume / len(structure) for structure in structures])
     for members in rows.groupby("formula").indices.values():
@@ -148,7 +149,7 @@ def _duplicates(rows: pd.DataFrame) -> NDArray[np.bool_]:
                 kept.append(index)
                 continue
             tied = substituted[twin] and energies[index] - energies[twin] < TIED_ENERGY
-            better = tied and space_group_number(structures[index]) > space_group_number(structures[twin])
+            better = tied and symmetry[index] > symmetry[twin]
             mask[twin if better else index] = True
             kept = [index if better and other == twin else other for other in kept]
     return mask

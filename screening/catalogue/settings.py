@@ -27,13 +27,13 @@ class CatalogueSettings(BaseModel):
     min_contact: float = Field(0.65, gt=0, description="Shortest bond allowed, in sums of covalent radii.")
     min_final_contact: float = Field(0.75, gt=0, description="The same for a relaxed crystal.")
     max_contact: float = Field(1.60, gt=0, description="Longest nearest-neighbour bond allowed, in the same unit.")
-    max_energy_above_hull: float = Field(0.25, ge=0, description="Largest energy above hull kept, eV/atom.")
+    max_energy_above_hull: float = Field(0.1, ge=0, description="Largest energy above hull kept, eV/atom.")
     min_formation_energy: float = Field(
         -4.8, description="Formation energies below this, eV/atom, are unphysical and dropped before the hull."
     )
     loose_force_ev_per_a: float = Field(0.1, gt=0, description="Crystals with larger forces are dropped.")
     loose_stress_gpa: float = Field(1.0, gt=0, description="Crystals with larger stresses are dropped.")
-    max_polymorphs: int = Field(3, gt=0, description="Substituted crystals kept per formula, lowest energy first.")
+    max_polymorphs: int = Field(2, gt=0, description="Substituted crystals kept per formula, lowest energy first.")
 
     def relaxation_fingerprint(self) -> str:
         """Hash of the fields that change a shard; shards with another hash are computed again."""

@@ -83,3 +83,13 @@ def test_only_the_lowest_polymorphs_of_a_formula_stay():
     selection = select(pd.DataFrame(rows), CatalogueSettings(max_polymorphs=2), lambda text: None)
     assert set(selection.rows["material_id"]) == {"al", "ni", "p0", "p1"}
     assert selection.dropped["further polymorph of a formula"] == 2
+
+
+def test_of_equal_crystals_the_more_symmetric_prototype_stays():
+    rows = [row("al", ["Al"], 2.9, -3.0), row("ni", ["Ni"], 2.5, -5.0)]
+    rows += [
+        row("cubic", ["Al", "Ni"], 2.9, -4.700),
+        row("tetragonal", ["Al", "Ni"], 2.9, -4.701, prototype="AB_tP2_123_a_d"),
+    ]
+    selection = select(pd.DataFrame(rows), CatalogueSettings(), lambda text: None)
+    assert set(selection.rows["material_id"]) == {"al", "ni", "cubic"}
