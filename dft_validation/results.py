@@ -41,7 +41,7 @@ def results_table(outcomes: Sequence[Outcome], gap_settings: GapSettings | None 
     rows = [_document_row(item) if isinstance(item, EdosDocument) else _failure_row(item) for item in outcomes]
     empty = dict.fromkeys(_COLUMN_TYPES)
     table = pd.DataFrame([{**empty, **row} for row in rows], columns=list(_COLUMN_TYPES)).astype(_COLUMN_TYPES)
-    if gap_settings is None or table.empty:
+    if gap_settings is None:
         return table
     return _with_classes(table, outcomes, gap_settings)
 
@@ -126,7 +126,8 @@ def _with_classes(table: pd.DataFrame, outcomes: Sequence[Outcome], gap_settings
 
     unknown = np.full(EDOS_GRID.size, np.nan)
     spectra = np.array([item.edos if isinstance(item, EdosDocument) else unknown for item in outcomes])
-    n_sites = np.array([item.n_sites if isinstance(item, EdosDocument) else 1 for item in outcomes])
+    spectra = spectra.reshape(len(outcomes), EDOS_GRID.size)  # also when there is no outcome
+    n_sites = np.array([item.n_sites if isinstance(item, EdosDocument) else 1 for item in outcomes], dtype=np.int64)
     classes = classify_spectra(spectra, EDOS_GRID, gap_settings, n_sites=n_sites)
     kept = table.drop(columns=[name for name in classes.columns if name in table.columns])
     return pd.concat([kept, classes.reset_index(drop=True)], axis=1)
