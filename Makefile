@@ -29,7 +29,7 @@ help:
 	@sed -n '/^# make/s/^# //p' Makefile
 
 setup: machine $(STAMPS)/packages $(ENGINES)
-	@if [ ! -e $(STAMPS)/gpaw ]; then echo "Set up without the embedded DFT: the screen predicts and classifies, and queues its DFT jobs unrun."; fi
+	@if [ ! -e $(STAMPS)/gpaw ]; then echo "Set up without the embedded DFT engine: all else works; the screen lists the crystals that it would have computed."; fi
 
 # One sentence before anything is downloaded, not a traceback after five minutes.
 machine:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from prefect.plugins import register_hook
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from prefect.client.orchestration import PrefectClient, SyncPrefectClient
     from prefect.client.schemas.filters import DeploymentFilter
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from prefect.plugins import HookContext
 
 
-class AmbiguousDeploymentError(ValueError):
-    """A bare deployment name that several flows have."""
+class DeploymentNameError(ValueError):
+    """A bare deployment name that cannot be looked up, or that several flows have; the message says which."""
 
 
 @register_hook
@@ -46,7 +47,8 @@ def accept_bare_name(read_by_full_name: Callable[..., Any]) -> Callable[..., Any
     @functools.wraps(read_by_full_name)
     async def read_async(client: PrefectClient, name: str) -> DeploymentResponse:
         if "/" not in name:
-            deployments = await client.read_deployments(deployment_filter=_called(name))
+            with _server_expected(client):
+                deployments = await client.read_deployments(deployment_filter=_called(name))
             flows = [await client.read_flow(deployment.flow_id) for deployment in deployments]
             name = choose_full_name(name, [flow.name for flow in flows])
         return await read_by_full_name(client, name)
@@ -54,12 +56,26 @@ def accept_bare_name(read_by_full_name: Callable[..., Any]) -> Callable[..., Any
     @functools.wraps(read_by_full_name)
     def read(client: SyncPrefectClient, name: str) -> DeploymentResponse:
         if "/" not in name:
-            deployments = client.read_deployments(deployment_filter=_called(name))
+            with _server_expected(client):
+                deployments = client.read_deployments(deployment_filter=_called(name))
             flows = [client.read_flow(deployment.flow_id) for deployment in deployments]
             name = choose_full_name(name, [flow.name for flow in flows])
         return read_by_full_name(client, name)
 
     return read_async if inspect.iscoroutinefunction(read_by_full_name) else read
+
+
+@contextmanager
+def _server_expected(client: PrefectClient | SyncPrefectClient) -> Iterator[None]:
+    """Say what to do where no server answers."""
+    from httpx import ConnectError
+
+    try:
+        yield
+    except ConnectError as error:
+        _refuse(
+            f"No Prefect server answers at {client.api_url}; start one with `make serve` in another terminal.", error
+        )
 
 
 def _called(name: str) -> DeploymentFilter:
@@ -75,7 +91,7 @@ def choose_full_name(name: str, flow_names: Sequence[str]) -> str:
     ------
     ObjectNotFound
         If there is none.
-    AmbiguousDeploymentError
+    DeploymentNameError
         If several flows have one; under the `prefect` command the program ends with the sentence instead.
     """
     from prefect.exceptions import ObjectNotFound
@@ -89,8 +105,8 @@ def choose_full_name(name: str, flow_names: Sequence[str]) -> str:
     return full_names[0]
 
 
-def _refuse(sentence: str) -> NoReturn:
+def _refuse(sentence: str, cause: Exception | None = None) -> NoReturn:
     # Prefect's command line prints a traceback for every exception, which would bury the sentence.
     if Path(sys.argv[0]).stem == "prefect":
         raise SystemExit(sentence)
-    raise AmbiguousDeploymentError(sentence)
+    raise DeploymentNameError(sentence) from cause

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from prefect.exceptions import ObjectNotFound
 
-from flows.plugin import AmbiguousDeploymentError, accept_bare_name, choose_full_name
+from flows.plugin import DeploymentNameError, accept_bare_name, choose_full_name
 
 
 def test_the_only_flow_with_that_deployment_is_taken():
@@ -19,7 +19,7 @@ def test_no_deployment_is_a_sentence():
 
 
 def test_several_flows_are_all_named():
-    with pytest.raises(AmbiguousDeploymentError, match="say which: a/screen, b/screen"):
+    with pytest.raises(DeploymentNameError, match="say which: a/screen, b/screen"):
         choose_full_name("screen", ["b", "a"])
 
 
@@ -59,3 +59,18 @@ def test_both_clients_look_up_the_full_name(given, looked_up):
     wrapped = accept_bare_name(read_async)
     assert asyncio.run(wrapped(FakeAsyncClient("metals"), given)) == looked_up
     assert accept_bare_name(lambda client, name: name)(FakeClient("metals"), given) == looked_up
+
+
+def test_without_a_server_the_sentence_says_how_to_start_one():
+    import httpx
+
+    class Unreachable(FakeClient):
+        api_url = "http://127.0.0.1:1/api/"
+
+        def read_deployments(self, deployment_filter):
+            raise httpx.ConnectError("All connection attempts failed")
+
+    with pytest.raises(
+        DeploymentNameError, match=r"No Prefect server answers at http://127\.0\.0\.1:1/api/; start one"
+    ):
+        accept_bare_name(lambda client, name: name)(Unreachable(), "screen")
