@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dft_validation.settings import DftSettings
-from mat2spec.prediction import PredictionSettings
+from mat2spec.settings import PredictionSettings
 from screening.evaluation import EvaluationSettings
 from screening.filters import FilterSettings
 from screening.gaps import GapSettings

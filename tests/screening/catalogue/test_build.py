@@ -68,6 +68,7 @@ def test_settings_and_content_are_part_of_a_shards_name(work):
 def test_a_build_writes_the_same_sorted_table_twice(monkeypatch, tmp_path):
     monkeypatch.setattr(shards_module, "relax", fake_relax)
     monkeypatch.setattr("screening.catalogue.build.load_chgnet", lambda version: None)
+    monkeypatch.setattr("screening.catalogue.build.version", lambda package: "0")  # chgnet need not be installed
     monkeypatch.setattr("screening.catalogue.build.known_candidates", lambda settings: ([], {}, {"too large": 5}))
     settings = CatalogueSettings(sampling_fraction=0.02, max_energy_above_hull=100, min_formation_energy=-1000)
     first = build_catalogue(settings, tmp_path / "a.parquet", tmp_path / "one")
