@@ -74,6 +74,16 @@ def _number_of_bands(inputs: dict[str, Any], symbols: list[str]) -> int:
     return -(-electrons // 2) + int(inputs["empty_bands"])
 
 
+def standard_orientation(lattice: list[list[float]]) -> Any:
+    """The same lattice, turned so that its matrix is lower triangular with a positive diagonal.
+
+    GPAW draws the cell into its log and fails to where a rectangular cell points along -x or -y.
+    """
+    from ase.cell import Cell
+
+    return Cell(lattice).standard_form()[0]
+
+
 def calculate(inputs: dict[str, Any], log_file: Path) -> dict[str, Any]:
     """Run the self-consistent calculation and read its bands."""
     import numpy as np
@@ -83,7 +93,7 @@ def calculate(inputs: dict[str, Any], log_file: Path) -> dict[str, Any]:
 
     atoms: Any = Atoms(
         numbers=inputs["atomic_numbers"],
-        cell=inputs["lattice"],
+        cell=standard_orientation(inputs["lattice"]),
         scaled_positions=inputs["frac_coords"],
         pbc=True,
     )

@@ -16,6 +16,7 @@ from pymatgen.core import Lattice, Structure
 from dft_validation import DftSettings, calculate_edos
 from dft_validation.engines.gpaw import GpawEngine
 from dft_validation.engines.gpaw_setups import VALENCE_ELECTRONS
+from dft_validation.engines.gpaw_worker import standard_orientation
 from mat2spec.grids import EDOS_GRID
 from screening.gaps import GapSettings, classify_spectra
 
@@ -139,3 +140,12 @@ def test_gpaw_is_imported_by_the_worker_alone():
         if any(line.strip().startswith(("import gpaw", "from gpaw")) for line in path.read_text().splitlines())
     ]
     assert importing == ["gpaw_worker.py"]
+
+
+@pytest.mark.skipif(not has_gpaw, reason="ASE comes with GPAW")
+@pytest.mark.parametrize("lattice", [np.diag([-4.9, -4.9, 4.9]), np.diag([3.0, -4.0, -5.0]), 2.0 * (1 - np.eye(3))])
+def test_cells_are_turned_to_where_gpaw_can_draw_them(lattice):
+    turned = np.array(standard_orientation(lattice.tolist())[:])
+    np.testing.assert_allclose(turned @ turned.T, lattice @ lattice.T, atol=1e-12)
+    assert (np.diag(turned) > 0).all()
+    np.testing.assert_allclose(np.triu(turned, 1), 0, atol=1e-12)
