@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 
 from screening.columns import Column, TableName
-from screening.selection import rank_gapped_metals
+from screening.selection import rank_by_consensus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +38,7 @@ def most_confident(run: RunFolder) -> pd.DataFrame:
     """Predicted gapped metals, the most confident first."""
     columns = [Column.MATERIAL_ID, Column.MODEL, Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV]
     classes = run.read_table(TableName.CLASSIFICATIONS, [*columns, Column.IS_GAPPED_METAL])
-    return rank_gapped_metals(classes)[columns].head(N_GAPPED_METALS)
+    return rank_by_consensus(classes)[columns].head(N_GAPPED_METALS)
 
 
 def stage_rows(run: RunFolder) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 from mat2spec.grids import EDOS_GRID
 from screening.columns import Column
 from screening.evaluation import VALIDATED_SET
-from screening.selection import rank_gapped_metals
+from screening.selection import rank_by_consensus, rank_gapped_metals
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -89,19 +89,19 @@ def filter_counts_table(counts: pd.DataFrame) -> Table:
 
 
 def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame, max_rows: int = 10) -> Table:
-    """Show the predicted gapped metals, the most confident first.
+    """Show the predicted gapped metals, the one first of which all models together are most confident.
 
-    A material that several models predict stands once, at its best rank, with all of them named.
+    A material that several models predict stands once, with all of them named.
     """
     from rich.table import Table
 
     ranked = rank_gapped_metals(classifications)
     models = ranked.groupby(Column.MATERIAL_ID, sort=False)[Column.MODEL].agg(lambda names: ", ".join(sorted(names)))
-    best = ranked.drop_duplicates(Column.MATERIAL_ID)
+    best = rank_by_consensus(classifications)
     formulas = candidates.set_index(Column.MATERIAL_ID)[Column.FORMULA]
     table = Table(
         title=f"Predicted gapped metals: {len(best):,} of {classifications[Column.MATERIAL_ID].nunique():,} candidates",
-        caption="Gap: run of low DOS below E_F. Energies relative to E_F.",
+        caption="Confidence: mean over all models. Gap: run of low DOS below E_F. Energies relative to E_F.",
         title_justify="left",
         caption_justify="left",
     )

@@ -125,6 +125,32 @@ def rank_gapped_metals(classifications: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def rank_by_consensus(classifications: pd.DataFrame) -> pd.DataFrame:
+    """Materials that any model calls a gapped metal, the one first of which all models are most confident.
+
+    Parameters
+    ----------
+    classifications
+        One row per material and model, as for `select_for_dft`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per material: that of its most confident model, with `gapped_metal_confidence`
+        replaced by the mean over all models, also those that call it negative: a single model far
+        from its training data can be certain and wrong.
+    """
+    consensus = classifications.groupby(Column.MATERIAL_ID)[Column.GAPPED_METAL_CONFIDENCE].mean()
+    best = rank_gapped_metals(classifications).drop_duplicates(Column.MATERIAL_ID)
+    best = best.assign(**{str(Column.GAPPED_METAL_CONFIDENCE): best[Column.MATERIAL_ID].map(consensus)})
+    return best.sort_values(
+        [Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV, Column.MATERIAL_ID],
+        ascending=[False, False, True],
+        kind="stable",
+        ignore_index=True,
+    )
+
+
 def _take_turns(positive: pd.DataFrame, most: int) -> list[tuple[str, str, int, float]]:
     """Let each model in turn name its best material that is not chosen yet."""
     ranked = rank_gapped_metals(positive)

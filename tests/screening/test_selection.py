@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from screening.selection import SelectionSettings, select_for_dft
+from screening.selection import SelectionSettings, rank_by_consensus, select_for_dft
 
 FLAG = st.sampled_from([True, False, None])
 
@@ -106,3 +106,18 @@ def test_nothing_to_choose_from_is_no_error(make_classifications):
 def test_negative_settings_are_refused(values):
     with pytest.raises(ValueError, match="greater than or equal"):
         SelectionSettings(**values)
+
+
+def test_agreement_of_the_models_ranks_before_the_certainty_of_one(make_classifications):
+    frame = make_classifications(
+        ("mp-1", "gatgnn", False, 0.0, 1.0),
+        ("mp-1", "mat2spec", True, 1.0, 2.0),
+        ("mp-2", "gatgnn", True, 0.6, 1.0),
+        ("mp-2", "mat2spec", True, 0.8, 1.0),
+        ("mp-3", "gatgnn", False, 0.4, 1.0),
+        ("mp-3", "mat2spec", False, 0.4, 1.0),
+    )
+    ranked = rank_by_consensus(frame)
+    assert ranked.material_id.tolist() == ["mp-2", "mp-1"]
+    assert ranked.gapped_metal_confidence.tolist() == pytest.approx([0.7, 0.5])
+    assert ranked.model.tolist() == ["mat2spec", "mat2spec"]
