@@ -8,6 +8,7 @@ import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from flows.errors import hear_interrupts
 from flows.server import prefect_server
 from flows.settings_layers import load_settings
 from flows.terminal import console
@@ -52,6 +53,7 @@ def screen_deployment(settings: ScreenSettings) -> RunnerDeployment:
 
 def serve_screen(config: Path | None, assignments: Sequence[str]) -> None:
     """Start server, UI and deployment; return when Ctrl-C or SIGTERM has stopped all of them."""
+    hear_interrupts()
     settings = load_settings(config, assignments)
     with prefect_server(settings.serve, settings.results_dir / "prefect-server.log") as api_url:
         # Before Prefect's client is imported, which reads its settings then.

@@ -34,6 +34,15 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, _raise_terminated)
 
 
+def hear_interrupts() -> None:
+    """Hear SIGINT again where a shell script, by starting the program with `&`, made it deaf to it.
+
+    Children inherit the deafness, and serving tells flow runs to stop by SIGINT.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @contextmanager
 def resumable(where: str) -> Iterator[None]:
     """Give a person who stops the work one sentence on how it goes on."""

@@ -7,9 +7,16 @@ from importlib.util import find_spec
 
 import pytest
 
+from flows.errors import hear_interrupts
+
 # Before numpy and torch are imported: two cores are shared by everything that runs here.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def pytest_configure():
+    """Let programs under test hear Ctrl-C, also where the tests run in the background of a script."""
+    hear_interrupts()
 
 
 def pytest_collection_modifyitems(config, items):
