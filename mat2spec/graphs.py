@@ -21,6 +21,9 @@ from pymatgen.optimization.neighbors import find_points_in_spheres
 
 from mat2spec.crystals import MIN_DISTANCE_A, Crystals, find_problems
 
+# On the radius of a sphere that holds the neighbours on average; larger ones find more at once, but too many.
+FIRST_RADIUS_FACTOR = 1.15
+
 _PERIODIC = np.array([1, 1, 1], dtype=np.int64)
 _HASH_PRIME = np.uint64(0x9E3779B97F4A7C15)
 
@@ -180,7 +183,9 @@ def nearest_shells(
     """
     n_atoms, wanted, tolerance = len(positions), settings.n_neighbours, settings.shell_tolerance_a
     density = n_atoms / abs(np.linalg.det(lattice))
-    radius = min(1.15 * (3 * (wanted + 1) / (4 * np.pi * density)) ** (1 / 3) + tolerance, settings.cutoff_a)
+    radius = min(
+        FIRST_RADIUS_FACTOR * (3 * (wanted + 1) / (4 * np.pi * density)) ** (1 / 3) + tolerance, settings.cutoff_a
+    )
     while True:
         centre, neighbour, image, distance = find_points_in_spheres(
             positions, positions, r=float(radius), pbc=_PERIODIC, lattice=lattice, tol=1e-8
@@ -191,7 +196,8 @@ def nearest_shells(
             break
         radius = min(radius * 1.25, settings.cutoff_a)
     keep = np.flatnonzero(~itself)
-    order = keep[np.lexsort((distance[keep], centre[keep]))]
+    # One key for centre, then distance: no distance exceeds the radius.
+    order = keep[np.argsort(centre[keep] * (2 * radius) + distance[keep])]
     centre, neighbour, distance = centre[order], neighbour[order], distance[order]
     count = np.bincount(centre, minlength=n_atoms)
     last = np.cumsum(count) - count + wanted - 1
@@ -235,8 +241,9 @@ def merge_equivalent_sites(batch: CrystalBatch, settings: GraphSettings) -> Crys
 
 
 def _merge_equal_edges(batch: CrystalBatch, centre: NDArray[np.int64]) -> CrystalBatch:
-    order = np.lexsort((batch.neighbour, batch.distances, centre))
-    starts = np.flatnonzero(_is_first(centre[order], batch.distances[order], batch.neighbour[order]))
+    pair = centre * (batch.neighbour.max(initial=0) + 1) + batch.neighbour
+    order = np.lexsort((batch.distances, pair))
+    starts = np.flatnonzero(_is_first(pair[order], batch.distances[order]))
     kept = order[starts]
     multiplicity = batch.edge_multiplicity[order]
     degree = np.bincount(centre[kept], minlength=len(batch.atomic_numbers))
