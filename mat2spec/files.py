@@ -8,13 +8,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
-class TableError(ValueError):
-    """A table cannot be read; the message says which and why."""
+class TableError(OSError):
+    """A table or file could not be read or written; the message is a sentence for the user."""
 
 
 @contextmanager
@@ -57,18 +58,21 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     TableError
         If the file is missing, is no Parquet file, is damaged or lacks a column.
     """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     path = Path(path)
     if not path.is_file():
         raise TableError(f"There is no table {path}; check the path.")
     try:
         parquet = pq.ParquetFile(path)
         missing = sorted(set(columns or ()) - set(parquet.schema_arrow.names))
-        if missing:
-            raise TableError(f"The table {path} lacks the column(s) {', '.join(missing)}; add them or rename yours.")
-        return parquet.read(columns=None if columns is None else list(columns))
+        wanted = None if columns is None else [name for name in columns if name not in missing]
+        table = parquet.read(columns=wanted)
     except (pa.ArrowException, OSError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
         raise TableError(
             f"The file {path} is no readable Parquet table ({error}); replace it by a whole copy."
         ) from error
+    if missing:
+        raise TableError(f"The table {path} lacks the column(s) {', '.join(missing)}; add them or rename yours.")
+    return table

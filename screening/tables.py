@@ -14,6 +14,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from mat2spec.files import TableError, atomic_path
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
@@ -25,10 +27,6 @@ if TYPE_CHECKING:
 COMPRESSION = "zstd"
 # What `mat2spec.files.atomic_path` calls its temporary files.
 TEMPORARY_FILES = ".*.partial"
-
-
-class TableError(OSError):
-    """A table or file could not be read or written; the message is a sentence for the user."""
 
 
 def explain_os_error(error: OSError, path: Path, action: str) -> TableError:
@@ -68,8 +66,6 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     TableError
         If the file cannot be written. Nothing is left of it, whatever is raised in the block.
     """
-    from mat2spec.files import atomic_path
-
     try:
         with atomic_path(path) as temporary, temporary.open("wb") as file:
             yield file
