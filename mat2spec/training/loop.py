@@ -24,7 +24,6 @@ from mat2spec.tensors import GraphTensors
 from mat2spec.training.settings import TrainingSettings
 
 EpochReport = Callable[[dict[str, float]], None]
-_FIRST_EPOCH_LOSS = math.inf
 
 
 class TrainingError(RuntimeError):
@@ -37,7 +36,7 @@ class Progress:
 
     epoch: int = 0
     best_epoch: int = 0
-    best_loss: float = _FIRST_EPOCH_LOSS
+    best_loss: float = math.inf
     seconds: float = 0.0
 
 
