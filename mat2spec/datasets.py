@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from pymatgen.core import Composition, Element
 
 from mat2spec.crystals import Crystals
+from mat2spec.edos_store import TRAINING_LEVEL, read_edos_store, shipped_stores
 from mat2spec.files import file_sha256, read_parquet
 from mat2spec.graphs import CrystalBatch, GraphSettings, build_graphs
 from mat2spec.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid, rebin_to_edges
@@ -25,6 +28,8 @@ EDOS_FILE = "edos_pbe.parquet"
 RESERVED_FILE = "reserved_ids.txt"
 STRUCTURES_FILE = "mp_structures.parquet"
 SPLITS = ("train", "valid", "test")
+# Held-out materials of eDOS stores, where `edos_pbe.parquet` is read too: its own test materials stay what they are.
+STORE_TEST = "store_test"
 _CRYSTAL_COLUMNS = ["material_id", "lattice", "frac_coords", "atomic_numbers"]
 
 
@@ -49,7 +54,7 @@ class LabelledSpectra:
     spectra
         Spectra per atom on `grid`, shape (n, size).
     split
-        ``"train"``, ``"valid"`` or ``"test"``, shape (n,).
+        ``"train"``, ``"valid"``, ``"test"`` or ``"store_test"``, shape (n,).
     grid
         The spectral grid.
     sources
@@ -116,28 +121,89 @@ def load_phdos(data_dir: Path, graph_settings: GraphSettings, pretraining: bool 
     return replace(joined.take(np.flatnonzero(~reserved)), dropped={**joined.dropped, **dropped})
 
 
-def load_edos(data_dir: Path, graph_settings: GraphSettings) -> LabelledSpectra:
-    """Electronic densities of states, split 80/10/10 by a hash of the reduced formula.
+def load_edos(
+    data_dir: Path | None, graph_settings: GraphSettings, stores: Sequence[Path] | None = None
+) -> LabelledSpectra:
+    """Electronic densities of states of the table of a data folder and of eDOS stores.
+
+    Every material is put into a split by a hash of its reduced formula alone (`split_of_formula`: 80/10/10), so that
+    no formula is shared between training and held-out materials, whatever file they are in. The test materials of
+    the data folder stay ``"test"`` whatever stores are added; those of stores are ``"store_test"`` beside them, and
+    ``"test"`` without a data folder. Of a material that is there twice the first is taken.
+
+    Parameters
+    ----------
+    data_dir
+        Folder with `edos_pbe.parquet` and the list of reserved materials; None trains on stores alone.
+    graph_settings
+        How graphs are made.
+    stores
+        eDOS stores; by default the one that the project carries, if it is there.
 
     Raises
     ------
     DataError
-        If a reserved material is among the labels.
+        If there is neither a folder nor a store, or a reserved material is among the labels.
+    mat2spec.files.TableError
+        If a store cannot be read.
     """
-    path = _existing(data_dir, EDOS_FILE)
+    paths = shipped_stores() if stores is None else list(stores)
+    reserved = set() if data_dir is None else reserved_formulas(data_dir)
+    parts = [] if data_dir is None else [_load_edos_table(_existing(data_dir, EDOS_FILE), graph_settings)]
+    test_split = "test" if data_dir is None else STORE_TEST
+    parts += [_load_store(Path(path), graph_settings, test_split) for path in paths]
+    if not parts:
+        raise DataError(
+            "There are no electronic densities of states to train on: the project carries no data/edos_store.parquet "
+            "here; give the folder of labelled spectra with --data, or an eDOS store with --store."
+        )
+    for part in parts:
+        _refuse_reserved(part, reserved)
+    return _first_of_each_material(concatenate(parts, name=" + ".join(part.name for part in parts)))
+
+
+def _load_edos_table(path: Path, graph_settings: GraphSettings) -> LabelledSpectra:
     table = read_parquet(path)
-    reserved = reserved_formulas(data_dir)
     crystals = Crystals.from_arrow(table)
     formulas = reduced_formulas(crystals)
-    leaked = [str(f) for f in formulas if f in reserved]
-    if leaked:
-        raise DataError(
-            f"{path.name} labels {len(leaked)} materials whose formula is reserved for the independent test "
-            f"(first: {leaked[0]}); remove them before training."
-        )
     spectra = _stack(table, "edos", EDOS_GRID) / crystals.n_sites[:, None]
     split = np.array([split_of_formula(str(formula)) for formula in formulas], dtype=object)
     return _assemble("GPAW PBE eDOS", crystals, formulas, spectra, split, EDOS_GRID, graph_settings, path)
+
+
+def _load_store(path: Path, graph_settings: GraphSettings, test_split: str) -> LabelledSpectra:
+    """The labels of one store at the level of theory that is trained on."""
+    table = read_edos_store(path)
+    same_level = np.logical_and.reduce([pc.equal(table[name], value) for name, value in TRAINING_LEVEL.items()])
+    chosen = table.filter(pa.array(same_level, type=pa.bool_()))
+    if not len(chosen):
+        level = ", ".join(f"{name} {value}" for name, value in TRAINING_LEVEL.items())
+        raise DataError(f"The eDOS store {path} holds no label at the level that is trained on ({level}); leave it out.")
+    crystals = Crystals.from_arrow(chosen)
+    formulas = reduced_formulas(crystals)
+    spectra = _stack(chosen, "edos", EDOS_GRID) / crystals.n_sites[:, None]
+    splits = [split_of_formula(str(formula)) for formula in formulas]
+    split = np.array([test_split if name == "test" else name for name in splits], dtype=object)
+    data = _assemble(f"eDOS store {path.stem}", crystals, formulas, spectra, split, EDOS_GRID, graph_settings, path)
+    n_others = len(table) - len(chosen)
+    return replace(data, dropped={**data.dropped, "another level of theory": n_others} if n_others else data.dropped)
+
+
+def _refuse_reserved(data: LabelledSpectra, reserved: set[str]) -> None:
+    leaked = [str(formula) for formula in data.formulas if formula in reserved]
+    if leaked:
+        raise DataError(
+            f"{' and '.join(data.sources)} labels {len(leaked)} materials whose formula is reserved for the independent "
+            f"test (first: {leaked[0]}); remove them before training."
+        )
+
+
+def _first_of_each_material(data: LabelledSpectra) -> LabelledSpectra:
+    first = np.sort(np.unique(data.material_ids.astype(str), return_index=True)[1])
+    repeated = len(data) - len(first)
+    if not repeated:
+        return data
+    return replace(data.take(first), dropped={**data.dropped, "labelled more than once": repeated})
 
 
 def reserved_formulas(data_dir: Path) -> set[str]:
@@ -175,6 +241,20 @@ def reduced_formulas(crystals: Crystals) -> NDArray[np.object_]:
     return np.array(formulas, dtype=object)
 
 
+def canonical_formula(text: str) -> str | None:
+    """Reduced formula as pymatgen writes it; None if the text is no formula.
+
+    Examples
+    --------
+    >>> canonical_formula("O6Sr2V2"), canonical_formula("mp-149")
+    ('SrVO3', None)
+    """
+    try:
+        return _reduced_formula(text) or None
+    except (ValueError, KeyError):
+        return None
+
+
 def _reduced_formula(composition: str | dict[str, int]) -> str:
     with warnings.catch_warnings():
         # pymatgen orders elements by electronegativity and warns that noble gases have none.
@@ -184,6 +264,9 @@ def _reduced_formula(composition: str | dict[str, int]) -> str:
 
 def concatenate(parts: list[LabelledSpectra], name: str) -> LabelledSpectra:
     """Join data sets on the same grid."""
+    dropped: Counter[str] = Counter()
+    for part in parts:
+        dropped.update(part.dropped)
     return LabelledSpectra(
         name=name,
         material_ids=np.concatenate([part.material_ids for part in parts]),
@@ -192,9 +275,19 @@ def concatenate(parts: list[LabelledSpectra], name: str) -> LabelledSpectra:
         spectra=np.concatenate([part.spectra for part in parts]),
         split=np.concatenate([part.split for part in parts]),
         grid=parts[0].grid,
-        sources={key: value for part in parts for key, value in part.sources.items()},
-        dropped={key: value for part in parts for key, value in part.dropped.items()},
+        sources=_joined_sources(parts),
+        dropped=dict(dropped),
     )
+
+
+def _joined_sources(parts: list[LabelledSpectra]) -> dict[str, str]:
+    """Hashes of all files; one that has the name of another gets the start of its hash."""
+    joined: dict[str, str] = {}
+    for part in parts:
+        for name, digest in part.sources.items():
+            taken = joined.get(name, digest) != digest
+            joined[f"{name}-{digest[:8]}" if taken else name] = digest
+    return joined
 
 
 def _load_dfpt(data_dir: Path, graph_settings: GraphSettings) -> LabelledSpectra:
@@ -305,4 +398,5 @@ def _concatenate_graphs(parts: list[CrystalBatch]) -> CrystalBatch:
         edge_multiplicity=joined("edge_multiplicity"),
         edge_offsets=shifted("edge_offsets"),
         n_atoms=joined("n_atoms"),
+        vectors=None if any(part.vectors is None for part in parts) else joined("vectors"),
     )

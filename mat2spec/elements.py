@@ -46,6 +46,13 @@ def element_features() -> NDArray[np.float32]:
     return np.concatenate([np.zeros((1, table.shape[1])), table]).astype(np.float32)
 
 
+@lru_cache(maxsize=1)
+def atomic_masses() -> NDArray[np.float32]:
+    """Standard atomic masses in u, shape (MAX_ATOMIC_NUMBER + 1,); row Z belongs to atomic number Z, row 0 is zero."""
+    masses = [float(Element.from_Z(z).atomic_mass) for z in range(1, MAX_ATOMIC_NUMBER + 1)]
+    return np.array([0.0, *masses], dtype=np.float32)
+
+
 def count_valence_electrons(atomic_number: int) -> int:
     """Electrons outside the noble-gas core, without filled d and f shells of p elements.
 

@@ -13,6 +13,7 @@ then depend on the order of the atoms in the file.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,9 @@ class GraphSettings(BaseModel):
     refinement_rounds: int = Field(
         default=4, ge=1, description="Rounds of neighbourhood comparison; at least the number of layers of the model."
     )
-    merge_sites: bool = Field(default=True, description="Merge equivalent sites into one node.")
+    merge_sites: bool = Field(
+        default=True, description="Merge equivalent sites into one node; a graph with edge vectors must not."
+    )
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,9 @@ class CrystalBatch:
         First edge of each node, shape (n_nodes + 1,); edges are ordered by node.
     n_atoms
         Atoms in each cell, shape (n_crystals,).
+    vectors
+        From the node to the far end of each edge, in Angstrom, shape (n_edges, 3); None where sites
+        were merged, for equivalent atoms have neighbours in different directions.
     """
 
     atomic_numbers: NDArray[np.int16]
@@ -79,6 +85,7 @@ class CrystalBatch:
     edge_multiplicity: NDArray[np.int32]
     edge_offsets: NDArray[np.int64]
     n_atoms: NDArray[np.int64]
+    vectors: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.n_atoms)
@@ -107,6 +114,7 @@ class CrystalBatch:
             edge_multiplicity=self.edge_multiplicity[edges],
             edge_offsets=edge_offsets,
             n_atoms=self.n_atoms[chosen],
+            vectors=None if self.vectors is None else self.vectors[edges],
         )
 
 
@@ -118,7 +126,7 @@ def build_graphs(crystals: Crystals, settings: GraphSettings | None = None) -> t
     crystals
         Any crystals; unusable ones are reported, not raised.
     settings
-        Cutoff, number of neighbours, merging.
+        Cutoff, number of neighbours, merging. Graphs without merging carry edge vectors.
 
     Returns
     -------
@@ -137,31 +145,50 @@ def build_graphs(crystals: Crystals, settings: GraphSettings | None = None) -> t
         edges.append(found)
     usable = np.array([problem is None for problem in problems], dtype=bool)
     batch = _join(crystals, edges, usable, settings.distance_resolution_a)
-    return (merge_equivalent_sites(batch, settings) if settings.merge_sites else batch), problems
+    if settings.merge_sites:
+        return merge_equivalent_sites(batch, settings), problems
+    vectors = [found.vectors(*_cartesian(crystals, i)) for i, found in enumerate(edges) if len(found.distance)]
+    return replace(batch, vectors=np.concatenate([np.empty((0, 3)), *vectors]).astype(np.float32)), problems
 
 
-Edges = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
-_NO_EDGES: Edges = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+class Edges(NamedTuple):
+    """Links of the atoms of a crystal, ordered by centre, then distance; each of shape (n_edges,).
+
+    `image` is the cell of the neighbour in lattice vectors, shape (n_edges, 3).
+    """
+
+    centre: NDArray[np.int64]
+    neighbour: NDArray[np.int64]
+    distance: NDArray[np.float64]
+    image: NDArray[np.float64]
+
+    def vectors(self, positions: NDArray[np.float64], lattice: NDArray[np.float64]) -> NDArray[np.float64]:
+        """From centre to neighbour, in the unit of the positions, shape (n_edges, 3)."""
+        return positions[self.neighbour] + self.image @ lattice - positions[self.centre]
+
+
+_NO_EDGES = Edges(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.empty((0, 3)))
 
 
 def _edges_of(crystals: Crystals, index: int, settings: GraphSettings) -> tuple[Edges, str | None]:
-    sites = crystals.sites(index)
-    lattice = np.ascontiguousarray(crystals.lattices[index])
-    positions = np.ascontiguousarray((crystals.frac_coords[sites] % 1.0) @ lattice)
-    centre, neighbour, distance = nearest_shells(positions, lattice, settings)
-    if len(distance) == 0:
+    positions, lattice = _cartesian(crystals, index)
+    edges = nearest_shells(positions, lattice, settings)
+    if len(edges.distance) == 0:
         return _NO_EDGES, (
             f"No two atoms are within {settings.cutoff_a:g} Angstrom of each other: isolated atoms, no crystal."
         )
-    shortest = distance.min()
+    shortest = edges.distance.min()
     if shortest < MIN_DISTANCE_A:
         return _NO_EDGES, f"Two atoms overlap: they are {shortest:.3f} Angstrom apart, below {MIN_DISTANCE_A:g}."
-    return (centre, neighbour, distance), None
+    return edges, None
 
 
-def nearest_shells(
-    positions: NDArray[np.float64], lattice: NDArray[np.float64], settings: GraphSettings
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+def _cartesian(crystals: Crystals, index: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    lattice = np.ascontiguousarray(crystals.lattices[index])
+    return np.ascontiguousarray((crystals.frac_coords[crystals.sites(index)] % 1.0) @ lattice), lattice
+
+
+def nearest_shells(positions: NDArray[np.float64], lattice: NDArray[np.float64], settings: GraphSettings) -> Edges:
     """Neighbours of every atom: the nearest ones with the last shell complete.
 
     The search radius starts from the density and grows until it is known to hold the last shell
@@ -178,8 +205,8 @@ def nearest_shells(
 
     Returns
     -------
-    centre, neighbour, distance
-        Edges ordered by centre, then distance, each of shape (n_edges,).
+    Edges
+        Ordered by centre, then distance.
     """
     n_atoms, wanted, tolerance = len(positions), settings.n_neighbours, settings.shell_tolerance_a
     density = n_atoms / abs(np.linalg.det(lattice))
@@ -205,7 +232,7 @@ def nearest_shells(
     full = count >= wanted
     limit[full] = distance[last[full]] + tolerance
     inside = distance <= limit[centre]
-    return centre[inside], neighbour[inside], distance[inside]
+    return Edges(centre[inside], neighbour[inside], distance[inside], image[order[inside]])
 
 
 def merge_equivalent_sites(batch: CrystalBatch, settings: GraphSettings) -> CrystalBatch:
@@ -293,16 +320,16 @@ def _lowest_member(order: NDArray[np.int64], first: NDArray[np.bool_]) -> NDArra
 def _join(crystals: Crystals, edges: list[Edges], usable: NDArray[np.bool_], resolution_a: float) -> CrystalBatch:
     n_nodes = np.where(usable, crystals.n_sites, 0)
     atoms = np.repeat(usable, crystals.n_sites)
-    distances = np.concatenate([_NO_EDGES[2], *(found[2] for found in edges)])
-    degree = [np.bincount(found[0], minlength=n) for found, n in zip(edges, n_nodes, strict=True)]
+    distances = np.concatenate([_NO_EDGES.distance, *(found.distance for found in edges)])
+    degree = [np.bincount(found.centre, minlength=n) for found, n in zip(edges, n_nodes, strict=True)]
     return CrystalBatch(
         atomic_numbers=crystals.atomic_numbers[atoms].astype(np.int16),
         multiplicity=np.ones(int(atoms.sum()), dtype=np.int32),
         node_offsets=np.concatenate([[0], np.cumsum(n_nodes)]),
-        neighbour=np.concatenate([_NO_EDGES[1], *(found[1] for found in edges)]).astype(np.int32),
+        neighbour=np.concatenate([_NO_EDGES.neighbour, *(found.neighbour for found in edges)]).astype(np.int32),
         distances=(np.rint(distances / resolution_a) * resolution_a).astype(np.float32),
         edge_multiplicity=np.ones(len(distances), dtype=np.int32),
-        edge_offsets=np.concatenate([[0], np.cumsum(np.concatenate([_NO_EDGES[0], *degree]))]).astype(np.int64),
+        edge_offsets=np.concatenate([[0], np.cumsum(np.concatenate([_NO_EDGES.centre, *degree]))]).astype(np.int64),
         n_atoms=crystals.n_sites,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -34,6 +34,8 @@ class GraphTensors:
         Which of them an edge has, shape (n_edges,).
     n_atoms
         Atoms in each cell, shape (n_crystals,).
+    vectors
+        From centre to neighbour of each edge in Angstrom, shape (n_edges, 3); None where sites were merged.
     """
 
     atomic_numbers: Tensor
@@ -45,6 +47,7 @@ class GraphTensors:
     lengths: Tensor
     length_index: Tensor
     n_atoms: Tensor
+    vectors: Tensor | None = None
 
     @property
     def n_crystals(self) -> int:
@@ -53,7 +56,8 @@ class GraphTensors:
 
     def to(self, device: torch.device | str) -> Self:
         """The same batch on a device."""
-        return type(self)(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        tensors = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items() if tensor is not None})
 
     @classmethod
     def from_batch(cls, batch: CrystalBatch) -> Self:
@@ -72,6 +76,7 @@ class GraphTensors:
             lengths=torch.from_numpy(lengths.astype(np.float32)),
             length_index=torch.from_numpy(length_index.astype(np.int64)),
             n_atoms=torch.from_numpy(batch.n_atoms.astype(np.float32)),
+            vectors=None if batch.vectors is None else torch.from_numpy(batch.vectors),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mat2spec.models.base import ModelSettings, SpectrumModel
+from mat2spec.models.e3nn import E3nn
 from mat2spec.models.gatgnn import Gatgnn
 from mat2spec.models.mat2spec import Mat2Spec
 from mat2spec.normalisation import Setting
@@ -10,9 +11,23 @@ from mat2spec.normalisation import Setting
 MODELS: dict[str, type[SpectrumModel]] = {
     "mat2spec": Mat2Spec,
     "gatgnn": Gatgnn,
+    "e3nn": E3nn,
 }
 
-__all__ = ["MODELS", "ModelSettings", "SpectrumModel", "build_model"]
+__all__ = ["MODELS", "ModelSettings", "SpectrumModel", "build_model", "model_class"]
+
+
+def model_class(name: str) -> type[SpectrumModel]:
+    """The class of a registered model.
+
+    Raises
+    ------
+    ValueError
+        If no model has this name.
+    """
+    if name not in MODELS:
+        raise ValueError(f"There is no model '{name}'; known are {', '.join(sorted(MODELS))}.")
+    return MODELS[name]
 
 
 def build_model(name: str, settings: dict[str, object] | None, size: int, setting: Setting) -> SpectrumModel:
@@ -34,7 +49,5 @@ def build_model(name: str, settings: dict[str, object] | None, size: int, settin
     ValueError
         If no model has this name.
     """
-    if name not in MODELS:
-        raise ValueError(f"There is no model '{name}'; known are {', '.join(sorted(MODELS))}.")
-    model_class = MODELS[name]
-    return model_class(model_class.settings_class.model_validate(settings or {}), size, setting)
+    chosen = model_class(name)
+    return chosen(chosen.settings_class.model_validate(settings or {}), size, setting)

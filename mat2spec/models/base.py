@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from mat2spec.models.encoder import CrystalEncoder
+from mat2spec.graphs import GraphSettings
 from mat2spec.normalisation import Setting
 from mat2spec.tensors import GraphTensors
 
@@ -37,7 +37,7 @@ class SpectrumModel(nn.Module, ABC):
 
     settings_class: ClassVar[type[ModelSettings]]
     settings: ModelSettings
-    encoder: CrystalEncoder
+    encoder: nn.Module
     target_mean: Tensor
     target_std: Tensor
     residual_std: Tensor
@@ -53,6 +53,11 @@ class SpectrumModel(nn.Module, ABC):
         self.register_buffer("target_std", torch.ones(()))
         self.register_buffer("residual_std", torch.full((size,), torch.nan))
         self.register_buffer("integral_residual_std", torch.full((), torch.nan))
+
+    @classmethod
+    def adapt_graphs(cls, settings: GraphSettings) -> GraphSettings:
+        """Change graph settings to what the model needs; most models take any graph."""
+        return settings
 
     def forward(self, graph: GraphTensors) -> Tensor:
         """Activated prediction in the form of the setting, shape (n_crystals, size)."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mat2spec import __version__
 from mat2spec.datasets import LabelledSpectra, load_edos, load_phdos
 from mat2spec.metrics import evaluate_spectra
-from mat2spec.models import SpectrumModel, build_model
+from mat2spec.models import SpectrumModel, build_model, model_class
 from mat2spec.normalisation import to_spectra_per_atom
 from mat2spec.tensors import GraphTensors
 from mat2spec.training.loop import EpochReport, Progress, batches, train_model
@@ -53,6 +53,7 @@ def train_phdos(
     Path
         The weights file.
     """
+    settings = adapt_graphs(settings)
     data = load_phdos(data_dir, settings.graph, pretraining)
     return run_training(data, settings, folder, None, on_epoch)
 
@@ -84,7 +85,14 @@ def train_edos(
     Path
         The weights file.
     """
+    settings = adapt_graphs(settings)
     return run_training(load_edos(data_dir, settings.graph), settings, folder, encoder_weights, on_epoch)
+
+
+def adapt_graphs(settings: TrainingSettings) -> TrainingSettings:
+    """The same training with graphs that its model can read."""
+    graph = model_class(settings.model).adapt_graphs(settings.graph)
+    return settings.model_copy(update={"graph": graph})
 
 
 def run_training(

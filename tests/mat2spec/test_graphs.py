@@ -40,7 +40,7 @@ def test_growing_radius_finds_what_the_full_search_finds(coords, lengths, angles
         return
     structure = Structure(lattice, ["Fe"] * len(coords), coords)
     positions, matrix = np.ascontiguousarray(structure.cart_coords), np.ascontiguousarray(lattice.matrix)
-    centre, _, distance = nearest_shells(positions, matrix, GraphSettings())
+    centre, _, distance, _ = nearest_shells(positions, matrix, GraphSettings())
     for atom, expected in enumerate(brute_force(structure, GraphSettings())):
         np.testing.assert_allclose(distance[centre == atom], expected, atol=1e-6)
 

@@ -9,14 +9,17 @@ from scipy.spatial.transform import Rotation
 
 from mat2spec.crystals import Crystals
 from mat2spec.graphs import GraphSettings, build_graphs
+from mat2spec.grids import EDOS_GRID
 from mat2spec.models import MODELS, build_model
 from mat2spec.models.mat2spec import Mixture, contrastive_loss, symmetric_divergence
 from mat2spec.normalisation import Setting
 from mat2spec.tensors import GraphTensors
+from mat2spec.weights import WeightsCard, load_weights, save_weights
 from tests.mat2spec.conftest import SMALL_SIZES, low_symmetry, perovskite, rock_salt
 
 CELLS = {"rock salt": rock_salt(), "perovskite": perovskite(), "low symmetry": low_symmetry()}
 DEFAULT = GraphSettings()
+UNMERGED = GraphSettings(merge_sites=False)
 every_model = pytest.mark.parametrize("name", MODELS)
 every_cell = pytest.mark.parametrize("structure", CELLS.values(), ids=CELLS)
 
@@ -39,7 +42,7 @@ def make(name, setting=Setting.SUMNORM_KL, size=128):
 
 @torch.no_grad()
 def predict(model, *structures):
-    return model(tensors(structures)).numpy()
+    return model(tensors(structures, model.adapt_graphs(DEFAULT))).numpy()
 
 
 def transformed(structure):
@@ -93,8 +96,25 @@ def test_companions_in_the_batch_change_nothing(name):
 def test_merging_sites_is_exact(name, structure):
     model = make(name)
     with torch.no_grad():
-        plain = model(tensors([structure], GraphSettings(merge_sites=False))).numpy()
+        plain = model(tensors([structure], UNMERGED)).numpy()
     np.testing.assert_allclose(predict(model, structure), plain, atol=1e-5)
+
+
+@every_model
+def test_saved_and_loaded_model_predicts_the_same(name, tmp_path):
+    model = make(name)
+    card = WeightsCard(
+        model=name,
+        setting=model.setting,
+        model_settings=model.settings.model_dump(mode="json"),
+        graph_settings=model.adapt_graphs(DEFAULT),
+        grid=EDOS_GRID.to_json(),
+    )
+    path = tmp_path / "model.safetensors"
+    save_weights(path, model, card)
+    loaded, read = load_weights(path)
+    assert read == card
+    np.testing.assert_array_equal(predict(loaded, *CELLS.values()), predict(model, *CELLS.values()))
 
 
 @every_model
@@ -115,7 +135,8 @@ def test_every_setting_predicts_and_trains(name, setting, size):
         assert (output >= 0).all()
     model.train()
     target = torch.rand(3, size)
-    terms = model.losses(tensors(CELLS.values()), target / target.sum(dim=1, keepdim=True))
+    graph = tensors(CELLS.values(), model.adapt_graphs(DEFAULT))
+    terms = model.losses(graph, target / target.sum(dim=1, keepdim=True))
     torch.stack(list(terms.values())).sum().backward()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     assert gradients
@@ -131,8 +152,25 @@ def test_ablations_switch_their_losses_off():
     assert terms["prediction"].item() > 0
 
 
+def test_e3nn_depends_on_angles_where_no_distance_tells_crystals_apart():
+    # Oxygen about one atom: the same six lengths, opposite pairs or not.
+    lattice = np.eye(3) * 12.0
+    straight = Structure(lattice, ["Fe", "O", "O"], [[0.5] * 3, [0.65, 0.5, 0.5], [0.35, 0.5, 0.5]])
+    bent = Structure(lattice, ["Fe", "O", "O"], [[0.5] * 3, [0.65, 0.5, 0.5], [0.5, 0.65, 0.5]])
+    near = GraphSettings(merge_sites=False, cutoff_a=2.0)
+    model = make("e3nn")
+    with torch.no_grad():
+        spectra = [model(tensors([structure], near)).numpy() for structure in (straight, bent)]
+    assert np.abs(spectra[0] - spectra[1]).max() > 1e-5
+
+
+def test_e3nn_refuses_graphs_of_merged_sites():
+    with pytest.raises(ValueError, match="needs edge vectors: make its graphs with merge_sites=false"):
+        make("e3nn")(tensors(CELLS.values()))
+
+
 def test_unknown_model_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="no model 'megnet'; known are gatgnn, mat2spec"):
+    with pytest.raises(ValueError, match=r"no model 'megnet'; known are .*gatgnn, .*mat2spec"):
         build_model("megnet", None, 128, Setting.SUMNORM_KL)
 
 

@@ -1,0 +1,188 @@
+"""E3NN, the equivariant baseline (Chen et al., Adv. Sci. 8, 2004214 (2021)), built from the library e3nn.
+
+Atoms are one-hot elements weighted with their mass, as in the published model of phonon spectra.
+Messages are tensor products of atom features with the spherical harmonics of edge vectors; what is
+pooled are the invariant features, as a mean over atoms. Unlike the published code, which joins all
+atoms within 4 Angstrom, a graph has the neighbours that all models here have.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn.functional import one_hot, silu
+
+from mat2spec.crystals import MAX_ATOMIC_NUMBER
+from mat2spec.elements import atomic_masses
+from mat2spec.graphs import GraphSettings
+from mat2spec.models.base import LossTerms, ModelSettings, SpectrumModel
+from mat2spec.normalisation import Setting, activate, prediction_loss
+from mat2spec.tensors import GraphTensors, sum_by_group
+
+if TYPE_CHECKING:
+    from e3nn import o3
+
+
+class E3nnSettings(ModelSettings):
+    """Sizes of E3NN."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int = Field(default=32, ge=4, description="Scalar features; those of order l are width / 2^l.")
+    max_order: int = Field(default=2, ge=0, le=4, description="Highest order l of features and harmonics.")
+    n_layers: int = Field(default=2, ge=1, description="Equivariant convolutions before the last, invariant one.")
+    pooled: int = Field(default=64, ge=4, description="Invariant features of an atom that are pooled.")
+    type_width: int = Field(default=16, ge=1, description="Width of the element vector in self-connections.")
+    n_radial: int = Field(default=12, ge=1, description="Radial basis functions.")
+    radial_width: int = Field(default=32, ge=1, description="Hidden width of the radial networks.")
+    cutoff_a: float = Field(default=6.0, gt=0, description="Distance at which messages have faded out, in Angstrom.")
+    typical_neighbours: float = Field(default=14.0, gt=0, description="Divides sums over neighbours, as its root.")
+
+
+class E3nn(SpectrumModel):
+    """Equivariant encoder and a linear head."""
+
+    settings_class = E3nnSettings
+    settings: E3nnSettings
+
+    def __init__(self, settings: E3nnSettings, size: int, setting: Setting) -> None:
+        super().__init__(settings, size, setting)
+        self.encoder = EquivariantEncoder(settings)
+        self.head = nn.Linear(settings.pooled, size)
+
+    @classmethod
+    def adapt_graphs(cls, settings: GraphSettings) -> GraphSettings:
+        """Graphs of all atoms: merged sites have no edge vectors."""
+        return settings.model_copy(update={"merge_sites": False})
+
+    def forward_from_vectors(self, vectors: Tensor) -> Tensor:
+        return activate(self.head(vectors), self.setting)
+
+    def losses(self, graph: GraphTensors, target: Tensor) -> LossTerms:
+        return {"prediction": prediction_loss(self(graph), target, self.setting)}
+
+
+class EquivariantEncoder(nn.Module):
+    """Crystal graphs with edge vectors to invariant vectors, shape (n_crystals, pooled)."""
+
+    masses: Tensor
+
+    def __init__(self, settings: E3nnSettings) -> None:
+        super().__init__()
+        from e3nn import o3
+
+        self.settings = settings
+        masses = torch.from_numpy(atomic_masses())
+        self.register_buffer("masses", masses / masses[1:].mean())
+        n_elements = MAX_ATOMIC_NUMBER + 1
+        self.embed_mass = nn.Linear(n_elements, settings.width)
+        self.embed_type = nn.Embedding(n_elements, settings.type_width)
+        self.harmonics = o3.SphericalHarmonics(
+            o3.Irreps.spherical_harmonics(settings.max_order), normalize=True, normalization="component"
+        )
+        irreps = o3.Irreps([(settings.width, (0, 1))])
+        layers: list[nn.Module] = []
+        for _ in range(settings.n_layers):
+            layers.append(GatedConvolution(irreps, settings))
+            irreps = hidden_irreps(settings)
+        self.layers = nn.ModuleList(layers)
+        self.last = Convolution(irreps, o3.Irreps([(settings.pooled, (0, 1))]), settings)
+
+    def forward(self, graph: GraphTensors) -> Tensor:
+        if graph.vectors is None:
+            raise ValueError("The model e3nn needs edge vectors: make its graphs with merge_sites=false.")
+        numbers = graph.atomic_numbers
+        weighted = one_hot(numbers, len(self.masses)) * self.masses[numbers, None]
+        nodes = silu(self.embed_mass(weighted))
+        types = self.embed_type(numbers)
+        harmonics = self.harmonics(graph.vectors)
+        radial = self._radial_basis(graph.lengths)
+        for layer in self.layers:
+            nodes = layer(nodes, types, harmonics, radial, graph)
+        invariants = silu(self.last(nodes, types, harmonics, radial, graph))
+        totals = sum_by_group(invariants * graph.multiplicity[:, None], graph.crystal, graph.n_crystals)
+        return totals / graph.n_atoms[:, None]
+
+    def _radial_basis(self, lengths: Tensor) -> Tensor:
+        from e3nn.math import soft_one_hot_linspace
+
+        size = self.settings.n_radial
+        basis = soft_one_hot_linspace(lengths, 0.0, self.settings.cutoff_a, size, basis="smooth_finite", cutoff=True)
+        return basis * math.sqrt(size)
+
+
+class Convolution(nn.Module):
+    """One equivariant convolution with an element-dependent self-connection.
+
+    Radial networks act on the different edge lengths of a batch, not on every edge.
+    """
+
+    def __init__(self, irreps_in: o3.Irreps, irreps_out: o3.Irreps, settings: E3nnSettings) -> None:
+        super().__init__()
+        from e3nn import o3
+        from e3nn.nn import FullyConnectedNet
+
+        harmonics = o3.Irreps.spherical_harmonics(settings.max_order)
+        self.scale = 1 / math.sqrt(settings.typical_neighbours)
+        types = o3.Irreps([(settings.type_width, (0, 1))])
+        self.itself = o3.FullyConnectedTensorProduct(irreps_in, types, irreps_out)
+        self.before = o3.Linear(irreps_in, irreps_in)
+        self.product = channelwise_product(irreps_in, harmonics, irreps_out)
+        self.radial = FullyConnectedNet([settings.n_radial, settings.radial_width, self.product.weight_numel], silu)
+        self.after = o3.Linear(self.product.irreps_out, irreps_out)
+
+    def forward(self, nodes: Tensor, types: Tensor, harmonics: Tensor, radial: Tensor, graph: GraphTensors) -> Tensor:
+        weights = self.radial(radial)[graph.length_index] * graph.edge_multiplicity[:, None]
+        messages = self.product(self.before(nodes)[graph.neighbour], harmonics, weights)
+        received = sum_by_group(messages, graph.centre, len(nodes)) * self.scale
+        return self.itself(nodes, types) + self.after(received)
+
+
+class GatedConvolution(nn.Module):
+    """Convolution, then a gate: scalars are activated, all else is multiplied with activated scalars."""
+
+    def __init__(self, irreps_in: o3.Irreps, settings: E3nnSettings) -> None:
+        super().__init__()
+        from e3nn import o3
+        from e3nn.nn import Gate
+
+        hidden = hidden_irreps(settings)
+        scalars, gated = hidden[:1], hidden[1:]
+        gates = o3.Irreps([(gated.num_irreps, (0, 1))] if len(gated) else [])
+        self.gate = Gate(scalars, [silu], gates, [torch.sigmoid] * len(gates), gated)
+        self.convolution = Convolution(irreps_in, self.gate.irreps_in, settings)
+
+    def forward(self, nodes: Tensor, types: Tensor, harmonics: Tensor, radial: Tensor, graph: GraphTensors) -> Tensor:
+        return self.gate(self.convolution(nodes, types, harmonics, radial, graph))
+
+
+def hidden_irreps(settings: E3nnSettings) -> o3.Irreps:
+    """Features of the hidden layers: order l with parity (-1)^l and width / 2^l channels."""
+    from e3nn import o3
+
+    return o3.Irreps(
+        [(max(1, settings.width >> order), (order, (-1) ** order)) for order in range(settings.max_order + 1)]
+    )
+
+
+def channelwise_product(irreps_in: o3.Irreps, harmonics: o3.Irreps, irreps_out: o3.Irreps) -> o3.TensorProduct:
+    """Every channel times every harmonic, where the result is of a kind that `irreps_out` holds; one weight each."""
+    from e3nn import o3
+
+    wanted = {irrep for _, irrep in irreps_out}
+    paths = [
+        (channels, irrep, i, j)
+        for i, (channels, of_node) in enumerate(irreps_in)
+        for j, (_, of_edge) in enumerate(harmonics)
+        for irrep in of_node * of_edge
+        if irrep in wanted
+    ]
+    # Sorted, so that the linear layer that follows can join equal kinds.
+    paths.sort(key=lambda path: (path[1], path[2], path[3]))
+    middle = o3.Irreps([(channels, irrep) for channels, irrep, _, _ in paths])
+    instructions = [(i, j, k, "uvu", True) for k, (_, _, i, j) in enumerate(paths)]
+    return o3.TensorProduct(irreps_in, harmonics, middle, instructions, internal_weights=False, shared_weights=False)
