@@ -49,6 +49,8 @@ $(STAMPS)/torch: $(STAMPS)/venv
 $(STAMPS)/packages: $(STAMPS)/torch pyproject.toml constraints.txt
 	@echo "Installing the packages of constraints.txt ..."
 	@$(CONSTRAINED) -e '.[dev,vasp]'
+# The Materials Project's own server code, for the tests: without the monitoring and web server that it asks for.
+	@$(CONSTRAINED) --no-deps emmet-api
 	@touch $@
 
 $(STAMPS)/gpaw: $(STAMPS)/packages dft_validation/engines/gpaw_siteconfig.py
