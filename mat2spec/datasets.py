@@ -20,8 +20,8 @@ from mat2spec.edos_store import TRAINING_LEVEL, read_edos_store, shipped_stores
 from mat2spec.files import file_sha256, read_parquet
 from mat2spec.graphs import CrystalBatch, GraphSettings, build_graphs
 from mat2spec.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid, rebin_to_edges
+from mat2spec.phonons import scale_to_modes
 
-MODES_PER_ATOM = 3
 DFPT_FILE = "phdos_dfpt.parquet"
 FINITE_DISPLACEMENT_FILE = "phdos_finite_displacement.parquet"
 EDOS_FILE = "edos_pbe.parquet"
@@ -75,6 +75,11 @@ class LabelledSpectra:
 
     def __len__(self) -> int:
         return len(self.material_ids)
+
+    @property
+    def n_atoms(self) -> NDArray[np.int64]:
+        """Atoms in each cell, shape (n,)."""
+        return self.graphs.n_atoms
 
     def take(self, indices: NDArray[np.integer]) -> LabelledSpectra:
         """The materials at `indices`."""
@@ -178,7 +183,9 @@ def _load_store(path: Path, graph_settings: GraphSettings, test_split: str) -> L
     chosen = table.filter(pa.array(same_level, type=pa.bool_()))
     if not len(chosen):
         level = ", ".join(f"{name} {value}" for name, value in TRAINING_LEVEL.items())
-        raise DataError(f"The eDOS store {path} holds no label at the level that is trained on ({level}); leave it out.")
+        raise DataError(
+            f"The eDOS store {path} holds no label at the level that is trained on ({level}); leave it out."
+        )
     crystals = Crystals.from_arrow(chosen)
     formulas = reduced_formulas(crystals)
     spectra = _stack(chosen, "edos", EDOS_GRID) / crystals.n_sites[:, None]
@@ -294,7 +301,7 @@ def _load_dfpt(data_dir: Path, graph_settings: GraphSettings) -> LabelledSpectra
     path = _existing(data_dir, DFPT_FILE)
     table = read_parquet(path, columns=[*_CRYSTAL_COLUMNS, "phdos_51", "split"])
     crystals = Crystals.from_arrow(table)
-    spectra = _scale_to_modes(_stack(table, "phdos_51", PHDOS_GRID), PHDOS_GRID)
+    spectra = scale_to_modes(_stack(table, "phdos_51", PHDOS_GRID), PHDOS_GRID)
     split = np.array(table["split"].to_pylist(), dtype=object)
     formulas = reduced_formulas(crystals)
     return _assemble("DFPT phonons", crystals, formulas, spectra, split, PHDOS_GRID, graph_settings, path)
@@ -309,7 +316,7 @@ def _load_finite_displacement(data_dir: Path, graph_settings: GraphSettings) -> 
     fine = np.stack(stable["phdos_4cm1"].to_numpy())
     edges = np.linspace(0.0, 4.0 * fine.shape[1], fine.shape[1] + 1)
     coarse = np.stack([rebin_to_edges(edges, row, PHDOS_GRID.edges) for row in fine])
-    spectra = _scale_to_modes(coarse, PHDOS_GRID)
+    spectra = scale_to_modes(coarse, PHDOS_GRID)
     split = np.full(len(crystals), "train", dtype=object)
     formulas = reduced_formulas(crystals)
     data = _assemble(
@@ -356,12 +363,6 @@ def _label_problem(spectrum: NDArray[np.floating]) -> str | None:
     if spectrum.sum() == 0:
         return "The spectrum is zero everywhere."
     return None
-
-
-def _scale_to_modes(spectra: NDArray[np.floating], grid: SpectralGrid) -> NDArray[np.float64]:
-    """Spectra with the integral of three modes per atom."""
-    integral = grid.integrate(spectra)[:, None]
-    return np.divide(spectra * MODES_PER_ATOM, integral, out=np.zeros(np.shape(spectra)), where=integral > 0)
 
 
 def _stack(table: pa.Table, column: str, grid: SpectralGrid) -> NDArray[np.float64]:

@@ -1,0 +1,1 @@
+"""The phonon benchmark: trainings, figures of merit, report."""

@@ -1,0 +1,172 @@
+"""Figures of merit of predicted phonon spectra: one function that judges every model alike.
+
+Three scales of the ordinate, never to be mixed:
+
+``blind``
+    True and predicted curve are each divided by their *own* maximum: the scale of the published curves
+    (maximum 1). Nothing of the label is used.
+``modes``
+    Both have three modes per atom, in states per cm-1 per atom. Blind too: 3N is known without a label.
+``oracle``
+    The predicted shape is multiplied by the sum of the true curve of maximum 1. The label's own sum is used,
+    as in the published figures of the SumNorm settings.
+
+Wasserstein distance, heat capacity and mean frequency do not depend on the scale.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mat2spec.grids import SpectralGrid
+from mat2spec.metrics import mean_absolute_error, mean_squared_error, r2_score, wasserstein_distances
+from mat2spec.phonons import heat_capacity, mean_frequency, scale_to_modes
+
+FloatArray = NDArray[np.floating]
+Scores = dict[str, float | None]
+
+HEAT_CAPACITY_TEMPERATURE_K = 300.0
+# Half width of the central 90 % interval of a normal distribution, in standard deviations.
+SIGMAS_OF_90_PERCENT = 1.6448536269514722
+
+
+class PhononLabels(Protocol):
+    """What is needed of labelled spectra (`mat2spec.datasets.LabelledSpectra` has it)."""
+
+    @property
+    def spectra(self) -> NDArray[np.float32]:
+        """True spectra in any unit, shape (n, size)."""
+
+    @property
+    def grid(self) -> SpectralGrid:
+        """Their grid."""
+
+    @property
+    def n_atoms(self) -> NDArray[np.int64]:
+        """Atoms in each cell, shape (n,)."""
+
+
+def evaluate_phdos(
+    spectra: FloatArray,
+    uncertainty: FloatArray | None,
+    labels: PhononLabels,
+    spectrum_uncertainty: FloatArray | None = None,
+) -> Scores:
+    """All figures of merit of predicted phonon spectra.
+
+    Parameters
+    ----------
+    spectra
+        Predicted spectra of any scale, shape (n, size). One that is zero everywhere, or has numbers that are
+        not finite, is judged as a flat one and counted in ``n_empty``.
+    uncertainty
+        One standard deviation per bin in the unit of `spectra`, shape (n, size); None if there is none.
+    labels
+        True spectra.
+    spectrum_uncertainty
+        Expected error of each spectrum in any unit, shape (n,), for the rank correlation; by default the
+        mean of `uncertainty` over bins.
+
+    Returns
+    -------
+    dict
+        ``r2``, ``mae``, ``mse`` for each of blind, modes (states per cm-1 per atom) and oracle;
+        ``wasserstein_cm1``; ``heat_capacity_mae`` in J/(K mol) per cell at 300 K; ``mean_frequency_mae_cm1``;
+        ``coverage_90``: share of bins whose true value lies in the 90 % interval;
+        ``error_rank_correlation``: Spearman's, of expected with true error of spectra. None = not defined.
+
+    Raises
+    ------
+    ValueError
+        If spectra and labels differ in number or grid.
+    """
+    _check(spectra, labels)
+    empty = ~(np.isfinite(spectra).all(axis=1) & (spectra.sum(axis=1) > 0))
+    given: NDArray[np.float64] = np.where(empty[:, None], 1.0, spectra).astype(np.float64)
+    true = np.asarray(labels.spectra, np.float64)
+    true_modes, modes = scale_to_modes(true, labels.grid), scale_to_modes(given, labels.grid)
+    scores: Scores = {"n": float(len(true)), "n_empty": float(empty.sum())}
+    for scale, (expected, predicted) in {
+        "blind": (scale_to_maximum(true), scale_to_maximum(given)),
+        "modes": (true_modes, modes),
+        "oracle": (scale_to_maximum(true), modes / true_modes.max(axis=1, keepdims=True)),
+    }.items():
+        scores |= _pointwise(expected, predicted, scale)
+    scores |= _derived(true_modes, modes, labels)
+    to_modes = modes.sum(axis=1, keepdims=True) / given.sum(axis=1, keepdims=True)
+    sigma = None if uncertainty is None else np.multiply(uncertainty, to_modes)
+    return scores | _reliability(true_modes, modes, sigma, spectrum_uncertainty)
+
+
+def scale_to_maximum(spectra: FloatArray) -> NDArray[np.float64]:
+    """Spectra divided by their maximum, shape (n, size)."""
+    spectra = np.asarray(spectra, np.float64)
+    return spectra / spectra.max(axis=-1, keepdims=True)
+
+
+def material_errors(spectra: FloatArray, labels: PhononLabels) -> NDArray[np.float64]:
+    """Mean absolute error of each spectrum on the blind scale (maximum 1), shape (n,)."""
+    return np.asarray(np.abs(scale_to_maximum(labels.spectra) - scale_to_maximum(spectra)).mean(axis=1))
+
+
+def _check(spectra: FloatArray, labels: PhononLabels) -> None:
+    labels.grid.check(spectra)
+    if spectra.shape != labels.spectra.shape:
+        raise ValueError(
+            f"There are {len(spectra)} predicted and {len(labels.spectra)} true spectra; give one for each material."
+        )
+
+
+def _pointwise(true: NDArray[np.float64], predicted: NDArray[np.float64], scale: str) -> Scores:
+    return {
+        f"r2_{scale}": _or_none(r2_score(true, predicted)),
+        f"mae_{scale}": mean_absolute_error(true, predicted),
+        f"mse_{scale}": mean_squared_error(true, predicted),
+    }
+
+
+def _derived(true: NDArray[np.float64], predicted: NDArray[np.float64], labels: PhononLabels) -> Scores:
+    frequencies, n_atoms = labels.grid.centers, labels.n_atoms.astype(np.float64)
+    capacities = [
+        heat_capacity(frequencies, curves, n_atoms, HEAT_CAPACITY_TEMPERATURE_K) for curves in (true, predicted)
+    ]
+    means = [mean_frequency(frequencies, curves) for curves in (true, predicted)]
+    return {
+        "wasserstein_cm1": float(wasserstein_distances(true, predicted, labels.grid).mean()),
+        "heat_capacity_mae": mean_absolute_error(*capacities),
+        "mean_frequency_mae_cm1": mean_absolute_error(*means),
+    }
+
+
+def _reliability(
+    true: NDArray[np.float64],
+    predicted: NDArray[np.float64],
+    sigma: NDArray[np.float64] | None,
+    spectrum_uncertainty: FloatArray | None,
+) -> Scores:
+    error = np.abs(true - predicted)
+    known = sigma is not None and bool(np.isfinite(sigma).all())
+    expected = sigma.mean(axis=1) if sigma is not None and known else None
+    if spectrum_uncertainty is not None:
+        expected = np.asarray(spectrum_uncertainty, np.float64)
+    return {
+        "coverage_90": float((error <= SIGMAS_OF_90_PERCENT * sigma).mean()) if sigma is not None and known else None,
+        "error_rank_correlation": None if expected is None else rank_correlation(expected, error.mean(axis=1)),
+    }
+
+
+def rank_correlation(first: FloatArray, second: FloatArray) -> float | None:
+    """Spearman's rank correlation; None where one of them does not vary."""
+    from scipy.stats import spearmanr
+
+    # An uncertainty that is the same for all differs by rounding only.
+    if len(first) < 2 or np.ptp(first) <= 1e-9 * np.abs(first).max() or np.ptp(second) == 0:
+        return None
+    return float(spearmanr(first, second).statistic)
+
+
+def _or_none(value: float) -> float | None:
+    return value if np.isfinite(value) else None
