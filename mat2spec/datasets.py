@@ -61,6 +61,8 @@ class LabelledSpectra:
         File name to content hash of everything that was read.
     dropped
         Reason to number of materials left out.
+    crystals
+        The crystals themselves, for choosing by symmetry; None if they were not kept.
     """
 
     name: str
@@ -72,6 +74,7 @@ class LabelledSpectra:
     grid: SpectralGrid
     sources: dict[str, str]
     dropped: dict[str, int]
+    crystals: Crystals | None = None
 
     def __len__(self) -> int:
         return len(self.material_ids)
@@ -91,6 +94,7 @@ class LabelledSpectra:
             graphs=self.graphs.take(chosen),
             spectra=self.spectra[chosen],
             split=self.split[chosen],
+            crystals=None if self.crystals is None else self.crystals.take(chosen),
         )
 
     def part(self, split: str) -> LabelledSpectra:
@@ -171,9 +175,11 @@ def _load_edos_table(path: Path, graph_settings: GraphSettings) -> LabelledSpect
     table = read_parquet(path)
     crystals = Crystals.from_arrow(table)
     formulas = reduced_formulas(crystals)
-    spectra = _stack(table, "edos", EDOS_GRID) / crystals.n_sites[:, None]
+    spectra = stack_column(table, "edos", EDOS_GRID) / crystals.n_sites[:, None]
     split = np.array([split_of_formula(str(formula)) for formula in formulas], dtype=object)
-    return _assemble("GPAW PBE eDOS", crystals, formulas, spectra, split, EDOS_GRID, graph_settings, path)
+    return assemble_spectra(
+        "GPAW PBE eDOS", crystals, formulas, spectra, split, EDOS_GRID, graph_settings, hash_of(path)
+    )
 
 
 def _load_store(path: Path, graph_settings: GraphSettings, test_split: str) -> LabelledSpectra:
@@ -188,10 +194,12 @@ def _load_store(path: Path, graph_settings: GraphSettings, test_split: str) -> L
         )
     crystals = Crystals.from_arrow(chosen)
     formulas = reduced_formulas(crystals)
-    spectra = _stack(chosen, "edos", EDOS_GRID) / crystals.n_sites[:, None]
+    spectra = stack_column(chosen, "edos", EDOS_GRID) / crystals.n_sites[:, None]
     splits = [split_of_formula(str(formula)) for formula in formulas]
     split = np.array([test_split if name == "test" else name for name in splits], dtype=object)
-    data = _assemble(f"eDOS store {path.stem}", crystals, formulas, spectra, split, EDOS_GRID, graph_settings, path)
+    data = assemble_spectra(
+        f"eDOS store {path.stem}", crystals, formulas, spectra, split, EDOS_GRID, graph_settings, hash_of(path)
+    )
     n_others = len(table) - len(chosen)
     return replace(data, dropped={**data.dropped, "another level of theory": n_others} if n_others else data.dropped)
 
@@ -284,6 +292,7 @@ def concatenate(parts: list[LabelledSpectra], name: str) -> LabelledSpectra:
         grid=parts[0].grid,
         sources=_joined_sources(parts),
         dropped=dict(dropped),
+        crystals=_concatenate_crystals([part.crystals for part in parts]),
     )
 
 
@@ -301,10 +310,12 @@ def _load_dfpt(data_dir: Path, graph_settings: GraphSettings) -> LabelledSpectra
     path = _existing(data_dir, DFPT_FILE)
     table = read_parquet(path, columns=[*_CRYSTAL_COLUMNS, "phdos_51", "split"])
     crystals = Crystals.from_arrow(table)
-    spectra = scale_to_modes(_stack(table, "phdos_51", PHDOS_GRID), PHDOS_GRID)
+    spectra = scale_to_modes(stack_column(table, "phdos_51", PHDOS_GRID), PHDOS_GRID)
     split = np.array(table["split"].to_pylist(), dtype=object)
     formulas = reduced_formulas(crystals)
-    return _assemble("DFPT phonons", crystals, formulas, spectra, split, PHDOS_GRID, graph_settings, path)
+    return assemble_spectra(
+        "DFPT phonons", crystals, formulas, spectra, split, PHDOS_GRID, graph_settings, hash_of(path)
+    )
 
 
 def _load_finite_displacement(data_dir: Path, graph_settings: GraphSettings) -> LabelledSpectra:
@@ -319,13 +330,13 @@ def _load_finite_displacement(data_dir: Path, graph_settings: GraphSettings) -> 
     spectra = scale_to_modes(coarse, PHDOS_GRID)
     split = np.full(len(crystals), "train", dtype=object)
     formulas = reduced_formulas(crystals)
-    data = _assemble(
-        "finite-displacement phonons", crystals, formulas, spectra, split, PHDOS_GRID, graph_settings, path
+    data = assemble_spectra(
+        "finite-displacement phonons", crystals, formulas, spectra, split, PHDOS_GRID, graph_settings, hash_of(path)
     )
     return replace(data, dropped={**data.dropped, "1 % imaginary modes or more": table.num_rows - stable.num_rows})
 
 
-def _assemble(
+def assemble_spectra(
     name: str,
     crystals: Crystals,
     formulas: NDArray[np.object_],
@@ -333,14 +344,24 @@ def _assemble(
     split: NDArray[np.object_],
     grid: SpectralGrid,
     graph_settings: GraphSettings,
-    path: Path,
+    sources: dict[str, str],
 ) -> LabelledSpectra:
+    """Make graphs and drop the materials that cannot be trained on, with the reasons counted.
+
+    Parameters
+    ----------
+    name, formulas, split, grid, sources
+        As in `LabelledSpectra`.
+    crystals
+        The crystals, n of them.
+    spectra
+        Spectra per atom on the grid, shape (n, size).
+    graph_settings
+        How graphs are made.
+    """
     graphs, problems = build_graphs(crystals, graph_settings)
     reasons = [problem or _label_problem(row) for problem, row in zip(problems, spectra, strict=True)]
     usable = np.flatnonzero([reason is None for reason in reasons])
-    dropped: dict[str, int] = {}
-    for reason in filter(None, reasons):
-        dropped[reason] = dropped.get(reason, 0) + 1
     data = LabelledSpectra(
         name=name,
         material_ids=crystals.material_ids,
@@ -349,10 +370,16 @@ def _assemble(
         spectra=spectra.astype(np.float32),
         split=split,
         grid=grid,
-        sources={path.name: file_sha256(path)},
-        dropped=dropped,
+        sources=sources,
+        dropped=dict(Counter(filter(None, reasons))),
+        crystals=crystals,
     )
     return data.take(usable)
+
+
+def hash_of(path: Path) -> dict[str, str]:
+    """Name of a file to the hash of its content."""
+    return {path.name: file_sha256(path)}
 
 
 def _label_problem(spectrum: NDArray[np.floating]) -> str | None:
@@ -365,7 +392,8 @@ def _label_problem(spectrum: NDArray[np.floating]) -> str | None:
     return None
 
 
-def _stack(table: pa.Table, column: str, grid: SpectralGrid) -> NDArray[np.float64]:
+def stack_column(table: pa.Table, column: str, grid: SpectralGrid) -> NDArray[np.float64]:
+    """Lists of a column as rows on a grid; `SpectralGrid.check` refuses other lengths."""
     rows = table[column].to_numpy()
     spectra = np.stack([np.asarray(row, dtype=np.float64) for row in rows])
     grid.check(spectra)
@@ -400,4 +428,18 @@ def _concatenate_graphs(parts: list[CrystalBatch]) -> CrystalBatch:
         edge_offsets=shifted("edge_offsets"),
         n_atoms=joined("n_atoms"),
         vectors=None if any(part.vectors is None for part in parts) else joined("vectors"),
+    )
+
+
+def _concatenate_crystals(parts: list[Crystals | None]) -> Crystals | None:
+    kept = [part for part in parts if part is not None]
+    if len(kept) < len(parts):
+        return None
+    counts = np.concatenate([part.n_sites for part in kept])
+    return Crystals(
+        material_ids=np.concatenate([part.material_ids for part in kept]),
+        atomic_numbers=np.concatenate([part.atomic_numbers for part in kept]),
+        frac_coords=np.concatenate([part.frac_coords for part in kept]),
+        lattices=np.concatenate([part.lattices for part in kept]),
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
     )
