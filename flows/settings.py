@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from dft_validation.labels.settings import LabelSettings
 from dft_validation.settings import DftSettings
 from mat2spec.settings import PredictionSettings
 from screening.evaluation import EvaluationSettings
@@ -62,9 +63,10 @@ class ScreenSettings(BaseSettings):
         default_factory=EvaluationSettings, description="How predictions are compared with DFT."
     )
     serve: ServeSettings = Field(default_factory=ServeSettings, description="Prefect server and schedule.")
+    label: LabelSettings = Field(default_factory=LabelSettings, description="Which crystals are labelled to train on.")
     results_dir: Path = Field(default=Path("results"), description="Folder in which every run gets a folder.")
     run_dft: bool = Field(default=True, description="Whether the queued DFT jobs are also run here.")
 
     def of_the_run(self) -> dict[str, Any]:
         """Settings that decide what a run computes, as plain JSON values; equal ones resume each other."""
-        return self.model_dump(mode="json", exclude={"serve", "results_dir"})
+        return self.model_dump(mode="json", exclude={"serve", "label", "results_dir"})

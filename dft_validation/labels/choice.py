@@ -1,0 +1,145 @@
+"""In which order crystals are labelled: at random, spread over chemistry, likely gapped metals, or the most uncertain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import gcd
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dft_validation.labels.pool import Pool, element_matrix
+from dft_validation.labels.settings import Choice, LabelSettings
+from mat2spec.crystals import Crystals
+from mat2spec.settings import PredictionSettings
+from screening.composition import symbols
+
+Uncertainty = Callable[[Crystals], NDArray[np.floating]]
+# A predicted spectrum of fewer states counts as one of so many.
+MIN_SCALE_STATES = 1e-3
+
+
+def choose(
+    pool: Pool, settings: LabelSettings, labels_per_element: NDArray[np.floating], uncertainty: Uncertainty
+) -> Iterator[int]:
+    """Rows of the pool in the order of preference; the same pool and settings give the same order.
+
+    Parameters
+    ----------
+    pool
+        The crystals to choose from.
+    settings
+        `choice`, `seed`, `one_per_formula`.
+    labels_per_element
+        Labels that there are already, by atomic number, shape (119,).
+    uncertainty
+        Relative uncertainty of the prediction of each crystal, NaN where there is none; called only for that choice.
+    """
+    rng = np.random.default_rng(settings.seed)
+    if settings.choice is Choice.RANDOM:
+        order: Iterator[int] = iter(rng.permutation(len(pool)).tolist())
+    elif settings.choice is Choice.UNCERTAINTY:
+        order = iter(_most_uncertain(uncertainty(pool.crystals)))
+    else:
+        gapped = settings.choice is Choice.GAPPED
+        rows = np.flatnonzero(likely_gapped_metals(pool.crystals, settings.electronegative_anions)) if gapped else None
+        order = spread_over_elements(element_matrix(pool.crystals), labels_per_element, rng, rows)
+    return _one_per_formula(order, pool) if settings.one_per_formula else order
+
+
+def spread_over_elements(
+    elements: NDArray[np.bool_],
+    labels_per_element: NDArray[np.floating],
+    rng: np.random.Generator,
+    rows: NDArray[np.integer] | None = None,
+) -> Iterator[int]:
+    """Take again and again the crystal whose elements have the fewest labels on average; ties by chance.
+
+    Parameters
+    ----------
+    elements
+        Elements of each crystal, shape (n, 119).
+    labels_per_element
+        Labels to begin with, shape (119,).
+    rng
+        Breaks ties.
+    rows
+        Rows to choose from; all by default.
+    """
+    left = rng.permutation(len(elements) if rows is None else rows)
+    members = elements[left].astype(np.float64)
+    shares = members / np.maximum(members.sum(axis=1, keepdims=True), 1)
+    counts = np.array(labels_per_element, dtype=np.float64)
+    means = shares @ counts
+    for _ in range(len(left)):
+        best = int(means.argmin())
+        # Only the counts of this crystal's elements grow, each by one.
+        means += shares @ members[best]
+        means[best] = np.inf
+        yield int(left[best])
+
+
+def likely_gapped_metals(crystals: Crystals, anions: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Crystals with an electronegative anion and an odd number of electrons in the primitive cell, shape (n,).
+
+    An odd number leaves a band half filled without spin polarisation, hence a metal; an electronegative anion opens
+    the gap below it.
+    """
+    numbers = [number for number, symbol in enumerate(symbols()) if symbol in anions]
+    has_anion = element_matrix(crystals)[:, numbers].any(axis=1)
+    rows = np.flatnonzero(has_anion)
+    odd = np.zeros(len(crystals), dtype=np.bool_)
+    odd[rows] = [_has_odd_electrons(crystals, int(row)) for row in rows]
+    return odd
+
+
+def _has_odd_electrons(crystals: Crystals, row: int) -> bool:
+    numbers = crystals.atomic_numbers[crystals.sites(row)]
+    electrons = int(numbers.sum())
+    if electrons % 2:
+        return True
+    # The cell holds a number of primitive cells that divides every element's count: mostly one, so spglib is not asked.
+    most = gcd(*np.unique(numbers, return_counts=True)[1].tolist())
+    if (electrons // most) % 2 == 0:
+        return False
+    return bool((electrons * _n_primitive_atoms(crystals, row) // len(numbers)) % 2)
+
+
+def _n_primitive_atoms(crystals: Crystals, row: int) -> int:
+    import spglib
+
+    sites = crystals.sites(row)
+    cell = crystals.lattices[row], crystals.frac_coords[sites], crystals.atomic_numbers[sites]
+    found = spglib.find_primitive(cell, symprec=0.01)
+    return len(cell[2]) if found is None else len(found[2])
+
+
+def _most_uncertain(uncertainty: NDArray[np.floating]) -> list[int]:
+    """Rows by falling uncertainty, those without one last; ties by row."""
+    return np.argsort(-np.nan_to_num(uncertainty, nan=-np.inf), kind="stable").tolist()
+
+
+def _one_per_formula(order: Iterator[int], pool: Pool) -> Iterator[int]:
+    taken: set[str] = set()
+    for row in order:
+        if pool.formulas[row] not in taken:
+            taken.add(pool.formulas[row])
+            yield row
+
+
+def relative_uncertainty(settings: PredictionSettings) -> Uncertainty:
+    """Uncertainty of the first model's predictions: the integral of one standard deviation per bin over the scale."""
+
+    def of_crystals(crystals: Crystals) -> NDArray[np.floating]:
+        from mat2spec.prediction import load_predictor
+
+        predictor = load_predictor(
+            settings.models[0],
+            weights_dir=settings.weights_dir,
+            device=settings.device,
+            max_edges_per_batch=settings.max_edges_per_batch,
+        )
+        prediction = predictor.predict(crystals)
+        return prediction.grid.integrate(prediction.uncertainty) / np.maximum(prediction.scale, MIN_SCALE_STATES)
+
+    return of_crystals

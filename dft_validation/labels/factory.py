@@ -1,0 +1,325 @@
+"""Compute labels and keep them: choose crystals, run their jobs, collect what is finished.
+
+Finished documents lie in the cache of the queue, so whatever stops a labelling loses at most the running jobs, and the
+same call goes on with the same crystals.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dft_validation.cache import DocumentCache, Outcome
+from dft_validation.cells import Cell
+from dft_validation.document import EdosDocument
+from dft_validation.engines import get_engine
+from dft_validation.job_queue import run_jobs
+from dft_validation.labels.choice import Uncertainty, choose
+from dft_validation.labels.pool import Pool, element_matrix, formulas_of, make_pool
+from dft_validation.labels.reserved import Reserved
+from dft_validation.labels.settings import LabelSettings
+from dft_validation.labels.store import LabelStore, additions_of, label_of_document
+from dft_validation.outcomes import LASTING_FAILURES, FailedJob, JobStatus
+from dft_validation.plan import plan_jobs, remaining_cpu_seconds
+from dft_validation.settings import DftSettings
+from mat2spec.crystals import Crystals
+from screening.columns import Column
+from screening.provenance import hash_json
+from screening.sources import CrystalSource
+from screening.tables import atomic_file, make_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXPLICIT = "ids"
+COLLECTED = "collected"
+# States of a job that say nothing about its crystal.
+_NOT_ABOUT_THE_CRYSTAL = frozenset({JobStatus.QUEUED, JobStatus.OVER_BUDGET, JobStatus.INTERRUPTED})
+# A crystal that was refused for these will be refused again under the same settings.
+_LASTING = LASTING_FAILURES | {JobStatus.TOO_LARGE, JobStatus.UNSUPPORTED_ELEMENT}
+SECONDS_PER_HOUR = 3600.0
+
+Progress = Callable[[int, int], None]
+Say = Callable[[str], None]
+
+
+class LabelError(ValueError):
+    """Labels cannot be made as asked; the message says why."""
+
+
+@dataclass
+class LabelReport:
+    """What a labelling came to.
+
+    Parameters
+    ----------
+    n_new
+        Labels that were added to the store.
+    n_finished
+        Crystals of this call that have a label now.
+    n_failed
+        Crystals of this call that have none, with a reason.
+    n_not_computed
+        Crystals of this call that nothing is known of yet.
+    cpu_seconds
+        CPU time of the finished and the failed jobs of this call, whenever they ran.
+    left_out
+        Reason to number of crystals that were not considered.
+    """
+
+    n_new: int = 0
+    n_finished: int = 0
+    n_failed: int = 0
+    n_not_computed: int = 0
+    cpu_seconds: float = 0.0
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def materials_per_core_hour(self) -> float:
+        """Labels per hour of one core, failures paid for; NaN if nothing was computed."""
+        return SECONDS_PER_HOUR * self.n_finished / self.cpu_seconds if self.cpu_seconds > 0 else float("nan")
+
+
+@dataclass(frozen=True)
+class LabelFactory:
+    """Everything that stays the same in one labelling.
+
+    Parameters
+    ----------
+    source
+        The crystals.
+    settings
+        Choice and store.
+    dft
+        Engine, level of theory, limits of a job, workers, cache. Its budget of a run does not count: the number of
+        crystals is the budget.
+    reserved
+        What is never labelled.
+    uncertainty
+        Relative uncertainty of predictions, see `dft_validation.labels.choice.relative_uncertainty`.
+    say
+        Told what is done, in sentences.
+    """
+
+    source: CrystalSource
+    settings: LabelSettings
+    dft: DftSettings
+    reserved: Reserved
+    uncertainty: Uncertainty
+    say: Say = lambda _: None
+
+    @property
+    def store(self) -> LabelStore:
+        """Where the labels go."""
+        return LabelStore(self.settings.store_path)
+
+    def label_chosen(self, progress: Progress) -> LabelReport:
+        """Choose `settings.n` crystals and label them; an unfinished choice of the same settings is taken up.
+
+        Raises
+        ------
+        LabelError
+            If the engine cannot be used, or no crystal is left to choose.
+        """
+        self._require_engine()
+        plan_path = self._plan_path()
+        left_out: Counter[str] = Counter()
+        if plan_path.exists():
+            ids = json.loads(plan_path.read_text(encoding="utf-8"))
+            self.say(f"Going on with the {len(ids)} crystals that were chosen before.")
+        else:
+            ids, left_out = self._choose_ids()
+            make_folder(plan_path.parent)
+            with atomic_file(plan_path) as file:
+                file.write(json.dumps(ids).encode())
+        report = self._label(self.source.crystals(ids), str(self.settings.choice), progress)
+        plan_path.unlink()
+        report.left_out += left_out
+        return report
+
+    def label_ids(self, ids: Sequence[str], progress: Progress) -> LabelReport:
+        """Label given crystals, but for reserved ones.
+
+        Raises
+        ------
+        LabelError
+            If the engine cannot be used.
+        screening.sources.SourceError
+            If a crystal is not in the source.
+        """
+        self._require_engine()
+        crystals, n_reserved = self._without_reserved(self.source.crystals(list(dict.fromkeys(ids))))
+        report = self._label(crystals, EXPLICIT, progress)
+        report.left_out["reserved"] += n_reserved
+        return report
+
+    def collect(self, ids: Sequence[str] | None, progress: Progress) -> LabelReport:
+        """Add what is finished in the cache to the store; nothing is computed.
+
+        Parameters
+        ----------
+        ids
+            The crystals to look for; all of the source by default.
+        progress
+            Told how many of how many are done.
+        """
+        chosen = EXPLICIT if ids is not None else COLLECTED
+        wanted = list(dict.fromkeys(ids)) if ids is not None else self.source.properties()[Column.MATERIAL_ID].tolist()
+        crystals, n_reserved = self._without_reserved(self.source.crystals(wanted))
+        report = LabelReport(left_out=Counter({"reserved": n_reserved}))
+        collector = _Collector(self, crystals, chosen, report)
+        for done, outcome in enumerate(self._finished_outcomes(crystals), start=1):
+            if outcome is None:
+                report.n_not_computed += 1
+            else:
+                collector.take(outcome)
+            progress(done, len(crystals))
+        collector.save()
+        return report
+
+    def _require_engine(self) -> None:
+        unavailable = get_engine(self.dft.engine).unavailable_reason()
+        if unavailable:
+            raise LabelError(unavailable)
+
+    def _choose_ids(self) -> tuple[list[str], Counter[str]]:
+        """Crystals whose jobs can be run, in the order of preference, and why others were left out."""
+        crystals = self.source.crystals(self.source.properties()[Column.MATERIAL_ID].tolist())
+        labels = self.store.labels()
+        pool = make_pool(
+            crystals, self.settings, self.dft, self.reserved, self._done_ids(), set(labels["formula"].to_pylist())
+        )
+        counts = element_matrix(Crystals.from_arrow(labels)).sum(axis=0).astype(np.float64)
+        order = choose(pool, self.settings, counts, self.uncertainty)
+        ids = self._take_runnable(pool, order)
+        if not ids:
+            reasons = ", ".join(f"{reason} {number:,}" for reason, number in pool.left_out.items())
+            raise LabelError(f"No crystal of the source is left to label ({reasons}); relax label.* or add crystals.")
+        return ids, Counter(pool.left_out)
+
+    def _done_ids(self) -> set[str]:
+        """Crystals that have a label or a lasting failure under these settings."""
+        here = self.dft.settings_hash
+        rows = self.store.labels().select(["material_id", "settings_hash"]).to_pylist()
+        done = {row["material_id"] for row in rows if row["settings_hash"] == here}
+        failures = [] if self.dft.retry_failed else self.store.failures().to_pylist()
+        return done | {f["material_id"] for f in failures if f["settings_hash"] == here and f["status"] in _LASTING}
+
+    def _take_runnable(self, pool: Pool, order: Iterator[int]) -> list[str]:
+        """The first `settings.n` crystals whose jobs the plan does not refuse; the refused become failures."""
+        ids: list[str] = []
+        while len(ids) < self.settings.n and (rows := list(islice(order, self.settings.n - len(ids)))):
+            crystals = pool.crystals.take(rows)
+            jobs = self._plan(crystals)
+            ids += jobs.loc[jobs[Column.STATUS] == str(JobStatus.QUEUED), Column.MATERIAL_ID].tolist()
+            self.store.add(additions_of([], self._refused(jobs, crystals), self.dft), self.reserved)
+        return ids
+
+    def _label(self, crystals: Crystals, chosen: str, progress: Progress) -> LabelReport:
+        """Plan and run the jobs of the crystals; save labels on the way and whatever ends the run."""
+        report = LabelReport()
+        jobs = self._plan(crystals)
+        collector = _Collector(self, crystals, chosen, report)
+        for failure in self._refused(jobs, crystals):
+            collector.take(failure)
+        n_queued = int((jobs[Column.STATUS] == str(JobStatus.QUEUED)).sum())
+        hours = remaining_cpu_seconds(jobs) / SECONDS_PER_HOUR
+        self.say(f"{n_queued} crystals, an estimated {hours:.2f} core-hours for those that are not known yet.")
+
+        def on_progress(outcome: Outcome, done: int, total: int) -> None:
+            collector.take(outcome)
+            progress(done, total)
+
+        try:
+            run_jobs(jobs, crystals, self.dft, on_progress)
+        finally:
+            collector.save()
+        return report
+
+    def _plan(self, crystals: Crystals) -> pd.DataFrame:
+        import pandas as pd
+
+        unlimited = self.dft.model_copy(update={"max_jobs": len(crystals), "max_cpu_seconds": float("inf")})
+        return plan_jobs(pd.DataFrame({Column.MATERIAL_ID: list(crystals.material_ids)}), crystals, unlimited)
+
+    def _refused(self, jobs: pd.DataFrame, crystals: Crystals) -> list[FailedJob]:
+        """Jobs that the plan refuses, as failures."""
+        formulas = formulas_of(crystals)
+        refused = []
+        for row, (status, reason) in enumerate(zip(jobs[Column.STATUS], jobs[Column.REASON], strict=True)):
+            if JobStatus(status) not in _NOT_ABOUT_THE_CRYSTAL:
+                refused.append(self._failure(str(crystals.material_ids[row]), formulas[row], JobStatus(status), reason))
+        return refused
+
+    def _failure(self, material_id: str, formula: str, status: JobStatus, reason: str) -> FailedJob:
+        dft = self.dft
+        return FailedJob(material_id, formula, status, reason, dft.engine, dft.functional, dft.spin, dft.settings_hash)
+
+    def _finished_outcomes(self, crystals: Crystals) -> Iterator[Outcome | None]:
+        """What the cache holds of each crystal."""
+        cache, version = DocumentCache(self.dft.cache_dir), get_engine(self.dft.engine).version()
+        for row, material_id in enumerate(crystals.material_ids):
+            sites = crystals.sites(row)
+            cell = Cell(crystals.lattices[row], crystals.frac_coords[sites], crystals.atomic_numbers[sites])
+            known = cache.load_valid(cache.key(cell, self.dft, version), self.dft)
+            # The same crystal may have been computed under another name.
+            yield None if known is None else replace(known, material_id=str(material_id))
+
+    def _without_reserved(self, crystals: Crystals) -> tuple[Crystals, int]:
+        formulas: NDArray[np.object_] = formulas_of(crystals)
+        pairs = zip(crystals.material_ids, formulas, strict=True)
+        kept = np.flatnonzero([not self.reserved.holds(str(i), str(formula)) for i, formula in pairs])
+        return crystals.take(kept), len(crystals) - len(kept)
+
+    def _plan_path(self) -> Path:
+        """Where the choice of these settings is kept until all of it is labelled."""
+        identity = {
+            "label": self.settings.model_dump(mode="json", exclude={"save_every_s"}),
+            "source": self.source.fingerprint(),
+            "dft": [self.dft.engine, self.dft.settings_hash],
+            "reserved": self.reserved.sha256,
+        }
+        return self.dft.cache_dir / f"labels-{hash_json(identity)[:16]}.json"
+
+
+class _Collector:
+    """Takes outcomes as they come and saves them to the store now and then."""
+
+    def __init__(self, factory: LabelFactory, crystals: Crystals, chosen: str, report: LabelReport) -> None:
+        self._factory, self._crystals, self._chosen, self._report = factory, crystals, chosen, report
+        self._row_of = {material_id: row for row, material_id in enumerate(crystals.material_ids)}
+        self._source = factory.source.db_version()
+        self._labels: list[dict[str, object]] = []
+        self._failures: list[FailedJob] = []
+        self._saved_at = time.monotonic()
+
+    def take(self, outcome: Outcome) -> None:
+        """Note one outcome."""
+        if isinstance(outcome, EdosDocument):
+            row = self._row_of[outcome.material_id]
+            self._labels.append(label_of_document(outcome, self._crystals, row, self._source, self._chosen))
+            self._report.n_finished += 1
+        elif outcome.status in _NOT_ABOUT_THE_CRYSTAL:
+            self._report.n_not_computed += 1
+        else:
+            self._failures.append(outcome)
+            self._report.n_failed += 1
+        self._report.cpu_seconds += outcome.cpu_seconds
+        if time.monotonic() - self._saved_at >= self._factory.settings.save_every_s:
+            self.save()
+
+    def save(self) -> None:
+        """Write what was taken since the last time."""
+        additions = additions_of(self._labels, self._failures, self._factory.dft)
+        self._report.n_new += self._factory.store.add(additions, self._factory.reserved)
+        self._labels, self._failures = [], []
+        self._saved_at = time.monotonic()

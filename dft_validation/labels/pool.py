@@ -1,0 +1,118 @@
+"""The crystals that may be labelled: what the engine can do, what is not reserved, what has no label yet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dft_validation.calculation import MAGNETIC_ELEMENTS
+from dft_validation.engines import get_engine
+from dft_validation.labels.reserved import Reserved
+from dft_validation.labels.settings import LabelSettings
+from dft_validation.settings import DftSettings
+from mat2spec.crystals import Crystals
+from screening.composition import Composition, compositions_of, reduced_formulas, symbols
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Crystals to choose from.
+
+    Parameters
+    ----------
+    crystals
+        The crystals.
+    formulas
+        Their reduced formulas, shape (n,).
+    left_out
+        Reason to number of crystals that are not in the pool.
+    """
+
+    crystals: Crystals
+    formulas: NDArray[np.object_]
+    left_out: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.crystals)
+
+
+def composition_of(crystals: Crystals) -> Composition:
+    """Elements of each crystal."""
+    import pyarrow as pa
+
+    offsets = pa.array(crystals.offsets.astype(np.int32))
+    return compositions_of([pa.ListArray.from_arrays(offsets, pa.array(crystals.atomic_numbers))])
+
+
+def formulas_of(crystals: Crystals) -> NDArray[np.object_]:
+    """Reduced formula of each crystal, shape (n,); an unknown element is written as X."""
+    return np.array(reduced_formulas(composition_of(crystals), range(len(crystals))), dtype=object)
+
+
+def make_pool(
+    crystals: Crystals,
+    settings: LabelSettings,
+    dft: DftSettings,
+    reserved: Reserved,
+    done_ids: Collection[str] = (),
+    done_formulas: Collection[str] = (),
+) -> Pool:
+    """Leave out what must not, cannot or need not be computed.
+
+    Parameters
+    ----------
+    crystals
+        All crystals of the source.
+    settings
+        Limits of the choice.
+    dft
+        Engine: elements that it lacks are left out.
+    reserved
+        Materials and formulas that are never labelled.
+    done_ids
+        Materials with a label or a lasting failure under these DFT settings.
+    done_formulas
+        Formulas with a label; left out if `settings.one_per_formula`.
+    """
+    formulas = formulas_of(crystals)
+    composition = composition_of(crystals)
+    unsupported = set(get_engine(dft.engine).find_unsupported(np.unique(crystals.atomic_numbers).tolist()))
+    magnetic = MAGNETIC_ELEMENTS if settings.skip_magnetic else frozenset()
+    reasons: list[tuple[str, NDArray[np.bool_]]] = [
+        ("reserved", _flags(reserved.holds(i, f) for i, f in zip(crystals.material_ids, formulas, strict=True))),
+        ("labelled or failed already", np.isin(crystals.material_ids.astype(str), list(done_ids))),
+        ("more sites than label.max_sites", crystals.n_sites > settings.max_sites),
+        (f"an element that {dft.engine} lacks", _holds_any(composition, unsupported)),
+        ("an element that is often magnetic", _holds_any(composition, magnetic)),
+    ]
+    if settings.one_per_formula:
+        reasons.append(("a formula that has a label", np.isin(formulas.astype(str), list(done_formulas))))
+    first = np.full(len(crystals), -1)
+    for number, (_, flags) in reversed(list(enumerate(reasons))):
+        first[flags] = number
+    counts = Counter(reasons[number][0] for number in first[first >= 0])
+    kept = np.flatnonzero(first < 0)
+    return Pool(crystals.take(kept), formulas[kept], dict(counts))
+
+
+def element_matrix(crystals: Crystals) -> NDArray[np.bool_]:
+    """Which elements each crystal has, shape (n, 119); column Z belongs to atomic number Z, column 0 to unknown ones."""
+    composition = composition_of(crystals)
+    matrix = np.zeros((len(crystals), len(symbols())), dtype=np.bool_)
+    matrix[composition.crystal, composition.atomic_number] = True
+    return matrix
+
+
+def _holds_any(composition: Composition, elements: Collection[str]) -> NDArray[np.bool_]:
+    numbers = [number for number, symbol in enumerate(symbols()) if symbol in elements]
+    found = np.zeros(len(composition.n_sites), dtype=np.bool_)
+    found[composition.crystal[np.isin(composition.atomic_number, numbers)]] = True
+    return found
+
+
+def _flags(values: object) -> NDArray[np.bool_]:
+    return np.fromiter(values, dtype=np.bool_)  # type: ignore[call-overload]

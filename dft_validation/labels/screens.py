@@ -1,0 +1,124 @@
+"""The DFT results of a screen as labels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dft_validation.labels.factory import LabelError
+from dft_validation.labels.pool import formulas_of
+from dft_validation.labels.reserved import Reserved
+from dft_validation.labels.store import LabelStore, additions_of, crystal_columns
+from dft_validation.outcomes import FailedJob, JobStatus
+from dft_validation.settings import DftSettings
+from mat2spec.crystals import Crystals
+from screening.columns import Column, TableName
+from screening.sources import CrystalSource, SourceSettings, open_source
+
+if TYPE_CHECKING:
+    from screening.runs import RunFolder
+
+SCREENED = "screen"
+# Columns of the results that a label takes over as they are.
+_SHARED = (
+    "band_gap",
+    "efermi",
+    "energy_zero_ev",
+    "covered_to_ev",
+    "engine",
+    "engine_version",
+    "functional",
+    "spin",
+    "u_values",
+    "kpoints",
+    "cpu_seconds",
+    "settings_hash",
+    "notes",
+)
+
+
+def run_source(run: RunFolder) -> CrystalSource:
+    """The source of a run's crystals.
+
+    Raises
+    ------
+    LabelError
+        If it has changed since: its crystals need not be those that were computed.
+    """
+    info = run.info
+    source = open_source(SourceSettings.model_validate(info["settings"]["source"]))
+    if source.fingerprint() != info["source_fingerprint"]:
+        raise LabelError(
+            f"The source '{source.name}' has changed since the run {run.run_id}; its crystals need not be those that "
+            "were computed. Put the old table back, or screen again."
+        )
+    return source
+
+
+def add_run(run: RunFolder, store_path: Path, reserved: Reserved) -> tuple[int, int, int]:
+    """Add the DFT results of a screen to a store.
+
+    Parameters
+    ----------
+    run
+        A run whose DFT has ended.
+    store_path
+        The Parquet file of the labels.
+    reserved
+        Materials that do not become labels.
+
+    Returns
+    -------
+    tuple of int
+        Labels that were new; results that were there already or hold no spectrum; results that are reserved.
+
+    Raises
+    ------
+    LabelError
+        If the run has no DFT results or its source has changed.
+    """
+    if not run.has_table(TableName.DFT_RESULTS):
+        raise LabelError(f"The run {run.run_id} has no DFT results; run it without --no-dft first.")
+    results, info = run.read_table(TableName.DFT_RESULTS), run.info
+    source = run_source(run)
+    crystals = source.crystals(results[Column.MATERIAL_ID].tolist())
+    formulas = formulas_of(crystals)
+    versions = json.dumps(info["versions"], sort_keys=True)
+    labels: list[dict[str, Any]] = []
+    failures: list[FailedJob] = []
+    n_reserved = 0
+    for row, result in enumerate(results.to_dict("records")):
+        if reserved.holds(result[Column.MATERIAL_ID], formulas[row]):
+            n_reserved += 1
+        elif result[Column.STATUS] == str(JobStatus.OK):
+            made = {"formula": formulas[row], "versions": versions, "source": source.db_version()}
+            labels.append(_label(result, crystals, row) | made)
+        elif result[Column.STATUS] != str(JobStatus.INTERRUPTED):
+            failures.append(_failure(result, formulas[row]))
+    dft = DftSettings.model_validate(info["settings"]["dft"])
+    n_new = LabelStore(store_path).add(additions_of(labels, failures, dft), reserved)
+    return n_new, len(results) - n_reserved - n_new, n_reserved
+
+
+def _label(result: dict[str, Any], crystals: Crystals, row: int) -> dict[str, Any]:
+    return {
+        **crystal_columns(crystals, row),
+        **{name: result[name] for name in _SHARED},
+        "edos": list(result[Column.EDOS]),
+        # The table's own flag is the classifier's; this one is the engine's.
+        "is_metal": result["band_gap"] == 0,
+        "selected_as": SCREENED,
+    }
+
+
+def _failure(result: dict[str, Any], formula: str) -> FailedJob:
+    names = ("engine", "functional", "spin", "settings_hash", "reason")
+    known = {name: str(result[name]) for name in names}
+    return FailedJob(
+        material_id=str(result[Column.MATERIAL_ID]),
+        formula=formula,
+        status=JobStatus(result[Column.STATUS]),
+        cpu_seconds=float(result[Column.CPU_SECONDS]),
+        **known,
+    )

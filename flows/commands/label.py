@@ -1,0 +1,137 @@
+"""`mat2spec label`: compute electronic densities of states of chosen crystals, to train on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.errors import resumable
+from flows.settings_layers import load_settings
+from flows.terminal import console, stage_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dft_validation.labels.factory import LabelFactory, LabelReport
+    from dft_validation.labels.reserved import Reserved
+    from flows.settings import ScreenSettings
+    from screening.sources import CrystalSource
+
+
+def label(
+    config: Path | None,
+    assignments: Sequence[str],
+    *,
+    data: Path | None = None,
+    ids: Path | None = None,
+    from_run: str | None = None,
+    collect_only: bool = False,
+) -> None:
+    """Label crystals, or only collect what is finished, and say what came of it."""
+    settings = load_settings(config, assignments)
+    if from_run is not None:
+        _add_run(settings, from_run, data)
+        return
+    from screening.sources import open_source
+
+    factory = _make_factory(settings, open_source(settings.source), data)
+    wanted = None if ids is None else read_ids(ids)
+    start = time.perf_counter()
+    with stage_progress("Label crystals") as progress, resumable(str(settings.label.store_path)):
+        if collect_only:
+            report = factory.collect(wanted, progress)
+        elif wanted is not None:
+            report = factory.label_ids(wanted, progress)
+        else:
+            report = factory.label_chosen(progress)
+    _say_report(report, factory, time.perf_counter() - start)
+
+
+def read_ids(path: Path) -> list[str]:
+    """Identifiers of a text file, one a line.
+
+    Raises
+    ------
+    LabelError
+        If the file cannot be read or names no crystal.
+    """
+    from dft_validation.labels.factory import LabelError
+
+    try:
+        ids = path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabelError(f"The list of crystals {path} cannot be read ({error}); check the path.") from error
+    if not ids:
+        raise LabelError(f"The list of crystals {path} is empty; write one material_id a line.")
+    return ids
+
+
+def _make_factory(settings: ScreenSettings, source: CrystalSource, data: Path | None) -> LabelFactory:
+    from dft_validation.labels.choice import relative_uncertainty
+    from dft_validation.labels.factory import LabelFactory
+
+    return LabelFactory(
+        source=source,
+        settings=settings.label,
+        dft=settings.dft,
+        reserved=_reserved(settings, data, source),
+        uncertainty=relative_uncertainty(settings.prediction),
+        say=lambda sentence: console.print(sentence, highlight=False, soft_wrap=True),
+    )
+
+
+def _reserved(settings: ScreenSettings, data: Path | None, source: CrystalSource) -> Reserved:
+    """The list of reserved materials; without one a warning."""
+    from dft_validation.labels.reserved import find_reserved_list, read_reserved
+    from screening.columns import Column
+
+    path = find_reserved_list(settings.label.reserved, data)
+    if path is None:
+        console.print(
+            "There is no list of reserved materials, so none is kept apart from training: give one with --reserved, or "
+            "the data folder with --data.",
+            style="yellow",
+            soft_wrap=True,
+        )
+    properties = source.properties()
+    formula_of = dict(zip(properties[Column.MATERIAL_ID], properties[Column.FORMULA], strict=True))
+    return read_reserved(path, formula_of)
+
+
+def _add_run(settings: ScreenSettings, run: str, data: Path | None) -> None:
+    from dft_validation.labels.screens import add_run, run_source
+    from flows.commands.tables import find_run
+
+    folder = find_run(None if run == "latest" else run, settings.results_dir)
+    reserved = _reserved(settings, data, run_source(folder))
+    n_new, n_known, n_reserved = add_run(folder, settings.label.store_path, reserved)
+    console.print(
+        f"{n_new} labels of the screen {folder.run_id} were new, {n_known} were there or have no spectrum, {n_reserved} "
+        f"are reserved.\nStore: {settings.label.store_path}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _say_report(report: LabelReport, factory: LabelFactory, seconds: float) -> None:
+    for reason, number in report.left_out.items():
+        if number:
+            console.print(f"Left out: {number:,} ({reason}).", highlight=False, soft_wrap=True)
+    console.print(
+        f"{report.n_finished} labels in {seconds:.0f} s, {report.n_new} of them new to the store; {report.n_failed} "
+        f"crystals failed, {report.n_not_computed} are not computed yet.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if report.cpu_seconds > 0:
+        hours = report.cpu_seconds / 3600
+        console.print(
+            f"{report.materials_per_core_hour:.0f} materials per core-hour ({hours:.2f} core-hours, failures included).",
+            highlight=False,
+            soft_wrap=True,
+        )
+    store = factory.store
+    console.print(f"Store: {store.path} ({len(store.labels())} labels)", highlight=False, soft_wrap=True)
+    if report.n_failed:
+        console.print(f"Failures: {store.failures_path}", highlight=False, soft_wrap=True)
