@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -103,19 +104,31 @@ class DocumentCache:
 
         The system frees the lock when its holder dies. Yields False if `give_up` turned true while waiting.
         """
-        import fcntl
+        with self._lock_file(key) as file:
+            while not _flock(file):
+                if give_up():
+                    yield False
+                    return
+                time.sleep(_POLL_SECONDS)
+            yield True
 
+    @contextmanager
+    def try_lock(self, key: str) -> Iterator[bool]:
+        """As `lock`, without waiting: yields whether nobody else held the right."""
+        with self._lock_file(key) as file:
+            yield _flock(file)
+
+    def _lock_file(self, key: str) -> IO[str]:
         path = self._file(key).with_suffix(".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as file:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    if give_up():
-                        yield False
-                        return
-                    time.sleep(_POLL_SECONDS)
-                else:
-                    break
-            yield True
+        return path.open("w")
+
+
+def _flock(file: IO[str]) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

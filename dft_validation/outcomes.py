@@ -8,9 +8,11 @@ from typing import Any
 
 
 class JobStatus(StrEnum):
-    """States of a DFT job; everything but `OK` and `QUEUED` comes with a reason."""
+    """States of a DFT job; everything but `QUEUED`, `RUNNING`, `SUBMITTED` and `OK` comes with a reason."""
 
     QUEUED = "queued"
+    RUNNING = "running"
+    SUBMITTED = "submitted"  # to another machine
     OK = "ok"
     # Known before the job starts
     INVALID_STRUCTURE = "invalid_structure"
@@ -39,6 +41,11 @@ LASTING_FAILURES = frozenset(
         JobStatus.INVALID_STRUCTURE,
     }
 )
+
+# States in which something is still to come.
+OPEN_STATES = frozenset({JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.SUBMITTED})
+# Nothing is known of the crystal yet: the next run tries it without being told to.
+PASSING_STATES = frozenset({JobStatus.INTERRUPTED, JobStatus.DISK_FULL})
 
 
 class EngineError(RuntimeError):

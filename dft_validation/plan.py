@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from dft_validation.cost import CostModel, measure_job
 from dft_validation.engines import get_engine
 from dft_validation.engines.base import Engine
 from dft_validation.outcomes import JobStatus
+from dft_validation.persistent_queue import QueuedJob
 from dft_validation.settings import DftSettings
 from mat2spec.crystals import Crystals, find_problems
 from screening.columns import Column
@@ -173,6 +174,22 @@ def _spend_budget(prospects: list[_Prospect], order: list[int], settings: DftSet
         spent += prospect.estimated_cpu_seconds
         jobs += 1
     return planned
+
+
+def queue_rows(jobs: pd.DataFrame) -> Iterator[QueuedJob]:
+    """Jobs as rows of a queue, in the order in which they spend the budget.
+
+    A run that is stopped half-way has then computed positives and random negatives alike.
+    """
+    for row in _turns(jobs):
+        job = jobs.iloc[row]
+        estimate = job.get(Column.ESTIMATED_CPU_SECONDS)
+        yield QueuedJob(
+            material_id=str(job[Column.MATERIAL_ID]),
+            state=JobStatus(job[Column.STATUS]),
+            reason=str(job[Column.REASON]),
+            estimated_cpu_seconds=float(estimate) if estimate is not None and np.isfinite(estimate) else None,
+        )
 
 
 def remaining_cpu_seconds(jobs: pd.DataFrame) -> float:

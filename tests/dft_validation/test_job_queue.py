@@ -164,16 +164,6 @@ def test_an_exception_in_the_callers_progress_keeps_what_is_finished(fake_engine
     assert fake_engine.runs == before + 4 - kept
 
 
-def test_a_disk_that_cannot_be_written_is_a_row(fake_engine, selection, crystals, settings, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(DocumentCache, "store", full)
-    outcomes = run_all(selection[:1], crystals, settings)
-    assert outcomes[0].status == "disk_full"
-    assert "No space left" in outcomes[0].reason
-
-
 INTERRUPTED_RUN = """
     import sys
     import pandas as pd
