@@ -355,25 +355,40 @@ def train_phdos(
 
 @train_app.command("edos")
 def train_edos(
-    data: DataOption,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help="Folder with edos_pbe.parquet; stores alone without."),
+    ] = None,
     folder: TrainingFolderOption = None,
     encoder: Annotated[
         Path | None, typer.Option("--encoder-weights", metavar="FILE", help="Weights file whose encoder to start from.")
     ] = None,
+    stores: Annotated[
+        list[Path] | None,
+        typer.Option("--store", metavar="FILE", help="Another store of `mat2spec label`; may be repeated."),
+    ] = None,
+    shipped_store: Annotated[bool, typer.Option(help="Train on data/edos_store.parquet too, if it is there.")] = True,
     config: ConfigOption = None,
     assignments: SetOption = None,
 ) -> None:
     """Train a model on electronic densities of states, from an encoder trained on phonons.
+
+    Labels are those of the data folder and of the eDOS stores; without a folder the store that the
+    project carries is enough. Materials of one formula are all in the same split.
 
     **Examples**
 
         mat2spec train edos --data ../data --encoder-weights runs/mat2spec-phdos-sumnorm-kl/mat2spec-phdos-sumnorm-kl.safetensors
 
         mat2spec train edos --data ../data --set setting=standard-mae
+
+        mat2spec train edos --store my_labels.parquet
     """
     from flows.commands.train import train
+    from mat2spec.edos_store import shipped_stores
 
-    train("edos", data, folder, config, assignments or [], encoder=encoder)
+    all_stores = [*(shipped_stores() if shipped_store else []), *(stores or [])]
+    train("edos", data, folder, config, assignments or [], encoder=encoder, stores=all_stores)
 
 
 def _assignments(given: Mapping[str, object], assignments: list[str] | None) -> list[str]:

@@ -72,7 +72,9 @@ def read_edos_store(path: Path) -> pa.Table:
     table = read_parquet(path, columns=store_schema().names)
     text = (table.schema.metadata or {}).get(GRID_METADATA_KEY.encode())
     if text is None or SpectralGrid.from_json(text.decode()) != EDOS_GRID:
-        raise TableError(f"The spectra of the eDOS store {path} lie on another grid; write it anew with mat2spec label.")
+        raise TableError(
+            f"The spectra of the eDOS store {path} lie on another grid; write it anew with mat2spec label."
+        )
     return table
 
 

@@ -8,7 +8,7 @@ from math import gcd
 import numpy as np
 from numpy.typing import NDArray
 
-from dft_validation.labels.pool import Pool, element_matrix
+from dft_validation.labels.pool import Pool, cell_at, element_matrix
 from dft_validation.labels.settings import Choice, LabelSettings
 from mat2spec.crystals import Crystals
 from mat2spec.settings import PredictionSettings
@@ -17,6 +17,7 @@ from screening.composition import symbols
 Uncertainty = Callable[[Crystals], NDArray[np.floating]]
 # A predicted spectrum of fewer states counts as one of so many.
 MIN_SCALE_STATES = 1e-3
+_SYMMETRY_TOLERANCE_A = 0.01
 
 
 def choose(
@@ -108,10 +109,8 @@ def _has_odd_electrons(crystals: Crystals, row: int) -> bool:
 def _n_primitive_atoms(crystals: Crystals, row: int) -> int:
     import spglib
 
-    sites = crystals.sites(row)
-    cell = crystals.lattices[row], crystals.frac_coords[sites], crystals.atomic_numbers[sites]
-    found = spglib.find_primitive(cell, symprec=0.01)
-    return len(cell[2]) if found is None else len(found[2])
+    found = spglib.find_primitive(cell_at(crystals, row).as_tuple(), symprec=_SYMMETRY_TOLERANCE_A)
+    return int(crystals.n_sites[row]) if found is None else len(found[2])
 
 
 def _most_uncertain(uncertainty: NDArray[np.floating]) -> list[int]:

@@ -19,12 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dft_validation.cache import DocumentCache, Outcome
-from dft_validation.cells import Cell
 from dft_validation.document import EdosDocument
 from dft_validation.engines import get_engine
 from dft_validation.job_queue import run_jobs
 from dft_validation.labels.choice import Uncertainty, choose
-from dft_validation.labels.pool import Pool, element_matrix, formulas_of, make_pool
+from dft_validation.labels.pool import Pool, cell_at, element_matrix, formulas_of, make_pool
 from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.settings import LabelSettings
 from dft_validation.labels.store import LabelStore, additions_of, label_of_document
@@ -268,9 +267,7 @@ class LabelFactory:
         """What the cache holds of each crystal."""
         cache, version = DocumentCache(self.dft.cache_dir), get_engine(self.dft.engine).version()
         for row, material_id in enumerate(crystals.material_ids):
-            sites = crystals.sites(row)
-            cell = Cell(crystals.lattices[row], crystals.frac_coords[sites], crystals.atomic_numbers[sites])
-            known = cache.load_valid(cache.key(cell, self.dft, version), self.dft)
+            known = cache.load_valid(cache.key(cell_at(crystals, row), self.dft, version), self.dft)
             # The same crystal may have been computed under another name.
             yield None if known is None else replace(known, material_id=str(material_id))
 

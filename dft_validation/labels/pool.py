@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dft_validation.calculation import MAGNETIC_ELEMENTS
+from dft_validation.cells import Cell
 from dft_validation.engines import get_engine
 from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.settings import LabelSettings
@@ -46,6 +47,12 @@ def composition_of(crystals: Crystals) -> Composition:
 
     offsets = pa.array(crystals.offsets.astype(np.int32))
     return compositions_of([pa.ListArray.from_arrays(offsets, pa.array(crystals.atomic_numbers))])
+
+
+def cell_at(crystals: Crystals, row: int) -> Cell:
+    """One crystal as three arrays."""
+    sites = crystals.sites(row)
+    return Cell(crystals.lattices[row], crystals.frac_coords[sites], crystals.atomic_numbers[sites])
 
 
 def formulas_of(crystals: Crystals) -> NDArray[np.object_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +102,7 @@ def add_run(run: RunFolder, store_path: Path, reserved: Reserved) -> tuple[int, 
     return n_new, len(results) - n_reserved - n_new, n_reserved
 
 
-def _label(result: dict[str, Any], crystals: Crystals, row: int) -> dict[str, Any]:
+def _label(result: Mapping[Hashable, Any], crystals: Crystals, row: int) -> dict[str, Any]:
     return {
         **crystal_columns(crystals, row),
         **{name: result[name] for name in _SHARED},
@@ -112,13 +113,15 @@ def _label(result: dict[str, Any], crystals: Crystals, row: int) -> dict[str, An
     }
 
 
-def _failure(result: dict[str, Any], formula: str) -> FailedJob:
-    names = ("engine", "functional", "spin", "settings_hash", "reason")
-    known = {name: str(result[name]) for name in names}
+def _failure(result: Mapping[Hashable, Any], formula: str) -> FailedJob:
     return FailedJob(
         material_id=str(result[Column.MATERIAL_ID]),
         formula=formula,
         status=JobStatus(result[Column.STATUS]),
+        reason=str(result[Column.REASON]),
+        engine=str(result[Column.ENGINE]),
+        functional=str(result[Column.FUNCTIONAL]),
+        spin=str(result[Column.SPIN]),
+        settings_hash=str(result[Column.SETTINGS_HASH]),
         cpu_seconds=float(result[Column.CPU_SECONDS]),
-        **known,
     )

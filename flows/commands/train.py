@@ -18,13 +18,14 @@ TRAINING_RUNS = Path("runs")
 
 def train(
     spectrum: Literal["phdos", "edos"],
-    data: Path,
+    data: Path | None,
     folder: Path | None,
     config: Path | None,
     assignments: Sequence[str],
     *,
     pretraining: bool = True,
     encoder: Path | None = None,
+    stores: Sequence[Path] | None = None,
 ) -> None:
     """Train and say where the weights are."""
     settings = load_model(TrainingSettings, config, assignments)
@@ -33,10 +34,11 @@ def train(
 
     with stage_progress(f"Train on {spectrum}") as progress, resumable(str(folder)):
         on_epoch = _reporter(progress, settings.epochs)
-        if spectrum == "phdos":
-            weights = train_phdos(data, settings, folder, pretraining, on_epoch)
+        if spectrum == "edos":
+            weights = train_edos(data, settings, folder, encoder, on_epoch, stores)
         else:
-            weights = train_edos(data, settings, folder, encoder, on_epoch)
+            assert data is not None, "The command line asks for the folder of the phonon tables."
+            weights = train_phdos(data, settings, folder, pretraining, on_epoch)
     console.print(f"Weights: {weights}", soft_wrap=True)
 
 

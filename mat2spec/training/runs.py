@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from mat2spec import __version__
-from mat2spec.datasets import LabelledSpectra, load_edos, load_phdos
+from mat2spec.datasets import STORE_TEST, LabelledSpectra, load_edos, load_phdos
 from mat2spec.metrics import evaluate_spectra
 from mat2spec.models import SpectrumModel, build_model, model_class
 from mat2spec.normalisation import to_spectra_per_atom
@@ -59,18 +60,19 @@ def train_phdos(
 
 
 def train_edos(
-    data_dir: Path,
+    data_dir: Path | None,
     settings: TrainingSettings,
     folder: Path,
     encoder_weights: Path | None = None,
     on_epoch: EpochReport | None = None,
+    stores: Sequence[Path] | None = None,
 ) -> Path:
     """Train on electronic densities of states, from an encoder that was trained before if given.
 
     Parameters
     ----------
     data_dir
-        Folder with the eDOS table.
+        Folder with the eDOS table; None trains on stores alone.
     settings
         How to train.
     folder
@@ -79,6 +81,8 @@ def train_edos(
         Weights file whose encoder to start from; its sizes must be those of the new model.
     on_epoch
         Called with the numbers of every epoch.
+    stores
+        eDOS stores to train on too; by default the one that the project carries.
 
     Returns
     -------
@@ -86,7 +90,7 @@ def train_edos(
         The weights file.
     """
     settings = adapt_graphs(settings)
-    return run_training(load_edos(data_dir, settings.graph), settings, folder, encoder_weights, on_epoch)
+    return run_training(load_edos(data_dir, settings.graph, stores), settings, folder, encoder_weights, on_epoch)
 
 
 def adapt_graphs(settings: TrainingSettings) -> TrainingSettings:
@@ -116,7 +120,7 @@ def run_training(
         graph_settings=settings.graph,
         grid=data.grid.to_json(),
         training=_describe(data, settings, progress, encoder_weights),
-        metrics={split: evaluate_split(model, data.part(split)) for split in EVALUATED_SPLITS},
+        metrics={split: evaluate_split(model, data.part(split)) for split in evaluated_splits(data)},
     )
     path = folder / weights_name(settings.model, data.grid.name, settings.setting)
     save_weights(path, model, card)
@@ -159,6 +163,11 @@ def store_residuals(model: SpectrumModel, valid: LabelledSpectra) -> None:
     model.integral_residual_std.fill_(float(np.sqrt((integral**2).mean())))
 
 
+def evaluated_splits(data: LabelledSpectra) -> tuple[str, ...]:
+    """Splits with metrics of their own; the test materials of eDOS stores only where there are any."""
+    return (*EVALUATED_SPLITS, STORE_TEST) if (data.split == STORE_TEST).any() else EVALUATED_SPLITS
+
+
 def evaluate_split(model: SpectrumModel, data: LabelledSpectra) -> dict[str, float]:
     """Held-out metrics: of shapes for shape models, of spectra per atom for scale models."""
     if len(data) < 2:
@@ -184,7 +193,7 @@ def _fingerprint(model: SpectrumModel, data: LabelledSpectra, settings: Training
 def _describe(
     data: LabelledSpectra, settings: TrainingSettings, progress: Progress, encoder_weights: Path | None
 ) -> dict[str, Any]:
-    counts = {split: len(data.part(split)) for split in ("train", *EVALUATED_SPLITS)}
+    counts = {split: len(data.part(split)) for split in ("train", *evaluated_splits(data))}
     return {
         "data": data.name,
         "materials": counts,
