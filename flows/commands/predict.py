@@ -9,10 +9,10 @@ import numpy as np
 from flows.errors import ExitCode
 from flows.settings_layers import load_settings
 from flows.spectrum_plots import PLOT_ENDINGS, write_plot
-from flows.structure_files import ReadStructure, read_structures
 from flows.table_files import TABLE_ENDINGS, check_ending, write_rows
 from flows.terminal import console, stage_progress
 from mat2spec.grids import EDOS_GRID, GRID_METADATA_KEY
+from mat2spec.structure_files import ReadStructure, read_structures
 from screening.columns import Column
 
 if TYPE_CHECKING:

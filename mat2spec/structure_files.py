@@ -33,15 +33,23 @@ class ReadStructure:
     reason: str = ""
 
 
-def read_structures(files: Sequence[Path]) -> list[ReadStructure]:
-    """All crystals of some files, in order; a file that cannot be read is one entry with its reason."""
+def read_structures(files: Sequence[Path], primitive: bool = True) -> list[ReadStructure]:
+    """All crystals of some files, in order; a file that cannot be read is one entry with its reason.
+
+    Parameters
+    ----------
+    files
+        CIF, POSCAR or pymatgen JSON files.
+    primitive
+        Whether the conventional cell of a CIF is reduced to the primitive one.
+    """
     found: list[ReadStructure] = []
     for file in files:
-        found += _read_file(file)
+        found += _read_file(file, primitive)
     return found
 
 
-def _read_file(file: Path) -> list[ReadStructure]:
+def _read_file(file: Path, primitive: bool) -> list[ReadStructure]:
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
@@ -49,7 +57,7 @@ def _read_file(file: Path) -> list[ReadStructure]:
     except UnicodeDecodeError:
         return [ReadStructure(str(file), None, "The file is no text; give a CIF, POSCAR or JSON file.")]
     try:
-        structures = _parse(file, text)
+        structures = _parse(file, text, primitive)
     # pymatgen raises whatever its parsers stumble over: the reason is kept, the other files go on.
     except Exception as error:  # noqa: BLE001
         return [ReadStructure(str(file), None, f"The file does not parse: {type(error).__name__}: {error}")]
@@ -65,23 +73,23 @@ def _usable(name: str, structure: Structure) -> ReadStructure:
     return ReadStructure(name, structure)
 
 
-def _parse(file: Path, text: str) -> dict[str, Structure]:
+def _parse(file: Path, text: str, primitive: bool) -> dict[str, Structure]:
     """Crystals of a file by their number or key."""
     if file.suffix.lower() == ".json" or text.lstrip().startswith(("{", "[")):
         return _parse_json(json.loads(text))
     if file.suffix.lower() in {".cif", ".mcif"}:
-        return _parse_cif(text)
+        return _parse_cif(text, primitive)
     from pymatgen.io.vasp import Poscar
 
     return {"1": Poscar.from_str(text).structure}
 
 
-def _parse_cif(text: str) -> dict[str, Structure]:
+def _parse_cif(text: str, primitive: bool) -> dict[str, Structure]:
     from pymatgen.io.cif import CifParser
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # remarks on rounding; what matters shows in the checks of the crystal
-        structures = CifParser.from_str(text).parse_structures(primitive=True, on_error="raise")
+        structures = CifParser.from_str(text).parse_structures(primitive=primitive, on_error="raise")
     return {str(number): structure for number, structure in enumerate(structures, 1)}
 
 
