@@ -40,8 +40,10 @@ Every setting has a description: `mat2spec settings`. Every command has examples
 )
 catalogue_app = typer.Typer(no_args_is_help=True, help="Make the embedded catalogue of crystals.")
 train_app = typer.Typer(no_args_is_help=True, help="Train the models.")
+benchmark_app = typer.Typer(no_args_is_help=True, help="Measure the models on public benchmarks.")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(train_app, name="train")
+app.add_typer(benchmark_app, name="benchmark")
 
 ConfigOption = Annotated[
     Path | None,
@@ -389,6 +391,56 @@ def train_edos(
 
     all_stores = [*(shipped_stores() if shipped_store else []), *(stores or [])]
     train("edos", data, folder, config, assignments or [], encoder=encoder, stores=all_stores)
+
+
+@benchmark_app.command("phdos")
+def benchmark_phdos(
+    data: DataOption,
+    models: Annotated[
+        str, typer.Option("--models", help="Models or recipes, separated by commas.")
+    ] = "e3nn,gatgnn,mat2spec",
+    settings: Annotated[
+        str, typer.Option("--settings", help="Settings, separated by commas.")
+    ] = "maxnorm-mse,sumnorm-wd,sumnorm-kl",
+    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, separated by commas.")] = "0,1,2",
+    epochs: Annotated[
+        int | None, typer.Option("--epochs", min=1, help="Epochs of every training; default 200.")
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Where each training has its folder; a rerun goes on from there.")
+    ] = Path("runs/benchmark-phdos"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where JSON, table and plot go.")] = Path(
+        "benchmarks/phdos"
+    ),
+    weights: Annotated[
+        list[str] | None,
+        typer.Option("--weights", metavar="NAME=FILE,...", help="Judge saved weights too; several are an ensemble."),
+    ] = None,
+    plot: Annotated[
+        str | None, typer.Option("--plot", metavar="MODEL/SETTING", help="Whose quintiles to plot; default: the best.")
+    ] = None,
+    only_report: Annotated[bool, typer.Option("--only-report", help="Train nothing, report what is finished.")] = False,
+    assignments: SetOption = None,
+) -> None:
+    """Train each model in each setting with each seed on phonon spectra, and print the table.
+
+    A finished training is never repeated, an interrupted one goes on, one of another process is
+    left to it: several processes may share a folder.
+
+    **Examples**
+
+        mat2spec benchmark phdos --data ../data
+
+        mat2spec benchmark phdos --data ../data --models mat2spec,mat2spec-no-alignment --settings sumnorm-kl
+
+        mat2spec benchmark phdos --data ../data --only-report --weights ours=a.safetensors,b.safetensors
+    """
+    from flows.commands.benchmark import PhononBenchmark
+    from flows.commands.benchmark import benchmark_phdos as run_benchmark
+
+    given = _assignments({"epochs": epochs}, assignments)
+    benchmark = PhononBenchmark(data, folder, output, models, settings, seeds, given, weights or [], plot)
+    run_benchmark(benchmark, only_report=only_report)
 
 
 def _assignments(given: Mapping[str, object], assignments: list[str] | None) -> list[str]:

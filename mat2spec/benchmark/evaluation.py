@@ -102,9 +102,10 @@ def evaluate_phdos(
 
 
 def scale_to_maximum(spectra: FloatArray) -> NDArray[np.float64]:
-    """Spectra divided by their maximum, shape (n, size)."""
+    """Spectra divided by their maximum, shape (n, size); one that is zero everywhere stays so."""
     spectra = np.asarray(spectra, np.float64)
-    return spectra / spectra.max(axis=-1, keepdims=True)
+    largest = spectra.max(axis=-1, keepdims=True)
+    return np.divide(spectra, largest, out=np.zeros_like(spectra), where=largest > 0)
 
 
 def material_errors(spectra: FloatArray, labels: PhononLabels) -> NDArray[np.float64]:

@@ -1,0 +1,51 @@
+"""Who takes part in the benchmark, and how each is trained.
+
+A recipe is what differs from `mat2spec.training.settings.TrainingSettings`. The optimiser of all is that
+of the Mat2Spec paper (AdamW, 1e-3, weight decay 1e-2, rate halved every quarter of 200 epochs) but
+for what its own paper says; a batch has 64 spectra.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Recipe(BaseModel):
+    """A contender of the benchmark."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(description="Name of the model in the registry.")
+    training: dict[str, Any] = Field(
+        default_factory=dict, description="Training settings that differ from the default."
+    )
+    pretraining: bool = Field(default=False, description="Train on the finite-displacement set too.")
+
+
+RECIPES: dict[str, Recipe] = {
+    "e3nn": Recipe(model="e3nn", training={"learning_rate": 5e-3, "weight_decay": 5e-2, "schedule": "cosine"}),
+    "gatgnn": Recipe(model="gatgnn"),
+    "mat2spec": Recipe(model="mat2spec"),
+    "mat2spec-no-alignment": Recipe(model="mat2spec", training={"model_settings": {"alignment_weight": 0.0}}),
+    "mat2spec-no-contrastive": Recipe(model="mat2spec", training={"model_settings": {"contrastive_weight": 0.0}}),
+}
+DEFAULT_CONTENDERS = ("e3nn", "gatgnn", "mat2spec")
+
+
+def find_recipes(names: list[str]) -> dict[str, Recipe]:
+    """Recipes by name; a registered model without a recipe is trained with the defaults.
+
+    Raises
+    ------
+    ValueError
+        If there is neither a recipe nor a model of a name.
+    """
+    from mat2spec.models import MODELS
+
+    unknown = [name for name in names if name not in RECIPES and name not in MODELS]
+    if unknown:
+        known = ", ".join(sorted({*RECIPES, *MODELS}))
+        raise ValueError(f"There is no recipe or model '{unknown[0]}'; known are {known}.")
+    return {name: RECIPES.get(name, Recipe(model=name)) for name in names}
