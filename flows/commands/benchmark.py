@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flows.errors import resumable
 from flows.settings_layers import SettingsRefusedError, load_model
@@ -120,9 +120,8 @@ def _plot(
 ) -> Path:
     from mat2spec.benchmark.cells import SPECTRA_FILE, read_spectra
     from mat2spec.benchmark.plots import draw_quintiles
-    from mat2spec.graphs import GraphSettings
 
-    candidates = [result for result, _ in others] + list(cells)
+    candidates = [*(result for result, _ in others), *cells]
     if benchmark.plot:
         candidates = [result for result in candidates if f"{result['contender']}/{result['setting']}" == benchmark.plot]
         if not candidates:
@@ -133,7 +132,7 @@ def _plot(
     kind = f"seed {best['seed']}" if "seed" in best else f"{best['n_members']} trainings"
     path = benchmark.output / f"quintiles-{best['contender']}-{best['setting']}.png"
     title = f"{best['contender']}, {best['setting']}, {kind}"
-    draw_quintiles(path, spectra["test"][0], data.load(GraphSettings()).part("test"), title)
+    draw_quintiles(path, spectra["test"][0], data.judged(best["material_ids"]).part("test"), title)
     return path
 
 
@@ -181,7 +180,7 @@ def _seeds(text: str) -> list[int]:
 
 def _named_files(text: str) -> tuple[str, list[Path]]:
     name, _, files = text.partition("=")
-    paths: list[Any] = [Path(word) for word in _split(files)]
+    paths = [Path(word) for word in _split(files)]
     if not name or not paths:
         raise SettingsRefusedError(f"'{text}' names no weights; write NAME=FILE or NAME=FILE,FILE for an ensemble.")
     return name, paths

@@ -112,6 +112,23 @@ class BenchmarkData:
             self._loaded[key] = without_reserved(load_phdos(self.data_dir, graph, pretraining), self.data_dir)
         return self._loaded[key]
 
+    def judged(self, material_ids: dict[str, list[str]], pretraining: bool = False) -> LabelledSpectra:
+        """Training materials and just those held-out ones, in the order of the table; graphs are plain ones.
+
+        Raises
+        ------
+        BenchmarkError
+            If a material is not held out here.
+        """
+        data = self.load(GraphSettings(), pretraining)
+        wanted = [name for split in EVALUATED for name in material_ids[split]]
+        kept = np.isin(data.material_ids, wanted)
+        if int(kept.sum()) != len(wanted) or (data.split[kept] == "train").any():
+            raise BenchmarkError(
+                f"A result is of other held-out materials than those of {self.data_dir}; use the data it was made with."
+            )
+        return data.take(np.flatnonzero(kept | (data.split == "train")))
+
 
 def without_reserved(data: LabelledSpectra, data_dir: Path) -> LabelledSpectra:
     """The data without training materials of reserved formulas."""
@@ -200,11 +217,17 @@ def _train_cell(cell: Cell, data: BenchmarkData, place: Path, on_epoch: EpochRep
         "n_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "training": card.training,
         "weights": {"file": weights.name, "sha256": file_sha256(weights)},
+        "material_ids": held_out_ids(labelled),
         "metrics": evaluate_splits(spectra, labelled),
     }
     with atomic_path(place / RESULT_FILE) as temporary:
         temporary.write_text(json.dumps(result, indent=1, sort_keys=True), encoding="utf-8")
     return result
+
+
+def held_out_ids(data: LabelledSpectra) -> dict[str, list[str]]:
+    """Material ids of the held-out splits, in the order of their spectra."""
+    return {split: [str(name) for name in data.part(split).material_ids] for split in EVALUATED}
 
 
 def predict(model: SpectrumModel, data: LabelledSpectra) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

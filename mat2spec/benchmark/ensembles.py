@@ -16,12 +16,12 @@ from mat2spec.benchmark.cells import (
     Result,
     Spectra,
     evaluate_splits,
+    held_out_ids,
     predict,
     read_spectra,
 )
 from mat2spec.benchmark.evaluation import SIGMAS_OF_90_PERCENT, PhononLabels
 from mat2spec.datasets import LabelledSpectra
-from mat2spec.graphs import GraphSettings
 from mat2spec.phonons import scale_to_modes
 from mat2spec.weights import load_weights
 
@@ -29,11 +29,21 @@ MIXED = "mixed"
 
 
 def ensemble_of_cells(results: Sequence[Result], data: BenchmarkData) -> tuple[Result, Spectra]:
-    """The seeds of one model and setting as an ensemble, from the spectra that they saved."""
-    labelled = data.load(GraphSettings(), results[0]["settings"]["pretraining"])
+    """The seeds of one model and setting as an ensemble, from the spectra that they saved.
+
+    Raises
+    ------
+    BenchmarkError
+        If they were judged on different materials.
+    """
+    ids = results[0]["material_ids"]
+    if any(result["material_ids"] != ids for result in results):
+        raise BenchmarkError(f"The seeds of {results[0]['contender']} were judged on different materials; train anew.")
+    labelled = data.judged(ids, results[0]["settings"]["pretraining"])
     spectra = join_members([read_spectra(Path(result["folder"]) / SPECTRA_FILE) for result in results], labelled)
     result = {key: results[0][key] for key in ("contender", "model", "setting")}
-    return {**result, "n_members": len(results), "metrics": evaluate_splits(spectra, labelled)}, spectra
+    metrics = evaluate_splits(spectra, labelled)
+    return {**result, "n_members": len(results), "material_ids": ids, "metrics": metrics}, spectra
 
 
 def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> tuple[Result, Spectra]:
@@ -46,7 +56,7 @@ def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> t
     BenchmarkError
         If weights are of another spectral grid.
     """
-    members, cards = [], []
+    members, cards, ids = [], [], []
     for path in paths:
         model, card = load_weights(path)
         labelled = data.load(card.graph_settings)
@@ -54,6 +64,9 @@ def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> t
             raise BenchmarkError(f"The weights {path} are of the spectrum '{card.spectral_grid.name}', not of phonons.")
         members.append({split: predict(model, labelled.part(split)) for split in EVALUATED})
         cards.append(card)
+        ids.append(held_out_ids(labelled))
+    if any(other != ids[0] for other in ids):
+        raise BenchmarkError(f"The weights of {name} can predict different materials; judge them apart.")
     spectra = members[0] if len(members) == 1 else join_members(members, labelled)
     settings, models = {str(card.setting) for card in cards}, {card.model for card in cards}
     result: Result = {
@@ -62,6 +75,7 @@ def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> t
         "setting": settings.pop() if len(settings) == 1 else MIXED,
         "n_members": len(members),
         "training": cards[0].training,
+        "material_ids": ids[0],
         "metrics": evaluate_splits(spectra, labelled),
     }
     return result, spectra

@@ -135,8 +135,8 @@ def write_report(
 
 
 def _committed(result: Result) -> dict[str, Any]:
-    """A result without the folder it happens to lie in."""
-    return {key: value for key, value in result.items() if key != "folder"}
+    """A result without the folder it happens to lie in and the names of the materials, which are the data's."""
+    return {key: value for key, value in result.items() if key not in ("folder", "material_ids")}
 
 
 def _seeds_row(group: Sequence[Result]) -> Row:
