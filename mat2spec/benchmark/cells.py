@@ -83,13 +83,21 @@ class Cell:
 def make_cells(
     recipes: dict[str, Recipe], settings: list[Setting], seeds: list[int], overrides: dict[str, Any] | None = None
 ) -> list[Cell]:
-    """All cells, the first seed of every model first; `overrides` are fields of `TrainingSettings` for all."""
+    """All cells, the first seed of every model first; `overrides` are fields of `TrainingSettings` for all.
+
+    Sizes and loss weights of a recipe stay where the overrides do not name them.
+    """
+    given = overrides or {}
     cells = []
     for seed in seeds:
         for setting in settings:
             for name, recipe in recipes.items():
-                fields = {**recipe.training, **(overrides or {}), "setting": setting, "seed": seed}
-                training = TrainingSettings.model_validate({**fields, "model": recipe.model})
+                fields = {**recipe.training, **given, "model": recipe.model, "setting": setting, "seed": seed}
+                fields["model_settings"] = {
+                    **recipe.training.get("model_settings", {}),
+                    **given.get("model_settings", {}),
+                }
+                training = TrainingSettings.model_validate(fields)
                 graph = model_class(recipe.model).adapt_graphs(training.graph)
                 cells.append(Cell(name, training.model_copy(update={"graph": graph}), recipe.pretraining))
     return cells
