@@ -1,0 +1,152 @@
+import json
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from mat2spec.benchmark import cells as cells_module
+from mat2spec.benchmark.cells import (
+    BenchmarkData,
+    BenchmarkError,
+    BusyCellError,
+    make_cells,
+    read_results,
+    read_spectra,
+    run_cell,
+    without_polymorphs,
+)
+from mat2spec.benchmark.ensembles import ensemble_of_cells, evaluate_weights
+from mat2spec.benchmark.recipes import RECIPES, Recipe, find_recipes
+from mat2spec.graphs import GraphSettings
+from mat2spec.grids import PHDOS_GRID
+from mat2spec.models import MODELS
+from mat2spec.normalisation import Setting
+from tests.mat2spec.conftest import SMALL_SIZES
+
+KL = [Setting.SUMNORM_KL]
+QUICK = {"epochs": 2, "batch_size": 8, "accelerator": "cpu"}
+
+
+def small(*models):
+    return {name: Recipe(model=name, training={"model_settings": SMALL_SIZES[name]}) for name in models}
+
+
+@pytest.fixture
+def data(phonon_folder):
+    return BenchmarkData(phonon_folder)
+
+
+@pytest.fixture
+def trained(data, tmp_path):
+    """Two seeds of GATGNN."""
+    folder = tmp_path / "cells"
+    for cell in make_cells(small("gatgnn"), KL, [0, 1], QUICK):
+        run_cell(cell, data, folder)
+    return folder
+
+
+def test_reserved_formulas_are_not_trained_on(data):
+    loaded = data.load(GraphSettings())
+    assert "mp-0" not in loaded.material_ids
+    assert [int((loaded.split == split).sum()) for split in ("train", "valid", "test")] == [19, 5, 7]
+
+
+def test_polymorphs_of_training_materials_are_known(data):
+    loaded = data.load(GraphSettings())
+    assert without_polymorphs(loaded, "test").tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_every_model_runs_and_its_result_says_what_it_is(data, tmp_path, model):
+    (cell,) = make_cells(small(model) if model in SMALL_SIZES else find_recipes([model]), KL, [3], QUICK)
+    result = run_cell(cell, data, tmp_path)
+    assert result["seed"] == 3
+    assert result["training"]["materials"] == {"train": 19, "valid": 5, "test": 7}
+    assert [result["metrics"][part]["n"] for part in ("valid", "test", "test_without_polymorphs")] == [5, 7, 6]
+    assert np.isfinite(result["metrics"]["test"]["r2_blind"])
+    assert read_spectra(tmp_path / cell.name / "spectra.safetensors")["test"][0].shape == (7, 51)
+
+
+def test_a_finished_cell_is_never_trained_again(data, trained, monkeypatch):
+    monkeypatch.setattr(cells_module, "run_training", lambda *_: pytest.fail("trained again"))
+    first, second = make_cells(small("gatgnn"), KL, [0, 1], QUICK)
+    assert run_cell(first, data, trained)["seed"] == 0
+    assert run_cell(second, data, trained)["seed"] == 1
+
+
+def test_another_accelerator_makes_no_other_cell_but_other_epochs_do(data, trained):
+    (same,) = make_cells(small("gatgnn"), KL, [0], QUICK | {"accelerator": "auto"})
+    run_cell(same, data, trained)
+    (longer,) = make_cells(small("gatgnn"), KL, [0], QUICK | {"epochs": 3})
+    with pytest.raises(BenchmarkError, match=r"other settings \(epochs\); give another folder"):
+        run_cell(longer, data, trained)
+
+
+def test_a_cell_in_other_hands_is_left_to_them(data, tmp_path):
+    (cell,) = make_cells(small("gatgnn"), KL, [0], QUICK)
+    (tmp_path / cell.name).mkdir()
+    with FileLock(tmp_path / cell.name / ".lock"), pytest.raises(BusyCellError, match="Another process trains gatgnn"):
+        run_cell(cell, data, tmp_path)
+
+
+def test_an_interrupted_cell_goes_on_where_it_was(data, tmp_path):
+    class KilledError(Exception):
+        pass
+
+    def kill(_):
+        raise KilledError
+
+    (cell,) = make_cells(small("gatgnn"), KL, [0], QUICK)
+    with pytest.raises(KilledError):
+        run_cell(cell, data, tmp_path, kill)
+    epochs = []
+    result = run_cell(cell, data, tmp_path, lambda line: epochs.append(line["epoch"]))
+    assert epochs == [2]
+    whole = run_cell(cell, data, tmp_path / "whole")
+    assert result["metrics"] == whole["metrics"]
+
+
+def test_seeds_differ_and_their_ensemble_carries_an_uncertainty(data, trained):
+    results = read_results(trained)
+    assert results[0]["metrics"]["test"] != results[1]["metrics"]["test"]
+    ensemble, spectra = ensemble_of_cells(results, data)
+    assert ensemble["n_members"] == 2
+    assert PHDOS_GRID.integrate(spectra["test"][0]) == pytest.approx(np.full(7, 3.0), rel=1e-6)
+    assert ensemble["metrics"]["valid"]["coverage_90"] == pytest.approx(0.9, abs=0.01)
+    assert ensemble["metrics"]["test"]["error_rank_correlation"] is not None
+
+
+def test_saved_weights_are_judged_like_the_cell_that_made_them(data, trained):
+    (place, _) = sorted(path.parent for path in trained.glob("*/result.json"))
+    (weights,) = place.glob("gatgnn*.safetensors")
+    result, _ = evaluate_weights("ours", [weights], data)
+    expected = json.loads((place / "result.json").read_text())["metrics"]["test"]
+    assert result["metrics"]["test"] == pytest.approx(expected, rel=1e-5)
+    both, _ = evaluate_weights("ours", [weights, weights], data)
+    assert both["n_members"] == 2
+    assert both["metrics"]["test"]["r2_blind"] == pytest.approx(expected["r2_blind"], rel=1e-5)
+
+
+def test_results_of_other_materials_are_refused(data, trained):
+    results = read_results(trained)
+    with pytest.raises(BenchmarkError, match="judged on different materials"):
+        ensemble_of_cells([results[0], {**results[1], "material_ids": {"valid": [], "test": []}}], data)
+    foreign = {"valid": ["mp-x"], "test": []}
+    with pytest.raises(BenchmarkError, match="other held-out materials"):
+        data.judged(foreign)
+
+
+def test_ablations_are_recipes_that_set_a_weight_to_zero():
+    (cell,) = make_cells(find_recipes(["mat2spec-no-alignment"]), KL, [0], {"model_settings": {"dropout": 0.1}})
+    assert cell.training.model_settings == {"alignment_weight": 0.0, "dropout": 0.1}
+    assert RECIPES["mat2spec-no-contrastive"].training == {"model_settings": {"contrastive_weight": 0.0}}
+
+
+def test_equivariant_models_get_graphs_of_all_atoms():
+    cells = make_cells(find_recipes(["e3nn", "gatgnn"]), KL, [0])
+    assert [cell.training.graph.merge_sites for cell in cells] == [False, True]
+
+
+def test_unknown_recipe_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"no recipe or model 'megnet'; known are .*mat2spec-no-alignment"):
+        find_recipes(["megnet"])
