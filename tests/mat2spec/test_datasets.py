@@ -7,7 +7,10 @@ import pytest
 
 from mat2spec.crystals import Crystals
 from mat2spec.datasets import DataError, load_edos, load_phdos, reduced_formulas, split_of_formula
+from mat2spec.edos_store import store_schema
+from mat2spec.files import TableError
 from mat2spec.graphs import GraphSettings
+from mat2spec.grids import EDOS_GRID
 from tests.mat2spec.conftest import rock_salt, rock_salt_primitive
 
 GRAPHS = GraphSettings()
@@ -53,6 +56,18 @@ def edos_table(folder, spectra, salts=SALTS[:3]):
     write(folder, "edos_pbe.parquet", crystal_columns(ids, salts) | {"edos": spectra})
 
 
+def edos_store(path, ids, salts, **changes):
+    """A store of spectra of ones, with some columns changed."""
+    columns = crystal_columns(ids, salts) | {"edos": [np.ones(128)] * len(ids), "nsites": [2] * len(ids)}
+    level = {"functional": "PBE", "spin": "unpolarised", "u_values": "{}"}
+    for field in store_schema():
+        empty = 0 if pa.types.is_floating(field.type) or pa.types.is_boolean(field.type) else ""
+        columns.setdefault(field.name, [level.get(field.name, empty)] * len(ids))
+    table = pa.table(columns | changes).select(store_schema().names).cast(store_schema())
+    pq.write_table(table.replace_schema_metadata({"spectral_grid": EDOS_GRID.to_json()}), path)
+    return path
+
+
 def test_pretraining_leaks_neither_held_out_formulas_nor_reserved_ones(folder):
     data = load_phdos(folder, GRAPHS)
     assert dict(zip(data.material_ids, data.split, strict=True)) == {
@@ -85,7 +100,7 @@ def test_edos_is_per_atom_and_bad_labels_are_counted(folder):
     bad = np.ones(128)
     bad[3] = np.nan
     edos_table(folder, [np.ones(128), bad, np.zeros(128)])
-    data = load_edos(folder, GRAPHS)
+    data = load_edos(folder, GRAPHS, [])
     assert data.material_ids.tolist() == ["mp-0"]
     np.testing.assert_array_equal(data.spectra, np.full((1, 128), 0.5, dtype=np.float32))
     assert data.dropped == {
@@ -97,20 +112,20 @@ def test_edos_is_per_atom_and_bad_labels_are_counted(folder):
 def test_label_of_a_reserved_formula_is_refused(folder):
     edos_table(folder, [np.ones(128)], [("Rb", "I")])
     with pytest.raises(DataError, match=r"1 materials whose formula is reserved .*RbI"):
-        load_edos(folder, GRAPHS)
+        load_edos(folder, GRAPHS, [])
 
 
 def test_reserved_id_without_a_formula_is_refused(folder):
     (folder / "reserved_ids.txt").write_text("mp-7\nmp-77\n")
     edos_table(folder, [np.ones(128)] * 3)
     with pytest.raises(DataError, match=r"1 ids of reserved_ids\.txt are not in"):
-        load_edos(folder, GRAPHS)
+        load_edos(folder, GRAPHS, [])
 
 
 def test_spectrum_on_another_grid_is_refused(folder):
     edos_table(folder, [np.ones(51)] * 3)
     with pytest.raises(ValueError, match="has 128 bins"):
-        load_edos(folder, GRAPHS)
+        load_edos(folder, GRAPHS, [])
 
 
 def test_missing_data_say_where_they_were_looked_for(tmp_path):
@@ -125,3 +140,73 @@ def test_split_depends_on_the_reduced_formula_alone():
     draws = [split_of_formula(f"X{i}") for i in range(3000)]
     assert 0.77 < draws.count("train") / 3000 < 0.83
     assert 0.08 < draws.count("test") / 3000 < 0.12
+
+
+# Formulas by the split that the hash puts them into.
+SPLIT_SALTS = {
+    split: [
+        (c, a) for c in ("Na", "K", "Rb", "Cs", "Li") for a in ("F", "Cl", "Br") if split_of_formula(c + a) == split
+    ]
+    for split in ("train", "valid", "test")
+}
+
+
+def test_table_and_stores_are_read_together_and_share_no_formula_between_splits(folder, tmp_path):
+    test_salt, *train_salts = SPLIT_SALTS["test"][0], *SPLIT_SALTS["train"][:3]
+    edos_table(folder, [np.ones(128)] * 2, [test_salt, train_salts[0]])
+    salts = [test_salt, *train_salts, SPLIT_SALTS["valid"][0]]
+    store = edos_store(tmp_path / "store.parquet", [f"cat-{i}" for i in range(5)], salts)
+    data = load_edos(folder, GRAPHS, [store])
+    assert data.split.tolist() == ["test", "train", "store_test", "train", "train", "train", "valid"]
+    assert data.name == "GPAW PBE eDOS + eDOS store store"
+    held_out = {formula for formula, split in zip(data.formulas, data.split, strict=True) if split != "train"}
+    assert held_out.isdisjoint(data.part("train").formulas)
+    # The held-out test of the table stays what it is, whatever is added.
+    assert data.part("test").material_ids.tolist() == load_edos(folder, GRAPHS, []).part("test").material_ids.tolist()
+    np.testing.assert_array_equal(data.spectra, np.full((7, 128), 0.5, dtype=np.float32))
+    assert set(data.sources) == {"edos_pbe.parquet", "store.parquet"}
+
+
+def test_a_store_alone_is_enough(tmp_path):
+    salts = [SPLIT_SALTS[split][0] for split in ("train", "valid", "test")]
+    store = edos_store(tmp_path / "store.parquet", ["a", "b", "c"], salts)
+    assert load_edos(None, GRAPHS, [store]).split.tolist() == ["train", "valid", "test"]
+
+
+def test_the_shipped_store_is_read_unless_others_are_given(tmp_path, monkeypatch):
+    monkeypatch.setattr("mat2spec.edos_store.SHIPPED_STORE", tmp_path / "shipped.parquet")
+    with pytest.raises(DataError, match=r"no electronic densities of states to train on.* --data"):
+        load_edos(None, GRAPHS)
+    edos_store(tmp_path / "shipped.parquet", ["a"], SALTS[:1])
+    assert load_edos(None, GRAPHS).material_ids.tolist() == ["a"]
+
+
+def test_other_levels_of_theory_and_repeated_materials_are_left_out(tmp_path):
+    first = edos_store(tmp_path / "first.parquet", ["a", "b"], SALTS[:2], spin=["unpolarised", "polarised"])
+    (tmp_path / "other").mkdir()
+    second = edos_store(tmp_path / "other" / "first.parquet", ["a", "c"], [SALTS[0], SALTS[2]])
+    data = load_edos(None, GRAPHS, [first, second])
+    assert data.material_ids.tolist() == ["a", "c"]
+    assert data.dropped == {"another level of theory": 1, "labelled more than once": 1}
+    assert len(data.sources) == 2
+    only_polarised = edos_store(tmp_path / "polarised.parquet", ["b"], SALTS[:1], spin=["polarised"])
+    with pytest.raises(DataError, match="no label at the level that is trained on"):
+        load_edos(None, GRAPHS, [only_polarised])
+
+
+def test_a_reserved_formula_in_a_store_is_refused(folder, tmp_path):
+    edos_table(folder, [np.ones(128)] * 3)
+    store = edos_store(tmp_path / "store.parquet", ["a"], [("Rb", "I")])
+    with pytest.raises(DataError, match=r"store\.parquet labels 1 materials whose formula is reserved .*RbI"):
+        load_edos(folder, GRAPHS, [store])
+
+
+def test_a_table_that_is_no_store_is_refused(folder):
+    with pytest.raises(TableError, match=r"mp_structures\.parquet lacks the column"):
+        load_edos(None, GRAPHS, [folder / "mp_structures.parquet"])
+
+
+def test_labels_left_out_for_the_same_reason_are_added_up(folder, tmp_path):
+    edos_table(folder, [np.ones(128), np.zeros(128)], SALTS[:2])
+    store = edos_store(tmp_path / "store.parquet", ["a", "b"], SALTS[2:4], edos=[np.zeros(128), np.ones(128)])
+    assert load_edos(folder, GRAPHS, [store]).dropped == {"The spectrum is zero everywhere.": 2}

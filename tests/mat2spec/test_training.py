@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,3 +123,13 @@ def test_scale_model_predicts_states_per_atom(labelled, tmp_path):
     assert (predicted >= 0).all()
     assert card.metrics["test"]["mae"] < np.abs(labelled.part("test").spectra).mean()
     assert model.integral_residual_std > 0
+
+
+def test_store_test_materials_are_reported_apart(labelled, tmp_path):
+    split = labelled.split.copy()
+    split[np.flatnonzero(split == "test")[:3]] = "store_test"
+    path = run_training(replace(labelled, split=split), quick(epochs=1), tmp_path)
+    card = load_weights(path)[1]
+    assert card.training["materials"] == {"train": 28, "valid": 6, "test": 3, "store_test": 3}
+    assert card.metrics["store_test"]["n"] == card.metrics["test"]["n"] == 3
+    assert card.metrics["store_test"]["mae"] != card.metrics["test"]["mae"]

@@ -1,0 +1,167 @@
+"""The label factory: what is computed once is kept, whatever stops it; what is reserved is never touched."""
+
+import numpy as np
+import pytest
+
+from dft_validation.labels.factory import LabelError
+from dft_validation.labels.reserved import Reserved
+from mat2spec.crystals import Crystals
+from mat2spec.datasets import load_edos
+from mat2spec.edos_store import read_edos_store
+from mat2spec.graphs import GraphSettings
+from screening.sources import SourceError
+from tests.dft_validation.labels.conftest import no_progress
+
+
+def ids_in(factory):
+    return factory.store.labels()["material_id"].to_pylist()
+
+
+def test_labels_carry_crystal_spectrum_and_origin(fake_engine, make_factory, source):
+    factory = make_factory()
+    report = factory.label_ids(["na", "k"], no_progress)
+    assert (report.n_new, report.n_finished, report.n_failed) == (2, 2, 0)
+    # The fake worker says 2 CPU seconds a job.
+    assert report.materials_per_core_hour == pytest.approx(1800)
+    table = read_edos_store(factory.store.path)
+    assert table["material_id"].to_pylist() == ["k", "na"]
+    row = table.to_pylist()[1]
+    assert (row["engine"], row["engine_version"], row["functional"], row["spin"]) == (
+        "fake",
+        "fake-1",
+        "PBE",
+        "unpolarised",
+    )
+    assert (row["formula"], row["nsites"], row["selected_as"], row["u_values"]) == ("Na", 1, "ids", "{}")
+    assert row["source"] == source.db_version()
+    assert row["settings_hash"] == factory.dft.settings_hash
+    assert len(row["edos"]) == 128
+    np.testing.assert_allclose(Crystals.from_arrow(table).lattices[1], 3.0 * np.eye(3))
+
+
+def test_nothing_is_computed_or_stored_twice(fake_engine, make_factory):
+    factory = make_factory()
+    factory.label_ids(["na", "k", "na"], no_progress)
+    content = factory.store.path.read_bytes()
+    again = factory.label_ids(["na", "k"], no_progress)
+    assert fake_engine.runs == 2
+    assert (again.n_new, again.n_finished) == (0, 2)
+    assert factory.store.path.read_bytes() == content
+
+
+def test_collecting_computes_nothing(fake_engine, make_factory, tmp_path):
+    make_factory().label_ids(["na", "k"], no_progress)
+    elsewhere = make_factory(store=tmp_path / "other.parquet")
+    report = elsewhere.collect(None, no_progress)
+    assert fake_engine.runs == 2
+    assert (report.n_new, report.n_not_computed) == (2, 7)
+    assert ids_in(elsewhere) == ["k", "na"]
+    assert elsewhere.collect(["al"], no_progress).n_not_computed == 1
+
+
+def test_a_reserved_material_and_its_formula_are_never_computed(fake_engine, make_factory):
+    reserved = Reserved(frozenset({"na"}), frozenset({"Na"}), "hash")
+    factory = make_factory(reserved, n=10, one_per_formula=False)
+    report = factory.label_ids(["na", "na-2", "k"], no_progress)
+    assert report.left_out["reserved"] == 2
+    assert factory.label_chosen(no_progress).left_out["reserved"] == 2
+    assert {"na", "na-2"}.isdisjoint(ids_in(factory))
+    assert factory.collect(None, no_progress).left_out["reserved"] == 2
+    # Not even where an earlier, careless run has computed it.
+    make_factory(store=factory.store.path.with_name("careless.parquet")).label_ids(["na"], no_progress)
+    assert "na" not in ids_in(factory)
+    factory.collect(None, no_progress)
+    assert "na" not in ids_in(factory)
+
+
+def test_a_bad_structure_is_a_row_with_its_reason_and_the_others_go_on(fake_engine, make_factory):
+    factory = make_factory()
+    report = factory.label_ids(["flat", "na"], no_progress)
+    assert (report.n_finished, report.n_failed) == (1, 1)
+    (failure,) = factory.store.failures().to_pylist()
+    assert (failure["material_id"], failure["formula"], failure["status"]) == ("flat", "Sr", "invalid_structure")
+    assert "flat lattice" in failure["reason"]
+
+
+def test_a_failed_job_leaves_the_failures_once_it_has_a_label(fake_engine, make_factory):
+    factory = make_factory()
+    fake_engine.use("crash")
+    assert factory.label_ids(["na"], no_progress).n_failed == 1
+    assert "Segmentation fault" in factory.store.failures()["reason"][0].as_py()
+    assert not factory.store.path.exists()
+    fake_engine.use("ok")
+    factory.label_ids(["na"], no_progress)
+    assert len(factory.store.failures()) == 0
+    assert ids_in(factory) == ["na"]
+
+
+def test_a_choice_goes_on_to_new_crystals_and_ends_with_a_sentence(fake_engine, make_factory):
+    factory = make_factory(n=4)
+    assert factory.label_chosen(no_progress).n_new == 4
+    second = factory.label_chosen(no_progress)
+    # Six elements, one of them twice, fit the default limits; the flat cell fails.
+    assert second.n_new == 2
+    assert second.left_out["an element that is often magnetic"] == 1
+    assert len({row["formula"] for row in factory.store.labels().to_pylist()}) == 6
+    with pytest.raises(LabelError, match="No crystal of the source is left to label"):
+        factory.label_chosen(no_progress)
+
+
+def test_an_interrupted_choice_goes_on_with_the_same_crystals(fake_engine, make_factory, settings):
+    one_worker = settings.model_copy(update={"workers": 1})
+    whole = make_factory(dft=one_worker, n=4, store=settings.cache_dir.parent / "whole.parquet")
+    expected = whole._choose_ids()[0]
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(done, _total):
+        if done == 2:
+            raise StoppedError
+
+    factory = make_factory(dft=one_worker, n=4)
+    with pytest.raises(StoppedError):
+        factory.label_chosen(stop)
+    kept = ids_in(factory)
+    assert set(kept) < set(expected)
+    assert len(kept) >= 2
+    report = factory.label_chosen(no_progress)
+    assert ids_in(factory) == sorted(expected)
+    assert report.n_new == 4 - len(kept)
+    assert fake_engine.runs == 4
+
+
+def test_labels_are_saved_on_the_way(fake_engine, make_factory):
+    factory = make_factory(save_every_s=0)
+    seen = []
+    factory.label_ids(["na", "k", "al"], lambda *_: seen.append(len(factory.store.labels())))
+    assert seen == [1, 2, 3]
+
+
+def test_the_least_certain_crystals_come_first(fake_engine, make_factory):
+    def uncertainty(crystals):
+        return np.where(crystals.atomic_numbers == 22, 9.0, np.where(crystals.atomic_numbers == 13, 5.0, np.nan))
+
+    factory = make_factory(choice="uncertainty", uncertainty=uncertainty)
+    factory.label_chosen(no_progress)
+    assert ids_in(factory) == ["al", "ti"]
+    assert set(factory.store.labels()["selected_as"].to_pylist()) == {"uncertainty"}
+
+
+def test_an_unknown_crystal_gives_a_sentence(fake_engine, make_factory):
+    with pytest.raises(SourceError, match=r"1 of 2 materials are not in .*, the first is nobody"):
+        make_factory().label_ids(["na", "nobody"], no_progress)
+
+
+def test_an_engine_that_cannot_be_used_is_said_before_anything_is_chosen(make_factory, settings):
+    factory = make_factory(dft=settings.model_copy(update={"engine": "nothing"}))
+    with pytest.raises(ValueError, match="nothing"):
+        factory.label_chosen(no_progress)
+
+
+def test_training_reads_what_the_factory_wrote(fake_engine, make_factory):
+    factory = make_factory()
+    factory.label_ids(["na", "k", "al"], no_progress)
+    data = load_edos(None, GraphSettings(), [factory.store.path])
+    assert data.material_ids.tolist() == ["al", "k", "na"]
+    assert set(data.sources) == {"store.parquet"}
