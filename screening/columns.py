@@ -15,6 +15,10 @@ class TableName(StrEnum):
     DFT_JOBS = "dft_jobs"
     DFT_RESULTS = "dft_results"
     PRECISION_RECALL = "precision_recall"
+    CHANGES = "changes"
+    KNOWN_EDOS = "known_edos"
+    PUBLISHED_RESULTS = "published_results"
+    THRESHOLD_CURVE = "threshold_curve"
 
 
 class Column(StrEnum):
@@ -30,6 +34,7 @@ class Column(StrEnum):
     CHEMSYS = "chemsys"
     NSITES = "nsites"
     NELEMENTS = "nelements"
+    HAS_EDOS = "has_edos"
     ENERGY_ABOVE_HULL = "energy_above_hull"
     BAND_GAP = "band_gap"
 
@@ -37,6 +42,13 @@ class Column(StrEnum):
     LATTICE = "lattice"
     FRAC_COORDS = "frac_coords"
     ATOMIC_NUMBERS = "atomic_numbers"
+
+    # What is new against former runs
+    STRUCTURE_HASH = "structure_hash"
+    CHANGE = "change"
+    RUN_ID = "run_id"
+    FORMER_RUN_ID = "former_run_id"
+    DB_VERSION = "db_version"
 
     # What became of it
     STATUS = "status"
@@ -113,4 +125,19 @@ class Column(StrEnum):
     RECALL_LOW = "recall_low"
     RECALL_HIGH = "recall_high"
     F1 = "f1"
+    F1_LOW = "f1_low"
+    F1_HIGH = "f1_high"
     MCC = "mcc"
+    MCC_LOW = "mcc_low"
+    MCC_HIGH = "mcc_high"
+    PREVALENCE = "prevalence"
+    ENRICHMENT = "enrichment"
+    ENRICHMENT_LOW = "enrichment_low"
+    ENRICHMENT_HIGH = "enrichment_high"
+
+    # The rule of a gap, moved after the fact
+    MOVED = "moved"
+    DOS_THRESHOLD = "dos_threshold_states_per_ev"
+    MIN_WIDTH_EV = "min_width_ev"
+    TOP_MIN_EV = "top_min_ev"
+    TOP_MAX_EV = "top_max_ev"

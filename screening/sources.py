@@ -7,44 +7,52 @@ materials; so a screen of hundreds of thousands holds only a shard of coordinate
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from mat2spec.crystals import Crystals
 from screening.columns import Column
 from screening.composition import Composition, compositions_of, reduced_formulas
+from screening.materials_project.settings import MaterialsProjectSettings
 from screening.tables import explain_os_error, read_metadata, read_table, require_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Self
 
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from screening.filters import FilterSettings
+
 CATALOGUE_PATH = Path(__file__).resolve().parent.parent / "data" / "catalogue.parquet"
 CRYSTAL_COLUMNS = (Column.MATERIAL_ID, Column.LATTICE, Column.FRAC_COORDS, Column.ATOMIC_NUMBERS)
 OPTIONAL_COLUMNS = (Column.FORMULA, Column.BAND_GAP, Column.ENERGY_ABOVE_HULL)
 BATCH_ROWS = 16384
+# Metadata of a table: the database that it is from, and what was filtered before it was written.
 DB_VERSION_KEY = "db_version"
+FILTER_COUNTS_KEY = "filter_counts"
 
 
 class SourceError(ValueError):
     """A source cannot be used; the message says what is wrong with it and what to do."""
 
 
-class SourceSettings(BaseModel):
+class SourceSettings(MaterialsProjectSettings):
     """Which crystals are screened, and which of them have an eDOS already."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["catalogue", "parquet"] = Field(
-        default="catalogue", description="The embedded catalogue, or a Parquet table of crystals."
+    kind: Literal["catalogue", "parquet", "materials-project"] = Field(
+        default="catalogue",
+        description="The embedded catalogue, a Parquet table of crystals, or the live Materials Project (API key in "
+        "MP_API_KEY).",
     )
     path: Path | None = Field(
         default=None,
@@ -77,6 +85,12 @@ class CrystalSource(Protocol):
     def db_version(self) -> str:
         """Version of the database behind the source."""
 
+    def known_edos_ids(self) -> frozenset[str]:
+        """Materials of which the source itself says that they have an eDOS."""
+
+    def earlier_filters(self) -> pd.DataFrame | None:
+        """What was filtered before the source was made, as `screening.filters.filter_candidates` counts; or None."""
+
     def properties(self) -> pd.DataFrame:
         """All materials without coordinates.
 
@@ -88,17 +102,35 @@ class CrystalSource(Protocol):
         """The crystals of the given materials, in that order."""
 
 
-def open_source(settings: SourceSettings | None = None) -> CrystalSource:
+def open_source(
+    settings: SourceSettings | None = None,
+    filters: FilterSettings | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> CrystalSource:
     """Open the source that the settings name.
+
+    Parameters
+    ----------
+    settings
+        The source.
+    filters
+        Filters that the Materials Project applies itself; other sources are filtered later.
+    progress
+        Called with how many of how many materials are read, where that takes long.
 
     Raises
     ------
     SourceError
-        If the table lacks columns or the catalogue is not installed.
+        If the table lacks columns, the catalogue is not installed, or the Materials Project cannot be read.
     TableError
         If the table does not exist or is damaged.
     """
     settings = settings or SourceSettings()
+    if settings.kind == "materials-project":
+        from screening.filters import FilterSettings
+        from screening.materials_project.source import no_progress, open_materials_project
+
+        return open_materials_project(settings, filters or FilterSettings(), progress=progress or no_progress)
     path = settings.path or CATALOGUE_PATH
     if settings.path is None and not path.exists():
         raise SourceError(
@@ -155,6 +187,31 @@ class ParquetSource:
     def db_version(self) -> str:
         """Version that the table's metadata names, else the file name with the start of its hash."""
         return read_metadata(self.path).get(DB_VERSION_KEY) or f"{self.path.stem}-{self.fingerprint()[:12]}"
+
+    def known_edos_ids(self) -> frozenset[str]:
+        """Materials whose flag `has_edos` is set; none where the table has no such column.
+
+        Raises
+        ------
+        SourceError
+            If the column holds something else than flags.
+        """
+        if Column.HAS_EDOS not in self._columns:
+            return frozenset()
+        flags = self._column(Column.HAS_EDOS)
+        if str(flags.type) != "bool":
+            raise SourceError(f"The column {Column.HAS_EDOS} of {self.path} holds {flags.type}; write true or false.")
+        return frozenset(name for name, has in zip(self._rows, flags.to_pylist(), strict=True) if has)
+
+    def earlier_filters(self) -> pd.DataFrame | None:
+        """What was filtered before the table was written, if its metadata says so."""
+        import pandas as pd
+
+        rows = read_metadata(self.path).get(FILTER_COUNTS_KEY)
+        if rows is None:
+            return None
+        columns = (Column.FILTER, Column.REMOVED, Column.UNKNOWN_REMOVED, Column.UNKNOWN_KEPT, Column.REMAINING)
+        return pd.DataFrame(json.loads(rows), columns=[str(column) for column in columns])
 
     def properties(self) -> pd.DataFrame:
         """All materials without coordinates, see `CrystalSource.properties`.
