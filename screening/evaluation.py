@@ -7,17 +7,21 @@ weights the random negatives up to all the predicted negatives they stand for.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from screening.columns import Column
+from screening.columns import Column, TableName
+from screening.confusion import NO_INTERVAL, Confusion, Interval, count, draw_intervals, wilson_interval
+from screening.references import split_by_reference
+from screening.schemas import fields_of
 from screening.selection import RANDOM_NEGATIVE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -33,62 +37,22 @@ class EvaluationSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     confidence_level: float = Field(
-        default=0.95, gt=0, lt=1, description="Level of the Wilson score intervals of precision and recall."
+        default=0.95, gt=0, lt=1, description="Level of the intervals of precision, recall, F1 and MCC."
     )
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Lower and upper end of a confidence interval; None where nothing was counted."""
-
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """Counts of a two-by-two table; weighted counts need not be whole numbers."""
-
-    tp: float
-    fp: float
-    fn: float
-    tn: float
-
-    @property
-    def precision(self) -> float | None:
-        """Tp / (tp + fp); None if nothing was predicted positive."""
-        return _share(self.tp, self.tp + self.fp)
-
-    @property
-    def recall(self) -> float | None:
-        """Tp / (tp + fn); None if nothing is positive."""
-        return _share(self.tp, self.tp + self.fn)
-
-    @property
-    def f1(self) -> float | None:
-        """Harmonic mean of precision and recall; None if nothing is or was predicted positive."""
-        return _share(2 * self.tp, 2 * self.tp + self.fp + self.fn)
-
-    @property
-    def mcc(self) -> float | None:
-        """Matthews correlation coefficient; None if a row or column of the table is empty."""
-        tp, fp, fn, tn = self.tp, self.fp, self.fn, self.tn
-        product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
-        return (tp * tn - fp * fn) / math.sqrt(product) if product > 0 else None
-
-
-def _share(part: float, whole: float) -> float | None:
-    return part / whole if whole > 0 else None
-
-
-def wilson_interval(successes: int, trials: int, confidence_level: float = 0.95) -> Interval:
-    """Wilson score interval of a proportion (Wilson, J. Am. Stat. Assoc. 22, 209, 1927)."""
-    if trials == 0:
-        return Interval(None, None)
-    from scipy.stats import binomtest
-
-    ends = binomtest(successes, trials).proportion_ci(confidence_level, method="wilson")
-    return Interval(float(ends.low), float(ends.high))
+    n_draws: int = Field(
+        default=4000, ge=100, description="Random tables behind the intervals that have no closed form."
+    )
+    seed: int = Field(default=2022, ge=0, description="Seed of those random tables.")
+    curve_threshold_factors: tuple[float, ...] = Field(
+        default=(0.25, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0),
+        description="Factors on gap.dos_threshold_states_per_ev in the table of the threshold curve.",
+    )
+    curve_top_min_ev: tuple[float, ...] = Field(
+        default=(-2.0, -1.5, -1.0, -0.7), description="Values of gap.top_min_ev in that table, in eV."
+    )
+    curve_min_width_ev: tuple[float, ...] = Field(
+        default=(0.5, 1.0, 1.5), description="Values of gap.min_width_ev in that table, in eV."
+    )
 
 
 @dataclass(frozen=True)
@@ -98,7 +62,7 @@ class _Validated:
     predicted: NDArray[np.bool_]
     truth: NDArray[np.bool_]
     random_negative: NDArray[np.bool_]
-    n_population_negatives: float | None
+    weights: NDArray[np.float64] | None
     n_failed: int
     n_missing_predictions: int
     n_not_represented: int
@@ -109,7 +73,7 @@ def precision_recall(
     dft_results: pd.DataFrame,
     picks: pd.DataFrame,
     settings: EvaluationSettings | None = None,
-    reference: str = "gpaw-pbe",
+    reference: str | None = None,
     setting: str = "",
 ) -> pd.DataFrame:
     """Compare what the models predicted with what DFT found.
@@ -121,25 +85,29 @@ def precision_recall(
     dft_results
         One row per material: `material_id`, `status` ("ok" or why not), and the same flags, found
         by the same function in the DFT spectra. Rows that are not "ok" count as failed, not as negative.
+        Results of several functionals or treatments of spin are compared apart.
     picks
         How the materials were chosen: `Selection.picks`.
     settings
-        Level of the intervals.
+        Intervals.
     reference
-        Name of the method that counts as the truth.
+        Name of the method that counts as the truth; the column `engine` of the results if None.
     setting
         The rule in words: `GapSettings.describe`.
 
     Returns
     -------
     pandas.DataFrame
-        Per model, target (gapped metal, VB gap, metal) and estimate one row. `n` materials were
+        Per reference, model, target (gapped metal, VB gap, metal) and estimate one row. `n` materials were
         computed and counted, `n_failed` chosen but without an answer, `n_missing_predictions`
         counted as predicted negative because the model failed on them, and `n_not_represented`
         predicted positives of any model that were not computed and for which nothing stands.
         Undefined ratios are null. The population row of the target `is_gapped_metal` weights each
         random negative by the inverse of its inclusion probability; its recall interval carries
-        the Wilson interval of the share of missed positives among the random negatives.
+        the Wilson interval of the share of missed positives among the random negatives. Intervals of F1, MCC and
+        enrichment are those of `screening.confusion.draw_intervals`. `prevalence` is the share of positives and
+        `enrichment` the factor by which a pick beats a random one; the validated set is no random sample, so only
+        the population has them.
 
     Raises
     ------
@@ -149,49 +117,17 @@ def precision_recall(
     import pandas as pd
 
     settings = settings or EvaluationSettings()
-    truth = _answers(dft_results, picks)
     rows: list[dict[str, object]] = []
-    for model, group in sorted(classifications.groupby(Column.MODEL), key=lambda pair: str(pair[0])):
-        for target in TARGETS:
-            validated = _validate(group, truth, classifications, target)
-            head = {
-                Column.MODEL: str(model),
-                Column.TARGET: str(target),
-                Column.SETTING: setting,
-                Column.REFERENCE: reference,
-            }
-            rows.append(head | _validated_set_row(validated, settings))
-            if target == Column.IS_GAPPED_METAL and validated.n_population_negatives is not None:
-                rows.append(head | _population_row(validated, settings))
-    return pd.DataFrame(rows, columns=list(PRECISION_RECALL_COLUMNS))
-
-
-PRECISION_RECALL_COLUMNS = tuple(
-    str(name)
-    for name in (
-        Column.MODEL,
-        Column.TARGET,
-        Column.ESTIMATE,
-        Column.SETTING,
-        Column.REFERENCE,
-        Column.N,
-        Column.TRUE_POSITIVES,
-        Column.FALSE_POSITIVES,
-        Column.FALSE_NEGATIVES,
-        Column.TRUE_NEGATIVES,
-        Column.PRECISION,
-        Column.PRECISION_LOW,
-        Column.PRECISION_HIGH,
-        Column.RECALL,
-        Column.RECALL_LOW,
-        Column.RECALL_HIGH,
-        Column.F1,
-        Column.MCC,
-        Column.N_FAILED,
-        Column.N_MISSING_PREDICTIONS,
-        Column.N_NOT_REPRESENTED,
-    )
-)
+    for level, results in split_by_reference(dft_results, reference):
+        truth = _answers(results, picks)
+        for model, group in sorted(classifications.groupby(Column.MODEL), key=lambda pair: str(pair[0])):
+            for target in TARGETS:
+                validated = _validate(group, truth, classifications, target)
+                head = {Column.MODEL: str(model), Column.TARGET: str(target), Column.SETTING: setting}
+                rows.append(head | level.columns() | _validated_set_row(validated, settings))
+                if target == Column.IS_GAPPED_METAL and validated.weights is not None:
+                    rows.append(head | level.columns() | _population_row(validated, settings))
+    return pd.DataFrame(rows, columns=[field.name for field in fields_of(TableName.PRECISION_RECALL)])
 
 
 def _answers(dft_results: pd.DataFrame, picks: pd.DataFrame) -> pd.DataFrame:
@@ -212,42 +148,59 @@ def _answers(dft_results: pd.DataFrame, picks: pd.DataFrame) -> pd.DataFrame:
 def _validate(
     predictions: pd.DataFrame, answers: pd.DataFrame, all_predictions: pd.DataFrame, target: Column
 ) -> _Validated:
-    known = answers[answers[target].notna()]
+    answered = answers[target].notna().to_numpy(dtype=np.bool_)
+    known = answers[answered]
     predicted = known[Column.MATERIAL_ID].map(predictions.set_index(Column.MATERIAL_ID)[target])
-    random = answers[answers[Column.SELECTED_AS] == RANDOM_NEGATIVE]
-    n_random_known = int((known[Column.SELECTED_AS] == RANDOM_NEGATIVE).sum())
-    positive_ids = set(all_predictions.loc[_is_true(all_predictions[target]), Column.MATERIAL_ID])
+    positive_ids = set(all_predictions.loc[is_true(all_predictions[target]), Column.MATERIAL_ID])
     return _Validated(
-        predicted=_is_true(predicted),
-        truth=_is_true(known[target]),
+        predicted=is_true(predicted),
+        truth=is_true(known[target]),
         random_negative=(known[Column.SELECTED_AS] == RANDOM_NEGATIVE).to_numpy(dtype=np.bool_),
-        n_population_negatives=float((1 / random[Column.INCLUSION_PROBABILITY]).sum()) if n_random_known else None,
+        weights=design_weights(answers, answered),
         n_failed=len(answers) - len(known),
         n_missing_predictions=int(predicted.isna().sum()),
         n_not_represented=len(positive_ids - set(answers[Column.MATERIAL_ID])),
     )
 
 
-def _is_true(flags: pd.Series) -> NDArray[np.bool_]:
+def design_weights(picks: pd.DataFrame, answered: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """How many materials of the population each answered pick stands for.
+
+    Parameters
+    ----------
+    picks
+        `selected_as` and `inclusion_probability` of all picks.
+    answered
+        Which of them have an answer, shape (n,).
+
+    Returns
+    -------
+    NDArray or None
+        Shape (answered.sum(),): one for a pick made by its rank; for a random negative the population of all
+        negatives, shared by those with an answer. None if no random negative has one: nothing stands for them.
+    """
+    random = (picks[Column.SELECTED_AS] == RANDOM_NEGATIVE).to_numpy(dtype=np.bool_)
+    if not (random & answered).any():
+        return None
+    population = float((1 / picks.loc[random, Column.INCLUSION_PROBABILITY]).sum())
+    return np.where(random[answered], population / (random & answered).sum(), 1.0)
+
+
+def is_true(flags: pd.Series) -> NDArray[np.bool_]:
     """Flags as booleans; unknown is false."""
     return flags.astype("boolean").fillna(value=False).to_numpy(dtype=np.bool_)
 
 
-def _count(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Confusion:
-    return Confusion(
-        tp=int((predicted & truth).sum()),
-        fp=int((predicted & ~truth).sum()),
-        fn=int((~predicted & truth).sum()),
-        tn=int((~predicted & ~truth).sum()),
-    )
-
-
 def _validated_set_row(validated: _Validated, settings: EvaluationSettings) -> dict[str, object]:
-    counts = _count(validated.predicted, validated.truth)
+    counts = count(validated.predicted, validated.truth)
     tp, fp, fn = int(counts.tp), int(counts.fp), int(counts.fn)
     recall = wilson_interval(tp, tp + fn, settings.confidence_level)
     precision = wilson_interval(tp, tp + fp, settings.confidence_level)
-    return _row(VALIDATED_SET, validated, counts, precision, recall)
+    drawn = _drawn(validated, np.ones(len(validated.truth)), settings)
+    row = _row(VALIDATED_SET, validated, counts, drawn | {"precision": precision, "recall": recall})
+    # Its share of positives was chosen by us.
+    unknown = (Column.PREVALENCE, Column.ENRICHMENT, Column.ENRICHMENT_LOW, Column.ENRICHMENT_HIGH)
+    return row | dict.fromkeys(unknown)
 
 
 def _population_row(validated: _Validated, settings: EvaluationSettings) -> dict[str, object]:
@@ -256,41 +209,62 @@ def _population_row(validated: _Validated, settings: EvaluationSettings) -> dict
     Every random negative is negative for every model, so only fn and tn change. Those of them
     whose DFT failed are stood for by the others.
     """
+    assert validated.weights is not None
     random = validated.random_negative
-    certain = _count(validated.predicted[~random], validated.truth[~random])
-    missed, drawn = int(validated.truth[random].sum()), int(random.sum())
-    size = validated.n_population_negatives or 0.0
-    counts = Confusion(
-        certain.tp, certain.fp, certain.fn + size * missed / drawn, certain.tn + size * (drawn - missed) / drawn
-    )
-    share = wilson_interval(missed, drawn, settings.confidence_level)
+    counts = count(validated.predicted, validated.truth, validated.weights)
+    certain = count(validated.predicted[~random], validated.truth[~random])
+    size = float(validated.weights[random].sum())
+    share = wilson_interval(int(validated.truth[random].sum()), int(random.sum()), settings.confidence_level)
     precision = wilson_interval(int(certain.tp), int(certain.tp + certain.fp), settings.confidence_level)
     recall = Interval(
-        low=_share(certain.tp, certain.tp + certain.fn + size * (share.high or 0.0)),
-        high=_share(certain.tp, certain.tp + certain.fn + size * (share.low or 0.0)),
+        low=_recall(certain, missed=size * (share.high or 0.0)),
+        high=_recall(certain, missed=size * (share.low or 0.0)),
     )
-    return _row(POPULATION, validated, counts, precision, recall)
+    drawn = _drawn(validated, validated.weights, settings)
+    return _row(POPULATION, validated, counts, drawn | {"precision": precision, "recall": recall})
 
 
-def _row(
-    estimate: str, validated: _Validated, counts: Confusion, precision: Interval, recall: Interval
-) -> dict[str, object]:
-    return {
+def _recall(certain: Confusion, missed: float) -> float | None:
+    return Confusion(certain.tp, certain.fp, certain.fn + missed, certain.tn).recall
+
+
+def _drawn(validated: _Validated, weights: NDArray[np.float64], settings: EvaluationSettings) -> dict[str, Interval]:
+    return draw_intervals(
+        validated.predicted,
+        validated.truth,
+        weights,
+        confidence_level=settings.confidence_level,
+        n_draws=settings.n_draws,
+        seed=settings.seed,
+    )
+
+
+def _row(estimate: str, validated: _Validated, counts: Confusion, intervals: dict[str, Interval]) -> dict[str, object]:
+    row: dict[str, object] = {
         Column.ESTIMATE: estimate,
         Column.N: len(validated.truth),
-        Column.TRUE_POSITIVES: float(counts.tp),
-        Column.FALSE_POSITIVES: float(counts.fp),
-        Column.FALSE_NEGATIVES: float(counts.fn),
-        Column.TRUE_NEGATIVES: float(counts.tn),
-        Column.PRECISION: counts.precision,
-        Column.PRECISION_LOW: precision.low,
-        Column.PRECISION_HIGH: precision.high,
-        Column.RECALL: counts.recall,
-        Column.RECALL_LOW: recall.low,
-        Column.RECALL_HIGH: recall.high,
-        Column.F1: counts.f1,
-        Column.MCC: counts.mcc,
+        Column.PREVALENCE: counts.prevalence,
         Column.N_FAILED: validated.n_failed,
         Column.N_MISSING_PREDICTIONS: validated.n_missing_predictions,
         Column.N_NOT_REPRESENTED: validated.n_not_represented,
     }
+    return row | cells_of(counts) | scores_of(counts, intervals, ("precision", "recall", "f1", "mcc", "enrichment"))
+
+
+def cells_of(counts: Confusion) -> dict[str, object]:
+    """The cells of a table by the names of their columns."""
+    return {
+        Column.TRUE_POSITIVES: counts.tp,
+        Column.FALSE_POSITIVES: counts.fp,
+        Column.FALSE_NEGATIVES: counts.fn,
+        Column.TRUE_NEGATIVES: counts.tn,
+    }
+
+
+def scores_of(counts: Confusion, intervals: dict[str, Interval], names: Sequence[str]) -> dict[str, object]:
+    """Scores of a table with their intervals by the names of their columns."""
+    scores: dict[str, object] = {}
+    for name in names:
+        interval = intervals.get(name, NO_INTERVAL)
+        scores |= {name: getattr(counts, name), f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return scores

@@ -9,8 +9,8 @@ import numpy as np
 
 from mat2spec.grids import EDOS_GRID
 from screening.columns import Column
-from screening.evaluation import VALIDATED_SET
-from screening.selection import rank_by_consensus, rank_gapped_metals
+from screening.evaluation import VALIDATED_SET, is_true
+from screening.selection import rank_by_consensus
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -95,8 +95,8 @@ def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame,
     """
     from rich.table import Table
 
-    ranked = rank_gapped_metals(classifications)
-    models = ranked.groupby(Column.MATERIAL_ID, sort=False)[Column.MODEL].agg(lambda names: ", ".join(sorted(names)))
+    positive = classifications[is_true(classifications[Column.IS_GAPPED_METAL])]
+    models = positive.groupby(Column.MATERIAL_ID, sort=False)[Column.MODEL].agg(lambda names: ", ".join(sorted(names)))
     best = rank_by_consensus(classifications)
     formulas = candidates.set_index(Column.MATERIAL_ID)[Column.FORMULA]
     table = Table(
@@ -159,30 +159,42 @@ def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPE
     """Show precision and recall of the models for one target, with their intervals."""
     from rich.table import Table
 
-    rows = table[table[Column.TARGET] == str(target)]
-    references = ", ".join(sorted({str(name) for name in rows[Column.REFERENCE]}))
+    rows = table[table[Column.TARGET] == str(target)].to_dict("records")
+    references = sorted({describe_reference(row) for row in rows})
     shown = Table(
-        title=f"Precision and recall, {str(target).removeprefix('is_').replace('_', ' ')}, against {references or UNKNOWN}",
+        title=f"Precision and recall, {str(target).removeprefix('is_').replace('_', ' ')}, "
+        f"against {'; '.join(references) or UNKNOWN}",
         caption="Brackets: 95 % Wilson intervals unless set otherwise. Population: random negatives weighted up to all "
-        "predicted negatives they stand for.",
+        "predicted negatives they stand for. Gain: how many times more often a pick is right than a random one.",
         title_justify="left",
         caption_justify="left",
     )
-    for heading in ("Model", "Estimate", "n", "tp", "fp", "fn", "tn", "Precision", "Recall", "F1", "MCC", "Failed"):
-        shown.add_column(heading, justify="left" if heading in {"Model", "Estimate"} else "right")
-    for row in rows.to_dict("records"):
+    words = ("Model", "Estimate", *(("Against",) if len(references) > 1 else ()))
+    for heading in (*words, "n", "tp", "fp", "fn", "tn", "Precision", "Recall", "F1", "MCC", "Gain", "Failed"):
+        shown.add_column(heading, justify="left" if heading in words else "right")
+    for row in rows:
         shown.add_row(
             str(row[Column.MODEL]),
             "validated set" if row[Column.ESTIMATE] == VALIDATED_SET else "population",
+            *((describe_reference(row),) if len(references) > 1 else ()),
             format_value(row[Column.N]),
             *(format_value(row[name]) for name in CONFUSION),
             _with_interval(row, Column.PRECISION, Column.PRECISION_LOW, Column.PRECISION_HIGH),
             _with_interval(row, Column.RECALL, Column.RECALL_LOW, Column.RECALL_HIGH),
             _ratio(row[Column.F1]),
             _ratio(row[Column.MCC]),
+            _ratio(row.get(Column.ENRICHMENT)),
             format_value(row[Column.N_FAILED]),
         )
     return shown
+
+
+def describe_reference(row: Mapping[Hashable, Any]) -> str:
+    """Say what a row of a table was compared with, e.g. "gpaw PBE+U unpolarised"."""
+    u_values = row.get(Column.U_VALUES)
+    has_u = isinstance(u_values, str) and u_values not in {"", "{}"}
+    functional, spin = (str(row.get(name) or "") for name in (Column.FUNCTIONAL, Column.SPIN))
+    return " ".join(filter(None, [str(row[Column.REFERENCE]), f"{functional}+U" if has_u else functional, spin]))
 
 
 CONFUSION = (Column.TRUE_POSITIVES, Column.FALSE_POSITIVES, Column.FALSE_NEGATIVES, Column.TRUE_NEGATIVES)

@@ -58,16 +58,29 @@ def fields_of(table_name: TableName) -> tuple[Field, ...]:
     outcome = (Field(Column.STATUS, text, nullable=False), Field(Column.REASON, text))
     counts = (Column.N, Column.N_FAILED, Column.N_MISSING_PREDICTIONS, Column.N_NOT_REPRESENTED)
     confusion = (Column.TRUE_POSITIVES, Column.FALSE_POSITIVES, Column.FALSE_NEGATIVES, Column.TRUE_NEGATIVES)
-    scores = (
+    intervals = (
         Column.PRECISION,
         Column.PRECISION_LOW,
         Column.PRECISION_HIGH,
         Column.RECALL,
         Column.RECALL_LOW,
         Column.RECALL_HIGH,
-        Column.F1,
-        Column.MCC,
     )
+    scores = (
+        *intervals,
+        Column.F1,
+        Column.F1_LOW,
+        Column.F1_HIGH,
+        Column.MCC,
+        Column.MCC_LOW,
+        Column.MCC_HIGH,
+        Column.PREVALENCE,
+        Column.ENRICHMENT,
+        Column.ENRICHMENT_LOW,
+        Column.ENRICHMENT_HIGH,
+    )
+    rule = (Column.DOS_THRESHOLD, Column.MIN_WIDTH_EV, Column.TOP_MIN_EV, Column.TOP_MAX_EV)
+    level_of_theory = (Column.FUNCTIONAL, Column.SPIN, Column.U_VALUES)
     tables: dict[TableName, tuple[Field, ...]] = {
         TableName.CANDIDATES: (
             material,
@@ -77,7 +90,14 @@ def fields_of(table_name: TableName) -> tuple[Field, ...]:
             Field(Column.NELEMENTS, integer, nullable=False),
             Field(Column.ENERGY_ABOVE_HULL, real),
             Field(Column.BAND_GAP, real),
+            Field(Column.STRUCTURE_HASH, text, required=False),
         ),
+        TableName.CHANGES: (
+            material,
+            Field(Column.CHANGE, text, nullable=False),
+            Field(Column.FORMER_RUN_ID, text),
+        ),
+        TableName.KNOWN_EDOS: (material,),
         TableName.FILTER_COUNTS: (
             Field(Column.FILTER, text, nullable=False),
             Field(Column.REMOVED, integer, nullable=False),
@@ -120,15 +140,39 @@ def fields_of(table_name: TableName) -> tuple[Field, ...]:
             Field(Column.EFERMI, real, required=False),
             Field(Column.CPU_SECONDS, real, required=False),
         ),
+        TableName.PUBLISHED_RESULTS: (
+            material,
+            *outcome,
+            Field(Column.REFERENCE, text, nullable=False),
+            *(Field(name, text) for name in (Column.FUNCTIONAL, Column.SPIN, Column.U_VALUES)),
+            Field(Column.FORMER_RUN_ID, text, nullable=False),
+            Field(Column.EDOS, spectrum),
+            *(Field(name, flag) for name in gap_flags),
+            *(Field(name, real) for name in gap_numbers),
+        ),
         TableName.PRECISION_RECALL: (
             Field(Column.MODEL, text, nullable=False),
             Field(Column.TARGET, text, nullable=False),
             Field(Column.ESTIMATE, text, nullable=False),
             Field(Column.SETTING, text),
             Field(Column.REFERENCE, text),
+            *(Field(name, text) for name in level_of_theory),
             *(Field(name, integer, nullable=False) for name in counts),
             *(Field(name, real) for name in confusion),
             *(Field(name, real) for name in scores),
+        ),
+        TableName.THRESHOLD_CURVE: (
+            Field(Column.MODEL, text, nullable=False),
+            Field(Column.ESTIMATE, text, nullable=False),
+            Field(Column.REFERENCE, text),
+            *(Field(name, text) for name in level_of_theory),
+            Field(Column.MOVED, text, nullable=False),
+            *(Field(name, real, nullable=False) for name in rule),
+            Field(Column.N, integer, nullable=False),
+            *(Field(name, real) for name in confusion),
+            *(Field(name, real) for name in intervals),
+            Field(Column.F1, real),
+            Field(Column.ENRICHMENT, real),
         ),
     }
     return tables[table_name]

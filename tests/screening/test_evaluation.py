@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from screening.evaluation import Confusion, precision_recall, wilson_interval
+from screening.confusion import Confusion, count, draw_intervals, wilson_interval
+from screening.evaluation import precision_recall
 from screening.selection import SelectionSettings, select_for_dft
 
 counts = st.integers(0, 200)
@@ -87,7 +89,7 @@ def test_counts_of_a_small_screen(make_classifications):
     assert row.precision == 0.5
     assert row.recall == pytest.approx(1 / 3)
     assert row.n_missing_predictions == 1
-    assert (row.reference, row.setting) == ("gpaw-pbe", "rule")
+    assert (row.reference, row.setting) == ("unknown", "rule")
 
 
 def test_failed_calculations_are_no_negatives(make_classifications):
@@ -170,3 +172,64 @@ def test_the_population_estimate_is_exact_when_every_negative_is_computed(make_c
     if chosen.n_negatives:
         names = ["tp", "fp", "fn", "tn"]
         assert row_of(table)[names].tolist() == pytest.approx(row_of(table, "population")[names].tolist())
+
+
+def test_the_factor_over_random_picking(make_classifications):
+    # Of 44 materials 4 are picked, 2 of them right; one of 4 random negatives of 40 is a gapped metal.
+    frame = make_classifications(
+        *((name, "m", True, 0.9, 1.0) for name in "abcd"), *((name, "m", False, 0.1, 1.0) for name in "efgh")
+    )
+    truth = dict.fromkeys("abe", True) | dict.fromkeys("cdfgh", False)
+    table = precision_recall(frame, answers(truth), picks_of(**dict.fromkeys("abcd", 1), **dict.fromkeys("efgh", 0.1)))
+    row = row_of(table, "population")
+    assert row.prevalence == pytest.approx(12 / 44)
+    assert row.enrichment == pytest.approx(0.5 / (12 / 44))
+    assert row.enrichment_low < row.enrichment < row.enrichment_high
+    assert row.f1_low < row.f1 < row.f1_high
+    assert row.mcc_low < row.mcc < row.mcc_high
+    assert row_of(table)[["prevalence", "enrichment"]].isna().all()
+
+
+def test_the_published_screen_found_one_in_two_and_spared_253_times_the_work():
+    # Recall 1: the factor over random picking is the number of candidates over that of picks.
+    assert Confusion(15, 17, 0, 8106 - 32).enrichment == pytest.approx(8106 / 32)
+
+
+def test_levels_of_theory_are_compared_apart(make_classifications):
+    frame = make_classifications(*((name, "m", True, 0.9, 1.0) for name in "abc"))
+    results = answers({"a": True, "b": False, "c": True}).assign(engine=["gpaw", "elk", "gpaw"], functional="PBE")
+    results = results.assign(spin=["unpolarised", "unpolarised", "polarised"], u_values=["{}", '{"V": 3.25}', "{}"])
+    table = precision_recall(frame, results, picks_of(a=1, b=1, c=1))
+    rows = table[table.target == "is_gapped_metal"].set_index("spin")
+    assert rows.loc["unpolarised", ["reference", "u_values"]].tolist() == ["elk+gpaw", '{"V": 3.25}']
+    assert rows.loc["polarised", ["reference", "u_values"]].tolist() == ["gpaw", "{}"]
+    assert rows["n"].to_dict() == {"unpolarised": 2, "polarised": 1}
+    named = precision_recall(frame, results[:1], picks_of(a=1), reference="materials-project")
+    assert set(named.reference) == {"materials-project"}
+
+
+def test_intervals_of_draws_hold_their_score_and_shrink_with_counts():
+    few, many = (np.repeat([True, True, False, False], n) for n in (2, 200))
+    truths = [np.repeat([True, False, True, False], n) for n in (2, 200)]
+    narrow = draw_intervals(many, truths[1], np.ones(800))
+    wide = draw_intervals(few, truths[0], np.ones(8))
+    for name in ("precision", "recall", "f1", "mcc"):
+        score = getattr(count(few, truths[0]), name)
+        assert wide[name].low <= score <= wide[name].high
+        assert narrow[name].high - narrow[name].low < 0.3 * (wide[name].high - wide[name].low)
+    assert draw_intervals(few, truths[0], np.ones(8)) == wide
+
+
+def test_draws_of_a_share_agree_with_the_wilson_interval():
+    predicted, truth = np.ones(60, dtype=bool), np.arange(60) < 20
+    drawn, wilson = draw_intervals(predicted, truth, np.ones(60))["precision"], wilson_interval(20, 60)
+    assert (drawn.low, drawn.high) == pytest.approx((wilson.low, wilson.high), abs=0.02)
+
+
+def test_nothing_found_among_a_few_is_not_taken_for_nothing_there():
+    predicted = np.array([True] * 2 + [False] * 8)
+    weights = np.array([1.0] * 2 + [100.0] * 8)
+    intervals = draw_intervals(predicted, predicted.copy(), weights)
+    assert intervals["recall"].high == 1.0
+    assert intervals["recall"].low < 0.05
+    assert intervals["enrichment"].low < 10 < intervals["enrichment"].high

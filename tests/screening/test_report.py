@@ -77,10 +77,11 @@ def test_precision_and_recall_show_intervals_and_dashes(screen):
     candidates, _, classes = screen
     picks = select_for_dft(classes, candidates).picks
     results = classes[classes.model == "mat2spec"].assign(status="ok").drop(columns="model")
+    results = results.assign(engine="gpaw", functional="PBE", spin="unpolarised", u_values='{"V": 3.25}')
     text = text_of(precision_recall_table(precision_recall(classes, results, picks)))
     assert "1.00 [0.34, 1.00]" in text
     assert "population" in text
-    assert "gpaw-pbe" in text
+    assert "against gpaw PBE+U unpolarised" in text
 
 
 def test_any_table_can_be_shown():
