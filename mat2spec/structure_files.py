@@ -63,7 +63,7 @@ def _read_file(file: Path, primitive: bool) -> list[ReadStructure]:
         return [ReadStructure(str(file), None, f"The file does not parse: {type(error).__name__}: {error}")]
     if not structures:
         return [ReadStructure(str(file), None, "The file holds no crystal.")]
-    names = [str(file)] if len(structures) == 1 else [f"{file}#{key}" for key in structures]
+    names = [str(file)] if list(structures) == ["1"] else [f"{file}#{key}" for key in structures]
     return [_usable(name, structure) for name, structure in zip(names, structures.values(), strict=True)]
 
 
