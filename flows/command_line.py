@@ -72,7 +72,11 @@ def common(
 def screen(
     source: Annotated[
         Path | None,
-        typer.Option("--source", metavar="TABLE", help="Parquet table of crystals; the embedded catalogue by default."),
+        typer.Option(
+            "--source",
+            metavar="SOURCE",
+            help="Parquet table of crystals, or materials-project; the embedded catalogue by default.",
+        ),
     ] = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
@@ -94,6 +98,8 @@ def screen(
 
         mat2spec screen --source crystals.parquet --no-dft
 
+        mat2spec screen --source materials-project   # API key: environment variable MP_API_KEY
+
         mat2spec screen --set filters.n_elements_max=3 --set gap.min_width_ev=1.2
 
         mat2spec screen --config my_screen.yaml --dry-run
@@ -101,8 +107,7 @@ def screen(
     from flows.commands.screen import screen_crystals
 
     given = {
-        "source.kind": None if source is None else "parquet",
-        "source.path": source,
+        **_source(source),
         "source.limit": limit,
         "results_dir": results_dir,
         "prediction.models": models or None,
@@ -279,8 +284,7 @@ def label(
     from flows.commands.label import label as label_crystals
 
     given = {
-        "source.kind": None if source is None else "catalogue" if source == "catalogue" else "parquet",
-        "source.path": None if source == "catalogue" else source,
+        **_source(source),
         "label.n": n,
         "label.choice": choice,
         "label.store": store,
@@ -441,6 +445,15 @@ def benchmark_phdos(
     given = _assignments({"epochs": epochs}, assignments)
     benchmark = PhononBenchmark(data, folder, output, models, settings, seeds, given, weights or [], plot)
     run_benchmark(benchmark, only_report=only_report)
+
+
+def _source(source: Path | str | None) -> dict[str, object]:
+    """Settings of a source that is named on the command line: one of ours by its name, else a table."""
+    ours = str(source) in {"catalogue", "materials-project"}
+    return {
+        "source.kind": None if source is None else str(source) if ours else "parquet",
+        "source.path": None if ours else source,
+    }
 
 
 def _assignments(given: Mapping[str, object], assignments: list[str] | None) -> list[str]:

@@ -79,7 +79,7 @@ def write_crystals(cache: QueryCache, query: Query, pages: list[tuple[str, int]]
 
     n_rows = rows[-1].remaining
     evidence = _evidence(cache, pages, n_rows)
-    n_without = _count(cache, pages, n_rows)
+    n_without = int((_flags(cache, pages, NO_STRUCTURE)[:n_rows] & ~evidence.has_edos).sum())
     _say(evidence, n_without, n_rows)
     metadata = {
         DB_VERSION_KEY: cache.db_version,
@@ -102,10 +102,6 @@ def _evidence(cache: QueryCache, pages: list[tuple[str, int]], n_rows: int) -> E
     return EdosEvidence(
         claims=_flags(cache, pages, CLAIMS_EDOS)[:n_rows], proves=_flags(cache, pages, PROVES_EDOS)[:n_rows]
     )
-
-
-def _count(cache: QueryCache, pages: list[tuple[str, int]], n_rows: int) -> int:
-    return int(_flags(cache, pages, NO_STRUCTURE)[:n_rows].sum())
 
 
 def _flags(cache: QueryCache, pages: list[tuple[str, int]], column: str) -> NDArray[np.bool_]:
