@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dft_validation.cache import DocumentCache
 from dft_validation.cells import Cell, choose_mesh, count_irreducible
 from dft_validation.document import EdosDocument
 from dft_validation.engines.base import Engine
@@ -14,6 +16,8 @@ from dft_validation.settings import DftSettings
 
 # Refits below this number of jobs keep the shipped exponents and scale the constant only.
 _JOBS_FOR_FULL_FIT = 30
+# One or two finished jobs may have met a busy machine: below this number the shipped estimate stays.
+_JOBS_FOR_SCALE = 5
 # Share of its time that a job spends on the calculation at the least.
 _LEAST_SHARE = 0.1
 # The plane waves per Angstrom^3 grow with the cutoff to this power; the fit was made at one cutoff.
@@ -92,6 +96,44 @@ class CostModel:
         return CostModel(
             self.startup_cpu_seconds, float(np.exp(constant)), *(float(exponent) for exponent in exponents)
         )
+
+
+def fitted_cost_model(settings: DftSettings) -> CostModel:
+    """The shipped model, adapted to the finished jobs in the cache that were computed in the same way.
+
+    Parameters
+    ----------
+    settings
+        Engine, spin and cache; `cost_factor` counts only where too few jobs have finished to fit.
+    """
+    shipped = CostModel()
+    finished = [
+        document
+        for document in DocumentCache(settings.cache_dir).documents()
+        if (document.engine, document.spin) == (settings.engine, settings.spin) and document.cpu_seconds > 0
+    ]
+    if len(finished) < _JOBS_FOR_SCALE:
+        startup, scale = shipped.startup_cpu_seconds, shipped.scale
+        return replace(
+            shipped, startup_cpu_seconds=startup * settings.cost_factor, scale=scale * settings.cost_factor
+        )
+    return shipped.refit(finished)
+
+
+def time_to_finish_s(estimates: Sequence[float], workers: int) -> float:
+    """Wall time until the last of some jobs ends, taken in their order by so many workers, in seconds.
+
+    Parameters
+    ----------
+    estimates
+        Expected duration of each job in seconds.
+    workers
+        Jobs at the same time.
+    """
+    free_at = [0.0] * max(workers, 1)
+    for estimate in estimates:
+        heapq.heapreplace(free_at, free_at[0] + estimate)
+    return max(free_at)
 
 
 def _scale_volume(volume_a3: float, cutoff_ev: float) -> float:

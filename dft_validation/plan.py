@@ -10,7 +10,7 @@ import numpy as np
 
 from dft_validation.cache import DocumentCache
 from dft_validation.cells import Cell, prepare_cell
-from dft_validation.cost import CostModel, measure_job
+from dft_validation.cost import CostModel, fitted_cost_model, measure_job
 from dft_validation.engines import get_engine
 from dft_validation.engines.base import Engine
 from dft_validation.outcomes import JobStatus
@@ -59,7 +59,7 @@ def plan_jobs(
     settings
         Engine, limits and budget.
     cost_model
-        Estimates CPU time; the shipped one by default.
+        Estimates CPU time; by default one that is fitted to the finished jobs in the cache.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def plan_jobs(
         If there is no engine of that name.
     """
     engine = get_engine(settings.engine)
-    model = cost_model or CostModel()
+    model = cost_model or fitted_cost_model(settings)
     row_of = {material_id: row for row, material_id in enumerate(crystals.material_ids)}
     missing = [material_id for material_id in selection[Column.MATERIAL_ID] if material_id not in row_of]
     if missing:
@@ -109,7 +109,7 @@ def _look_at(cell: Cell, problem: str | None, engine: Engine, settings: DftSetti
     prepared = prepare_cell(cell, settings.symmetry_tolerance_a)
     if prepared.n_atoms > settings.max_atoms:
         return _too_many_atoms(prepared, settings)
-    estimate = settings.cost_factor * model.estimate(measure_job(prepared, engine, settings))
+    estimate = model.estimate(measure_job(prepared, engine, settings))
     return _judge_estimate(estimate, engine, settings)
 
 

@@ -134,14 +134,13 @@ def _with_classes(table: pd.DataFrame, outcomes: Sequence[Outcome], gap_settings
 
 
 def update_jobs(jobs: pd.DataFrame, outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """The table of jobs with the status and reason that each queued job came to."""
+    """The table of jobs with the status and reason that each one came to which was run."""
     updated = jobs.copy()
     ended = {
         item.material_id: (str(JobStatus.OK), "") if isinstance(item, EdosDocument) else (str(item.status), item.reason)
         for item in outcomes
     }
     for row, material_id in enumerate(updated[Column.MATERIAL_ID]):
-        if updated[Column.STATUS].iloc[row] == str(JobStatus.QUEUED) and material_id in ended:
-            status, reason = ended[material_id]
-            updated.loc[updated.index[row], [str(Column.STATUS), str(Column.REASON)]] = [status, reason]
+        if material_id in ended:
+            updated.loc[updated.index[row], [str(Column.STATUS), str(Column.REASON)]] = ended[material_id]
     return updated

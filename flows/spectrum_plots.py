@@ -35,10 +35,11 @@ def _plottable(predictions: Sequence[Prediction]) -> list[int]:
 
 
 def _page(predictions: Sequence[Prediction], shown: Sequence[int]) -> str:
+    from screening.figures import figures_page
     from screening.report import spectrum_figure
 
-    parts = []
-    for position, crystal in enumerate(shown):
+    figures = []
+    for crystal in shown:
         usable = [prediction for prediction in predictions if prediction.status[crystal] == "ok"]
         figure = spectrum_figure(
             {prediction.model: prediction.spectra[crystal] for prediction in usable},
@@ -46,10 +47,8 @@ def _page(predictions: Sequence[Prediction], shown: Sequence[int]) -> str:
             title=str(predictions[0].material_ids[crystal]),
             grid=predictions[0].grid,
         )
-        # The first figure brings plotly's script along: the page works offline.
-        parts.append(figure.to_html(full_html=False, include_plotlyjs=position == 0))
-    body = "\n".join(parts)
-    return f'<!doctype html>\n<html><head><meta charset="utf-8"><title>mat2spec</title></head><body>\n{body}\n</body></html>\n'
+        figures.append(figure)
+    return figures_page(figures, "Predicted densities of states")
 
 
 def _draw_picture(predictions: Sequence[Prediction], shown: Sequence[int], path: Path, kind: str) -> None:

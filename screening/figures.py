@@ -1,0 +1,192 @@
+"""One page with a figure of every material that DFT checked: predicted against computed, and how good the screen is."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from screening.columns import Column
+from screening.evaluation import POPULATION, STATUS_OK, VALIDATED_SET
+from screening.report import FIGURE_WIDTH_PX, describe_reference, format_value, spectrum_figure
+from screening.threshold_curves import PREDICTION_MOVED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
+    from plotly.graph_objects import Figure
+
+    from screening.gaps import GapSettings
+
+PAGE_FILE = "dft_report.html"
+_STYLE = (
+    f"body {{ font-family: sans-serif; max-width: {FIGURE_WIDTH_PX}px; margin: 2em auto; color: #222 }} "
+    "table { border-collapse: collapse; font-size: 0.85em } "
+    "td, th { padding: 0.2em 0.6em; border-bottom: 1px solid #ddd; text-align: right }"
+)
+
+
+def figures_page(figures: Sequence[Figure], title: str, introduction: str = "") -> str:
+    """One HTML page that needs nothing else: plotly's script comes with it once.
+
+    Parameters
+    ----------
+    figures
+        In the order of the page.
+    title
+        Heading, as plain text.
+    introduction
+        HTML that stands before the figures.
+    """
+    parts = [
+        figure.to_html(full_html=False, include_plotlyjs=position == 0) for position, figure in enumerate(figures)
+    ]
+    heading = html.escape(title)
+    head = f'<head><meta charset="utf-8"><title>{heading}</title><style>{_STYLE}</style></head>'
+    body = "\n".join([f"<h1>{heading}</h1>", introduction, *parts])
+    return f"<!doctype html>\n<html>{head}<body>\n{body}\n</body></html>\n"
+
+
+def validation_page(
+    title: str,
+    predictions: pd.DataFrame,
+    dft_results: pd.DataFrame,
+    jobs: pd.DataFrame,
+    candidates: pd.DataFrame,
+    precision_recall: pd.DataFrame,
+    curve: pd.DataFrame,
+    gap: GapSettings,
+) -> str:
+    """Page of a run: its figures of merit, the threshold curve, and every validated material.
+
+    Parameters
+    ----------
+    title
+        Heading.
+    predictions
+        `material_id`, `model`, `edos`, `uncertainty` of the validated materials at least.
+    dft_results
+        The table of that name, with spectra and classes.
+    jobs
+        `material_id`, `selected_as`, `status`, `reason`: the order of the page, and why some were not computed.
+    candidates
+        `material_id`, `formula`.
+    precision_recall, curve
+        The tables of these names; each may be empty.
+    gap
+        The rule of the run, marked on the curve.
+    """
+    formulas = {row[Column.MATERIAL_ID]: row[Column.FORMULA] for row in candidates.to_dict("records")}
+    figures = [*_curve_figures(curve, gap), *_material_figures(predictions, dft_results, jobs, formulas)]
+    introduction = _merit_table(precision_recall) + _not_computed(dft_results, jobs, formulas)
+    return figures_page(figures, title, introduction)
+
+
+def _material_figures(
+    predictions: pd.DataFrame, dft_results: pd.DataFrame, jobs: pd.DataFrame, formulas: dict[Any, Any]
+) -> Iterator[Figure]:
+    computed = dft_results[dft_results[Column.STATUS] == STATUS_OK].drop_duplicates(Column.MATERIAL_ID, keep="last")
+    results = {row[Column.MATERIAL_ID]: row for row in computed.to_dict("records")}
+    by_material = dict(list(predictions.groupby(Column.MATERIAL_ID)))
+    for job in jobs.to_dict("records"):
+        material_id = job[Column.MATERIAL_ID]
+        if material_id not in results:
+            continue
+        result = results[material_id]
+        rows = by_material[material_id].to_dict("records") if material_id in by_material else []
+        known = [row for row in rows if row[Column.EDOS] is not None]
+        yield spectrum_figure(
+            {row[Column.MODEL]: np.asarray(row[Column.EDOS]) for row in known},
+            dft=np.asarray(result[Column.EDOS]),
+            uncertainties={
+                row[Column.MODEL]: np.asarray(row[Column.UNCERTAINTY])
+                for row in known
+                if row.get(Column.UNCERTAINTY) is not None
+            },
+            gap=_gap_of(result),
+            title=_title(job, result, formulas),
+        )
+
+
+def _gap_of(result: dict[Any, Any]) -> tuple[float, float] | None:
+    """Bottom and top of the gap that DFT found by the rule of the run."""
+    if result.get(Column.HAS_VB_GAP) is not True or not np.isfinite(result[Column.GAP_TOP_EV]):
+        return None
+    return float(result[Column.GAP_BOTTOM_EV]), float(result[Column.GAP_TOP_EV])
+
+
+def _title(job: dict[Any, Any], result: dict[Any, Any], formulas: dict[Any, Any]) -> str:
+    material_id = job[Column.MATERIAL_ID]
+    kind = "a gapped metal" if result.get(Column.IS_GAPPED_METAL) is True else "no gapped metal"
+    chosen_as = str(job[Column.SELECTED_AS]).replace("_", " ").replace(":", " of ")
+    return (
+        f"{html.escape(str(formulas.get(material_id, '')))} ({html.escape(str(material_id))})<br>"
+        f"<sub>{kind} by DFT, chosen as {chosen_as}</sub>"
+    )
+
+
+def _curve_figures(curve: pd.DataFrame, gap: GapSettings) -> list[Figure]:
+    """Precision and recall over the DOS threshold at the run's own width and window, of the population if known."""
+    import plotly.graph_objects as go
+
+    own = curve[
+        (curve[Column.MOVED] == PREDICTION_MOVED)
+        & np.isclose(curve[Column.MIN_WIDTH_EV], gap.min_width_ev)
+        & np.isclose(curve[Column.TOP_MIN_EV], gap.top_min_ev)
+    ]
+    estimate = POPULATION if (own[Column.ESTIMATE] == POPULATION).any() else VALIDATED_SET
+    own = own[own[Column.ESTIMATE] == estimate]
+    if not (own[Column.N] > 0).any():
+        return []
+    figure = go.Figure()
+    for (model, _), rows in own.groupby([Column.MODEL, Column.REFERENCE], sort=True):
+        ordered = rows.sort_values(Column.DOS_THRESHOLD)
+        for score, dash in ((Column.PRECISION, "solid"), (Column.RECALL, "dot")):
+            figure.add_scatter(
+                x=ordered[Column.DOS_THRESHOLD], y=ordered[score], name=f"{model}, {score}", line={"dash": dash}
+            )
+    threshold = gap.dos_threshold_states_per_ev
+    figure.add_vline(x=threshold, line={"color": "#444444", "dash": "dash", "width": 1}, annotation_text="this run")
+    figure.update_layout(
+        title=f"Precision and recall if predictions were judged by another threshold ({estimate.replace('_', ' ')})",
+        template="plotly_white",
+        width=FIGURE_WIDTH_PX,
+    )
+    figure.update_xaxes(title="DOS threshold of a gap (states/eV)", type="log")
+    figure.update_yaxes(title="precision, recall", range=[-0.02, 1.02])
+    return [figure]
+
+
+def _merit_table(precision_recall: pd.DataFrame) -> str:
+    """The rows on gapped metals as an HTML table."""
+    rows = precision_recall[precision_recall[Column.TARGET] == str(Column.IS_GAPPED_METAL)].to_dict("records")
+    names = [Column.N, Column.TRUE_POSITIVES, Column.FALSE_POSITIVES, Column.FALSE_NEGATIVES, Column.TRUE_NEGATIVES]
+    names += [Column.PRECISION, Column.RECALL, Column.F1, Column.MCC, Column.ENRICHMENT]
+    head = "".join(f"<th>{name}</th>" for name in ("model", "estimate", "against", *names))
+    body = ""
+    for row in rows:
+        words = [row[Column.MODEL], str(row[Column.ESTIMATE]).replace("_", " "), describe_reference(row)]
+        cells = [*words, *(_number(row, str(name)) for name in names)]
+        body += "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>"
+    return f"<table><tr>{head}</tr>{body}</table>"
+
+
+def _number(row: dict[Any, Any], name: str) -> str:
+    """A value with its interval, where it has one."""
+    low, high = (format_value(row.get(f"{name}_{end}")) for end in ("low", "high"))
+    value = format_value(row.get(name))
+    return f"{value} [{low}, {high}]" if format_value(row.get(f"{name}_low")) != "-" else value
+
+
+def _not_computed(dft_results: pd.DataFrame, jobs: pd.DataFrame, formulas: dict[Any, Any]) -> str:
+    """List of the chosen materials without a spectrum, with the reason."""
+    computed = set(dft_results.loc[dft_results[Column.STATUS] == STATUS_OK, Column.MATERIAL_ID])
+    items = ""
+    for job in jobs.to_dict("records"):
+        material_id = job[Column.MATERIAL_ID]
+        if material_id not in computed:
+            words = f"{formulas.get(material_id, '')} ({material_id}): {job[Column.STATUS]}. {job[Column.REASON] or ''}"
+            items += f"<li>{html.escape(words)}</li>"
+    return f"<p>Chosen and not computed:</p><ul>{items}</ul>" if items else ""
