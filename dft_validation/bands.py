@@ -138,15 +138,15 @@ def covered_to_ev(bands: MeshBands, zero_ev: float) -> float:
     return float(bands.energies_ev[:, :, -1].min() - zero_ev)
 
 
-def edos_of_bands(
+def edos_of_spins(
     bands: MeshBands, zero_ev: float, interpolation: int, grid: SpectralGrid = EDOS_GRID
 ) -> NDArray[np.float64]:
-    """Bin-averaged density of states, both spins summed, states/eV per cell, shape (grid.size,).
+    """Bin-averaged density of states of each spin channel, states/eV per cell, shape (n_spins, grid.size).
 
     Parameters
     ----------
     bands
-        Band energies of one or two spin channels.
+        Band energies of one or two spin channels; a single channel holds the electrons of both spins.
     zero_ev
         Energy that becomes the zero of the grid, in eV.
     interpolation
@@ -159,4 +159,11 @@ def edos_of_bands(
         bin_average_dos(bands.full_mesh(spin) - zero_ev, bands.lattice, grid.edges, interpolation)
         for spin in range(n_spins)
     ]
-    return np.sum(channels, axis=0) * (2.0 / n_spins)
+    return np.array(channels) * (2.0 / n_spins)
+
+
+def edos_of_bands(
+    bands: MeshBands, zero_ev: float, interpolation: int, grid: SpectralGrid = EDOS_GRID
+) -> NDArray[np.float64]:
+    """Sum over the spin channels of `edos_of_spins`, shape (grid.size,)."""
+    return np.sum(edos_of_spins(bands, zero_ev, interpolation, grid), axis=0)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from dft_validation.bands import BandEdges, covered_to_ev, edos_of_bands, find_band_edges
+from dft_validation.bands import BandEdges, covered_to_ev, edos_of_spins, find_band_edges
 from dft_validation.cells import Cell, choose_mesh, prepare_cell
 from dft_validation.document import EdosDocument
 from dft_validation.engines import get_engine
@@ -97,7 +97,7 @@ def failed_job(
 
 @dataclass(frozen=True)
 class _Computed:
-    """Bands that cover the grid, with the spectrum of the computed cell."""
+    """Bands that cover the grid, with the spectra of the spin channels of the computed cell, shape (n_spins, 128)."""
 
     result: EngineResult
     edges: BandEdges
@@ -123,7 +123,7 @@ def _calculate_bands(engine: Engine, cell: Cell, settings: DftSettings) -> _Comp
         zero = bands.efermi if edges.vbm is None else edges.vbm
         covered = covered_to_ev(bands, zero)
         if covered >= EDOS_GRID.edges[-1]:
-            edos = edos_of_bands(bands, zero, settings.band_interpolation)
+            edos = edos_of_spins(bands, zero, settings.band_interpolation)
             return _Computed(result, edges, zero, covered, edos, cpu_seconds, wall_seconds)
         empty_bands *= 2
     raise EngineError(
@@ -138,11 +138,12 @@ def _document(
 ) -> EdosDocument:
     cells_per_given = len(structure) / cell.n_atoms
     bands = computed.result.bands
+    spectra = computed.edos * cells_per_given
     return EdosDocument(
         material_id=material_id,
         formula=structure.composition.reduced_formula,
         n_sites=len(structure),
-        edos=computed.edos * cells_per_given,
+        edos=np.sum(spectra, axis=0),
         efermi=bands.efermi,
         energy_zero_ev=computed.zero_ev,
         band_gap=computed.edges.band_gap,
@@ -153,7 +154,7 @@ def _document(
         engine_version=computed.result.engine_version,
         functional=settings.functional,
         spin=settings.spin,
-        u_values={},
+        u_values=computed.result.u_values_ev,
         kpoints=bands.mesh,
         n_irreducible_kpoints=bands.energies_ev.shape[1],
         n_bands=bands.n_bands,
@@ -163,16 +164,18 @@ def _document(
         settings_hash=settings.settings_hash,
         computed_n_sites=cell.n_atoms,
         computed_volume_a3=cell.volume,
-        notes=[*computed.result.notes, *_notes(structure, cell)],
+        notes=[*computed.result.notes, *_notes(structure, cell, settings)],
         versions={name: metadata.version(name) for name in ("numpy", "spglib", "pymatgen")},
         settings=settings.physics(),
+        edos_by_spin=spectra if len(spectra) > 1 else None,
+        magnetization=computed.result.magnetization * cells_per_given,
     )
 
 
-def _notes(structure: Structure, cell: Cell) -> list[str]:
+def _notes(structure: Structure, cell: Cell, settings: DftSettings) -> list[str]:
     notes = []
     magnetic = sorted({str(element) for element in structure.composition.elements} & MAGNETIC_ELEMENTS)
-    if magnetic:
+    if magnetic and settings.spin == "unpolarised":
         notes.append(
             f"Computed without spin polarisation, though solids with {', '.join(magnetic)} are often magnetic."
         )

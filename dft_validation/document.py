@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from pymatgen.electronic_structure.dos import Dos
 
 
+# pymatgen's numbers of spin up and down.
+_SPINS = (1, -1)
+
+
 @dataclass
 class EdosDocument(MSONable):
     """An electronic density of states of one crystal, and how it came about.
@@ -59,6 +63,10 @@ class EdosDocument(MSONable):
         Versions of the packages that took part.
     settings
         The settings behind the hash.
+    edos_by_spin
+        The same bins for spin up and down, shape (2, 128); None without spin polarisation.
+    magnetization
+        Moment per cell of `n_sites` atoms in Bohr magnetons, 0 without spin polarisation.
     """
 
     material_id: str
@@ -88,14 +96,34 @@ class EdosDocument(MSONable):
     notes: list[str] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    edos_by_spin: NDArray[np.float64] | None = None
+    magnetization: float = 0.0
 
     def __post_init__(self) -> None:
         self.edos = np.asarray(self.edos, dtype=np.float64)
-        EDOS_GRID.check(self.edos)
-        if not np.isfinite(self.edos).all() or self.edos.min() < 0:
-            raise ValueError(f"The density of states of {self.material_id} holds negative or non-finite values.")
+        self._check(self.edos)
+        if self.edos_by_spin is not None:
+            self.edos_by_spin = np.asarray(self.edos_by_spin, dtype=np.float64)
+            if self.edos_by_spin.shape[0] != len(_SPINS):
+                raise ValueError(f"The spin channels of {self.material_id} must be two rows, up and down.")
+            self._check(self.edos_by_spin)
         n1, n2, n3 = (int(n) for n in self.kpoints)
         self.kpoints = (n1, n2, n3)
+
+    def _check(self, spectra: NDArray[np.float64]) -> None:
+        EDOS_GRID.check(spectra)
+        if not np.isfinite(spectra).all() or spectra.min() < 0:
+            raise ValueError(f"The density of states of {self.material_id} holds negative or non-finite values.")
+
+    @property
+    def is_covered(self) -> NDArray[np.bool_]:
+        """Mask of the bins in which no band is missing, shape (128,): all of them for the embedded engines."""
+        return EDOS_GRID.edges[1:] <= self.covered_to_ev
+
+    @property
+    def dos(self) -> Dos:
+        """The spectrum as pymatgen's density of states, spin-resolved where the calculation was."""
+        return self.to_dos()
 
     @property
     def grid(self) -> SpectralGrid:
@@ -106,6 +134,7 @@ class EdosDocument(MSONable):
         """JSON values, with the class named as monty and jobflow expect."""
         values: dict[str, Any] = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         values["edos"] = self.edos.tolist()
+        values["edos_by_spin"] = None if self.edos_by_spin is None else self.edos_by_spin.tolist()
         values["kpoints"] = list(self.kpoints)
         return {"@module": type(self).__module__, "@class": type(self).__name__, **values}
 
@@ -115,11 +144,16 @@ class EdosDocument(MSONable):
         return cls(**{name: value for name, value in values.items() if not name.startswith("@")})
 
     def to_dos(self) -> Dos:
-        """The spectrum as pymatgen's density of states: absolute energies, total density under `Spin.up`."""
+        """The spectrum as pymatgen's density of states at absolute energies.
+
+        Without spin polarisation the total density stands under `Spin.up`, as pymatgen does for VASP.
+        """
         from pymatgen.electronic_structure.core import Spin
         from pymatgen.electronic_structure.dos import Dos
 
-        return Dos(self.efermi, EDOS_GRID.centers + self.energy_zero_ev, {Spin.up: self.edos})
+        channels = self.edos[None] if self.edos_by_spin is None else self.edos_by_spin
+        densities = {Spin(spin): channel for spin, channel in zip(_SPINS, channels, strict=False)}
+        return Dos(self.efermi, EDOS_GRID.centers + self.energy_zero_ev, densities)
 
     @classmethod
     def from_dos(cls, dos: Dos, *, energy_zero_ev: float | None = None, **provenance: Any) -> EdosDocument:

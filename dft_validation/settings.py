@@ -24,8 +24,12 @@ _NOT_PHYSICS = frozenset(
         "cache_dir",
         "retry_failed",
         "cost_factor",
+        "fallback_engine",
+        "elk_command",
     }
 )
+# Fields that were added after results had been kept under a hash: at their defaults the hash stays what it was.
+_ADDED_LATER = frozenset({"hubbard_u", "elk_rgkmax", "vasp_kpoint_density"})
 
 
 def _usable_cores() -> int:
@@ -47,12 +51,29 @@ class DftSettings(BaseModel):
 
     engine: str = Field("gpaw", description="Name of the DFT engine, see dft_validation.available_engines().")
     functional: Literal["PBE"] = Field("PBE", description="Exchange-correlation functional.")
-    spin: Literal["unpolarised"] = Field("unpolarised", description="Treatment of spin.")
+    spin: Literal["unpolarised", "polarised"] = Field(
+        "unpolarised",
+        description="Treatment of spin; 'polarised' starts from the moments of the Materials Project, collinear.",
+    )
+    hubbard_u: Literal["none", "mp"] = Field(
+        "none",
+        description="Hubbard U: 'mp' as the Materials Project, i.e. for some 3d and 4d metals in oxides and fluorides.",
+    )
+    fallback_engine: str = Field(
+        "", description="Engine for crystals with an element that `engine` lacks, e.g. elk; empty: such crystals fail."
+    )
     plane_wave_cutoff_ev: float = Field(350.0, gt=50, description="Kinetic-energy cutoff of the plane waves, in eV.")
     kpoint_density: float = Field(
         350.0, gt=0, description="k-points of the full Gamma-centred mesh times atoms of the primitive cell."
     )
     smearing_ev: float = Field(0.05, gt=0, description="Width of the Fermi-Dirac occupations, in eV.")
+    elk_command: str = Field("elk-lapw", description="Command that runs Elk (Debian: elk-lapw; built by hand: elk).")
+    elk_rgkmax: float = Field(
+        7.0, gt=3, description="Elk: smallest muffin-tin radius times largest plane-wave vector, sets the basis."
+    )
+    vasp_kpoint_density: int = Field(
+        1000, gt=0, description="VASP: k-points of the uniform mesh per reciprocal volume, in cubic Angstrom."
+    )
     band_interpolation: int = Field(
         3, ge=1, le=8, description="Factor per direction by which the bands are Fourier-interpolated before tetrahedra."
     )
@@ -107,8 +128,10 @@ class DftSettings(BaseModel):
         return self
 
     def physics(self) -> dict[str, object]:
-        """The settings that change a result, as JSON values."""
-        return {name: value for name, value in self.model_dump(mode="json").items() if name not in _NOT_PHYSICS}
+        """The settings that change a result, as JSON values; later additions only where they are not at their default."""
+        values = self.model_dump(mode="json")
+        unchanged = {name for name in _ADDED_LATER if values[name] == type(self).model_fields[name].default}
+        return {name: value for name, value in values.items() if name not in _NOT_PHYSICS | unchanged}
 
     @property
     def settings_hash(self) -> str:

@@ -25,6 +25,10 @@ class EngineResult:
         Cost; memory is the largest resident set.
     notes
         Sentences for the document.
+    magnetization
+        Moment of the cell in Bohr magnetons, 0 without spin polarisation.
+    u_values_ev
+        Hubbard U that was applied, by element, in eV.
     """
 
     bands: MeshBands
@@ -33,6 +37,8 @@ class EngineResult:
     wall_seconds: float
     peak_memory_mib: float
     notes: list[str] = field(default_factory=list)
+    magnetization: float = 0.0
+    u_values_ev: dict[str, float] = field(default_factory=dict)
 
 
 class Engine(Protocol):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -17,23 +15,13 @@ import numpy as np
 from dft_validation.bands import MeshBands
 from dft_validation.cells import Cell
 from dft_validation.engines.base import EngineResult
+from dft_validation.engines.child import run_child
 from dft_validation.engines.gpaw_setups import VALENCE_ELECTRONS
-from dft_validation.engines.gpaw_worker import EXIT_MEMORY
+from dft_validation.magnetism import SpinAndU, spin_and_u
 from dft_validation.outcomes import EngineError, JobStatus
-from dft_validation.processes import ChildResult, current_group
 from dft_validation.settings import DftSettings
 
 _WORKER = (sys.executable, "-m", "dft_validation.engines.gpaw_worker")
-_PROJECT_ROOT = Path(__file__).resolve().parents[2]
-# What interpreters and allocators print when an address-space limit is hit outside Python's own allocator.
-_MEMORY_MESSAGES = (
-    "MemoryError",
-    "Cannot allocate memory",
-    "std::bad_alloc",
-    "failed to map segment",
-    "Unable to allocate",
-)
-_LOG_TAIL_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True)
@@ -82,21 +70,10 @@ class GpawEngine:
     ) -> EngineResult:
         """Run the worker on one crystal."""
         source, target, log = folder / "input.json", folder / "output.json", folder / "worker.log"
-        source.write_text(json.dumps(_worker_input(cell, mesh, empty_bands, settings)))
-        try:
-            ended = current_group().run(
-                [*self.worker, str(source), str(target)],
-                folder=folder,
-                log=log,
-                environment=_environment(),
-                time_limit_s=settings.time_limit_s,
-            )
-        except OSError as error:
-            raise EngineError(
-                JobStatus.ENGINE_UNAVAILABLE, f"The worker of {self.name} cannot be started: {error}."
-            ) from error
-        _refuse_bad_end(ended, log, settings)
-        return _read_output(target, cell, mesh)
+        magnetism = spin_and_u(cell, settings)
+        source.write_text(json.dumps(_worker_input(cell, mesh, empty_bands, settings, magnetism)))
+        run_child(self.name, [*self.worker, str(source), str(target)], folder, log, settings)
+        return _read_output(target, cell, mesh, magnetism)
 
 
 @cache
@@ -114,7 +91,9 @@ def _symbols(atomic_numbers: list[int]) -> list[str]:
     return [Element.from_Z(int(number)).symbol for number in atomic_numbers]
 
 
-def _worker_input(cell: Cell, mesh: tuple[int, int, int], empty_bands: int, settings: DftSettings) -> dict[str, Any]:
+def _worker_input(
+    cell: Cell, mesh: tuple[int, int, int], empty_bands: int, settings: DftSettings, magnetism: SpinAndU
+) -> dict[str, Any]:
     return {
         "atomic_numbers": cell.atomic_numbers.tolist(),
         "lattice": cell.lattice.tolist(),
@@ -128,56 +107,12 @@ def _worker_input(cell: Cell, mesh: tuple[int, int, int], empty_bands: int, sett
         "eigenstates_tolerance": settings.eigenstates_tolerance,
         "max_scf_iterations": settings.max_scf_iterations,
         "memory_limit_mib": settings.memory_limit_mib,
+        "initial_moments": magnetism.initial_moments,
+        "u_values_ev": magnetism.u_values_ev,
     }
 
 
-def _environment() -> dict[str, str]:
-    """Environment of the worker: one thread (more are six times slower on small cells), this package importable."""
-    inherited = dict(os.environ)
-    paths = [str(_PROJECT_ROOT), *filter(None, [inherited.get("PYTHONPATH")])]
-    return {
-        **inherited,
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "MKL_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(paths),
-    }
-
-
-def _refuse_bad_end(ended: ChildResult, log: Path, settings: DftSettings) -> None:
-    """Turn the end of a worker that wrote no output into the kind of its failure."""
-    spent = ended.wall_seconds
-    if ended.stopped:
-        raise EngineError(
-            JobStatus.INTERRUPTED, "The run was stopped while this job ran; run again to finish it.", spent
-        )
-    if ended.timed_out:
-        raise EngineError(
-            JobStatus.TIME_LIMIT,
-            f"Stopped after the time limit of {settings.time_limit_s:g} s; raise time_limit_s or leave it out.",
-            spent,
-        )
-    if ended.returncode == 0:
-        return
-    tail = _tail(log)
-    killed = ended.returncode == -signal.SIGKILL
-    if ended.returncode == EXIT_MEMORY or killed or any(message in tail for message in _MEMORY_MESSAGES):
-        how = "ended by the system" if killed else f"stopped at the memory limit of {settings.memory_limit_mib} MiB"
-        raise EngineError(JobStatus.MEMORY_LIMIT, f"The job was {how}; raise memory_limit_mib or leave it out.", spent)
-    if "No space left on device" in tail:
-        raise EngineError(
-            JobStatus.DISK_FULL, "The disk was full while the job ran; free some space, run again.", spent
-        )
-    lines = [line.strip() for line in tail.splitlines() if line.strip()]
-    last = lines[-1] if lines else "it printed nothing"
-    raise EngineError(JobStatus.CRASHED, f"The worker ended with status {ended.returncode}: {last[:300]}", spent)
-
-
-def _tail(log: Path) -> str:
-    return log.read_text(errors="replace")[-_LOG_TAIL_CHARACTERS:] if log.exists() else ""
-
-
-def _read_output(target: Path, cell: Cell, mesh: tuple[int, int, int]) -> EngineResult:
+def _read_output(target: Path, cell: Cell, mesh: tuple[int, int, int], magnetism: SpinAndU) -> EngineResult:
     """Parse the worker's file; anything odd in it is a corrupt output."""
     try:
         values = json.loads(target.read_text())
@@ -198,6 +133,8 @@ def _read_output(target: Path, cell: Cell, mesh: tuple[int, int, int]) -> Engine
             cpu_seconds=cpu_seconds,
             wall_seconds=float(values["wall_seconds"]),
             peak_memory_mib=float(values["peak_memory_mib"]),
+            magnetization=float(values.get("magnetization", 0.0)),
+            u_values_ev=magnetism.u_values_ev,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EngineError(

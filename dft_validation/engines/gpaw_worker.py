@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-EXIT_MEMORY = 77
+EXIT_MEMORY = 77  # as in child.py, which a worker short of memory must not load
 _PR_SET_PDEATHSIG = 1
 
 
@@ -85,6 +85,11 @@ def standard_orientation(lattice: list[list[float]]) -> Any:
     return untyped.Cell(lattice).standard_form()[0]
 
 
+def _hubbard_setups(u_values_ev: dict[str, float]) -> dict[str, str]:
+    """Data sets with U on the d shell; 0: occupations are not normalised within the sphere, as in VASP."""
+    return {symbol: f":d,{u_ev},0" for symbol, u_ev in u_values_ev.items()}
+
+
 def calculate(inputs: dict[str, Any], log_file: Path) -> dict[str, Any]:
     """Run the self-consistent calculation and read its bands."""
     import numpy as np
@@ -92,10 +97,12 @@ def calculate(inputs: dict[str, Any], log_file: Path) -> dict[str, Any]:
     from gpaw import GPAW, PW, FermiDirac
     from gpaw import __version__ as gpaw_version
 
+    moments = inputs.get("initial_moments", [])
     atoms: Any = Atoms(
         numbers=inputs["atomic_numbers"],
         cell=standard_orientation(inputs["lattice"]),
         scaled_positions=inputs["frac_coords"],
+        magmoms=moments or None,
         pbc=True,
     )
     atoms.calc = GPAW(
@@ -104,7 +111,8 @@ def calculate(inputs: dict[str, Any], log_file: Path) -> dict[str, Any]:
         kpts={"size": tuple(inputs["mesh"]), "gamma": True},
         occupations=FermiDirac(inputs["smearing_ev"]),
         nbands=_number_of_bands(inputs, atoms.get_chemical_symbols()),
-        spinpol=False,
+        spinpol=bool(moments),
+        setups=_hubbard_setups(inputs.get("u_values_ev", {})),
         maxiter=inputs["max_scf_iterations"],
         convergence={"density": inputs["density_tolerance"], "eigenstates": inputs["eigenstates_tolerance"]},
         txt=str(log_file),
@@ -112,12 +120,18 @@ def calculate(inputs: dict[str, Any], log_file: Path) -> dict[str, Any]:
     atoms.get_potential_energy()
     calc = atoms.calc
     n_irreducible = len(calc.get_ibz_k_points())
-    energies = np.array([[calc.get_eigenvalues(kpt=k) for k in range(n_irreducible)]])
+    energies = np.array(
+        [
+            [calc.get_eigenvalues(kpt=k, spin=spin) for k in range(n_irreducible)]
+            for spin in range(calc.get_number_of_spins())
+        ]
+    )
     return {
         "energies_ev": energies.tolist(),
         "irreducible_of_kpoint": np.asarray(calc.get_bz_to_ibz_map()).tolist(),
         "efermi": float(calc.get_fermi_level()),
         "n_electrons": float(calc.get_number_of_electrons()),
+        "magnetization": float(calc.get_magnetic_moment()) if moments else 0.0,
         "engine_version": str(gpaw_version),
     }
 

@@ -85,3 +85,27 @@ def test_spectra_that_cannot_be_are_refused(document, spoil):
     values = document.as_dict()
     with pytest.raises(ValueError, match=r"bins|negative"):
         EdosDocument.from_dict({**values, "edos": spoil(document.edos)})
+
+
+def test_spin_channels_travel_with_the_document_and_in_its_dos(document, rng):
+    channels = rng.random((2, 128))
+    values = {**document.as_dict(), "edos": channels.sum(axis=0), "edos_by_spin": channels, "magnetization": 1.5}
+    again = EdosDocument.from_dict(json.loads(json.dumps(EdosDocument.from_dict(values).as_dict())))
+    assert again.magnetization == 1.5
+    np.testing.assert_allclose(again.dos.densities[Spin.down], channels[1])
+    np.testing.assert_allclose(again.dos.get_densities(), again.edos)
+    with pytest.raises(ValueError, match="two rows"):
+        EdosDocument.from_dict({**values, "edos_by_spin": channels[:1]})
+
+
+def test_documents_kept_before_spin_was_known_are_still_read(document):
+    values = {key: value for key, value in document.as_dict().items() if key not in {"edos_by_spin", "magnetization"}}
+    again = EdosDocument.from_dict(values)
+    assert again.edos_by_spin is None
+    assert set(again.dos.densities) == {Spin.up}
+
+
+def test_bins_beyond_the_last_band_are_masked(document):
+    assert document.is_covered.all()
+    partly = EdosDocument.from_dict({**document.as_dict(), "covered_to_ev": 3.0})
+    assert EDOS_GRID.centers[partly.is_covered].max() < 2.97 < EDOS_GRID.centers[~partly.is_covered].min()

@@ -1,5 +1,7 @@
 """Settings: what changes a result changes the hash, and nothing else does."""
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
@@ -11,7 +13,9 @@ def test_physics_changes_the_hash(change):
     assert DftSettings(**change).settings_hash != DftSettings().settings_hash
 
 
-@pytest.mark.parametrize("change", [{"workers": 7}, {"time_limit_s": 1}, {"cache_dir": "x"}, {"max_jobs": 0}])
+@pytest.mark.parametrize(
+    "change", [{"workers": 7}, {"time_limit_s": 1}, {"cache_dir": "x"}, {"fallback_engine": "elk"}]
+)
 def test_amounts_and_places_do_not(change):
     assert DftSettings(**change).settings_hash == DftSettings().settings_hash
 
@@ -25,3 +29,21 @@ def test_unknown_and_contradictory_settings_are_refused():
 
 def test_every_setting_is_described():
     assert [name for name, info in DftSettings.model_fields.items() if not info.description] == []
+
+
+def test_the_hash_of_the_default_physics_stays_as_results_were_kept_under():
+    settings = DftSettings()
+    assert settings.settings_hash == "fdf76b13f350e07d"
+    assert json.dumps(settings.physics(), sort_keys=True) == (
+        '{"band_attempts": 2, "band_interpolation": 3, "density_tolerance": 0.001, "dropped_bands": 4, '
+        '"eigenstates_tolerance": 1e-06, "extra_bands": 4, "extra_bands_per_atom": 3, "functional": "PBE", '
+        '"gap_tolerance_ev": 0.05, "kpoint_density": 350.0, "max_scf_iterations": 100, '
+        '"plane_wave_cutoff_ev": 350.0, "smearing_ev": 0.05, "spin": "unpolarised", "symmetry_tolerance_a": 0.01}'
+    )
+
+
+@pytest.mark.parametrize("change", [{"spin": "polarised"}, {"hubbard_u": "mp"}, {"elk_rgkmax": 8}])
+def test_spin_and_u_are_physics_where_they_differ_from_the_default(change):
+    changed = DftSettings(**change)
+    assert changed.settings_hash != DftSettings().settings_hash
+    assert {*changed.physics()} - {*DftSettings().physics()} <= {*change}
