@@ -88,7 +88,7 @@ def make_pool(
     formulas = formulas_of(crystals)
     composition = composition_of(crystals)
     unsupported = set(get_engine(dft.engine).find_unsupported(np.unique(crystals.atomic_numbers).tolist()))
-    magnetic = MAGNETIC_ELEMENTS if settings.skip_magnetic else frozenset()
+    magnetic = MAGNETIC_ELEMENTS if settings.skip_magnetic and dft.spin == "unpolarised" else frozenset()
     reasons: list[tuple[str, NDArray[np.bool_]]] = [
         ("reserved", _flags(reserved.holds(i, f) for i, f in zip(crystals.material_ids, formulas, strict=True))),
         ("labelled or failed already", np.isin(crystals.material_ids.astype(str), list(done_ids))),

@@ -2,12 +2,12 @@
 
 import json
 
-import pyarrow.parquet as pq
 import pytest
 
 from flows import stages
 from flows.command_line import run
 from mat2spec.edos_store import read_edos_store
+from tests.mat2spec.test_datasets import SPLIT_SALTS, edos_store
 
 
 @pytest.fixture(autouse=True)
@@ -123,9 +123,9 @@ def test_wrong_use_gives_a_sentence(label, tmp_path, arguments, sentence):
     assert sentence in err
 
 
-def test_training_needs_no_data_folder(fake_engine, label, tmp_path, capfd):
-    label("--n", "16", "--set", "label.skip_magnetic=false")
-    assert pq.read_metadata("store.parquet").num_rows == 16
+def test_training_needs_no_data_folder(tmp_path):
+    salts = [salt for split in ("train", "valid", "test") for salt in SPLIT_SALTS[split]]
+    edos_store(tmp_path / "store.parquet", [f"cat-{i}" for i in range(len(salts))], salts)
     options = ["epochs=1", "accelerator=cpu", "model=gatgnn", "model_settings={encoder: {width: 16, n_heads: 2}}"]
     sets = [word for option in options for word in ("--set", option)]
     code = run(["train", "edos", "--store", "store.parquet", "--no-shipped-store", "--folder", "run", *sets])
