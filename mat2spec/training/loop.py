@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import math
+import pickle
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from mat2spec.files import atomic_path
 from mat2spec.models import SpectrumModel
 from mat2spec.normalisation import prediction_loss, prepare_targets
 from mat2spec.tensors import GraphTensors
+from mat2spec.training.curves import Line, draw_curves, read_curves, write_curves
 from mat2spec.training.settings import TrainingSettings
 
-EpochReport = Callable[[dict[str, float]], None]
+EpochReport = Callable[[Line], None]
+CHECKPOINT_FILE = "last.ckpt"
 
 
 class TrainingError(RuntimeError):
@@ -38,6 +40,11 @@ class Progress:
     best_epoch: int = 0
     best_loss: float = math.inf
     seconds: float = 0.0
+    history: list[Line] = field(default_factory=list)
+
+    def is_finished(self, settings: TrainingSettings) -> bool:
+        """Whether all epochs are done, or so many were no better that it stops early."""
+        return self.epoch >= settings.epochs or self.epoch - self.best_epoch >= settings.patience
 
 
 def train_model(
@@ -47,11 +54,14 @@ def train_model(
     folder: Path,
     fingerprint: str,
     on_epoch: EpochReport | None = None,
+    *,
+    keep_statistics: bool = False,
 ) -> Progress:
     """Train a model in place and leave it at its best validation epoch.
 
     After every epoch `folder` holds `last.ckpt` (all that is needed to go on), and `curves.csv`
-    a line. A training that was killed goes on from there when called again.
+    a line. A training that was killed goes on from there when called again; at the end there is
+    `curves.png` too. With several devices every process trains on its share of each epoch.
 
     Parameters
     ----------
@@ -67,32 +77,34 @@ def train_model(
         Identity of data, settings and initial weights; a checkpoint of another one is refused.
     on_epoch
         Called with the numbers of every epoch.
+    keep_statistics
+        Whether the model keeps the statistics of the data it was trained on before: fine-tuning.
 
     Raises
     ------
     TrainingError
-        If a split is empty, the checkpoint belongs to another training or the loss is not finite.
+        If a split is empty, a batch would be too small for batch norm, the checkpoint belongs to another training or the loss is not finite.
     """
     train, valid = data.part("train"), data.part("valid")
-    if len(train) == 0 or len(valid) == 0:
-        raise TrainingError(f"There are {len(train)} spectra to train on and {len(valid)} to validate; need both.")
-    fabric = Fabric(accelerator=settings.accelerator, devices=settings.devices, precision=settings.precision)
-    fabric.launch()
+    _check_sizes(model, len(train), len(valid), settings)
+    fabric = _launch(settings)
     fabric.seed_everything(settings.seed, verbose=False)
-    set_target_statistics(model, train)
+    if not keep_statistics:
+        set_target_statistics(model, train)
     optimizer = _make_optimizer(model, settings)
     trainable, optimizer = fabric.setup(model, optimizer)
     trainable.mark_forward_method("losses")
     progress, best = _resume(folder, fingerprint, model, optimizer)
-    stopped_early = False
-    while progress.epoch < settings.epochs and not stopped_early:
+    while not progress.is_finished(settings):
         started = time.monotonic()
         _set_learning_rate(optimizer, settings, progress.epoch)
         terms = _run_epoch(fabric, trainable, optimizer, train, settings, progress.epoch)
-        valid_loss = validation_loss(model, valid, settings.batch_size, fabric.device)
+        # Every process has its own statistics of batch norm: the first one judges for all.
+        valid_loss = fabric.broadcast(validation_loss(model, valid, settings.batch_size, fabric.device))
         if not math.isfinite(valid_loss):
             raise TrainingError(
-                f"The validation loss of epoch {progress.epoch + 1} is {valid_loss}; lower the learning rate."
+                f"The validation loss of epoch {progress.epoch + 1} is {valid_loss}; lower the learning rate. "
+                f"{folder} holds the epochs before."
             )
         progress.epoch += 1
         progress.seconds += time.monotonic() - started
@@ -100,14 +112,41 @@ def train_model(
             progress.best_loss, progress.best_epoch = valid_loss, progress.epoch
             best = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
         line = {"epoch": progress.epoch, **terms, "valid": valid_loss, "seconds": progress.seconds}
+        progress.history.append(line)
         if fabric.is_global_zero:
             _save_checkpoint(folder, fingerprint, model, optimizer, progress, best)
-            _append_curve(folder / "curves.csv", line)
-        if on_epoch:
-            on_epoch(line)
-        stopped_early = progress.epoch - progress.best_epoch >= settings.patience
+            write_curves(folder, progress.history)
+            if on_epoch:
+                on_epoch(line)
+    if fabric.is_global_zero and progress.history:
+        draw_curves(folder, progress.history, progress.best_epoch)
     model.load_state_dict(best)
     return progress
+
+
+def _check_sizes(model: SpectrumModel, n_train: int, n_valid: int, settings: TrainingSettings) -> None:
+    if n_train == 0 or n_valid == 0:
+        raise TrainingError(f"There are {n_train} spectra to train on and {n_valid} to validate; need both.")
+    smallest = min(n_train, settings.batch_size)
+    if smallest < 2 and any(isinstance(module, torch.nn.BatchNorm1d) for module in model.modules()):
+        raise TrainingError(
+            f"A batch would hold one crystal ({n_train} to train on, batch_size {settings.batch_size}): it has no "
+            "statistics for batch norm. Train on at least two crystals with a batch_size of 2 or more."
+        )
+    if n_train < settings.devices:
+        raise TrainingError(f"There are {n_train} spectra to train on and {settings.devices} devices; use fewer.")
+
+
+def _launch(settings: TrainingSettings) -> Fabric:
+    fabric = Fabric(
+        accelerator=settings.accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=settings.strategy,
+        precision=settings.precision,
+    )
+    fabric.launch()
+    return fabric
 
 
 def set_target_statistics(model: SpectrumModel, train: LabelledSpectra) -> None:
@@ -161,8 +200,9 @@ def _run_epoch(
     # Order and noise depend on the epoch alone, so that a resumed training repeats what a whole one does.
     torch.manual_seed(settings.seed * 1_000_003 + epoch)
     order = np.random.default_rng([settings.seed, epoch]).permutation(len(train))
+    share = _share_of(order, fabric.global_rank, fabric.world_size)
     totals: dict[str, float] = {}
-    for chosen in batches(order[fabric.global_rank :: fabric.world_size], settings.batch_size):
+    for chosen in batches(share, settings.batch_size):
         graph, target = load_batch(model.module, train, chosen, fabric.device)
         terms = model.losses(graph, target)
         optimizer.zero_grad()
@@ -170,8 +210,14 @@ def _run_epoch(
         fabric.clip_gradients(model, optimizer, max_norm=settings.gradient_clip)
         optimizer.step()
         for name, value in terms.items():
-            totals[name] = totals.get(name, 0.0) + value.item() * len(chosen) * fabric.world_size / len(train)
-    return totals
+            totals[name] = totals.get(name, 0.0) + value.item() * len(chosen) / len(share)
+    means: Any = fabric.all_reduce(torch.tensor(list(totals.values()), device=fabric.device), reduce_op="mean")
+    return dict(zip(totals, means.tolist(), strict=True))
+
+
+def _share_of(order: NDArray[np.integer], rank: int, world_size: int) -> NDArray[np.integer]:
+    """What one process trains on; all have equally many, else they would wait for each other for ever."""
+    return np.resize(order, -(-len(order) // world_size) * world_size)[rank::world_size]
 
 
 def _make_optimizer(model: SpectrumModel, settings: TrainingSettings) -> torch.optim.Optimizer:
@@ -195,18 +241,28 @@ def _set_learning_rate(optimizer: Any, settings: TrainingSettings, epoch: int) -
 
 
 def _resume(folder: Path, fingerprint: str, model: SpectrumModel, optimizer: Any) -> tuple[Progress, dict[str, Tensor]]:
-    path = folder / "last.ckpt"
+    path = folder / CHECKPOINT_FILE
+    for torn in folder.glob(f".{CHECKPOINT_FILE}.*.partial"):
+        torn.unlink(missing_ok=True)  # what a killed process was writing
     if not path.is_file():
         return Progress(), {}
-    state = torch.load(path, weights_only=True, map_location="cpu")
-    if state["fingerprint"] != fingerprint:
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        found = state["fingerprint"]
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
+        raise TrainingError(
+            f"The checkpoint {path} is damaged or none of ours ({type(error).__name__}); remove it to train from the start."
+        ) from error
+    if found != fingerprint:
         raise TrainingError(
             f"{folder} holds the checkpoint of another training (other data, settings or initial weights); "
             "give another folder or remove it."
         )
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
-    return Progress(**state["progress"]), state["best"]
+    progress = Progress(**state["progress"])
+    progress.history = progress.history or [line for line in read_curves(folder) if line["epoch"] <= progress.epoch]
+    return progress, state["best"]
 
 
 def _save_checkpoint(
@@ -224,14 +280,5 @@ def _save_checkpoint(
         "progress": vars(progress),
         "best": best,
     }
-    with atomic_path(folder / "last.ckpt") as temporary:
+    with atomic_path(folder / CHECKPOINT_FILE) as temporary:
         torch.save(state, temporary)
-
-
-def _append_curve(path: Path, line: dict[str, float]) -> None:
-    is_new = not path.exists()
-    with path.open("a", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(line))
-        if is_new:
-            writer.writeheader()
-        writer.writerow(line)

@@ -12,67 +12,88 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from numpy.typing import NDArray
 
 from mat2spec import __version__
-from mat2spec.datasets import STORE_TEST, LabelledSpectra, load_edos, load_phdos
+from mat2spec.datasets import STORE_TEST, LabelledSpectra
 from mat2spec.metrics import evaluate_spectra
 from mat2spec.models import SpectrumModel, build_model, model_class
 from mat2spec.normalisation import to_spectra_per_atom
+from mat2spec.sources import known_reserved_formulas, load_spectra
 from mat2spec.tensors import GraphTensors
-from mat2spec.training.loop import EpochReport, Progress, batches, train_model
+from mat2spec.training.learning_curve import learning_curve
+from mat2spec.training.loop import EpochReport, Progress, TrainingError, batches, train_model
+from mat2spec.training.options import FINE_TUNING_RATE_FACTOR, TrainingOptions
 from mat2spec.training.settings import TrainingSettings
-from mat2spec.weights import WeightsCard, WeightsError, load_weights, save_weights, tensors_hash, weights_name
+from mat2spec.training.subclass import select
+from mat2spec.weights import (
+    WeightsCard,
+    WeightsError,
+    load_weights,
+    read_card,
+    save_weights,
+    tensors_hash,
+    weights_name,
+)
 
 EVALUATED_SPLITS = ("valid", "test")
+# A checkpoint can be gone on from on another machine, for longer or with more patience.
+_NO_IDENTITY = {"epochs", "accelerator", "devices", "num_nodes", "strategy", "patience"}
 
 
 def train_phdos(
-    data_dir: Path,
+    source: Path,
     settings: TrainingSettings,
     folder: Path,
     pretraining: bool = True,
     on_epoch: EpochReport | None = None,
+    options: TrainingOptions | None = None,
 ) -> Path:
     """Train on phonon spectra.
 
     Parameters
     ----------
-    data_dir
-        Folder with the phonon tables.
+    source
+        Folder with the phonon tables, or any other source: see `mat2spec.sources`.
     settings
         How to train.
     folder
         Where checkpoint, curves and weights go.
     pretraining
-        Whether to add the finite-displacement set to the training data.
+        Whether to add the finite-displacement set of a data folder to the training data.
     on_epoch
         Called with the numbers of every epoch.
+    options
+        Fine-tuning, a class of materials, a learning curve.
 
     Returns
     -------
     Path
-        The weights file.
+        The weights file; of a learning curve that of the largest part.
     """
-    settings = adapt_graphs(settings)
-    data = load_phdos(data_dir, settings.graph, pretraining)
-    return run_training(data, settings, folder, None, on_epoch)
+    options = options or TrainingOptions()
+    settings = starting_settings(settings, options)
+    data = load_spectra(source, "phdos", settings.graph, pretraining=pretraining, reserved=_reserved(options))
+    return _train_on(data, settings, folder, None, on_epoch, options)
 
 
 def train_edos(
-    data_dir: Path | None,
+    source: Path | None,
     settings: TrainingSettings,
     folder: Path,
     encoder_weights: Path | None = None,
     on_epoch: EpochReport | None = None,
     stores: Sequence[Path] | None = None,
+    options: TrainingOptions | None = None,
 ) -> Path:
     """Train on electronic densities of states, from an encoder that was trained before if given.
 
     Parameters
     ----------
-    data_dir
-        Folder with the eDOS table; None trains on stores alone.
+    source
+        Folder with the eDOS table, or any other source: see `mat2spec.sources`; None trains on
+        stores alone.
     settings
         How to train.
     folder
@@ -83,14 +104,70 @@ def train_edos(
         Called with the numbers of every epoch.
     stores
         eDOS stores to train on too; by default the one that the project carries.
+    options
+        Fine-tuning, a class of materials, a learning curve.
 
     Returns
     -------
     Path
-        The weights file.
+        The weights file; of a learning curve that of the largest part.
     """
-    settings = adapt_graphs(settings)
-    return run_training(load_edos(data_dir, settings.graph, stores), settings, folder, encoder_weights, on_epoch)
+    options = options or TrainingOptions()
+    settings = starting_settings(settings, options)
+    data = load_spectra(
+        source,
+        "edos",
+        settings.graph,
+        stores=stores,
+        reserved=_reserved(options),
+        materials_class=options.materials_class,
+    )
+    return _train_on(data, settings, folder, encoder_weights, on_epoch, options)
+
+
+def starting_settings(settings: TrainingSettings, options: TrainingOptions) -> TrainingSettings:
+    """Settings that fit what a training starts from.
+
+    Fine-tuning takes model, sizes, setting and graphs of its weights and a fifth of the learning
+    rate; any other training takes graphs that its model can read.
+    """
+    if options.fine_tune_from is None:
+        return adapt_graphs(settings)
+    card = read_card(options.fine_tune_from)
+    return settings.model_copy(
+        update={
+            "model": card.model,
+            "setting": card.setting,
+            "model_settings": card.model_settings,
+            "graph": card.graph_settings,
+            "learning_rate": settings.learning_rate * FINE_TUNING_RATE_FACTOR,
+        }
+    )
+
+
+def _reserved(options: TrainingOptions) -> set[str]:
+    return known_reserved_formulas(options.reserved_from)
+
+
+def _train_on(
+    data: LabelledSpectra,
+    settings: TrainingSettings,
+    folder: Path,
+    encoder_weights: Path | None,
+    on_epoch: EpochReport | None,
+    options: TrainingOptions,
+) -> Path:
+    data = select(data, options.subclass)
+    if not options.fractions:
+        return run_training(data, settings, folder, encoder_weights, on_epoch, options.fine_tune_from)
+    if settings.devices * settings.num_nodes > 1:
+        raise TrainingError("A learning curve is trained on one device; set devices and num_nodes to 1.")
+
+    def train(part: LabelledSpectra, place: Path) -> tuple[Path, dict[str, dict[str, float]]]:
+        weights = run_training(part, settings, place, encoder_weights, on_epoch, options.fine_tune_from)
+        return weights, read_card(weights).metrics
+
+    return learning_curve(data, options.fractions, folder, settings.seed, train)[0]
 
 
 def adapt_graphs(settings: TrainingSettings) -> TrainingSettings:
@@ -105,26 +182,59 @@ def run_training(
     folder: Path,
     encoder_weights: Path | None = None,
     on_epoch: EpochReport | None = None,
+    fine_tune_from: Path | None = None,
 ) -> Path:
-    """Train on given data and write `<model>-<spectrum>-<setting>.safetensors` with its card."""
+    """Train on given data and write `<model>-<spectrum>-<setting>.safetensors` with its card.
+
+    Fine-tuning expects the settings that `starting_settings` gives.
+    """
     torch.manual_seed(settings.seed)
-    model = build_model(settings.model, settings.model_settings, data.grid.size, settings.setting)
-    if encoder_weights is not None:
-        start_from_encoder(model, encoder_weights, settings)
-    progress = train_model(model, data, settings, folder, _fingerprint(model, data, settings), on_epoch)
+    model = _starting_model(data, settings, encoder_weights, fine_tune_from)
+    path = folder / weights_name(settings.model, data.grid.name, settings.setting)
+    before = {} if fine_tune_from is None else _evaluate(model, data)
+    fingerprint = _fingerprint(model, data, settings)
+    keep = fine_tune_from is not None
+    progress = train_model(model, data, settings, folder, fingerprint, on_epoch, keep_statistics=keep)
+    if getattr(rank_zero_only, "rank", 0):
+        return path  # with several devices the first process alone measures and writes
     store_residuals(model, data.part("valid"))
+    training = _describe(data, settings, progress, encoder_weights)
+    if fine_tune_from is not None:
+        training |= {"fine_tuned_from": Path(fine_tune_from).name, "before_fine_tuning": before}
     card = WeightsCard(
         model=settings.model,
         setting=settings.setting,
         model_settings=model.settings.model_dump(mode="json"),
         graph_settings=settings.graph,
         grid=data.grid.to_json(),
-        training=_describe(data, settings, progress, encoder_weights),
-        metrics={split: evaluate_split(model, data.part(split)) for split in evaluated_splits(data)},
+        training=training,
+        metrics=_evaluate(model, data),
     )
-    path = folder / weights_name(settings.model, data.grid.name, settings.setting)
     save_weights(path, model, card)
     return path
+
+
+def _starting_model(
+    data: LabelledSpectra, settings: TrainingSettings, encoder_weights: Path | None, fine_tune_from: Path | None
+) -> SpectrumModel:
+    if fine_tune_from is None:
+        model = build_model(settings.model, settings.model_settings, data.grid.size, settings.setting)
+        if encoder_weights is not None:
+            start_from_encoder(model, encoder_weights, settings)
+        return model
+    if encoder_weights is not None:
+        raise TrainingError("Fine-tuning goes on from whole weights; leave out the weights of an encoder.")
+    model, card = load_weights(fine_tune_from)
+    if card.spectral_grid != data.grid:
+        raise WeightsError(
+            f"The weights {fine_tune_from} predict spectra on the grid '{card.spectral_grid.name}', the data are on "
+            f"'{data.grid.name}'; fine-tune on data of the same kind."
+        )
+    return model.train()
+
+
+def _evaluate(model: SpectrumModel, data: LabelledSpectra) -> dict[str, dict[str, float]]:
+    return {split: evaluate_split(model, data.part(split)) for split in evaluated_splits(data)}
 
 
 def start_from_encoder(model: SpectrumModel, path: Path, settings: TrainingSettings) -> None:
@@ -182,7 +292,7 @@ def _comparable(model: SpectrumModel, data: LabelledSpectra) -> NDArray[np.float
 
 def _fingerprint(model: SpectrumModel, data: LabelledSpectra, settings: TrainingSettings) -> str:
     parts = {
-        "settings": settings.model_dump(mode="json", exclude={"epochs", "accelerator", "devices", "patience"}),
+        "settings": settings.model_dump(mode="json", exclude=_NO_IDENTITY),
         "sources": data.sources,
         "materials": hashlib.sha256("\n".join(data.material_ids).encode()).hexdigest(),
         "initial": tensors_hash(model.state_dict()),

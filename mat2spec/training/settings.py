@@ -30,8 +30,14 @@ class TrainingSettings(BaseModel):
         default="halving", description="Halve the rate every quarter of the epochs, or let it fall as a cosine."
     )
     gradient_clip: float = Field(default=5.0, gt=0, description="Largest norm of the gradient.")
-    patience: int = Field(default=200, ge=1, description="Epochs without a better validation loss before it stops.")
+    patience: int = Field(
+        default=200, ge=1, description="Epochs without a better validation loss before it stops early."
+    )
     seed: int = Field(default=0, ge=0, description="Seed of weights, order and noise.")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(default="32-true", description="Numeric precision.")
     accelerator: str = Field(default="auto", description="Device kind: auto, cpu, cuda.")
-    devices: int = Field(default=1, ge=1, description="Number of devices.")
+    devices: int = Field(default=1, ge=1, description="Number of devices; every one gets its own batches.")
+    num_nodes: int = Field(default=1, ge=1, description="Number of machines.")
+    strategy: Literal["auto", "ddp"] = Field(
+        default="auto", description="How devices work together; auto is ddp where there are several."
+    )

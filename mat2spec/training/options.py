@@ -1,0 +1,32 @@
+"""What a training may be asked for beyond its settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mat2spec.training.subclass import Subclass
+
+# The paper continues on a subclass with a fifth of the learning rate.
+FINE_TUNING_RATE_FACTOR = 0.2
+
+
+class TrainingOptions(BaseModel):
+    """What a training goes on from, which materials it sees and how many of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fine_tune_from: Path | None = Field(
+        default=None, description="Weights to go on from as a whole, with a fifth of the learning rate."
+    )
+    subclass: Subclass = Field(default=Subclass(), description="Class of materials to train, validate and test on.")
+    fractions: tuple[float, ...] = Field(
+        default=(), description="Parts of the training split for a learning curve; none for a single training."
+    )
+    materials_class: str | None = Field(
+        default=None, description="Class with index files of its own in the paper's archive."
+    )
+    reserved_from: Path | None = Field(
+        default=None, description="Data folder whose list of reserved materials is kept out of other sources."
+    )
