@@ -25,9 +25,10 @@ from mat2spec.files import atomic_path, file_sha256
 from mat2spec.graphs import GraphSettings
 from mat2spec.models import SpectrumModel, model_class
 from mat2spec.normalisation import Setting
-from mat2spec.training.runs import run_training, spectra_per_atom
+from mat2spec.prediction import SpectrumPredictor
+from mat2spec.training.runs import run_training
 from mat2spec.training.settings import TrainingSettings
-from mat2spec.weights import load_weights
+from mat2spec.weights import WeightsCard, load_weights
 
 RESULT_FILE = "result.json"
 SPECTRA_FILE = "spectra.safetensors"
@@ -214,7 +215,7 @@ def _train_cell(cell: Cell, data: BenchmarkData, place: Path, on_epoch: EpochRep
     labelled = data.load(cell.training.graph, cell.pretraining)
     weights = run_training(labelled, cell.training, place, None, on_epoch)
     model, card = load_weights(weights)
-    spectra = {split: predict(model, labelled.part(split)) for split in EVALUATED}
+    spectra = predict_held_out(model, card, labelled)
     write_spectra(place / SPECTRA_FILE, spectra)
     result: Result = {
         "contender": cell.contender,
@@ -238,10 +239,15 @@ def held_out_ids(data: LabelledSpectra) -> dict[str, list[str]]:
     return {split: [str(name) for name in data.part(split).material_ids] for split in EVALUATED}
 
 
-def predict(model: SpectrumModel, data: LabelledSpectra) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Spectra (n, size) in the scale of the model and their standard deviation per bin, NaN where unknown."""
-    spectra = spectra_per_atom(model, data)
-    return spectra, np.broadcast_to(model.residual_std.double().numpy(), spectra.shape)
+def predict_held_out(model: SpectrumModel, card: WeightsCard, data: LabelledSpectra) -> Spectra:
+    """Predicted spectra of the held-out splits and the standard deviation of their bins, NaN where unknown."""
+    predictor = SpectrumPredictor(card.model, model, None, card.graph_settings, data.grid)
+    spectra = {}
+    for split in EVALUATED:
+        part = data.part(split)
+        prediction = predictor.predict_graphs(part.material_ids, part.graphs, [None] * len(part))
+        spectra[split] = prediction.spectra.astype(np.float64), prediction.uncertainty.astype(np.float64)
+    return spectra
 
 
 def evaluate_splits(spectra: Spectra, data: LabelledSpectra) -> dict[str, dict[str, float | None]]:

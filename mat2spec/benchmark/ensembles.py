@@ -17,7 +17,7 @@ from mat2spec.benchmark.cells import (
     Spectra,
     evaluate_splits,
     held_out_ids,
-    predict,
+    predict_held_out,
     read_spectra,
 )
 from mat2spec.benchmark.evaluation import SIGMAS_OF_90_PERCENT, PhononLabels
@@ -62,7 +62,7 @@ def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> t
         labelled = data.load(card.graph_settings)
         if card.spectral_grid != labelled.grid:
             raise BenchmarkError(f"The weights {path} are of the spectrum '{card.spectral_grid.name}', not of phonons.")
-        members.append({split: predict(model, labelled.part(split)) for split in EVALUATED})
+        members.append(predict_held_out(model, card, labelled))
         cards.append(card)
         ids.append(held_out_ids(labelled))
     if any(other != ids[0] for other in ids):

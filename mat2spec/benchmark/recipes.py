@@ -25,7 +25,9 @@ class Recipe(BaseModel):
 
 
 RECIPES: dict[str, Recipe] = {
-    "e3nn": Recipe(model="e3nn", training={"learning_rate": 5e-3, "weight_decay": 5e-2, "schedule": "cosine"}),
+    "e3nn": Recipe(
+        model="e3nn", training={"epochs": 60, "learning_rate": 5e-3, "weight_decay": 5e-2, "schedule": "cosine"}
+    ),
     "gatgnn": Recipe(model="gatgnn"),
     "mat2spec": Recipe(model="mat2spec"),
     "mat2spec-no-alignment": Recipe(model="mat2spec", training={"model_settings": {"alignment_weight": 0.0}}),
