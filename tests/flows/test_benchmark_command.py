@@ -1,0 +1,65 @@
+import json
+
+import pytest
+
+from flows.command_line import run
+from flows.commands.benchmark import PhononBenchmark
+from flows.errors import ExitCode
+from tests.mat2spec.benchmark.conftest import phonon_folder  # noqa: F401 - a fixture
+
+SIZES = "model_settings={encoder: {width: 16, n_heads: 2}}"
+
+
+@pytest.fixture
+def command(phonon_folder, tmp_path):  # noqa: F811 - the fixture that is imported
+    def run_it(*options):
+        given = ["--data", phonon_folder, "--folder", tmp_path / "cells", "--output", tmp_path / "out"]
+        return run(["benchmark", "phdos", *map(str, given), *options])
+
+    return run_it
+
+
+def test_benchmark_trains_reports_and_goes_on(command, tmp_path, capsys):
+    cells = ["--models", "gatgnn", "--settings", "maxnorm-mse,sumnorm-kl", "--epochs", "1", "--set", SIZES]
+    cells += ["--set", "accelerator=cpu"]
+    assert command(*cells, "--seeds", "0") == ExitCode.DONE
+    assert command(*cells, "--seeds", "0,1") == ExitCode.DONE
+    printed = capsys.readouterr().out
+    assert "[1/4] gatgnn-maxnorm-mse-seed0" in printed
+    assert "paper" in printed
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert len(content["cells"]) == 4
+    assert [result["n_members"] for result in content["ensembles"]] == [2, 2]
+    assert "ensemble of 2" in (tmp_path / "out" / "table.md").read_text()
+    assert list((tmp_path / "out").glob("quintiles-*.png"))
+    weights = next((tmp_path / "cells" / "gatgnn-sumnorm-kl-seed0").glob("gatgnn*.safetensors"))
+    assert command("--only-report", "--weights", f"ours={weights}", "--plot", "ours/sumnorm-kl") == ExitCode.DONE
+    assert (tmp_path / "out" / "quintiles-ours-sumnorm-kl.png").is_file()
+
+
+def test_report_without_a_finished_cell_says_so(command, capsys):
+    assert command("--only-report") == ExitCode.DONE
+    assert "nothing to report" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--models", "megnet"], "There is no recipe or model 'megnet'"),
+        (["--settings", "maxnorm"], "There is no setting 'maxnorm'; known are standard-mae"),
+        (["--seeds", "one"], "'one' are no seeds"),
+        (["--only-report", "--weights", "ours"], "'ours' names no weights"),
+        (["--set", "batchsize=3"], "batch_size"),
+    ],
+)
+def test_what_cannot_be_run_is_a_sentence(command, capsys, options, sentence):
+    assert command(*options) == ExitCode.FAILED
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert "Traceback" not in error
+
+
+def test_epochs_of_the_command_line_win_over_the_recipe(tmp_path):
+    benchmark = PhononBenchmark(tmp_path, tmp_path, tmp_path, "e3nn,mat2spec", "sumnorm-kl", "0", ["epochs=3"])
+    assert [cell.training.epochs for cell in benchmark.cells()] == [3, 3]
+    assert [cell.name for cell in benchmark.cells()] == ["e3nn-sumnorm-kl-seed0", "mat2spec-sumnorm-kl-seed0"]

@@ -1,0 +1,105 @@
+import json
+
+import numpy as np
+import pytest
+
+from mat2spec.benchmark.plots import choose_materials, draw_quintiles
+from mat2spec.benchmark.published import PUBLISHED
+from mat2spec.benchmark.report import HEADER, make_rows, markdown, write_report
+from mat2spec.datasets import load_phdos
+from mat2spec.graphs import GraphSettings
+
+R2, WD = HEADER.index("R2 blind"), HEADER.index("WD / cm-1")
+
+
+def result(contender="mat2spec", setting="sumnorm-kl", seed=0, r2=0.6, **others):
+    scores = {"r2_blind": r2, "wasserstein_cm1": 20.0 + seed, "error_rank_correlation": None}
+    return {
+        "contender": contender,
+        "setting": setting,
+        "seed": seed,
+        "folder": "/somewhere",
+        "material_ids": {"valid": ["mp-1"], "test": ["mp-2"]},
+        "metrics": {"test": scores},
+        **others,
+    }
+
+
+def test_seeds_are_averaged_with_their_spread():
+    rows = make_rows([result(seed=0, r2=0.5), result(seed=1, r2=0.6), result(seed=2, r2=0.7)])
+    (ours,) = (row for row in rows if row.kind == "seeds")
+    assert (ours.kind, ours.n_members) == ("seeds", 3)
+    assert ours.mean["r2_blind"] == pytest.approx(0.6)
+    assert ours.spread["r2_blind"] == pytest.approx(0.1)
+    assert ours.cells()[R2] == "0.600 +- 0.100"
+    assert ours.cells()[WD] == "21.0 +- 1.0"
+    assert ours.cells()[HEADER.index("rank corr.")] == ""
+
+
+def test_one_seed_has_no_spread():
+    (ours,) = (row for row in make_rows([result()]) if row.kind == "seeds")
+    assert ours.cells()[R2] == "0.600"
+
+
+def test_published_figures_stand_under_what_they_are():
+    rows = make_rows([result(setting="maxnorm-mse"), result()])
+    published = {(row.setting, row.contender): row for row in rows if row.kind == "paper"}
+    assert len(published) == 6
+    assert published["maxnorm-mse", "mat2spec"].mean["r2_blind"] == 0.63
+    assert "r2_oracle" not in published["maxnorm-mse", "mat2spec"].mean
+    assert published["sumnorm-kl", "mat2spec"].mean["r2_oracle"] == 0.62
+    assert "r2_blind" not in published["sumnorm-kl", "mat2spec"].mean
+
+
+def test_all_published_rows_are_there():
+    assert len(PUBLISHED) == 9
+    assert {row.model for row in PUBLISHED} == {"e3nn", "gatgnn", "mat2spec"}
+    assert sum(row.wasserstein_cm1 for row in PUBLISHED) == 39 + 44 + 33 + 132 + 194 + 21 + 50 + 215 + 24
+
+
+def test_lines_are_ordered_and_ensembles_and_weights_named():
+    ensemble, ours = result(n_members=3), result(contender="ours", n_members=2)
+    rows = make_rows([result(seed=1), result(seed=0), result("gatgnn")], [ensemble], [ours])
+    assert [row.cells()[1:3] for row in rows] == [
+        ["e3nn", "paper"],
+        ["gatgnn", "1"],
+        ["gatgnn", "paper"],
+        ["mat2spec", "2"],
+        ["mat2spec", "ensemble of 3"],
+        ["mat2spec", "paper"],
+        ["ours", "weights of 2"],
+    ]
+
+
+def test_markdown_is_a_table_that_says_that_the_paper_split_differs():
+    text = markdown(make_rows([result()]))
+    assert "**another split**" in text
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in table} == {len(HEADER) + 1}
+
+
+def test_written_results_name_neither_folders_nor_materials(tmp_path):
+    data, table = write_report(tmp_path / "new", [result()], [], [])
+    assert "0.600" in table.read_text()
+    text = data.read_text()
+    assert json.loads(text)["cells"][0]["metrics"]["test"]["r2_blind"] == 0.6
+    assert "/somewhere" not in text
+    assert "mp-2" not in text
+
+
+def test_five_materials_of_every_quintile_from_good_to_bad():
+    errors = np.random.default_rng(0).permutation(100) / 100
+    chosen = choose_materials(errors)
+    assert len(set(chosen.ravel())) == 25
+    for quintile, materials in enumerate(chosen):
+        assert (np.floor(errors[materials] * 5 + 1e-9) == quintile).all()
+    assert (np.diff(errors[chosen.ravel()]) > 0).all()
+
+
+def test_quintile_plot_is_a_picture_and_always_the_same(phonon_folder, tmp_path):
+    labels = load_phdos(phonon_folder, GraphSettings(), pretraining=False).part("test")
+    for name in ("one.png", "two.png"):
+        draw_quintiles(tmp_path / name, labels.spectra * 0.9, labels, "a model")
+    picture = (tmp_path / "one.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert picture == (tmp_path / "two.png").read_bytes()
