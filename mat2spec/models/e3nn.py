@@ -33,7 +33,7 @@ class E3nnSettings(ModelSettings):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     width: int = Field(default=32, ge=4, description="Scalar features; those of order l are width / 2^l.")
-    max_order: int = Field(default=2, ge=0, le=4, description="Highest order l of features and harmonics.")
+    max_order: int = Field(default=1, ge=0, le=4, description="Highest order l of features and harmonics.")
     n_layers: int = Field(default=2, ge=1, description="Equivariant convolutions before the last, invariant one.")
     pooled: int = Field(default=64, ge=4, description="Invariant features of an atom that are pooled.")
     type_width: int = Field(default=16, ge=1, description="Width of the element vector in self-connections.")
