@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dft_validation.bands import BandEdges, covered_to_ev, edos_of_spins, find_band_edges
 from dft_validation.cells import Cell, choose_mesh, prepare_cell
 from dft_validation.document import EdosDocument
-from dft_validation.engines import get_engine
+from dft_validation.engines import choose_engine
 from dft_validation.engines.base import Engine, EngineResult
 from dft_validation.outcomes import EngineError, FailedJob, JobStatus
 from dft_validation.settings import DftSettings
@@ -56,19 +56,25 @@ def calculate_edos(structure: Structure, material_id: str, settings: DftSettings
     EdosDocument or FailedJob
         A failure of the calculation is returned, not raised.
     """
-    engine = get_engine(settings.engine)
-    unavailable = engine.unavailable_reason()
-    if unavailable:
-        return failed_job(structure, material_id, settings, JobStatus.ENGINE_UNAVAILABLE, unavailable)
+    engine = choose_engine(settings, list(structure.atomic_numbers))
     try:
+        _refuse_unavailable(engine)
         cell = prepare_cell(cell_of(structure), settings.symmetry_tolerance_a)
         computed = _calculate_bands(engine, cell, settings)
     except EngineError as error:
-        return failed_job(structure, material_id, settings, error.status, error.reason, error.cpu_seconds)
+        failure = failed_job(structure, material_id, settings, error.status, error.reason, error.cpu_seconds)
     except OSError as error:
         status = JobStatus.DISK_FULL if error.errno == errno.ENOSPC else JobStatus.CRASHED
-        return failed_job(structure, material_id, settings, status, f"A file of the job cannot be written: {error}.")
-    return _document(structure, material_id, settings, engine, cell, computed)
+        failure = failed_job(structure, material_id, settings, status, f"A file of the job cannot be written: {error}.")
+    else:
+        return _document(structure, material_id, settings, engine, cell, computed)
+    return replace(failure, engine=engine.name)
+
+
+def _refuse_unavailable(engine: Engine) -> None:
+    unavailable = engine.unavailable_reason()
+    if unavailable:
+        raise EngineError(JobStatus.ENGINE_UNAVAILABLE, unavailable)
 
 
 def failed_job(
@@ -164,7 +170,7 @@ def _document(
         settings_hash=settings.settings_hash,
         computed_n_sites=cell.n_atoms,
         computed_volume_a3=cell.volume,
-        notes=[*computed.result.notes, *_notes(structure, cell, settings)],
+        notes=[*computed.result.notes, *_notes(structure, cell, settings, engine)],
         versions={name: metadata.version(name) for name in ("numpy", "spglib", "pymatgen")},
         settings=settings.physics(),
         edos_by_spin=spectra if len(spectra) > 1 else None,
@@ -172,8 +178,10 @@ def _document(
     )
 
 
-def _notes(structure: Structure, cell: Cell, settings: DftSettings) -> list[str]:
+def _notes(structure: Structure, cell: Cell, settings: DftSettings, engine: Engine) -> list[str]:
     notes = []
+    if engine.name != settings.engine:
+        notes.append(f"Computed with {engine.name}, as {settings.engine} lacks an element.")
     magnetic = sorted({str(element) for element in structure.composition.elements} & MAGNETIC_ELEMENTS)
     if magnetic and settings.spin == "unpolarised":
         notes.append(

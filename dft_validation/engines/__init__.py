@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dft_validation.engines.base import Engine
+    from dft_validation.settings import DftSettings
 
 _REGISTERED: dict[str, Engine] = {}
 
@@ -16,9 +17,10 @@ def register_engine(engine: Engine) -> None:
 
 
 def _engines() -> dict[str, Engine]:
+    from dft_validation.engines.elk import ElkEngine
     from dft_validation.engines.gpaw import GpawEngine
 
-    built_in: list[Engine] = [GpawEngine()]
+    built_in: list[Engine] = [GpawEngine(), ElkEngine()]
     return {**{engine.name: engine for engine in built_in}, **_REGISTERED}
 
 
@@ -34,6 +36,21 @@ def get_engine(name: str) -> Engine:
     if name not in engines:
         raise ValueError(f"There is no DFT engine '{name}'; known are {', '.join(sorted(engines))}.")
     return engines[name]
+
+
+def choose_engine(settings: DftSettings, atomic_numbers: list[int]) -> Engine:
+    """The engine for a crystal of these elements: the fallback where the first one lacks one of them.
+
+    Raises
+    ------
+    ValueError
+        If there is no engine of a name that the settings give.
+    """
+    engine = get_engine(settings.engine)
+    if not settings.fallback_engine or not engine.find_unsupported(atomic_numbers):
+        return engine
+    fallback = get_engine(settings.fallback_engine)
+    return engine if fallback.find_unsupported(atomic_numbers) else fallback
 
 
 def available_engines() -> dict[str, str]:

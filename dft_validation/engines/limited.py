@@ -1,0 +1,70 @@
+"""Run a program under a memory limit and note what it cost: `python -m ...limited MIB COST_FILE PROGRAM ARGUMENTS...`.
+
+For programs that, unlike the GPAW worker, cannot limit themselves. It ends with the process that started it, and the
+program ends with it; a signal that ended the program ends it too, so that the parent sees the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+
+EXIT_NOT_FOUND = 127
+_PR_SET_PDEATHSIG = 1
+
+
+def _limit(memory_limit_mib: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # macOS refuses to limit the address space and knows no signal for a parent's death.
+    if sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (memory_limit_mib * 2**20,) * 2)
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _start(memory_limit_mib: int, command: list[str]) -> int:
+    """Process id of the program; 127 is the exit status of one that cannot be started."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        _end_with_parent()
+        _limit(memory_limit_mib)
+        os.execvp(command[0], command)  # noqa: S606 - the program is a setting
+    except OSError as error:
+        sys.stderr.write(f"{command[0]} cannot be started: {error}\n")
+    os._exit(EXIT_NOT_FOUND)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the program; return its exit status."""
+    memory_limit_mib, cost_file, *command = arguments
+    _end_with_parent()
+    started = time.monotonic()
+    _, status, usage = os.wait4(_start(int(memory_limit_mib), command), 0)
+    to_mib = 2**10 if sys.platform == "linux" else 2**20
+    cost = {
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "wall_seconds": time.monotonic() - started,
+        "peak_memory_mib": usage.ru_maxrss / to_mib,
+    }
+    Path(cost_file).write_text(json.dumps(cost))
+    if os.WIFSIGNALED(status):
+        ended_by = os.WTERMSIG(status)
+        if ended_by in {signal.SIGKILL, signal.SIGTERM}:
+            os.kill(os.getpid(), ended_by)
+        return 128 + ended_by
+    return os.WEXITSTATUS(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
