@@ -21,7 +21,9 @@ PRECISION_RECALL_KEY = "precision-recall"
 STAGES_KEY = "counts-and-timings"
 FILTERS_KEY = "filter-counts"
 GAPPED_METALS_KEY = "gapped-metals"
+CHANGES_KEY = "changes"
 N_GAPPED_METALS = 20
+N_CHANGES = 200
 SIGNIFICANT_DIGITS = 4
 
 
@@ -30,7 +32,9 @@ def publish(run: RunFolder) -> None:
     if run.has_table(TableName.PRECISION_RECALL):
         _show(PRECISION_RECALL_KEY, run.read_table(TableName.PRECISION_RECALL), "Precision and recall against DFT", run)
     _show(FILTERS_KEY, run.read_table(TableName.FILTER_COUNTS), "What each filter removed", run)
-    _show(GAPPED_METALS_KEY, most_confident(run), "Most confident predicted gapped metals", run)
+    if run.has_table(TableName.CLASSIFICATIONS):
+        _show(GAPPED_METALS_KEY, most_confident(run), "Most confident predicted gapped metals", run)
+    _show(CHANGES_KEY, run.read_table(TableName.CHANGES).head(N_CHANGES), "What is new since former runs", run)
     create_table_artifact(stage_rows(run), key=STAGES_KEY, description=f"Counts and timings of the run {run.run_id}")
 
 

@@ -59,21 +59,38 @@ stage_task = task(
     name=FLOW_NAME,
     description="From crystals to a ranked list of gapped metals, DFT of the best, precision and recall.",
 )
-def screen_gapped_metals(settings: ScreenSettings | None = None) -> str:
-    """Screen a source of crystals for gapped metals; return the folder of the result tables."""
+def screen_gapped_metals(settings: ScreenSettings | None = None, release: str | None = None) -> str:
+    """Screen a source of crystals for gapped metals; return the folder of the result tables, or that nothing is new.
+
+    With a release, which the watcher names, only what is new or changed since former runs is screened.
+    """
     settings = settings or load_settings()
+    if release is not None:
+        settings = settings.model_copy(update={"only_new": True})
     with stages.open_run(settings) as folder:
         run = describe(folder, settings)
         find_candidates(run)
-        predict_spectra(run)
-        classify_predictions(run)
-        queue_dft(run)
-        if settings.run_dft:
-            run_dft(run)
-            evaluate(run)
+        nothing = stages.nothing_new(folder, settings)
+        if nothing is not None:
+            get_run_logger().info(nothing)
+            folder.discard()
+            return nothing
+        screen_candidates(run)
+        evaluate(run)
         artifacts.publish(folder)
         folder.finish()
     return run.path
+
+
+def screen_candidates(run: Run) -> None:
+    """Predict, classify, compute, where there are candidates."""
+    if not stages.is_needed("predict_spectra", run.folder):
+        return
+    predict_spectra(run)
+    classify_predictions(run)
+    queue_dft(run)
+    if run.settings.run_dft:
+        run_dft(run)
 
 
 def describe(folder: RunFolder, settings: ScreenSettings) -> Run:

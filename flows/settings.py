@@ -65,6 +65,11 @@ class ScreenSettings(BaseSettings):
     serve: ServeSettings = Field(default_factory=ServeSettings, description="Prefect server and schedule.")
     label: LabelSettings = Field(default_factory=LabelSettings, description="Which crystals are labelled to train on.")
     results_dir: Path = Field(default=Path("results"), description="Folder in which every run gets a folder.")
+    only_new: bool = Field(
+        default=False,
+        description="Screen only what no former run in results_dir screened: new materials, changed structures. A run "
+        "with nothing new ends at once. Former runs count if they used the same weights, gap rule and kind of source.",
+    )
     run_dft: bool = Field(default=True, description="Whether the queued DFT jobs are also run here.")
 
     def of_the_run(self) -> dict[str, Any]:

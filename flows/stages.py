@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from mat2spec.grids import EDOS_GRID
 from screening.columns import Column, TableName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -53,16 +53,23 @@ class Shard:
     stop: int
 
 
-def open_run(settings: ScreenSettings) -> RunFolder:
-    """Open the run folder of these settings: the unfinished run that they began, or else a new one."""
-    from screening.runs import RunFolder
+def make_source(settings: ScreenSettings, progress: Progress = no_progress) -> CrystalSource:
+    """Open the source of a screen; the Materials Project is read first, unless its cache has the answer."""
     from screening.sources import open_source
 
-    source = open_source(settings.source)
+    return open_source(settings.source, settings.filters, progress)
+
+
+def open_run(settings: ScreenSettings, progress: Progress = no_progress) -> RunFolder:
+    """Open the run folder of these settings: the unfinished run that they began, or else a new one."""
+    from screening.runs import RunFolder
+
+    source = make_source(settings, progress)
+    _OPEN_SOURCES.clear()
+    _OPEN_SOURCES[settings.source, source.fingerprint()] = source
     return RunFolder.open(
         settings.results_dir,
-        settings=settings.of_the_run(),
-        weights_hashes={predictor.name: predictor.weights_hash for predictor in load_predictors(settings)},
+        **identity_of(settings),
         source_fingerprint=source.fingerprint(),
         db_version=source.db_version(),
         grid=EDOS_GRID,
@@ -86,13 +93,15 @@ def find_candidates(run: RunFolder, settings: ScreenSettings, progress: Progress
         If no material passes.
     """
     if not run.has_table(TableName.CANDIDATES):
-        candidates, counts = choose_candidates(_open_source(run, settings), settings)
-        run.write_table(TableName.FILTER_COUNTS, counts)
-        run.write_table(TableName.CANDIDATES, candidates)
+        chosen = choose_candidates(_open_source(run, settings), settings, run.info)
+        run.write_table(TableName.FILTER_COUNTS, chosen.counts)
+        run.write_table(TableName.CHANGES, chosen.changes)
+        run.write_table(TableName.KNOWN_EDOS, chosen.known_edos)
+        run.write_table(TableName.CANDIDATES, chosen.candidates)
     counts = run.read_table(TableName.FILTER_COUNTS)
     n_candidates = len(run.read_table(TableName.CANDIDATES, [Column.MATERIAL_ID]))
     progress(1, 1)
-    if n_candidates == 0:
+    if n_candidates == 0 and not settings.only_new:
         greediest = counts[Column.FILTER].iloc[int(counts[Column.REMOVED].argmax())]
         raise NoCandidatesError(
             f"No material of the source passes the filters; the filter '{greediest}' removed most. Relax it: "
@@ -101,12 +110,75 @@ def find_candidates(run: RunFolder, settings: ScreenSettings, progress: Progress
     return {"materials": int(counts[Column.REMAINING].iloc[0]), "candidates": n_candidates}
 
 
-def choose_candidates(source: CrystalSource, settings: ScreenSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Candidates of a source and the count that each filter removed."""
+@dataclass(frozen=True)
+class Chosen:
+    """Candidates of a run, the count that each filter removed, what changed since former runs, who has an eDOS."""
+
+    candidates: pd.DataFrame
+    counts: pd.DataFrame
+    changes: pd.DataFrame
+    known_edos: pd.DataFrame
+
+
+def choose_candidates(source: CrystalSource, settings: ScreenSettings, identity: Mapping[str, Any]) -> Chosen:
+    """Candidates of a source, all of them or only those that no former run screened.
+
+    Parameters
+    ----------
+    source, settings
+        What is screened and how.
+    identity
+        `settings` and `weights_hashes` as `run.json` holds them: former runs that agree are compared with.
+    """
+    import pandas as pd
+
+    from screening import reruns
     from screening.edos_store import known_edos_ids
     from screening.filters import filter_candidates
 
-    return filter_candidates(source.properties(), settings.filters, known_edos_ids(settings.source.edos_store))
+    properties = source.properties()
+    in_store = known_edos_ids(settings.source.edos_store)
+    known = in_store | source.known_edos_ids()
+    candidates, counts = filter_candidates(properties, settings.filters, known)
+    earlier = source.earlier_filters()
+    if earlier is not None:
+        # The first row counts the source itself, which the last of the earlier filters did already.
+        counts = pd.concat([earlier, counts.iloc[1:]], ignore_index=True)
+    candidates = reruns.with_structure_hashes(candidates, source)
+    former = reruns.FormerRuns.find(settings.results_dir, identity)
+    changes = reruns.find_changes(candidates, known, former)
+    if settings.only_new:
+        candidates, counts = reruns.keep_unscreened(candidates, counts, former)
+    known_here = source.known_edos_ids() | (in_store & set(properties[Column.MATERIAL_ID]))
+    known_edos = pd.DataFrame({Column.MATERIAL_ID: pd.Series(sorted(known_here), dtype=object)})
+    return Chosen(candidates, counts, changes, known_edos)
+
+
+def identity_of(settings: ScreenSettings) -> dict[str, Any]:
+    """What `run.json` holds of a run with these settings and decides which former runs it is compared with."""
+    hashes = {predictor.name: predictor.weights_hash for predictor in load_predictors(settings)}
+    return {"settings": settings.of_the_run(), "weights_hashes": hashes}
+
+
+def nothing_new(run: RunFolder, settings: ScreenSettings) -> str | None:
+    """A sentence if a run for what is new has nothing to do since no material changed, else None."""
+    if not settings.only_new or len(run.read_table(TableName.CHANGES)) or _has_candidates(run):
+        return None
+    counts = run.read_table(TableName.FILTER_COUNTS)
+    n_before = int(counts[Column.REMOVED].iloc[-1])
+    return (
+        f"Nothing is new in {run.info['db_version']}: all {n_before:,} candidates were screened before with the "
+        "structures that they have now, and no eDOS came or went. No new run was kept."
+    )
+
+
+def _has_candidates(run: RunFolder) -> bool:
+    return len(run.read_arrow(TableName.CANDIDATES, [Column.MATERIAL_ID])) > 0
+
+
+def is_needed(name: str, run: RunFolder) -> bool:
+    """Whether a stage has something to do: without a candidate, published densities of states can still be compared."""
+    return name in {"find_candidates", "evaluate"} or _has_candidates(run)
 
 
 def predict_spectra(run: RunFolder, settings: ScreenSettings, progress: Progress = no_progress) -> Counts:
@@ -221,19 +293,20 @@ def queue_dft(run: RunFolder, settings: ScreenSettings, progress: Progress = no_
 
 def run_dft(run: RunFolder, settings: ScreenSettings, progress: Progress = no_progress) -> Counts:
     """Run the queued DFT jobs and classify their spectra by the rule that the predictions are classified by."""
-    from dft_validation import results_table, run_jobs, update_jobs
+    from flows import dft_stages
 
     if not run.has_table(TableName.DFT_RESULTS):
-        jobs = run.read_table(TableName.DFT_JOBS)
-        outcomes = run_jobs(
-            jobs, _crystals_of(run, settings, jobs), settings.dft, lambda _, done, total: progress(done, total)
-        )
-        run.write_table(TableName.DFT_RESULTS, results_table(outcomes, settings.gap))
-        run.write_table(TableName.DFT_JOBS, update_jobs(jobs, outcomes))
+        outcomes = dft_stages.work_off(run, settings, crystals_of_jobs(run, settings), progress)
+        dft_stages.write_results(run, settings, outcomes)
     results = run.read_table(TableName.DFT_RESULTS)
     ok = results[Column.STATUS] == "ok"
     gapped = results[Column.IS_GAPPED_METAL].fillna(value=False).astype(bool)
     return {"computed": int(ok.sum()), "failed": int((~ok).sum()), "gapped_metals": int((ok & gapped).sum())}
+
+
+def crystals_of_jobs(run: RunFolder, settings: ScreenSettings) -> Crystals:
+    """The crystals that were chosen for DFT."""
+    return _crystals_of(run, settings, run.read_table(TableName.DFT_JOBS, [Column.MATERIAL_ID]))
 
 
 def _crystals_of(run: RunFolder, settings: ScreenSettings, rows: pd.DataFrame) -> Crystals:
@@ -241,21 +314,56 @@ def _crystals_of(run: RunFolder, settings: ScreenSettings, rows: pd.DataFrame) -
 
 
 def evaluate(run: RunFolder, settings: ScreenSettings, progress: Progress = no_progress) -> Counts:
-    """Compare the predicted classes with those of DFT: precision and recall of every model."""
-    from screening.evaluation import precision_recall
+    """Precision and recall of every model: against our DFT, and against eDOS published since a former run."""
+    from flows import dft_stages
 
     if not run.has_table(TableName.PRECISION_RECALL):
-        table = precision_recall(
-            run.read_table(TableName.CLASSIFICATIONS),
-            run.read_table(TableName.DFT_RESULTS),
-            run.read_table(TableName.DFT_JOBS),
-            settings.evaluation,
-            reference=f"{settings.dft.engine}-{settings.dft.functional}".lower(),
-            setting=settings.gap.describe(),
-        )
-        run.write_table(TableName.PRECISION_RECALL, table)
+        tables = [*_against_published(run, settings), *_against_dft(run, settings)]
+        if tables:
+            run.write_table(TableName.PRECISION_RECALL, _concatenate(tables))
+    if run.has_table(TableName.DFT_RESULTS) and not run.has_table(TableName.THRESHOLD_CURVE):
+        dft_stages.write_curve_and_page(run, settings)
     progress(1, 1)
-    return {"rows": len(run.read_table(TableName.PRECISION_RECALL))}
+    published = len(run.read_arrow(TableName.PUBLISHED_RESULTS, [Column.MATERIAL_ID]))
+    has_rows = run.has_table(TableName.PRECISION_RECALL)
+    return {"rows": len(run.read_table(TableName.PRECISION_RECALL)) if has_rows else 0, "published": published}
+
+
+def _against_dft(run: RunFolder, settings: ScreenSettings) -> list[pd.DataFrame]:
+    """Rows against the DFT of this run, if there was any."""
+    from screening.evaluation import precision_recall
+
+    if not run.has_table(TableName.DFT_RESULTS):
+        return []
+    table = precision_recall(
+        run.read_table(TableName.CLASSIFICATIONS),
+        run.read_table(TableName.DFT_RESULTS),
+        run.read_table(TableName.DFT_JOBS),
+        settings.evaluation,
+        setting=settings.gap.describe(),
+    )
+    return [table]
+
+
+def _against_published(run: RunFolder, settings: ScreenSettings) -> list[pd.DataFrame]:
+    """Rows against eDOS that were published after a former run had predicted them."""
+    from screening.published import published_precision_recall, published_results
+    from screening.reruns import FormerRuns
+
+    results_dir = run.path.parent
+    if not run.has_table(TableName.PUBLISHED_RESULTS):
+        former = FormerRuns.find(results_dir, run.info)
+        run.write_table(
+            TableName.PUBLISHED_RESULTS, published_results(settings.source.edos_store, former, settings.gap)
+        )
+    results = run.read_table(TableName.PUBLISHED_RESULTS)
+    return published_precision_recall(results, results_dir, settings.gap, settings.evaluation)
+
+
+def _concatenate(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.concat(tables, ignore_index=True)
 
 
 STAGES: dict[str, StageFunction] = {
@@ -270,23 +378,28 @@ STAGES: dict[str, StageFunction] = {
 
 def stages_of(settings: ScreenSettings) -> list[str]:
     """The stages that these settings ask for, in order."""
-    return [name for name in STAGES if settings.run_dft or name not in {"run_dft", "evaluate"}]
+    return [name for name in STAGES if settings.run_dft or name != "run_dft"]
 
 
 # A source keeps an index of its materials and a predictor its weights: opened once in a process, not once a shard.
+# A run stays with the source that it was opened with, even if the Materials Project has a new version meanwhile.
+_OPEN_SOURCES: dict[tuple[SourceSettings, str], CrystalSource] = {}
+
+
 def _open_source(run: RunFolder, settings: ScreenSettings) -> CrystalSource:
-    return _source(settings.source, run.info["source_fingerprint"])
+    from screening.sources import SourceError
 
-
-@lru_cache(maxsize=1)
-def _source(settings: SourceSettings, fingerprint: str) -> CrystalSource:
-    from screening.sources import SourceError, open_source
-
-    source = open_source(settings)
-    if source.fingerprint() != fingerprint:
-        raise SourceError(
-            f"The source '{source.name}' has changed since this run began; run the screen again, it begins a new run."
-        )
+    fingerprint = run.info["source_fingerprint"]
+    source = _OPEN_SOURCES.get((settings.source, fingerprint))
+    if source is None:
+        source = make_source(settings)
+        if source.fingerprint() != fingerprint:
+            raise SourceError(
+                f"The source '{source.name}' has changed since this run began; run the screen again, it begins a new "
+                "run."
+            )
+        _OPEN_SOURCES.clear()
+        _OPEN_SOURCES[settings.source, fingerprint] = source
     return source
 
 

@@ -163,6 +163,11 @@ class RunFolder:
             raise RunError(f"{path} is no run folder: it has no {RUN_FILE}. Name a folder below results/.")
         return cls(real)
 
+    @classmethod
+    def reopen(cls, path: Path) -> Self:
+        """Take up an existing run, finished or not, to add what it left to do; raises as `open` and `attach`."""
+        return cls._resume(cls.attach(path).path)
+
     def __enter__(self) -> Self:
         return self
 
@@ -243,6 +248,11 @@ class RunFolder:
             If it is not there or damaged.
         """
         return to_frame(self.read_arrow(name, columns))
+
+    def remove_table(self, name: TableName | str) -> None:
+        """Remove a table that is to be made again, if it is there; raises as `write_table`."""
+        self._writable_info()
+        self.table_path(name).unlink(missing_ok=True)
 
     def shard_path(self, name: TableName | str, index: int) -> Path:
         """Where a part of a table lies until the parts are merged."""
@@ -344,6 +354,18 @@ class RunFolder:
             info |= {"status": status, "reason": reason}
 
         self._update(mark)
+
+    def discard(self) -> None:
+        """Remove the folder of an unfinished run that turned out to have nothing to do.
+
+        Raises
+        ------
+        RunError
+            If the run is finished.
+        """
+        self._writable_info()
+        shutil.rmtree(self.path)
+        self.close()
 
     def close(self) -> None:
         """Let go of the lock."""

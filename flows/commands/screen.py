@@ -29,25 +29,38 @@ def screen_crystals(config: Path | None, assignments: Sequence[str], *, dry_run:
         say_plan(settings, config, assignments)
         return
     run = run_stages(settings)
-    show_results(run)
+    if run is not None:
+        show_results(run)
 
 
-def run_stages(settings: ScreenSettings) -> RunFolder:
-    """Run all stages; an interrupted run says how it goes on.
+def run_stages(settings: ScreenSettings) -> RunFolder | None:
+    """Run all stages; an interrupted run says how it goes on. None if only what is new was wanted and nothing is.
 
     Raises
     ------
     KeyboardInterrupt
         On Ctrl-C or SIGTERM, with a sentence for the person who pressed it.
     """
-    with stages.open_run(settings) as run:
+    with _open_run(settings) as run:
         resumed = "Goes on with the run" if run.info["resumed"] else "Run"
         console.print(f"{resumed} {run.run_id} in {run.path.parent}", highlight=False, soft_wrap=True)
         with resumable(str(run.path)):
             for name in stages.stages_of(settings):
-                _run_stage(name, run, settings)
+                if stages.is_needed(name, run):
+                    _run_stage(name, run, settings)
+                nothing = stages.nothing_new(run, settings)
+                if nothing is not None:
+                    run.discard()
+                    console.print(nothing, highlight=False, soft_wrap=True)
+                    return None
         run.finish()
     return run
+
+
+def _open_run(settings: ScreenSettings) -> RunFolder:
+    """Open the run; the Materials Project is read before it, and what was read is kept whatever happens."""
+    with resumable(str(settings.source.mp_cache_dir)), stage_progress("Read the source") as progress:
+        return stages.open_run(settings, progress)
 
 
 def _run_stage(name: str, run: RunFolder, settings: ScreenSettings) -> None:
@@ -60,14 +73,16 @@ def _run_stage(name: str, run: RunFolder, settings: ScreenSettings) -> None:
 def show_results(run: RunFolder) -> None:
     """Print the tables that a person wants to see first, and where the others are."""
     console.print(report.filter_counts_table(run.read_table(TableName.FILTER_COUNTS)))
-    candidates, classes = run.read_table(TableName.CANDIDATES), run.read_table(TableName.CLASSIFICATIONS)
-    console.print(report.gapped_metals_table(classes, candidates))
+    candidates = run.read_table(TableName.CANDIDATES)
+    if run.has_table(TableName.CLASSIFICATIONS):
+        console.print(report.gapped_metals_table(run.read_table(TableName.CLASSIFICATIONS), candidates))
     if run.has_table(TableName.DFT_RESULTS):
         jobs = run.read_table(TableName.DFT_JOBS)
         console.print(report.dft_table(_outcomes(run.read_table(TableName.DFT_RESULTS), jobs), jobs, candidates))
-        console.print(report.precision_recall_table(run.read_table(TableName.PRECISION_RECALL)))
-    else:
+    elif run.has_table(TableName.DFT_JOBS):
         console.print("The DFT jobs are planned and were not run; without --no-dft a new run computes them.")
+    if run.has_table(TableName.PRECISION_RECALL):
+        console.print(report.precision_recall_table(run.read_table(TableName.PRECISION_RECALL)))
     console.print(f"Tables: {run.path}\nShow any of them with `mat2spec tables {run.run_id} NAME`.", soft_wrap=True)
 
 
@@ -81,13 +96,13 @@ def _outcomes(results: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
 
 def say_plan(settings: ScreenSettings, config: Path | None, assignments: Sequence[str]) -> None:
     """Say which settings differ from the defaults, what the filters would leave, and what would be run."""
-    from screening.sources import open_source
-
     for setting in list_settings(config, assignments):
         if setting.source != "default":
             console.print(f"{setting.key} = {setting.value}   ({setting.source})", highlight=False)
-    candidates, counts = stages.choose_candidates(open_source(settings.source), settings)
-    console.print(report.filter_counts_table(counts))
+    identity = stages.identity_of(settings)
+    chosen = stages.choose_candidates(stages.make_source(settings), settings, identity)
+    candidates = chosen.candidates
+    console.print(report.filter_counts_table(chosen.counts))
     models = settings.prediction.models
     n_shards = -(-len(candidates) // settings.prediction.shard_size)
     console.print(f"{len(candidates):,} candidates would be predicted by {' and '.join(models)} in {n_shards} shards.")
