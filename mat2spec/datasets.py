@@ -198,7 +198,7 @@ def _load_store(path: Path, graph_settings: GraphSettings, test_split: str) -> L
     splits = [split_of_formula(str(formula)) for formula in formulas]
     split = np.array([test_split if name == "test" else name for name in splits], dtype=object)
     data = assemble_spectra(
-        f"eDOS store {path.stem}", crystals, formulas, spectra, split, EDOS_GRID, graph_settings, hash_of(path)
+        f"labels of {path.name}", crystals, formulas, spectra, split, EDOS_GRID, graph_settings, hash_of(path)
     )
     n_others = len(table) - len(chosen)
     return replace(data, dropped={**data.dropped, "another level of theory": n_others} if n_others else data.dropped)

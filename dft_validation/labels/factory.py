@@ -107,6 +107,8 @@ class LabelFactory:
         Relative uncertainty of predictions, see `dft_validation.labels.choice.relative_uncertainty`.
     say
         Told what is done, in sentences.
+    labelled_formulas
+        Formulas that are labelled elsewhere, e.g. in `edos_pbe.parquet`; they count as those of the store.
     """
 
     source: CrystalSource
@@ -115,6 +117,7 @@ class LabelFactory:
     reserved: Reserved
     uncertainty: Uncertainty
     say: Say = lambda _: None
+    labelled_formulas: frozenset[str] = frozenset()
 
     @property
     def store(self) -> LabelStore:
@@ -133,7 +136,7 @@ class LabelFactory:
         plan_path = self._plan_path()
         left_out: Counter[str] = Counter()
         if plan_path.exists():
-            ids = json.loads(plan_path.read_text(encoding="utf-8"))
+            ids = _read_plan(plan_path)
             self.say(f"Going on with the {len(ids)} crystals that were chosen before.")
         else:
             ids, left_out = self._choose_ids()
@@ -141,7 +144,7 @@ class LabelFactory:
             with atomic_file(plan_path) as file:
                 file.write(json.dumps(ids).encode())
         report = self._label(self.source.crystals(ids), str(self.settings.choice), progress)
-        plan_path.unlink()
+        plan_path.unlink(missing_ok=True)
         report.left_out += left_out
         return report
 
@@ -194,9 +197,8 @@ class LabelFactory:
         """Crystals whose jobs can be run, in the order of preference, and why others were left out."""
         crystals = self.source.crystals(self.source.properties()[Column.MATERIAL_ID].tolist())
         labels = self.store.labels()
-        pool = make_pool(
-            crystals, self.settings, self.dft, self.reserved, self._done_ids(), set(labels["formula"].to_pylist())
-        )
+        formulas = self.labelled_formulas.union(labels["formula"].to_pylist())
+        pool = make_pool(crystals, self.settings, self.dft, self.reserved, self._done_ids(), formulas)
         counts = element_matrix(Crystals.from_arrow(labels)).sum(axis=0).astype(np.float64)
         order = choose(pool, self.settings, counts, self.uncertainty)
         ids = self._take_runnable(pool, order)
@@ -286,6 +288,15 @@ class LabelFactory:
             "reserved": self.reserved.sha256,
         }
         return self.dft.cache_dir / f"labels-{hash_json(identity)[:16]}.json"
+
+
+def _read_plan(path: Path) -> list[str]:
+    try:
+        return [str(material_id) for material_id in json.loads(path.read_text(encoding="utf-8"))]
+    except (ValueError, TypeError) as error:
+        raise LabelError(
+            f"The list of chosen crystals {path} is damaged ({error}); remove it to choose anew."
+        ) from error
 
 
 class _Collector:

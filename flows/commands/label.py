@@ -78,7 +78,19 @@ def _make_factory(settings: ScreenSettings, source: CrystalSource, data: Path | 
         reserved=_reserved(settings, data, source),
         uncertainty=relative_uncertainty(settings.prediction),
         say=lambda sentence: console.print(sentence, highlight=False, soft_wrap=True),
+        labelled_formulas=_labelled_formulas(data),
     )
+
+
+def _labelled_formulas(data: Path | None) -> frozenset[str]:
+    """Reduced formulas of the labels in the data folder; none without its table."""
+    from mat2spec.datasets import EDOS_FILE, canonical_formula
+    from mat2spec.files import read_parquet
+
+    if data is None or not (data / EDOS_FILE).is_file():
+        return frozenset()
+    formulas = read_parquet(data / EDOS_FILE, columns=["formula"])["formula"].to_pylist()
+    return frozenset(filter(None, map(canonical_formula, formulas)))
 
 
 def _reserved(settings: ScreenSettings, data: Path | None, source: CrystalSource) -> Reserved:

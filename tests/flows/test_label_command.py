@@ -1,6 +1,9 @@
 """`mat2spec label` from the command line: choose, label, collect, take over a screen's DFT."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +11,8 @@ from flows import stages
 from flows.command_line import run
 from mat2spec.edos_store import read_edos_store
 from tests.mat2spec.test_datasets import SPLIT_SALTS, edos_store
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +44,17 @@ def labels(tmp_path):
 
 def runs(fake_engine):
     return len(list(fake_engine.iterdir()))
+
+
+def test_the_help_teaches_without_loading_anything_heavy():
+    code = (
+        "import sys; from flows.command_line import run; run(['label', '--help']); run(['train', 'edos', '--help']);"
+        "print('imported', sorted({'torch', 'pymatgen', 'numpy', 'pyarrow', 'pandas'} & sys.modules.keys()))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "mat2spec label --from-run latest" in answer.stdout
+    assert "mat2spec train edos --store" in answer.stdout
+    assert answer.stdout.splitlines()[-1] == "imported []"
 
 
 def test_label_collect_and_label_again(fake_engine, label, tmp_path):

@@ -158,7 +158,7 @@ def test_table_and_stores_are_read_together_and_share_no_formula_between_splits(
     store = edos_store(tmp_path / "store.parquet", [f"cat-{i}" for i in range(5)], salts)
     data = load_edos(folder, GRAPHS, [store])
     assert data.split.tolist() == ["test", "train", "store_test", "train", "train", "train", "valid"]
-    assert data.name == "GPAW PBE eDOS + eDOS store store"
+    assert data.name == "GPAW PBE eDOS + labels of store.parquet"
     held_out = {formula for formula, split in zip(data.formulas, data.split, strict=True) if split != "train"}
     assert held_out.isdisjoint(data.part("train").formulas)
     # The held-out test of the table stays what it is, whatever is added.

@@ -1,5 +1,7 @@
 """The label factory: what is computed once is kept, whatever stops it; what is reserved is never touched."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -129,6 +131,38 @@ def test_an_interrupted_choice_goes_on_with_the_same_crystals(fake_engine, make_
     assert ids_in(factory) == sorted(expected)
     assert report.n_new == 4 - len(kept)
     assert fake_engine.runs == 4
+
+
+def test_a_killed_labelling_loses_no_finished_job(fake_engine, make_factory):
+    factory = make_factory(n=4, save_every_s=1000)
+
+    class KilledError(Exception):
+        pass
+
+    def stop(done, _total):
+        if done == 4:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        factory.label_chosen(stop)
+    factory.store.path.unlink()  # what kill -9 leaves: documents in the cache, nothing in the store
+    report = factory.label_chosen(no_progress)
+    assert (report.n_new, fake_engine.runs) == (4, 4)
+
+
+def test_a_damaged_list_of_chosen_crystals_gives_a_sentence(fake_engine, make_factory):
+    factory = make_factory()
+    factory._plan_path().parent.mkdir(parents=True)
+    factory._plan_path().write_text('["na", ')
+    with pytest.raises(LabelError, match=r"list of chosen crystals .* is damaged"):
+        factory.label_chosen(no_progress)
+
+
+def test_formulas_that_are_labelled_elsewhere_are_not_chosen(fake_engine, make_factory):
+    factory = replace(make_factory(n=10), labelled_formulas=frozenset({"Na", "K"}))
+    report = factory.label_chosen(no_progress)
+    assert report.left_out["a formula that has a label"] == 3
+    assert ids_in(factory) == ["al", "ca", "mg", "ti"]
 
 
 def test_labels_are_saved_on_the_way(fake_engine, make_factory):
