@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -33,6 +33,12 @@ def structure_hash(cell: Cell) -> str:
     coordinates = np.round(np.mod(np.round(cell.frac_coords, _DECIMALS), 1.0), _DECIMALS) + 0.0
     parts = [np.asarray(cell.atomic_numbers, dtype="<i8"), lattice.astype("<f8"), coordinates.astype("<f8")]
     return hashlib.sha256(b"|".join(part.tobytes() for part in parts)).hexdigest()[:16]
+
+
+def outcome_of_dict(values: dict[str, Any]) -> Outcome:
+    """The document or failure that `as_dict` was called on."""
+    plain = {name: value for name, value in values.items() if not name.startswith("@")}
+    return FailedJob.from_dict(plain) if "reason" in plain else EdosDocument.from_dict(plain)
 
 
 class DocumentCache:
@@ -60,7 +66,7 @@ class DocumentCache:
         path = self._file(key)
         try:
             values = json.loads(path.read_text())
-            return FailedJob.from_dict(values) if "reason" in values else EdosDocument.from_dict(values)
+            return outcome_of_dict(values)
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError) as error:

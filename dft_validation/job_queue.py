@@ -20,7 +20,7 @@ from dft_validation.cache import DocumentCache, Outcome
 from dft_validation.calculation import cell_of, failed_job
 from dft_validation.document import EdosDocument
 from dft_validation.engines import get_engine
-from dft_validation.outcomes import PASSING_STATES, FailedJob, JobStatus
+from dft_validation.outcomes import OPEN_STATES, PASSING_STATES, FailedJob, JobStatus
 from dft_validation.persistent_queue import JobQueue, QueuedJob
 from dft_validation.plan import queue_rows
 from dft_validation.processes import ChildGroup, member_of
@@ -105,11 +105,23 @@ def ended_outcome(job: QueuedJob, structure: Structure, cache: DocumentCache, se
     """What became of a job that has ended, from the cache or, for a failure, from its row; None if that is lost."""
     known = cache.load(job.cache_key) if job.cache_key else None
     if known is not None and getattr(known, "status", JobStatus.OK) == job.state:
-        return _renamed(known, job.material_id)
+        return renamed(known, job.material_id)
     if job.state is JobStatus.OK:
         return None
     settings = settings_of(job, settings)
     return failed_job(structure, job.material_id, settings, job.state, job.reason, job.cpu_seconds)
+
+
+def ended_outcomes(queue: JobQueue, crystals: Crystals, settings: DftSettings) -> list[Outcome]:
+    """What became of the jobs that have ended so far; nothing is run or changed."""
+    cache = DocumentCache(settings.cache_dir)
+    row_of = {material_id: row for row, material_id in enumerate(crystals.material_ids)}
+    outcomes = [
+        ended_outcome(job, crystals.structure(row_of[job.material_id]), cache, settings)
+        for job in queue.jobs()
+        if job.attempts and job.state not in OPEN_STATES and job.material_id in row_of
+    ]
+    return [outcome for outcome in outcomes if outcome is not None]
 
 
 def settings_of(job: QueuedJob, settings: DftSettings) -> DftSettings:
@@ -180,7 +192,7 @@ class _Session:
                 continue
             if job.state in PASSING_STATES:
                 self.queue.put_back(job.material_id, job.state)
-            elif job.state not in {JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.SUBMITTED}:
+            elif job.state not in OPEN_STATES:
                 outcome = ended_outcome(job, self._structure(job), self.cache, self.settings)
                 if outcome is None:
                     self.queue.put_back(job.material_id, job.state, RESULT_GONE)
@@ -236,7 +248,7 @@ class _Session:
         known = self.cache.load_valid(key, settings)
         if known is not None:
             # The same crystal may have been computed under another name.
-            return _renamed(known, job.material_id)
+            return renamed(known, job.material_id)
         with member_of(self.group):
             return run_as_job(self._structure(job), job.material_id, settings)
 
@@ -256,7 +268,8 @@ class _Session:
         ]
 
 
-def _renamed(outcome: Outcome, material_id: str) -> Outcome:
+def renamed(outcome: Outcome, material_id: str) -> Outcome:
+    """The same outcome under the name of another material of the same crystal."""
     values = {**outcome.as_dict(), "material_id": material_id}
     return EdosDocument.from_dict(values) if isinstance(outcome, EdosDocument) else FailedJob.from_dict(values)
 
@@ -277,4 +290,4 @@ def run_as_job(structure: Structure, material_id: str, settings: DftSettings) ->
         logger.exception("The job of %s failed.", material_id)
         reason = f"{type(error).__name__}: {error}"
         return failed_job(structure, material_id, settings, JobStatus.CRASHED, reason)
-    return responses[job.uuid][job.index].output
+    return responses[job.output.uuid][1].output

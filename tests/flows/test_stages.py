@@ -52,7 +52,7 @@ def test_dft_spectra_are_classified_by_the_rule_of_the_predictions(settings, fak
     assert set(jobs["status"]) == {"ok"}
     table = run.read_table(TableName.PRECISION_RECALL)
     assert set(table["model"]) == {"mat2spec", "gatgnn"}
-    assert set(table["reference"]) == {"fake-pbe"}
+    assert set(table["reference"]) == {"fake"}
 
 
 def test_runs_repeat_to_the_bit(settings, fake_engine):

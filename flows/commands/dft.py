@@ -1,0 +1,281 @@
+"""`mat2spec dft`: see, work off, retry and report the DFT jobs of a run, also long after its screen."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows import dft_stages, stages
+from flows.commands.tables import find_run
+from flows.errors import resumable
+from flows.settings_layers import load_settings, read_layers, validate
+from flows.terminal import STAGE_TITLES, console, say_counts, stage_progress
+from screening.columns import TableName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from dft_validation.outcomes import JobStatus
+    from dft_validation.persistent_queue import JobQueue
+    from dft_validation.queue_status import QueueStatus
+    from flows.settings import ScreenSettings
+    from screening.runs import RunFolder
+
+# What is made again when more jobs have finished.
+RESULT_STAGES = ("run_dft", "evaluate")
+_SECONDS_PER_MINUTE = 60
+# Settings that say what is compared: a retry must not mix them.
+LEVEL_OF_THEORY = ("functional", "spin", "hubbard_u")
+
+
+class DftCommandError(ValueError):
+    """What was asked of the DFT jobs of a run cannot be done; the message says why and what to do."""
+
+
+def print_status(run_name: str | None, results_dir: Path | None) -> None:
+    """Say how many jobs are in which state, why some failed, and when the rest will be done."""
+    from dft_validation.cache import DocumentCache
+    from dft_validation.job_queue import free_abandoned
+    from dft_validation.queue_status import queue_status
+
+    run = _find(run_name, results_dir)
+    settings = settings_of(run)
+    queue = dft_stages.open_queue(run)
+    free_abandoned(queue, DocumentCache(settings.dft.cache_dir))
+    status = queue_status(queue, settings.dft.workers)
+    queue.close()
+    _say_status(run, status, settings.dft.workers)
+
+
+def run_queue(run_name: str | None, results_dir: Path | None, assignments: Sequence[str], *, remote: bool) -> None:
+    """Work off the queue of a run, then classify, evaluate and report; nothing is predicted again."""
+    from screening.runs import RunFolder, RunLockedError
+
+    found = _find(run_name, results_dir)
+    settings = settings_of(found, assignments)
+    dft_stages.open_queue(found).close()
+    try:
+        run = RunFolder.reopen(found.path)
+    except RunLockedError:
+        _help_out(found, settings)
+        return
+    with run, resumable(str(run.path)):
+        if remote and not _exchange_with_remote(run, settings):
+            run.finish()
+            return
+        _work_off_and_evaluate(run, settings)
+        run.finish()
+    _show(run)
+
+
+def retry_jobs(
+    run_name: str | None, results_dir: Path | None, types: Sequence[str], assignments: Sequence[str]
+) -> None:
+    """Queue the jobs of some states again, with other settings if given."""
+    run = _find(run_name, results_dir)
+    settings = settings_of(run)
+    queue = dft_stages.open_queue(run)
+    try:
+        states = _states_to_retry(queue, types)
+        overrides = _dft_layer(assignments)
+        _check_overrides(settings, overrides)
+        n = queue.retry(states, overrides)
+    finally:
+        queue.close()
+    words = ", ".join(types)
+    console.print(
+        f"{n} {words} jobs are queued again; `mat2spec dft run {run.run_id}` works them off."
+        if n
+        else f"No job of the run {run.run_id} is {words}; `mat2spec dft status {run.run_id}` shows what there is.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def write_report(run_name: str | None, results_dir: Path | None) -> None:
+    """Write the page of figures from what has finished so far, and print precision and recall."""
+    from screening import report
+
+    run = _find(run_name, results_dir)
+    settings = settings_of(run)
+    results, jobs = _finished_so_far(run, settings)
+    table = _precision_recall(run, settings, results, jobs)
+    path = dft_stages.write_page(run, settings, results, jobs, table, dft_stages.curve_of(run, settings, results, jobs))
+    console.print(report.precision_recall_table(table))
+    console.print(f"{int((results['status'] == 'ok').sum())} of {len(jobs)} chosen materials have a DFT spectrum.")
+    console.print(f"Page: {path}", soft_wrap=True)
+
+
+def settings_of(run: RunFolder, assignments: Sequence[str] = ()) -> ScreenSettings:
+    """Settings that a run was made with, and those of the command line that change no result.
+
+    Raises
+    ------
+    DftCommandError
+        If an assignment is no setting of the DFT jobs, or changes what comes out of them.
+    """
+    from flows.settings import ScreenSettings
+
+    values: dict[str, Any] = {**run.info["settings"], "results_dir": run.path.parent}
+    stored = validate(ScreenSettings, values)
+    layer = _dft_layer(assignments)
+    changed = validate(ScreenSettings, {**values, "dft": {**stored.dft.model_dump(), **layer}})
+    if changed.dft.settings_hash != stored.dft.settings_hash or changed.dft.engine != stored.dft.engine:
+        raise DftCommandError(
+            f"{', '.join(f'dft.{name}' for name in layer)}: this changes what the jobs compute. Give it to "
+            "`mat2spec dft retry` for jobs that failed, or start a new screen."
+        )
+    return changed
+
+
+def _find(run_name: str | None, results_dir: Path | None) -> RunFolder:
+    return find_run(run_name, results_dir or load_settings().results_dir)
+
+
+def _dft_layer(assignments: Sequence[str]) -> dict[str, Any]:
+    """The settings below `dft` that the command line gives."""
+    layer = read_layers(None, assignments)["command line"]
+    others = [name for name in layer if name != "dft"]
+    if others:
+        raise DftCommandError(
+            f"{', '.join(others)}: only settings of the DFT jobs may change here, as in --set dft.workers=4; the others "
+            "are those of the run."
+        )
+    return dict(layer.get("dft", {}))
+
+
+def _check_overrides(settings: ScreenSettings, overrides: dict[str, Any]) -> None:
+    from dft_validation.settings import DftSettings
+
+    for name in LEVEL_OF_THEORY:
+        if overrides.get(name, getattr(settings.dft, name, None)) != getattr(settings.dft, name, None):
+            raise DftCommandError(
+                f"dft.{name}: a retry at another level of theory would compare unlike with unlike; start a new screen."
+            )
+    validate(DftSettings, {**settings.dft.model_dump(), **overrides})
+
+
+def _states_to_retry(queue: JobQueue, types: Sequence[str]) -> list[JobStatus]:
+    from dft_validation.outcomes import OPEN_STATES, JobStatus
+
+    allowed = [state for state in JobStatus if state not in OPEN_STATES and state is not JobStatus.OK]
+    unknown = [name for name in types if name not in allowed]
+    if unknown:
+        present = ", ".join(state for state in queue.counts() if state in allowed) or "none"
+        raise DftCommandError(
+            f"'{unknown[0]}' is no type of failure; in this queue there are: {present}; all types are "
+            f"{', '.join(allowed)}."
+        )
+    return [JobStatus(name) for name in types]
+
+
+def _work_off_and_evaluate(run: RunFolder, settings: ScreenSettings) -> None:
+    # The former table of results stays until the new one takes its place.
+    name, start = "run_dft", time.perf_counter()
+    with stage_progress(STAGE_TITLES[name]) as progress:
+        outcomes = dft_stages.work_off(run, settings, stages.crystals_of_jobs(run, settings), progress)
+    dft_stages.write_results(run, settings, outcomes)
+    for table in (TableName.PRECISION_RECALL, TableName.THRESHOLD_CURVE):
+        run.remove_table(table)
+    for stage in RESULT_STAGES:
+        counts = stages.run_stage(stage, run, settings)
+        say_counts(STAGE_TITLES[stage], time.perf_counter() - start, counts)
+        start = time.perf_counter()
+
+
+def _help_out(run: RunFolder, settings: ScreenSettings) -> None:
+    """Work on the queue of a run that another process holds; that one writes the tables."""
+    console.print("Another process works on this run; this one helps it and leaves the tables to it.")
+    with stage_progress(STAGE_TITLES["run_dft"]) as progress:
+        outcomes = dft_stages.work_off(run, settings, stages.crystals_of_jobs(run, settings), progress)
+    console.print(f"The queue is worked off: {len(outcomes)} jobs have ended.")
+
+
+def _exchange_with_remote(run: RunFolder, settings: ScreenSettings) -> bool:
+    """Collect what another machine has finished, submit what it has not got; False while jobs are out there."""
+    from dft_validation.remote import collect, submit
+
+    queue = dft_stages.open_queue(run)
+    try:
+        crystals = stages.crystals_of_jobs(run, settings)
+        collected = collect(queue, settings.dft, settings.remote)
+        submitted = submit(queue, crystals, settings.dft, settings.remote)
+        waiting = len(submitted) + collected.still_there
+    finally:
+        queue.close()
+    console.print(
+        f"{settings.remote.worker or 'The first worker'} of the project {settings.remote.project}: "
+        f"{collected.ended} jobs collected, {len(submitted)} submitted, {waiting} not finished.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if waiting:
+        console.print(f"`mat2spec dft run {run.run_id} --remote` again collects them when they are.", soft_wrap=True)
+    return waiting == 0
+
+
+def _finished_so_far(run: RunFolder, settings: ScreenSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Results and jobs of a run: its tables, or, while it is under way, what its queue knows."""
+    from dft_validation import results_table, update_jobs
+    from dft_validation.job_queue import ended_outcomes
+
+    jobs = run.read_table(TableName.DFT_JOBS)
+    queue = dft_stages.open_queue(run)
+    try:
+        n_ended = sum(job.attempts > 0 for job in queue.jobs())
+        if run.has_table(TableName.DFT_RESULTS):
+            results = run.read_table(TableName.DFT_RESULTS)
+            if len(results) >= n_ended:
+                return results, jobs
+        outcomes = ended_outcomes(queue, stages.crystals_of_jobs(run, settings), settings.dft)
+    finally:
+        queue.close()
+    return results_table(outcomes, settings.gap), update_jobs(jobs, outcomes)
+
+
+def _precision_recall(
+    run: RunFolder, settings: ScreenSettings, results: pd.DataFrame, jobs: pd.DataFrame
+) -> pd.DataFrame:
+    from screening.evaluation import precision_recall
+
+    classes = run.read_table(TableName.CLASSIFICATIONS)
+    return precision_recall(classes, results, jobs, settings.evaluation, setting=settings.gap.describe())
+
+
+def _say_status(run: RunFolder, status: QueueStatus, workers: int) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"DFT jobs of the run {run.run_id} ({run.info['status']})", title_justify="left")
+    for heading, side in (("State", "left"), ("Jobs", "right"), ("Reason of the first", "left")):
+        table.add_column(heading, justify="right" if side == "right" else "left")
+    for state, number in status.counts.items():
+        table.add_row(str(state), f"{number:,}", status.reasons.get(state, ""))
+    console.print(table)
+    console.print(f"{status.spent_cpu_seconds:.0f} CPU seconds spent.", highlight=False)
+    if status.n_open == 0:
+        console.print("Nothing is left to do.")
+    elif status.eta_s is None:
+        console.print("Nothing is known yet of the cost of the jobs that are left.")
+    else:
+        console.print(
+            f"About {status.remaining_cpu_seconds:.0f} CPU seconds are left: {_duration(status.eta_s)} with {workers} "
+            f"workers (estimates x {status.correction:.2f}, as the finished jobs say).",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), _SECONDS_PER_MINUTE)
+    hours, minutes = divmod(minutes, _SECONDS_PER_MINUTE)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _show(run: RunFolder) -> None:
+    from flows.commands.screen import show_dft_results
+
+    show_dft_results(run)
+    console.print(f"Page: {run.path / dft_stages.PAGE_FILE}", soft_wrap=True)
