@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from screening.materials_project.api_key import KEY_VARIABLE, WHERE_TO_PUT_IT, hide
+from screening.materials_project.api_key import WHERE_TO_PUT_IT, hide
 from screening.materials_project.errors import ApiKeyError, MaterialsProjectError, ServerUnreachableError
 
 if TYPE_CHECKING:
@@ -171,5 +171,5 @@ def _gave_up(failure: str, seconds: float, pause: float, patience: float) -> str
     waits = f"; it asks to wait {pause:g} s more" if pause > patience else ""
     return (
         f"The Materials Project {failure}, for {seconds:.0f} s now{waits}. What was read is kept: give the same command "
-        f"again later, and check the network and source.mp_endpoint. The key from {KEY_VARIABLE} is not the reason."
+        f"again later, and check the network and source.mp_endpoint."
     )

@@ -18,7 +18,7 @@ import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -71,30 +71,38 @@ def make_documents(count, *, edos_every=3, metals_every=2):
 
     Every `edos_every`-th has an eDOS, every `metals_every`-th is a metal, the others have a gap.
     """
-    rows = catalogue_rows()
-    return [_document(index, rows[index % len(rows)], edos_every, metals_every) for index in range(count)]
+    return [_document(index, edos_every, metals_every) for index in range(count)]
 
 
-def _document(index, row, edos_every, metals_every):
+def _document(index, edos_every, metals_every):
     has_edos = edos_every > 0 and index % edos_every == 0
-    symbols = [symbol_of(number) for number in row["atomic_numbers"]]
-    cell = Counter(symbols)
     return {
+        **_of_crystal(index % len(catalogue_rows())),
         "material_id": stored_id(index),
-        "formula_pretty": row["formula"],
-        "composition": {symbol: float(number) for symbol, number in cell.items()},
-        "composition_reduced": {symbol: float(number) for symbol, number in cell.items()},
-        "elements": sorted(cell),
-        "chemsys": "-".join(sorted(cell)),
-        "nsites": row["nsites"],
-        "nelements": row["nelements"],
-        "energy_above_hull": row["energy_above_hull"],
         "band_gap": 0.0 if index % metals_every == 0 else 1.5,
         "deprecated": False,
         "last_updated": UPDATED,
         "builder_meta": BUILDER_META,
         "has_props": {"materials": True, "thermo": True, "electronic_structure": True, "dos": has_edos},
         "dos": {"task_id": stored_id(index)} if has_edos else None,
+    }
+
+
+@cache
+def _of_crystal(number):
+    """What all documents of one crystal share."""
+    row = catalogue_rows()[number]
+    symbols = [symbol_of(number) for number in row["atomic_numbers"]]
+    cell = {symbol: float(count) for symbol, count in Counter(symbols).items()}
+    return {
+        "formula_pretty": row["formula"],
+        "composition": cell,
+        "composition_reduced": cell,
+        "elements": sorted(cell),
+        "chemsys": "-".join(sorted(cell)),
+        "nsites": row["nsites"],
+        "nelements": row["nelements"],
+        "energy_above_hull": row["energy_above_hull"],
         "structure": structure_dict(row, symbols),
     }
 
@@ -220,6 +228,7 @@ class Gateway:
             await self.app(scope, receive, send)
             return
         headers = {key.decode().lower(): value.decode() for key, value in scope["headers"]}
+        self.server.last_headers = headers
         self.server.requests.append((time.monotonic(), scope["path"], scope["query_string"].decode()))
         fault = self.server.next_fault(scope["path"])
         if fault is not None:
@@ -287,6 +296,7 @@ class LoopbackServer:
         self.summary = Collection(documents)
         self.core = Collection([core_document(d) for d in documents] if core is None else core)
         self.requests = deque()
+        self.last_headers = {}
         self._faults = []
         self._uvicorn = None
         self._thread = None
@@ -304,8 +314,9 @@ class LoopbackServer:
         self.heartbeat["db_version"] = version
 
     def fail(self, kind="status", path=SUMMARY, times=1, **details):
-        """Plan a fault for the next requests to a path, after `skip` good ones."""
+        """Plan a fault for the next requests to a path, after `skip` good ones; its `times` counts down."""
         self._faults.append(Fault(kind, path, times, **details))
+        return self._faults[-1]
 
     def next_fault(self, path):
         for fault in self._faults:
