@@ -163,9 +163,13 @@ def tables(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the rows to this .csv or .parquet file instead.")
     ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="DATE|RELEASE", help="With `new`: what runs found new since then."),
+    ] = None,
     results_dir: Annotated[Path | None, typer.Option("--results-dir", help="Folder of all runs.")] = None,
 ) -> None:
-    """Print the result tables of a run, or rows of one of them.
+    """Print the result tables of a run, or rows of one of them; or what is new since a day or a release.
 
     **Examples**
 
@@ -176,9 +180,20 @@ def tables(
         mat2spec tables classifications --where "is_gapped_metal" --sort=-gapped_metal_confidence -n 10
 
         mat2spec tables 20261123T020654Z-1a2b3c4d dft_results --output dft.csv
-    """
-    from flows.commands.tables import print_tables
 
+        mat2spec tables new
+
+        mat2spec tables new --since 2026-11-01 --where "gapped_metal_by is not null"
+
+        mat2spec tables new --since 2026.10.1
+    """
+    from flows.commands.tables import print_new, print_tables
+
+    if run_or_name == "new" and name is None:
+        print_new(since, columns, where, sort, limit, output, results_dir)
+        return
+    if since is not None:
+        raise typer.BadParameter("--since goes with `mat2spec tables new`.")
     print_tables(run_or_name, name, columns, where, sort, limit, output, results_dir)
 
 

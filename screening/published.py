@@ -191,9 +191,8 @@ def published_precision_recall(
     for (reference, *_), group in sorted(results.groupby(keys), key=lambda pair: str(pair[0])):
         answers = group.assign(**{str(Column.U_VALUES): _joined_u(group[Column.U_VALUES])})
         chosen = predictions[predictions[Column.MATERIAL_ID].isin(answers[Column.MATERIAL_ID])]
-        picks = answers[[str(Column.MATERIAL_ID)]].assign(
-            **{str(Column.SELECTED_AS): PUBLISHED, str(Column.INCLUSION_PROBABILITY): 1.0}
-        )
+        picks = answers[[str(Column.MATERIAL_ID)]].copy()
+        picks[str(Column.SELECTED_AS)], picks[str(Column.INCLUSION_PROBABILITY)] = PUBLISHED, 1.0
         table = precision_recall(chosen, answers, picks, settings, str(reference), gap.describe())
         level: dict[str, Any] = {str(name): answers[name].iloc[0] for name in LEVEL}
         tables.append(table.assign(**level))

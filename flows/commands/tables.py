@@ -45,6 +45,33 @@ def print_tables(
     _print_rows(rows, f"{name} of {run.run_id}")
 
 
+def print_new(
+    since: str | None,
+    columns: str | None,
+    where: str | None,
+    sort: str | None,
+    limit: int,
+    output: Path | None,
+    results_dir: Path | None,
+) -> None:
+    """Print what is new since a day or a release, or in the last run."""
+    import duckdb
+
+    from screening.news import new_materials
+    from screening.tables import to_arrow
+
+    found = to_arrow(new_materials(results_dir or load_settings().results_dir, since))
+    rows = _select(duckdb.from_arrow(found), columns, where, sort, limit)
+    if output is not None:
+        _write(rows, output)
+        return
+    title = "What is new in the last run" if since is None else f"What is new since {since}"
+    if not len(found):
+        console.print(f"{title}: nothing.")
+        return
+    _print_rows(rows, f"{title} ({len(found):,} changes)")
+
+
 def find_run(run: str | None, results_dir: Path) -> RunFolder:
     """The run of an id or folder; the last finished one if None."""
     if run is None:
@@ -79,7 +106,14 @@ def select_rows(path: Path, columns: str | None, where: str | None, sort: str | 
     """
     import duckdb
 
-    relation = duckdb.read_parquet(str(path))
+    return _select(duckdb.read_parquet(str(path)), columns, where, sort, limit)
+
+
+def _select(
+    relation: duckdb.DuckDBPyRelation, columns: str | None, where: str | None, sort: str | None, limit: int
+) -> pa.Table:
+    import duckdb
+
     try:
         if where:
             relation = relation.filter(where)
