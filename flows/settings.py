@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dft_validation.labels.settings import LabelSettings
+from dft_validation.remote_settings import RemoteSettings
 from dft_validation.settings import DftSettings
 from mat2spec.settings import PredictionSettings
 from screening.evaluation import EvaluationSettings
@@ -59,6 +60,9 @@ class ScreenSettings(BaseSettings):
     gap: GapSettings = Field(default_factory=GapSettings, description="What counts as a gapped metal.")
     selection: SelectionSettings = Field(default_factory=SelectionSettings, description="Which candidates go to DFT.")
     dft: DftSettings = Field(default_factory=DftSettings, description="Engine and budget of the DFT calculations.")
+    remote: RemoteSettings = Field(
+        default_factory=RemoteSettings, description="Another machine for the DFT jobs: `mat2spec dft run --remote`."
+    )
     evaluation: EvaluationSettings = Field(
         default_factory=EvaluationSettings, description="How predictions are compared with DFT."
     )
@@ -74,4 +78,4 @@ class ScreenSettings(BaseSettings):
 
     def of_the_run(self) -> dict[str, Any]:
         """Settings that decide what a run computes, as plain JSON values; equal ones resume each other."""
-        return self.model_dump(mode="json", exclude={"serve", "label", "results_dir"})
+        return self.model_dump(mode="json", exclude={"serve", "label", "remote", "results_dir"})
