@@ -80,7 +80,7 @@ def show_results(run: RunFolder) -> None:
         jobs = run.read_table(TableName.DFT_JOBS)
         console.print(report.dft_table(_outcomes(run.read_table(TableName.DFT_RESULTS), jobs), jobs, candidates))
     elif run.has_table(TableName.DFT_JOBS):
-        console.print("The DFT jobs are planned and were not run; without --no-dft a new run computes them.")
+        console.print(f"The DFT jobs are queued and were not run; `mat2spec dft run {run.run_id}` computes them.")
     if run.has_table(TableName.PRECISION_RECALL):
         console.print(report.precision_recall_table(run.read_table(TableName.PRECISION_RECALL)))
     console.print(f"Tables: {run.path}\nShow any of them with `mat2spec tables {run.run_id} NAME`.", soft_wrap=True)
