@@ -1,4 +1,4 @@
-"""The deployment `screen-gapped-metals`, and the one command that starts server, UI and deployment."""
+"""The deployments of the screen and of the watcher, and the one command that starts server, UI and both."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 DEPLOYMENT_NAME = "screen-gapped-metals"
 SCHEDULE_SLUG = "regular"
+WATCH_DEPLOYMENT_NAME = "watch-releases"
+WATCH_SLUG = "poll"
 # A served run starts at the next poll: with Prefect's 10 s a person waits and wonders.
 POLL_FREQUENCY_S = "2"
 
@@ -30,10 +32,12 @@ POLL_FREQUENCY_S = "2"
 def screen_deployment(settings: ScreenSettings) -> RunnerDeployment:
     """The deployment of the flow, with all settings as parameters that a person can change in the UI."""
     from prefect.deployments.runner import RunnerDeployment
+    from prefect.events import DeploymentEventTrigger
     from prefect.flows import EntrypointType
     from prefect.schedules import Cron
 
     from flows.screen import screen_gapped_metals
+    from flows.watch import NEW_RELEASE_EVENT, resource_id
 
     schedule = Cron(
         settings.serve.cron,
@@ -41,9 +45,37 @@ def screen_deployment(settings: ScreenSettings) -> RunnerDeployment:
         active=settings.serve.schedule_active,
         slug=SCHEDULE_SLUG,
     )
+    new_release = DeploymentEventTrigger(
+        name="new-release",
+        description="The watcher found a new release: screen what is new.",
+        expect={NEW_RELEASE_EVENT},
+        match={"prefect.resource.id": resource_id(settings.source)},
+        parameters={"release": "{{ event.payload.new }}"},
+    )
     return RunnerDeployment.from_flow(
         screen_gapped_metals,
         name=DEPLOYMENT_NAME,
+        parameters={"settings": settings.model_dump(mode="json")},
+        schedules=[schedule],
+        triggers=[new_release],
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        tags=["screening"],
+    )
+
+
+def watch_deployment(settings: ScreenSettings) -> RunnerDeployment:
+    """The deployment of the watcher, which asks for the release of the source by its own schedule."""
+    from prefect.deployments.runner import RunnerDeployment
+    from prefect.flows import EntrypointType
+    from prefect.schedules import Cron
+
+    from flows.watch import watch_releases
+
+    serve = settings.serve
+    schedule = Cron(serve.watch_cron, timezone=serve.timezone, active=serve.watch_active, slug=WATCH_SLUG)
+    return RunnerDeployment.from_flow(
+        watch_releases,
+        name=WATCH_DEPLOYMENT_NAME,
         parameters={"settings": settings.model_dump(mode="json")},
         schedules=[schedule],
         entrypoint_type=EntrypointType.MODULE_PATH,
@@ -69,6 +101,7 @@ def _serve(settings: ScreenSettings, api_url: str) -> None:
     # A screen uses all cores: one at a time, others wait in the queue.
     runner = Runner(pause_on_shutdown=True, limit=1)
     runner.add_deployment(screen_deployment(settings))
+    runner.add_deployment(watch_deployment(settings))
     # Prefect's own handler ends the process before flow runs are told; Ctrl-C takes the orderly way.
     runner.handle_sigterm = _pass_on_as_interrupt  # type: ignore[method-assign]
     close_abandoned_runs()
@@ -106,11 +139,12 @@ def close_abandoned_runs() -> int:
     from prefect.states import Crashed
 
     from flows.screen import FLOW_NAME
+    from flows.watch import WATCH_FLOW_NAME
 
     active = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
     with get_client(sync_client=True) as client:
         abandoned = client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW_NAME])),
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW_NAME, WATCH_FLOW_NAME])),
             flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=active)),
         )
         for flow_run in abandoned:
@@ -120,12 +154,15 @@ def close_abandoned_runs() -> int:
 
 
 def _say_how_to_use(settings: ScreenSettings, api_url: str) -> None:
-    state = "active" if settings.serve.schedule_active else "paused; --set serve.schedule_active=true activates it"
+    serve = settings.serve
+    state = "active" if serve.schedule_active else "paused; --set serve.schedule_active=true activates it"
+    watching = "active" if serve.watch_active else "paused; --set serve.watch_active=true activates it"
     console.print(
         f"UI:        {api_url.removesuffix('/api')}\n"
         f"Run:       prefect deployment run {DEPLOYMENT_NAME}\n"
         f"Elsewhere: PREFECT_API_URL={api_url} prefect deployment run {DEPLOYMENT_NAME}/{DEPLOYMENT_NAME}\n"
-        f"Schedule:  '{settings.serve.cron}' {settings.serve.timezone} ({state})\n"
+        f"Schedule:  '{serve.cron}' {serve.timezone} ({state})\n"
+        f"Watcher:   '{serve.watch_cron}' {serve.timezone}, screens what a new release brings ({watching})\n"
         "Stop:      Ctrl-C",
         highlight=False,
         soft_wrap=True,

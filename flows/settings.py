@@ -39,6 +39,14 @@ class ServeSettings(BaseModel):
     schedule_active: bool = Field(
         default=False, description="Whether the schedule starts runs; if not it is shown in the UI, paused."
     )
+    watch_cron: str = Field(
+        default="17 * * * *",
+        description="When the watcher asks for the release of the source: every hour. A new one starts a screen of what "
+        "is new.",
+    )
+    watch_active: bool = Field(
+        default=False, description="Whether the watcher asks; if not its schedule is shown in the UI, paused."
+    )
     startup_timeout_s: float = Field(
         default=120.0, gt=0, description="Longest wait for the Prefect server, in seconds."
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +12,8 @@ import urllib.request
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from flows.server import ServerError, prefect_server
@@ -32,12 +35,14 @@ def free_port():
 def served(tmp_path_factory, crystals_path):
     """A served deployment that screens the small source without DFT; yields its process, environment and results."""
     folder, port = tmp_path_factory.mktemp("served"), free_port()
+    source = folder / "source.parquet"
+    shutil.copy(crystals_path, source)
     environment = os.environ | {
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "XDG_CACHE_HOME": str(folder / "cache"),
     }
-    values = {"source.kind": "parquet", "source.path": crystals_path, "results_dir": folder / "results"}
+    values = {"source.kind": "parquet", "source.path": source, "results_dir": folder / "results"}
     options = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
     command = [sys.executable, "-c", "from flows.command_line import main; main()", "serve", "--port", str(port)]
     log = folder / "serve.log"
@@ -89,6 +94,31 @@ def test_the_slash_form_works_too_and_a_wrong_name_is_refused(served):
     answer = deployment_run(environment, "no-such-deployment")
     assert answer.returncode == 1
     assert "Deployment 'no-such-deployment' not found!" in answer.stdout + answer.stderr
+
+
+def finished_runs(results):
+    records = [json.loads(file.read_text()) for file in sorted(results.glob("2*/run.json"))]
+    return [record for record in records if record["status"] == "finished"]
+
+
+def test_the_watcher_starts_a_screen_of_what_a_new_release_brings(served):
+    process, environment, results, log = served
+    wait_for(lambda: len(finished_runs(results)) == 2, process, log)
+    source = results.parent / "source.parquet"
+    table = pq.read_table(source)
+    newcomer = table.slice(0, 1).set_column(0, "material_id", pa.array(["newcomer"]))
+    pq.write_table(pa.concat_tables([table, newcomer]), source)
+    answer = deployment_run(environment, "watch-releases")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    wait_for(lambda: len(finished_runs(results)) == 3, process, log)
+    run = results / finished_runs(results)[-1]["run_id"]
+    assert pq.read_table(run / "changes.parquet")["material_id"].to_pylist() == ["newcomer"]
+    assert pq.read_table(run / "candidates.parquet").num_rows == 1
+
+    # Asked again, it finds nothing new and starts nothing.
+    assert deployment_run(environment, "watch-releases").returncode == 0
+    wait_for(lambda: all(run["state_type"] == "COMPLETED" for run in flow_runs(environment)), process, log)
+    assert len(flow_runs(environment)) == 5
 
 
 def test_a_second_server_on_the_port_is_refused_with_a_sentence(served, tmp_path):

@@ -1,0 +1,80 @@
+"""The watcher without a server: what it remembers, and when it tells a new release (test_serve.py runs it for real)."""
+
+import logging
+
+import pytest
+
+from flows import watch
+from flows.deployments import screen_deployment, watch_deployment
+from flows.settings_layers import load_settings
+from screening.run_files import RUN_FILE, write_record
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return load_settings(
+        None, ["source.kind=parquet", f"source.path={tmp_path / 'x.parquet'}", f"results_dir={tmp_path / 'results'}"]
+    )
+
+
+@pytest.fixture
+def database(monkeypatch):
+    """A database whose release a test sets, and the events that were sent."""
+
+    class Database:
+        release, events, takes_events = "1", [], True
+
+    class Memory(dict):
+        def set(self, name, value, overwrite):
+            self[name] = value
+
+    Database.remembered = Memory()
+    monkeypatch.setattr(watch, "Variable", Database.remembered)
+    monkeypatch.setattr(watch, "get_run_logger", lambda: logging.getLogger("watch"))
+    monkeypatch.setattr(watch, "current_release", lambda _: Database.release)
+    monkeypatch.setattr(
+        watch, "emit_event", lambda **event: Database.events.append(event) or event if Database.takes_events else None
+    )
+    return Database
+
+
+def test_a_new_release_is_told_once(settings, database):
+    assert "The release is 1" in watch.watch_releases.fn(settings)
+    assert "still 1" in watch.watch_releases.fn(settings)
+    assert database.events == []
+    database.release = "2"
+    assert "The release 2 is new, the former one is 1" in watch.watch_releases.fn(settings)
+    assert "still 2" in watch.watch_releases.fn(settings)
+    (event,) = database.events
+    assert event["payload"] == {"old": "1", "new": "2"}
+    assert event["event"] == watch.NEW_RELEASE_EVENT
+
+
+def test_the_first_poll_compares_with_the_last_finished_run(settings, database):
+    folder = settings.results_dir / "20261101T000000Z-1"
+    folder.mkdir(parents=True)
+    record = {"run_id": folder.name, "status": "finished", "fingerprint": "1", "db_version": "0"}
+    write_record(folder / RUN_FILE, record | {"settings": {"source": {"kind": "parquet"}}})
+    assert "the former one is 0" in watch.watch_releases.fn(settings)
+    assert len(database.events) == 1
+
+
+def test_a_release_that_could_not_be_told_is_told_at_the_next_poll(settings, database):
+    watch.watch_releases.fn(settings)
+    database.release, database.takes_events = "2", False
+    with pytest.raises(watch.WatchError, match="takes no events"):
+        watch.watch_releases.fn(settings)
+    assert database.remembered == {watch.variable_name(settings.source): "1"}
+    database.takes_events = True
+    watch.watch_releases.fn(settings)
+    assert [event["payload"]["new"] for event in database.events] == ["2"]
+
+
+def test_the_deployment_of_the_screen_hears_the_event_of_its_own_source(settings, tmp_path):
+    (trigger,) = screen_deployment(settings).triggers
+    assert trigger.expect == {watch.NEW_RELEASE_EVENT}
+    assert trigger.match.root["prefect.resource.id"] == watch.resource_id(settings.source)
+    assert str(tmp_path) not in watch.resource_id(settings.source)
+    assert trigger.parameters == {"release": "{{ event.payload.new }}"}
+    (schedule,) = watch_deployment(settings).schedules
+    assert schedule.active is False
