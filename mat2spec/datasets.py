@@ -17,7 +17,7 @@ from pymatgen.core import Composition, Element
 
 from mat2spec.crystals import Crystals
 from mat2spec.edos_store import TRAINING_LEVEL, read_edos_store, shipped_stores
-from mat2spec.files import file_sha256, read_parquet
+from mat2spec.files import cache_dir, file_sha256, read_parquet
 from mat2spec.graphs import CrystalBatch, GraphSettings, build_graphs
 from mat2spec.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid, rebin_to_edges
 from mat2spec.phonons import scale_to_modes
@@ -359,7 +359,7 @@ def assemble_spectra(
     graph_settings
         How graphs are made.
     """
-    graphs, problems = build_graphs(crystals, graph_settings)
+    graphs, problems = build_graphs(crystals, graph_settings, cache_dir("descriptors"))
     reasons = [problem or _label_problem(row) for problem, row in zip(problems, spectra, strict=True)]
     usable = np.flatnonzero([reason is None for reason in reasons])
     data = LabelledSpectra(
@@ -428,6 +428,7 @@ def _concatenate_graphs(parts: list[CrystalBatch]) -> CrystalBatch:
         edge_offsets=shifted("edge_offsets"),
         n_atoms=joined("n_atoms"),
         vectors=None if any(part.vectors is None for part in parts) else joined("vectors"),
+        descriptors=None if any(part.descriptors is None for part in parts) else joined("descriptors"),
     )
 
 

@@ -76,3 +76,9 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     if missing:
         raise TableError(f"The table {path} lacks the column(s) {', '.join(missing)}; add them or rename yours.")
     return table
+
+
+def cache_dir(name: str) -> Path:
+    """Folder of the user's cache for what can be computed again: `~/.cache/mat2spec-screening/<name>`."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "mat2spec-screening" / name

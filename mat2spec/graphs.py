@@ -13,6 +13,7 @@ then depend on the order of the atoms in the file.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
 from mat2spec.crystals import MIN_DISTANCE_A, Crystals, find_problems
+from mat2spec.descriptors import Descriptors, cached_site_descriptors, site_descriptors
 
 # On the radius of a sphere that holds the neighbours on average; larger ones find more at once, but too many.
 FIRST_RADIUS_FACTOR = 1.15
@@ -47,6 +49,9 @@ class GraphSettings(BaseModel):
     )
     merge_sites: bool = Field(
         default=True, description="Merge equivalent sites into one node; a graph with edge vectors must not."
+    )
+    descriptors: Descriptors = Field(
+        default=Descriptors.NONE, description="Vectors of the atoms from a pretrained interatomic potential."
     )
 
 
@@ -75,6 +80,8 @@ class CrystalBatch:
     vectors
         From the node to the far end of each edge, in Angstrom, shape (n_edges, 3); None where sites
         were merged, for equivalent atoms have neighbours in different directions.
+    descriptors
+        Pretrained vectors of the nodes, means over merged atoms, shape (n_nodes, width); None without.
     """
 
     atomic_numbers: NDArray[np.int16]
@@ -86,6 +93,7 @@ class CrystalBatch:
     edge_offsets: NDArray[np.int64]
     n_atoms: NDArray[np.int64]
     vectors: NDArray[np.float32] | None = None
+    descriptors: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.n_atoms)
@@ -115,10 +123,13 @@ class CrystalBatch:
             edge_offsets=edge_offsets,
             n_atoms=self.n_atoms[chosen],
             vectors=None if self.vectors is None else self.vectors[edges],
+            descriptors=None if self.descriptors is None else self.descriptors[nodes],
         )
 
 
-def build_graphs(crystals: Crystals, settings: GraphSettings | None = None) -> tuple[CrystalBatch, list[str | None]]:
+def build_graphs(
+    crystals: Crystals, settings: GraphSettings | None = None, cache_dir: Path | None = None
+) -> tuple[CrystalBatch, list[str | None]]:
     """Make a graph of every crystal that can have one.
 
     Parameters
@@ -127,6 +138,8 @@ def build_graphs(crystals: Crystals, settings: GraphSettings | None = None) -> t
         Any crystals; unusable ones are reported, not raised.
     settings
         Cutoff, number of neighbours, merging. Graphs without merging carry edge vectors.
+    cache_dir
+        Where descriptors are kept, for crystals whose graphs are built again and again; None keeps nothing.
 
     Returns
     -------
@@ -143,12 +156,29 @@ def build_graphs(crystals: Crystals, settings: GraphSettings | None = None) -> t
         if problems[index] is None:
             found, problems[index] = _edges_of(crystals, index, settings)
         edges.append(found)
+    descriptors, problems = _describe_sites(crystals, problems, settings.descriptors, cache_dir)
     usable = np.array([problem is None for problem in problems], dtype=bool)
+    edges = [found if problem is None else _NO_EDGES for found, problem in zip(edges, problems, strict=True)]
     batch = _join(crystals, edges, usable, settings.distance_resolution_a)
+    if descriptors is not None:
+        batch = replace(batch, descriptors=descriptors[np.repeat(usable, crystals.n_sites)])
     if settings.merge_sites:
         return merge_equivalent_sites(batch, settings), problems
     vectors = [found.vectors(*_cartesian(crystals, i)) for i, found in enumerate(edges) if len(found.distance)]
     return replace(batch, vectors=np.concatenate([np.empty((0, 3)), *vectors]).astype(np.float32)), problems
+
+
+def _describe_sites(
+    crystals: Crystals, problems: list[str | None], kind: Descriptors, cache_dir: Path | None
+) -> tuple[NDArray[np.float32] | None, list[str | None]]:
+    if kind is Descriptors.NONE:
+        return None, problems
+    usable = np.array([problem is None for problem in problems], dtype=bool)
+    if cache_dir is None:
+        descriptors, found = site_descriptors(crystals, kind, usable)
+    else:
+        descriptors, found = cached_site_descriptors(crystals, kind, usable, cache_dir)
+    return descriptors, [problem or new for problem, new in zip(problems, found, strict=True)]
 
 
 class Edges(NamedTuple):
@@ -263,8 +293,21 @@ def merge_equivalent_sites(batch: CrystalBatch, settings: GraphSettings) -> Crys
         edge_multiplicity=batch.edge_multiplicity[edges],
         edge_offsets=edge_offsets,
         n_atoms=batch.n_atoms,
+        descriptors=None
+        if batch.descriptors is None
+        else _mean_by_node(batch.descriptors, node_of, len(representatives)),
     )
     return _merge_equal_edges(merged, centre)
+
+
+def _mean_by_node(values: NDArray[np.float32], node_of: NDArray[np.int64], n_nodes: int) -> NDArray[np.float32]:
+    """Means of the rows that share a node; equivalent atoms differ by rounding, or by what angles tell apart."""
+    order = np.argsort(node_of, kind="stable")
+    count = np.bincount(node_of, minlength=n_nodes)
+    if n_nodes == 0:
+        return values
+    starts = np.cumsum(count) - count
+    return (np.add.reduceat(values[order], starts, axis=0, dtype=np.float64) / count[:, None]).astype(np.float32)
 
 
 def _merge_equal_edges(batch: CrystalBatch, centre: NDArray[np.int64]) -> CrystalBatch:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -58,7 +58,13 @@ class Prediction:
     scale
         Integral of each spectrum over the grid: states per cell in the window, shape (n,).
     uncertainty
-        One standard deviation per bin, as met on held-out materials, shape (n, size).
+        Standard deviation per bin, shape (n, size), in the unit of the spectra: +-1.645 of them hold 90 % of the
+        bins of held-out materials.
+    relative_error
+        Expected integral of the absolute error over that of the spectrum, shape (n,).
+    domain_distance
+        Distance to the nearest training crystals over the largest usual one, shape (n,); above one the crystal
+        is unlike anything the model was trained on.
     status
         ``"ok"`` or ``"failed"`` for each crystal.
     reason
@@ -75,6 +81,8 @@ class Prediction:
     spectra: NDArray[np.float32]
     scale: NDArray[np.float32]
     uncertainty: NDArray[np.float32]
+    relative_error: NDArray[np.float32]
+    domain_distance: NDArray[np.float32]
     status: list[str]
     reason: list[str]
     model: str
@@ -83,6 +91,24 @@ class Prediction:
 
     def __len__(self) -> int:
         return len(self.material_ids)
+
+
+class _Answers(NamedTuple):
+    """Numbers of a prediction, row by row as in `Prediction`."""
+
+    spectra: NDArray[np.float32]
+    uncertainty: NDArray[np.float32]
+    relative_error: NDArray[np.float32]
+    domain_distance: NDArray[np.float32]
+
+    @classmethod
+    def unknown(cls, n: int, size: int) -> _Answers:
+        shapes = ((n, size), (n, size), (n,), (n,))
+        return cls(*(np.full(shape, np.nan, dtype=np.float32) for shape in shapes))
+
+    def put(self, rows: NDArray[np.int64], part: _Answers) -> None:
+        for values, new in zip(self, part, strict=True):
+            values[rows] = new
 
 
 class SpectrumPredictor:
@@ -151,63 +177,62 @@ class SpectrumPredictor:
     ) -> Prediction:
         """Predict from graphs that were made with `graph_settings` (`mat2spec.graphs.build_graphs`)."""
         usable = np.flatnonzero([problem is None for problem in problems])
-        spectra = np.full((len(graphs), self.grid.size), np.nan, dtype=np.float32)
-        uncertainty = np.full_like(spectra, np.nan)
+        answers = _Answers.unknown(len(graphs), self.grid.size)
         batches = list(split_by_edges(usable, graphs.n_edges, self.max_edges_per_batch))
         with _deterministic(self.device), _batch_threads(self.device) as executor:
             results = executor.map(lambda chosen: self._predict_batch(graphs, chosen), batches)
-            for chosen, (spectra[chosen], uncertainty[chosen]) in zip(batches, results, strict=True):
+            for chosen, answer in zip(batches, results, strict=True):
+                answers.put(chosen, answer)
                 if on_batch:
                     on_batch(len(chosen))
         if on_batch and len(usable) < len(graphs):
             on_batch(len(graphs) - len(usable))
-        return self._collect(material_ids, spectra, uncertainty, problems)
+        return self._collect(material_ids, answers, problems)
 
-    def _predict_batch(
-        self, graphs: CrystalBatch, chosen: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _predict_batch(self, graphs: CrystalBatch, chosen: NDArray[np.int64]) -> _Answers:
         try:
             with torch.inference_mode():
                 graph = GraphTensors.from_batch(graphs.take(chosen)).to(self.device)
-                spectra, uncertainty = self._forward(graph)
-            return spectra.float().cpu().numpy(), uncertainty.float().cpu().numpy()
+                return _Answers(*(tensor.float().cpu().numpy() for tensor in self._forward(graph)))
         except torch.cuda.OutOfMemoryError:
             if len(chosen) == 1:
                 raise
         torch.cuda.empty_cache()
         halves = np.array_split(chosen, 2)
         parts = [self._predict_batch(graphs, half) for half in halves]
-        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+        return _Answers(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
-    def _forward(self, graph: GraphTensors) -> tuple[Tensor, Tensor]:
+    def _forward(self, graph: GraphTensors) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Spectra per cell, their standard deviations, relative errors and distances to the domain."""
         vectors = self.shape_model.encoder(graph)
-        shape = _per_atom(self.shape_model, vectors)
-        per_bin = self.shape_model.residual_std.expand_as(shape)
+        shape = _per_atom(self.shape_model, vectors, graph)
+        unsure = self.shape_model.error_model(
+            shape, self.shape_model.spread(vectors, graph), self.shape_model.crystal_vectors(vectors, graph)
+        )
         if self.scale_model is None:
             scale = MODES_PER_ATOM * graph.n_atoms
             relative_error = torch.zeros_like(scale)
         else:
             if not self._shares_encoder:
                 vectors = self.scale_model.encoder(graph)
-            integral = _per_atom(self.scale_model, vectors).sum(dim=1) * self.grid.width
+            integral = _per_atom(self.scale_model, vectors, graph).sum(dim=1) * self.grid.width
             relative_error = self.scale_model.integral_residual_std / integral.clamp_min(1e-3)
             scale = integral * graph.n_atoms
         density = (scale / self.grid.width)[:, None]
-        uncertainty = density * torch.sqrt(per_bin**2 + (relative_error[:, None] * shape) ** 2)
-        return density * shape, uncertainty
+        uncertainty = density * torch.sqrt(unsure.per_bin**2 + (relative_error[:, None] * shape) ** 2)
+        whole = torch.sqrt(unsure.per_spectrum**2 + relative_error**2)
+        return density * shape, uncertainty, whole, unsure.domain_distance
 
     def _collect(
-        self,
-        material_ids: NDArray[np.object_],
-        spectra: NDArray[np.float32],
-        uncertainty: NDArray[np.float32],
-        problems: Sequence[str | None],
+        self, material_ids: NDArray[np.object_], answers: _Answers, problems: Sequence[str | None]
     ) -> Prediction:
         return Prediction(
             material_ids=material_ids,
-            spectra=spectra,
-            scale=self.grid.integrate(spectra).astype(np.float32),
-            uncertainty=uncertainty,
+            spectra=answers.spectra,
+            scale=self.grid.integrate(answers.spectra).astype(np.float32),
+            uncertainty=answers.uncertainty,
+            relative_error=answers.relative_error,
+            domain_distance=answers.domain_distance,
             status=[OK if problem is None else FAILED for problem in problems],
             reason=[problem or "" for problem in problems],
             model=self.name,
@@ -334,8 +359,8 @@ def split_by_edges(
         yield indices[start:]
 
 
-def _per_atom(model: SpectrumModel, vectors: Tensor) -> Tensor:
-    predicted = model.forward_from_vectors(vectors)
+def _per_atom(model: SpectrumModel, vectors: Tensor, graph: GraphTensors) -> Tensor:
+    predicted = model.forward_from_vectors(vectors, graph)
     return to_spectra_per_atom(predicted, model.setting, model.target_mean, model.target_std)
 
 

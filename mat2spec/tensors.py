@@ -36,6 +36,8 @@ class GraphTensors:
         Atoms in each cell, shape (n_crystals,).
     vectors
         From centre to neighbour of each edge in Angstrom, shape (n_edges, 3); None where sites were merged.
+    descriptors
+        Pretrained vectors of the nodes, shape (n_nodes, width); None without.
     """
 
     atomic_numbers: Tensor
@@ -48,6 +50,7 @@ class GraphTensors:
     length_index: Tensor
     n_atoms: Tensor
     vectors: Tensor | None = None
+    descriptors: Tensor | None = None
 
     @property
     def n_crystals(self) -> int:
@@ -77,6 +80,7 @@ class GraphTensors:
             length_index=torch.from_numpy(length_index.astype(np.int64)),
             n_atoms=torch.from_numpy(batch.n_atoms.astype(np.float32)),
             vectors=None if batch.vectors is None else torch.from_numpy(batch.vectors),
+            descriptors=None if batch.descriptors is None else torch.from_numpy(batch.descriptors),
         )
 
 

@@ -6,12 +6,14 @@ from mat2spec.models.base import ModelSettings, SpectrumModel
 from mat2spec.models.e3nn import E3nn
 from mat2spec.models.gatgnn import Gatgnn
 from mat2spec.models.mat2spec import Mat2Spec
+from mat2spec.models.sitedos import SiteDos
 from mat2spec.normalisation import Setting
 
 MODELS: dict[str, type[SpectrumModel]] = {
     "mat2spec": Mat2Spec,
     "gatgnn": Gatgnn,
     "e3nn": E3nn,
+    "sitedos": SiteDos,
 }
 
 __all__ = ["MODELS", "ModelSettings", "SpectrumModel", "build_model", "model_class"]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mat2spec.graphs import GraphSettings
 from mat2spec.normalisation import Setting
 from mat2spec.tensors import GraphTensors
+from mat2spec.uncertainty import ErrorModel
 
 LossTerms = dict[str, Tensor]
 
@@ -40,7 +41,7 @@ class SpectrumModel(nn.Module, ABC):
     encoder: nn.Module
     target_mean: Tensor
     target_std: Tensor
-    residual_std: Tensor
+    error_model: ErrorModel
     integral_residual_std: Tensor
 
     def __init__(self, settings: ModelSettings, size: int, setting: Setting) -> None:
@@ -48,10 +49,10 @@ class SpectrumModel(nn.Module, ABC):
         self.settings = settings
         self.size = size
         self.setting = Setting(setting)
-        # Statistics of the training targets, and residuals (bins, integral) of the validation set, per atom.
+        # Statistics of the training targets; what the validation set tells of the errors.
         self.register_buffer("target_mean", torch.zeros(size))
         self.register_buffer("target_std", torch.ones(()))
-        self.register_buffer("residual_std", torch.full((size,), torch.nan))
+        self.error_model = ErrorModel()
         self.register_buffer("integral_residual_std", torch.full((), torch.nan))
 
     @classmethod
@@ -61,11 +62,22 @@ class SpectrumModel(nn.Module, ABC):
 
     def forward(self, graph: GraphTensors) -> Tensor:
         """Activated prediction in the form of the setting, shape (n_crystals, size)."""
-        return self.forward_from_vectors(self.encoder(graph))
+        return self.forward_from_vectors(self.encoder(graph), graph)
 
     @abstractmethod
-    def forward_from_vectors(self, vectors: Tensor) -> Tensor:
-        """Activated prediction from the vectors of the encoder, shape (n_crystals, width)."""
+    def forward_from_vectors(self, vectors: Tensor, graph: GraphTensors) -> Tensor:
+        """Activated prediction from what the encoder gives: a row per crystal, or per node of `graph`."""
+
+    def fit_inputs(self, graph: GraphTensors) -> None:
+        """Store statistics of the training crystals; most models need none."""
+
+    def spread(self, vectors: Tensor, graph: GraphTensors) -> Tensor:
+        """Standard deviation among the members of an ensemble, shape (n_crystals, size); zero for a single model."""
+        return torch.zeros(graph.n_crystals, self.size, device=vectors.device)
+
+    def crystal_vectors(self, vectors: Tensor, graph: GraphTensors) -> Tensor:  # noqa: ARG002
+        """One vector per crystal, in which distance means difference, shape (n_crystals, width)."""
+        return vectors
 
     @abstractmethod
     def losses(self, graph: GraphTensors, target: Tensor) -> LossTerms:

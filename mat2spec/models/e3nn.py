@@ -59,7 +59,7 @@ class E3nn(SpectrumModel):
         """Graphs of all atoms: merged sites have no edge vectors."""
         return settings.model_copy(update={"merge_sites": False})
 
-    def forward_from_vectors(self, vectors: Tensor) -> Tensor:
+    def forward_from_vectors(self, vectors: Tensor, graph: GraphTensors) -> Tensor:  # noqa: ARG002
         return activate(self.head(vectors), self.setting)
 
     def losses(self, graph: GraphTensors, target: Tensor) -> LossTerms:

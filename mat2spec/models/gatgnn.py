@@ -40,7 +40,7 @@ class Gatgnn(SpectrumModel):
             nn.Linear(2 * width, size),
         )
 
-    def forward_from_vectors(self, vectors: Tensor) -> Tensor:
+    def forward_from_vectors(self, vectors: Tensor, graph: GraphTensors) -> Tensor:  # noqa: ARG002
         return activate(self.head(vectors), self.setting)
 
     def losses(self, graph: GraphTensors, target: Tensor) -> LossTerms:

@@ -123,7 +123,7 @@ class Mat2Spec(SpectrumModel):
         self.projector = nn.Sequential(nn.Linear(settings.translated, settings.projected), nn.ReLU())
         self.predictor = nn.Linear(settings.translated, size, bias=False)
 
-    def forward_from_vectors(self, vectors: Tensor) -> Tensor:
+    def forward_from_vectors(self, vectors: Tensor, graph: GraphTensors) -> Tensor:  # noqa: ARG002
         translated = self._translate(self.feature_generator(vectors).mean(), vectors)
         return activate(self.predictor(translated), self.setting)
 

@@ -83,7 +83,7 @@ def train_model(
     Raises
     ------
     TrainingError
-        If a split is empty, a batch would be too small for batch norm, the checkpoint belongs to another training or the loss is not finite.
+        If a split or a batch is too small, the checkpoint belongs to another training or the loss is not finite.
     """
     train, valid = data.part("train"), data.part("valid")
     _check_sizes(model, len(train), len(valid), settings)
@@ -91,6 +91,7 @@ def train_model(
     fabric.seed_everything(settings.seed, verbose=False)
     if not keep_statistics:
         set_target_statistics(model, train)
+        model.fit_inputs(GraphTensors.from_batch(train.graphs))
     optimizer = _make_optimizer(model, settings)
     trainable, optimizer = fabric.setup(model, optimizer)
     trainable.mark_forward_method("losses")
@@ -125,13 +126,13 @@ def train_model(
 
 
 def _check_sizes(model: SpectrumModel, n_train: int, n_valid: int, settings: TrainingSettings) -> None:
-    if n_train == 0 or n_valid == 0:
-        raise TrainingError(f"There are {n_train} spectra to train on and {n_valid} to validate; need both.")
-    smallest = min(n_train, settings.batch_size)
-    if smallest < 2 and any(isinstance(module, torch.nn.BatchNorm1d) for module in model.modules()):
+    if min(n_train, n_valid) < 2:
         raise TrainingError(
-            f"A batch would hold one crystal ({n_train} to train on, batch_size {settings.batch_size}): it has no "
-            "statistics for batch norm. Train on at least two crystals with a batch_size of 2 or more."
+            f"There are {n_train} spectra to train on and {n_valid} to validate; at least two of each are needed."
+        )
+    if settings.batch_size == 1 and any(isinstance(module, torch.nn.BatchNorm1d) for module in model.modules()):
+        raise TrainingError(
+            "A batch of one crystal has no statistics for the batch norm of this model; set a batch_size of 2 or more."
         )
     if n_train < settings.devices:
         raise TrainingError(f"There are {n_train} spectra to train on and {settings.devices} devices; use fewer.")
@@ -204,7 +205,8 @@ def _run_epoch(
     totals: dict[str, float] = {}
     for chosen in batches(share, settings.batch_size):
         graph, target = load_batch(model.module, train, chosen, fabric.device)
-        terms = model.losses(graph, target)
+        with fabric.autocast():  # `losses` alone would not be run in the precision of Fabric's forward
+            terms = model.losses(graph, target)
         optimizer.zero_grad()
         fabric.backward(torch.stack(list(terms.values())).sum())
         fabric.clip_gradients(model, optimizer, max_norm=settings.gradient_clip)

@@ -19,11 +19,10 @@ from mat2spec import __version__
 from mat2spec.datasets import STORE_TEST, LabelledSpectra
 from mat2spec.metrics import evaluate_spectra
 from mat2spec.models import SpectrumModel, build_model, model_class
-from mat2spec.normalisation import to_spectra_per_atom
 from mat2spec.sources import known_reserved_formulas, load_spectra
-from mat2spec.tensors import GraphTensors
+from mat2spec.training.calibration import calibrate, spectra_per_atom
 from mat2spec.training.learning_curve import learning_curve
-from mat2spec.training.loop import EpochReport, Progress, TrainingError, batches, train_model
+from mat2spec.training.loop import EpochReport, Progress, TrainingError, train_model
 from mat2spec.training.options import FINE_TUNING_RATE_FACTOR, TrainingOptions
 from mat2spec.training.settings import TrainingSettings
 from mat2spec.training.subclass import select
@@ -197,7 +196,7 @@ def run_training(
     progress = train_model(model, data, settings, folder, fingerprint, on_epoch, keep_statistics=keep)
     if getattr(rank_zero_only, "rank", 0):
         return path  # with several devices the first process alone measures and writes
-    store_residuals(model, data.part("valid"))
+    calibrate(model, data)
     training = _describe(data, settings, progress, encoder_weights)
     if fine_tune_from is not None:
         training |= {"fine_tuned_from": Path(fine_tune_from).name, "before_fine_tuning": before}
@@ -252,25 +251,6 @@ def start_from_encoder(model: SpectrumModel, path: Path, settings: TrainingSetti
         model.encoder.load_state_dict(donor.encoder.state_dict())
     except RuntimeError as error:
         raise WeightsError(f"The encoder in {path} does not fit the model '{settings.model}': {error}") from error
-
-
-@torch.no_grad()
-def spectra_per_atom(model: SpectrumModel, data: LabelledSpectra, batch_size: int = 256) -> NDArray[np.float64]:
-    """Predicted spectra per atom (scale models) or shapes that sum to one, shape (n, size)."""
-    model.eval()
-    rows = []
-    for chosen in batches(np.arange(len(data)), batch_size):
-        predicted = model(GraphTensors.from_batch(data.graphs.take(chosen)))
-        rows.append(to_spectra_per_atom(predicted, model.setting, model.target_mean, model.target_std))
-    return torch.cat(rows).double().numpy() if rows else np.empty((0, model.size))
-
-
-def store_residuals(model: SpectrumModel, valid: LabelledSpectra) -> None:
-    """Store root-mean-square residuals of held-out spectra in the model: its measure of uncertainty."""
-    residual = spectra_per_atom(model, valid) - _comparable(model, valid)
-    integral = valid.grid.integrate(residual)
-    model.residual_std.copy_(torch.from_numpy(np.sqrt((residual**2).mean(axis=0))))
-    model.integral_residual_std.fill_(float(np.sqrt((integral**2).mean())))
 
 
 def evaluated_splits(data: LabelledSpectra) -> tuple[str, ...]:

@@ -1,0 +1,169 @@
+"""What a pretrained interatomic potential knows of each atom: the input of models that learn from little data.
+
+CHGNet (Deng et al., Nat. Mach. Intell. 5, 1031 (2023)) was trained on energies, forces, stresses and magnetic
+moments of Materials Project relaxations, on no spectrum. Its atom vectors after each convolution describe how
+the energy answers to displacements, which is what phonons ask. The network stays frozen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mat2spec.files import atomic_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from chgnet.model import CHGNet
+
+    from mat2spec.crystals import Crystals
+
+# Atoms in one pass through the network, which bounds its memory.
+ATOMS_PER_BATCH = 256
+_LOCK = threading.Lock()
+
+
+class Descriptors(StrEnum):
+    """Where the vectors of the nodes come from."""
+
+    NONE = "none"
+    CHGNET = "chgnet-0.3.0"
+
+    @property
+    def width(self) -> int:
+        """Numbers per atom."""
+        return 0 if self is Descriptors.NONE else 256
+
+
+class DescriptorError(RuntimeError):
+    """Descriptors cannot be computed at all; the message says what is missing."""
+
+
+def site_descriptors(
+    crystals: Crystals, kind: Descriptors, usable: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], list[str | None]]:
+    """Descriptors of every atom.
+
+    Parameters
+    ----------
+    crystals
+        Any crystals.
+    kind
+        Which descriptors.
+    usable
+        Crystals to compute, shape (n_crystals,).
+
+    Returns
+    -------
+    array
+        Shape (n_atoms of all crystals, `kind.width`); zero where not computed.
+    list of str or None
+        Why a usable crystal has no descriptors, or None.
+
+    Raises
+    ------
+    DescriptorError
+        If the package that computes them is not installed.
+    """
+    descriptors = np.zeros((len(crystals.atomic_numbers), kind.width), dtype=np.float32)
+    problems: list[str | None] = [None] * len(crystals)
+    model = load_chgnet(kind.removeprefix("chgnet-"))
+    for chosen in _batches(np.flatnonzero(usable), crystals.n_sites):
+        graphs = {}
+        for index in chosen:
+            try:
+                graphs[index] = model.graph_converter(crystals.structure(index))
+            except (ValueError, RuntimeError, IndexError) as error:
+                problems[index] = f"CHGNet makes no graph of it: {str(error).splitlines()[0]}"
+        if graphs:
+            rows = np.concatenate([np.arange(crystals.n_sites[i]) + crystals.sites(i).start for i in graphs])
+            descriptors[rows] = _atom_vectors(model, list(graphs.values()))
+    return descriptors, problems
+
+
+def cached_site_descriptors(
+    crystals: Crystals, kind: Descriptors, usable: NDArray[np.bool_], folder: Path
+) -> tuple[NDArray[np.float32], list[str | None]]:
+    """The same as `site_descriptors`, kept in a folder as half-precision numbers: for sets that are trained on again.
+
+    The file is named after the crystals, so that a changed table is computed anew.
+    """
+    path = folder / f"{kind}-{_hash_crystals(crystals, usable)}.npz"
+    if path.is_file():
+        with np.load(path) as stored:
+            problems = [str(problem) or None for problem in stored["problems"]]
+            return stored["descriptors"].astype(np.float32), problems
+    descriptors, problems = site_descriptors(crystals, kind, usable)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, descriptors=descriptors.astype(np.float16), problems=[problem or "" for problem in problems])
+    return descriptors.astype(np.float16).astype(np.float32), problems
+
+
+def _hash_crystals(crystals: Crystals, usable: NDArray[np.bool_]) -> str:
+    arrays = (crystals.n_sites, crystals.atomic_numbers, crystals.lattices, crystals.frac_coords, usable)
+    return hashlib.sha256(b"|".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()[:24]
+
+
+@cache
+def load_chgnet(version: str) -> CHGNet:
+    """CHGNet with its packaged weights on the CPU, frozen.
+
+    Raises
+    ------
+    DescriptorError
+        If the package is not installed.
+    """
+    try:
+        from chgnet.model import CHGNet
+    except ImportError as error:
+        raise DescriptorError("CHGNet is not installed; run `pip install chgnet`.") from error
+    model = CHGNet.load(model_name=version, use_device="cpu", verbose=False)
+    model.eval()
+    model.requires_grad_(requires_grad=False)
+    model.graph_converter.on_isolated_atoms = "error"
+    return model
+
+
+def _batches(chosen: NDArray[np.int64], n_sites: NDArray[np.int64]) -> Iterator[list[int]]:
+    """Crystals of about equal size, together at most `ATOMS_PER_BATCH` atoms."""
+    batch: list[int] = []
+    atoms = 0
+    for index in chosen[np.argsort(n_sites[chosen], kind="stable")].tolist():
+        if batch and atoms + n_sites[index] > ATOMS_PER_BATCH:
+            yield batch
+            batch, atoms = [], 0
+        batch.append(index)
+        atoms += n_sites[index]
+    if batch:
+        yield batch
+
+
+def _atom_vectors(model: CHGNet, graphs: Sequence[Any]) -> NDArray[np.float32]:
+    """Atom vectors after every convolution, side by side, shape (n_atoms, 4 x 64)."""
+    import torch
+
+    with _LOCK, torch.inference_mode(), _outputs_of(model.atom_conv_layers) as outputs:
+        model(list(graphs), task="e")
+        return torch.cat(list(outputs), dim=1).numpy()
+
+
+@contextmanager
+def _outputs_of(layers: Any) -> Iterator[list[torch.Tensor]]:
+    outputs: list[torch.Tensor] = []
+    hooks = [layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(output)) for layer in layers]
+    try:
+        yield outputs
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,85 @@
+"""Predictions of labelled crystals, and the calibration of their uncertainty on the validation set."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mat2spec.datasets import LabelledSpectra
+from mat2spec.models import SpectrumModel
+from mat2spec.normalisation import to_spectra_per_atom
+from mat2spec.tensors import GraphTensors
+from mat2spec.training.loop import batches
+from mat2spec.uncertainty import ValidationSet
+
+_BATCH_SIZE = 256
+_TINY = 1e-9
+
+
+class Forwarded(NamedTuple):
+    """What a model says of n crystals.
+
+    `spectra` are per atom for scale models and sum to one for the others, shape (n, size); `spread` is the standard
+    deviation among members of the shape that sums to one; `vectors` are the crystals in the space of the encoder.
+    """
+
+    spectra: Tensor
+    spread: Tensor
+    vectors: Tensor
+
+    @property
+    def totals(self) -> Tensor:
+        """Sums of the spectra, shape (n, 1)."""
+        return self.spectra.sum(dim=1, keepdim=True).clamp_min(_TINY)
+
+    @property
+    def shapes(self) -> Tensor:
+        """Spectra that sum to one, shape (n, size)."""
+        return self.spectra / self.totals
+
+
+@torch.no_grad()
+def forward_all(model: SpectrumModel, data: LabelledSpectra) -> Forwarded:
+    """Predict all crystals of a data set, in evaluation mode."""
+    model.eval()
+    rows = []
+    for chosen in batches(np.arange(len(data)), _BATCH_SIZE):
+        graph = GraphTensors.from_batch(data.graphs.take(chosen))
+        encoded = model.encoder(graph)
+        predicted = model.forward_from_vectors(encoded, graph)
+        spectra = to_spectra_per_atom(predicted, model.setting, model.target_mean, model.target_std)
+        rows.append((spectra, model.spread(encoded, graph), model.crystal_vectors(encoded, graph)))
+    if not rows:
+        return Forwarded(torch.empty(0, model.size), torch.empty(0, model.size), torch.empty(0, 0))
+    return Forwarded(*(torch.cat(parts) for parts in zip(*rows, strict=True)))
+
+
+def spectra_per_atom(model: SpectrumModel, data: LabelledSpectra) -> NDArray[np.float64]:
+    """Predicted spectra per atom (scale models) or shapes that sum to one, shape (n, size)."""
+    return forward_all(model, data).spectra.double().numpy()
+
+
+def spectra_with_uncertainty(
+    model: SpectrumModel, data: LabelledSpectra
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Spectra as from `spectra_per_atom`, and the standard deviation of each bin, both (n, size)."""
+    forwarded = forward_all(model, data)
+    sigma = model.error_model(forwarded.shapes, forwarded.spread, forwarded.vectors).per_bin * forwarded.totals
+    return forwarded.spectra.double().numpy(), sigma.double().numpy()
+
+
+def calibrate(model: SpectrumModel, data: LabelledSpectra) -> None:
+    """Fit the model's uncertainty: its domain on the training split, its errors on the validation split."""
+    train, valid = data.part("train"), data.part("valid")
+    true = torch.from_numpy(valid.spectra.astype(np.float32))
+    forwarded = forward_all(model, valid)
+    true_totals = true.sum(dim=1, keepdim=True).clamp_min(_TINY)
+    if not model.setting.predicts_shape:
+        integral = valid.grid.width * (forwarded.totals - true_totals)
+        model.integral_residual_std.fill_(float(integral.square().mean().sqrt()))
+    known = ValidationSet(forwarded.shapes, forwarded.spread, forwarded.vectors, true / true_totals)
+    model.error_model.fit(forward_all(model, train).vectors, known)
