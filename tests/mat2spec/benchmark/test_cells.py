@@ -19,7 +19,6 @@ from mat2spec.benchmark.ensembles import ensemble_of_cells, evaluate_weights
 from mat2spec.benchmark.recipes import RECIPES, Recipe, find_recipes
 from mat2spec.graphs import GraphSettings
 from mat2spec.grids import PHDOS_GRID
-from mat2spec.models import MODELS
 from mat2spec.normalisation import Setting
 from tests.mat2spec.conftest import SMALL_SIZES
 
@@ -56,9 +55,9 @@ def test_polymorphs_of_training_materials_are_known(data):
     assert without_polymorphs(loaded, "test").tolist() == [0, 1, 2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("model", sorted(MODELS))
-def test_every_model_runs_and_its_result_says_what_it_is(data, tmp_path, model):
-    (cell,) = make_cells(small(model) if model in SMALL_SIZES else find_recipes([model]), KL, [3], QUICK)
+@pytest.mark.parametrize("model", ["e3nn", "mat2spec"])
+def test_a_result_says_what_it_is_of_whatever_graphs_its_model_needs(data, tmp_path, model):
+    (cell,) = make_cells(small(model), KL, [3], QUICK)
     result = run_cell(cell, data, tmp_path)
     assert result["seed"] == 3
     assert result["training"]["materials"] == {"train": 19, "valid": 5, "test": 7}
