@@ -99,8 +99,9 @@ def say_plan(settings: ScreenSettings, config: Path | None, assignments: Sequenc
     for setting in list_settings(config, assignments):
         if setting.source != "default":
             console.print(f"{setting.key} = {setting.value}   ({setting.source})", highlight=False)
-    identity = stages.identity_of(settings)
-    chosen = stages.choose_candidates(stages.make_source(settings), settings, identity)
+    # First the source: without a key to it, nothing else is worth the wait.
+    source = stages.make_source(settings)
+    chosen = stages.choose_candidates(source, settings, stages.identity_of(settings))
     candidates = chosen.candidates
     console.print(report.filter_counts_table(chosen.counts))
     models = settings.prediction.models

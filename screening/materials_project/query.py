@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 GNOME_BATCH = "gnome_r2scan_statics"
 # Raised when tables of the cache are to be read anew: other fields, other columns.
 TABLE_VERSION = 1
-# `has_props` claims whether there is an eDOS, the identifier of its calculation proves it.
+# `has_props` claims whether there is an eDOS; the summary of one, or the identifier of its calculation, proves it.
 PROPERTY_FIELDS = (
     "material_id",
     "formula_pretty",
@@ -28,6 +28,7 @@ PROPERTY_FIELDS = (
     "band_gap",
     "has_props",
     "dos.task_id",
+    "dos.total",
     "builder_meta.license",
     "last_updated",
     "deprecated",

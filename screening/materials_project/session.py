@@ -79,7 +79,7 @@ class ApiSession(requests.Session):
         """Let no failed request be repeated any more: the reading is over."""
         self._stopped.set()
 
-    def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
+    def request(self, method: str, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
         """Send a request, and send it again while its failure may pass.
 
         Parameters
@@ -110,7 +110,7 @@ class ApiSession(requests.Session):
             wait = min(2 * wait, LONGEST_WAIT_S)
 
     def _try(
-        self, method: str | bytes, url: str | bytes, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self, method: str, url: str | bytes, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[requests.Response | str, float | None]:
         """The answer, or what went wrong and how long the server says to wait."""
         self._limiter.wait()

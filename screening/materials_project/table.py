@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EdosEvidence:
-    """Which materials have an eDOS: `has_props` claims it, the identifier of its calculation proves it.
+    """Which materials have an eDOS: `has_props` claims it, a summary of it in the document proves it.
 
     `has_props` is known to lie in both directions. The proof counts, so a material with a false claim stays
     a candidate; only if no document at all comes with a proof, the server gives none, and the claims count.
@@ -47,8 +47,8 @@ class EdosEvidence:
 
     @property
     def rule(self) -> str:
-        """What counts: "dos.task_id" or "has_props"."""
-        return "dos.task_id" if self.proves.any() else "has_props"
+        """What counts: "dos", the document's own summary of it, or "has_props"."""
+        return "dos" if self.proves.any() else "has_props"
 
     @property
     def has_edos(self) -> NDArray[np.bool_]:

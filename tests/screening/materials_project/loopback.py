@@ -376,8 +376,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--documents", type=int, default=20_000)
     parser.add_argument("--port", type=int, default=8123)
+    parser.add_argument("--edos-every", type=int, default=3, help="Every so manieth has an eDOS; 0: none.")
     arguments = parser.parse_args()
-    server = LoopbackServer(make_documents(arguments.documents), arguments.port).start()
+    documents = make_documents(arguments.documents, edos_every=arguments.edos_every)
+    server = LoopbackServer(documents, arguments.port, core=[]).start()
     print(f"{server.endpoint} serves {arguments.documents} documents to the key {GOOD_KEY} (process {os.getpid()})")  # noqa: T201
     threading.Event().wait()
 
