@@ -234,7 +234,7 @@ class LabelFactory:
             collector.take(failure)
         n_queued = int((jobs[Column.STATUS] == str(JobStatus.QUEUED)).sum())
         hours = remaining_cpu_seconds(jobs) / SECONDS_PER_HOUR
-        self.say(f"{n_queued} crystals, an estimated {hours:.2f} core-hours for those that are not known yet.")
+        self.say(f"{n_queued} crystals, an estimated {hours:.3f} core-hours for those that are not known yet.")
 
         def on_progress(outcome: Outcome, done: int, total: int) -> None:
             collector.take(outcome)

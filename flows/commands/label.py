@@ -139,7 +139,7 @@ def _say_report(report: LabelReport, factory: LabelFactory, seconds: float) -> N
     if report.cpu_seconds > 0:
         hours = report.cpu_seconds / 3600
         console.print(
-            f"{report.materials_per_core_hour:.0f} materials per core-hour ({hours:.2f} core-hours, failures included).",
+            f"{report.materials_per_core_hour:.0f} materials per core-hour ({hours:.3f} core-hours, failures included).",
             highlight=False,
             soft_wrap=True,
         )
