@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dft_validation.bands import BandEdges, covered_to_ev, edos_of_spins, find_band_edges
+from dft_validation.bands import BandEdges, MeshBands, covered_to_ev, edos_of_spins, find_band_edges
 from dft_validation.cells import Cell, choose_mesh, prepare_cell
 from dft_validation.document import EdosDocument
 from dft_validation.engines import choose_engine
@@ -67,7 +66,7 @@ def calculate_edos(structure: Structure, material_id: str, settings: DftSettings
         status = JobStatus.DISK_FULL if error.errno == errno.ENOSPC else JobStatus.CRASHED
         failure = failed_job(structure, material_id, settings, status, f"A file of the job cannot be written: {error}.")
     else:
-        return _document(structure, material_id, settings, engine, cell, computed)
+        return document_of_result(structure, material_id, settings, engine.name, cell, computed)
     return replace(failure, engine=engine.name)
 
 
@@ -101,21 +100,8 @@ def failed_job(
     )
 
 
-@dataclass(frozen=True)
-class _Computed:
-    """Bands that cover the grid, with the spectra of the spin channels of the computed cell, shape (n_spins, 128)."""
-
-    result: EngineResult
-    edges: BandEdges
-    zero_ev: float
-    covered_to_ev: float
-    edos: NDArray[np.float64]
-    cpu_seconds: float
-    wall_seconds: float
-
-
-def _calculate_bands(engine: Engine, cell: Cell, settings: DftSettings) -> _Computed:
-    """Run the engine, with twice the empty bands where they do not reach over the grid."""
+def _calculate_bands(engine: Engine, cell: Cell, settings: DftSettings) -> EngineResult:
+    """Run the engine, with twice the empty bands where they do not reach over the grid; costs are summed."""
     mesh = choose_mesh(cell, settings.kpoint_density)
     empty_bands = settings.extra_bands + settings.extra_bands_per_atom * cell.n_atoms
     cpu_seconds = wall_seconds = covered = 0.0
@@ -124,13 +110,9 @@ def _calculate_bands(engine: Engine, cell: Cell, settings: DftSettings) -> _Comp
             result = engine.calculate(cell, mesh, empty_bands, settings, Path(folder))
         cpu_seconds += result.cpu_seconds
         wall_seconds += result.wall_seconds
-        bands = result.bands.without_last(settings.dropped_bands)
-        edges = find_band_edges(bands, settings.gap_tolerance_ev)
-        zero = bands.efermi if edges.vbm is None else edges.vbm
-        covered = covered_to_ev(bands, zero)
+        covered = _Zeroed.of(result.bands, settings).covered_to_ev
         if covered >= EDOS_GRID.edges[-1]:
-            edos = edos_of_spins(bands, zero, settings.band_interpolation)
-            return _Computed(result, edges, zero, covered, edos, cpu_seconds, wall_seconds)
+            return replace(result, cpu_seconds=cpu_seconds, wall_seconds=wall_seconds)
         empty_bands *= 2
     raise EngineError(
         JobStatus.NOT_COVERED,
@@ -139,49 +121,90 @@ def _calculate_bands(engine: Engine, cell: Cell, settings: DftSettings) -> _Comp
     )
 
 
-def _document(
-    structure: Structure, material_id: str, settings: DftSettings, engine: Engine, cell: Cell, computed: _Computed
+@dataclass(frozen=True)
+class _Zeroed:
+    """Bands that are good enough to be used, their edges, their zero and how far they reach above it."""
+
+    bands: MeshBands
+    edges: BandEdges
+    zero_ev: float
+    covered_to_ev: float
+
+    @classmethod
+    def of(cls, bands: MeshBands, settings: DftSettings) -> _Zeroed:
+        kept = bands.without_last(settings.dropped_bands)
+        edges = find_band_edges(kept, settings.gap_tolerance_ev)
+        zero = kept.efermi if edges.vbm is None else edges.vbm
+        return cls(kept, edges, zero, covered_to_ev(kept, zero))
+
+
+def document_of_result(
+    structure: Structure, material_id: str, settings: DftSettings, engine_name: str, cell: Cell, result: EngineResult
 ) -> EdosDocument:
+    """Integrate the bands of a finished calculation.
+
+    Parameters
+    ----------
+    structure
+        The crystal as given; the spectrum counts states per its cell.
+    material_id
+        Identifier for the document.
+    settings
+        Interpolation, tolerances and level of theory.
+    engine_name
+        Who computed the bands.
+    cell
+        The cell that was computed.
+    result
+        Bands and cost. Where the bands do not reach over the grid, a note says so and `is_covered` masks the bins.
+    """
+    zeroed = _Zeroed.of(result.bands, settings)
     cells_per_given = len(structure) / cell.n_atoms
-    bands = computed.result.bands
-    spectra = computed.edos * cells_per_given
+    spectra = edos_of_spins(zeroed.bands, zeroed.zero_ev, settings.band_interpolation) * cells_per_given
+    bands = result.bands
     return EdosDocument(
         material_id=material_id,
         formula=structure.composition.reduced_formula,
         n_sites=len(structure),
         edos=np.sum(spectra, axis=0),
         efermi=bands.efermi,
-        energy_zero_ev=computed.zero_ev,
-        band_gap=computed.edges.band_gap,
-        is_metal=computed.edges.is_metal,
-        covered_to_ev=computed.covered_to_ev,
+        energy_zero_ev=zeroed.zero_ev,
+        band_gap=zeroed.edges.band_gap,
+        is_metal=zeroed.edges.is_metal,
+        covered_to_ev=zeroed.covered_to_ev,
         n_electrons=bands.n_electrons,
-        engine=engine.name,
-        engine_version=computed.result.engine_version,
+        engine=engine_name,
+        engine_version=result.engine_version,
         functional=settings.functional,
         spin=settings.spin,
-        u_values=computed.result.u_values_ev,
+        u_values=result.u_values_ev,
         kpoints=bands.mesh,
         n_irreducible_kpoints=bands.energies_ev.shape[1],
         n_bands=bands.n_bands,
-        cpu_seconds=computed.cpu_seconds,
-        wall_seconds=computed.wall_seconds,
-        peak_memory_mib=computed.result.peak_memory_mib,
+        cpu_seconds=result.cpu_seconds,
+        wall_seconds=result.wall_seconds,
+        peak_memory_mib=result.peak_memory_mib,
         settings_hash=settings.settings_hash,
         computed_n_sites=cell.n_atoms,
         computed_volume_a3=cell.volume,
-        notes=[*computed.result.notes, *_notes(structure, cell, settings, engine)],
+        notes=[*result.notes, *_notes(structure, cell, settings, engine_name), *_coverage_notes(zeroed)],
         versions={name: metadata.version(name) for name in ("numpy", "spglib", "pymatgen")},
         settings=settings.physics(),
         edos_by_spin=spectra if len(spectra) > 1 else None,
-        magnetization=computed.result.magnetization * cells_per_given,
+        magnetization=result.magnetization * cells_per_given,
     )
 
 
-def _notes(structure: Structure, cell: Cell, settings: DftSettings, engine: Engine) -> list[str]:
+def _coverage_notes(zeroed: _Zeroed) -> list[str]:
+    if zeroed.covered_to_ev >= EDOS_GRID.edges[-1]:
+        return []
+    return [f"Bands are missing above {zeroed.covered_to_ev:.2f} eV: the bins beyond are masked by is_covered."]
+
+
+def _notes(structure: Structure, cell: Cell, settings: DftSettings, engine_name: str) -> list[str]:
     notes = []
-    if engine.name != settings.engine:
-        notes.append(f"Computed with {engine.name}, as {settings.engine} lacks an element.")
+    if engine_name != settings.engine:
+        notes.append(f"Computed with {engine_name}, as {settings.engine} lacks an element.")
     magnetic = sorted({str(element) for element in structure.composition.elements} & MAGNETIC_ELEMENTS)
     if magnetic and settings.spin == "unpolarised":
         notes.append(

@@ -54,7 +54,7 @@ def find_mesh(kpoints: NDArray[np.floating], rotations: NDArray[np.int64]) -> tu
     ValueError
         If they lie on no mesh of up to 200 points per direction.
     """
-    images = (np.asarray(kpoints, dtype=np.float64)[:, None, :] @ rotations.astype(np.float64)).reshape(-1, 3)
+    images = np.einsum("ki,rij->rkj", np.asarray(kpoints, dtype=np.float64), rotations).reshape(-1, 3)
     sizes = []
     for coordinates in images.T:
         fractions = [

@@ -72,7 +72,10 @@ class DftSettings(BaseModel):
         7.0, gt=3, description="Elk: smallest muffin-tin radius times largest plane-wave vector, sets the basis."
     )
     vasp_kpoint_density: int = Field(
-        1000, gt=0, description="VASP: k-points of the uniform mesh per reciprocal volume, in cubic Angstrom."
+        400,
+        gt=0,
+        description="VASP: k-points of the uniform run per inverse cubic Angstrom of the reciprocal cell (the "
+        "reciprocal_density of pymatgen).",
     )
     band_interpolation: int = Field(
         3, ge=1, le=8, description="Factor per direction by which the bands are Fourier-interpolated before tetrahedra."

@@ -19,8 +19,9 @@ def register_engine(engine: Engine) -> None:
 def _engines() -> dict[str, Engine]:
     from dft_validation.engines.elk import ElkEngine
     from dft_validation.engines.gpaw import GpawEngine
+    from dft_validation.engines.vasp import VaspEngine
 
-    built_in: list[Engine] = [GpawEngine(), ElkEngine()]
+    built_in: list[Engine] = [GpawEngine(), ElkEngine(), VaspEngine()]
     return {**{engine.name: engine for engine in built_in}, **_REGISTERED}
 
 
