@@ -48,7 +48,7 @@ class EvaluationSettings(BaseModel):
         description="Factors on gap.dos_threshold_states_per_ev in the table of the threshold curve.",
     )
     curve_top_min_ev: tuple[float, ...] = Field(
-        default=(-2.0, -1.5, -1.0, -0.7), description="Values of gap.top_min_ev in that table, in eV."
+        default=(-1.5, -1.0, -0.7), description="Values of gap.top_min_ev in that table, in eV."
     )
     curve_min_width_ev: tuple[float, ...] = Field(
         default=(0.5, 1.0, 1.5), description="Values of gap.min_width_ev in that table, in eV."

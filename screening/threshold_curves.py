@@ -38,6 +38,8 @@ PREDICTION_MOVED = "prediction"
 BOTH_MOVED = "both"
 # The curve does not ask for confidences; fewer steps of them save most of the time.
 _FEWEST_CONFIDENCE_STEPS = 3
+# A thousand rows need no third digit of their intervals.
+_MOST_DRAWS = 500
 
 
 @dataclass(frozen=True)
@@ -130,11 +132,10 @@ def _matrix(rows: pd.DataFrame, material_ids: list[str]) -> NDArray[np.float32]:
 
 
 def _rows(spectra: _Spectra, gap: GapSettings, settings: EvaluationSettings) -> Iterator[dict[str, object]]:
-    own_truth = _gapped_metals(spectra.dft, spectra.n_sites, gap)
+    own_truth = _gapped_metals(spectra, gap)[0]
     for rule in moved_rules(gap, settings):
-        moved_truth = _gapped_metals(spectra.dft, spectra.n_sites, rule)
-        for model, predicted_spectra in spectra.predicted.items():
-            predicted = _gapped_metals(predicted_spectra, spectra.n_sites, rule)
+        moved_truth, *all_predicted = _gapped_metals(spectra, rule)
+        for model, predicted in zip(spectra.predicted, all_predicted, strict=True):
             for moved, truth in ((PREDICTION_MOVED, own_truth), (BOTH_MOVED, moved_truth)):
                 head = {Column.MODEL: model, Column.MOVED: moved, **_rule_columns(rule)}
                 yield head | _estimate(VALIDATED_SET, predicted, truth, np.ones(len(truth)), settings)
@@ -142,8 +143,12 @@ def _rows(spectra: _Spectra, gap: GapSettings, settings: EvaluationSettings) -> 
                     yield head | _estimate(POPULATION, predicted, truth, spectra.weights, settings)
 
 
-def _gapped_metals(spectra: NDArray[np.float32], n_sites: NDArray[np.int64], rule: GapSettings) -> NDArray[np.bool_]:
-    return is_true(classify_spectra(spectra, EDOS_GRID, rule, n_sites=n_sites)[Column.IS_GAPPED_METAL])
+def _gapped_metals(spectra: _Spectra, rule: GapSettings) -> list[NDArray[np.bool_]]:
+    """Classes of the DFT spectra and of those of each model; all in one go, which a table per call would slow down."""
+    matrices = [spectra.dft, *spectra.predicted.values()]
+    n_sites = np.tile(spectra.n_sites, len(matrices))
+    classes = classify_spectra(np.concatenate(matrices), EDOS_GRID, rule, n_sites=n_sites)
+    return np.split(is_true(classes[Column.IS_GAPPED_METAL]), len(matrices))
 
 
 def _rule_columns(rule: GapSettings) -> dict[str, object]:
@@ -168,7 +173,7 @@ def _estimate(
         truth,
         weights,
         confidence_level=settings.confidence_level,
-        n_draws=settings.n_draws,
+        n_draws=min(settings.n_draws, _MOST_DRAWS),
         seed=settings.seed,
     )
     row = {Column.ESTIMATE: name, Column.N: len(truth), Column.F1: counts.f1}

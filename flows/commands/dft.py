@@ -80,7 +80,7 @@ def retry_jobs(
     queue = dft_stages.open_queue(run)
     try:
         states = _states_to_retry(queue, types)
-        overrides = _dft_layer(assignments)
+        overrides = dict(_given(assignments).get("dft", {}))
         _check_overrides(settings, overrides)
         n = queue.retry(states, overrides)
     finally:
@@ -121,8 +121,9 @@ def settings_of(run: RunFolder, assignments: Sequence[str] = ()) -> ScreenSettin
 
     values: dict[str, Any] = {**run.info["settings"], "results_dir": run.path.parent}
     stored = validate(ScreenSettings, values)
-    layer = _dft_layer(assignments)
-    changed = validate(ScreenSettings, {**values, "dft": {**stored.dft.model_dump(), **layer}})
+    given = _given(assignments)
+    layer = given.get("dft", {})
+    changed = validate(ScreenSettings, {**values, **given, "dft": {**stored.dft.model_dump(), **layer}})
     if changed.dft.settings_hash != stored.dft.settings_hash or changed.dft.engine != stored.dft.engine:
         raise DftCommandError(
             f"{', '.join(f'dft.{name}' for name in layer)}: this changes what the jobs compute. Give it to "
@@ -135,16 +136,16 @@ def _find(run_name: str | None, results_dir: Path | None) -> RunFolder:
     return find_run(run_name, results_dir or load_settings().results_dir)
 
 
-def _dft_layer(assignments: Sequence[str]) -> dict[str, Any]:
-    """The settings below `dft` that the command line gives."""
+def _given(assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The settings below `dft` and `remote` that the command line gives."""
     layer = read_layers(None, assignments)["command line"]
-    others = [name for name in layer if name != "dft"]
+    others = [name for name in layer if name not in {"dft", "remote"}]
     if others:
         raise DftCommandError(
             f"{', '.join(others)}: only settings of the DFT jobs may change here, as in --set dft.workers=4; the others "
             "are those of the run."
         )
-    return dict(layer.get("dft", {}))
+    return layer
 
 
 def _check_overrides(settings: ScreenSettings, overrides: dict[str, Any]) -> None:
@@ -275,7 +276,7 @@ def _duration(seconds: float) -> str:
 
 
 def _show(run: RunFolder) -> None:
-    from flows.commands.screen import show_dft_results
+    from flows.commands.screen import show_results
 
-    show_dft_results(run)
+    show_results(run)
     console.print(f"Page: {run.path / dft_stages.PAGE_FILE}", soft_wrap=True)

@@ -67,16 +67,21 @@ def fake_engine(tmp_path, monkeypatch):
 @pytest.fixture
 def assignments(tmp_path, crystals_path):
     """What a test would give on the command line."""
+    return make_assignments(tmp_path, crystals_path)
+
+
+def make_assignments(folder, crystals_path):
+    """Settings of a small screen that writes into a folder."""
     return [
         "source.kind=parquet",
         f"source.path={crystals_path}",
-        f"results_dir={tmp_path / 'results'}",
+        f"results_dir={folder / 'results'}",
         "prediction.shard_size=5",
         "prediction.device=cpu",
         "selection.max_positives=2",
         "selection.n_random_negatives=2",
         "dft.engine=fake",
-        f"dft.cache_dir={tmp_path / 'dft_cache'}",
+        f"dft.cache_dir={folder / 'dft_cache'}",
         "dft.kpoint_density=60",
         "dft.workers=2",
     ]

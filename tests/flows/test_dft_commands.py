@@ -1,0 +1,209 @@
+"""`mat2spec dft`: a screen without DFT is completed later, helped, retried and reported; nothing is predicted again."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from dft_validation import engines
+from dft_validation.cache import DocumentCache
+from dft_validation.engines import register_engine
+from dft_validation.engines.gpaw import GpawEngine
+from dft_validation.outcomes import JobStatus
+from dft_validation.persistent_queue import QUEUE_FILE, JobQueue
+from flows import stages
+from flows.command_line import run as run_program
+from flows.errors import ExitCode
+from flows.settings_layers import load_settings
+from screening.columns import TableName
+from screening.figures import PAGE_FILE
+from screening.runs import RunFolder
+from tests.flows.conftest import FAKE_WORKER, make_assignments
+
+RESULTS = (TableName.DFT_RESULTS, TableName.PRECISION_RECALL, TableName.THRESHOLD_CURVE)
+
+
+@pytest.fixture(autouse=True)
+def _wide_and_apart(tmp_path, monkeypatch):
+    from flows.terminal import console
+
+    monkeypatch.setattr(console, "width", 400)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def screened(tmp_path_factory, crystals_path):
+    """A finished screen whose DFT was only queued; made once."""
+    folder = tmp_path_factory.mktemp("screened")
+    settings = load_settings(None, [*make_assignments(folder, crystals_path), "run_dft=false"])
+    with pytest.MonkeyPatch.context() as patch, stages.open_run(settings) as run:
+        patch.setattr(engines, "_REGISTERED", {"fake": GpawEngine(name="fake", worker=("nothing",), package="numpy")})
+        for name in stages.stages_of(settings):
+            stages.run_stage(name, run, settings)
+        run.finish()
+    return run.path
+
+
+@pytest.fixture
+def queued(screened, tmp_path, fake_engine):
+    """A copy of that run with a cache of its own."""
+    path = shutil.copytree(screened, tmp_path / "results" / screened.name)
+    record = path / "run.json"
+    record.write_text(record.read_text().replace(str(screened.parents[1]), str(tmp_path)))
+    return RunFolder.attach(path)
+
+
+@pytest.fixture
+def dft(queued, capfd):
+    """Run `mat2spec dft ...` on that run; exit code, output and errors."""
+
+    def command(word, *options):
+        capfd.readouterr()
+        code = run_program(["dft", word, queued.run_id, "--results-dir", str(queued.path.parent), *options])
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return command
+
+
+def use(mode, counter):
+    command = (sys.executable, str(FAKE_WORKER), mode, str(counter))
+    register_engine(GpawEngine(name="fake", worker=command, package="numpy"))
+
+
+def test_a_screen_without_dft_is_completed_later_without_predicting_again(dft, queued, fake_engine, monkeypatch):
+    monkeypatch.setattr(stages, "load_predictors", lambda settings: pytest.fail("predicted again"))
+    predictions = queued.table_path(TableName.PREDICTIONS).stat().st_mtime_ns
+    code, out, _ = dft("status")
+    assert code == ExitCode.DONE
+    assert "queued" in out
+    assert "CPU seconds are left" in out
+    assert not any(queued.has_table(name) for name in RESULTS)
+
+    code, out, err = dft("run", "--set", "dft.workers=1")
+    assert code == ExitCode.DONE, err
+    assert "Precision and recall" in out
+    assert all(queued.has_table(name) for name in RESULTS)
+    assert queued.is_finished
+    assert set(queued.read_table(TableName.DFT_JOBS)["status"]) == {"ok"}
+    assert len(list(fake_engine.iterdir())) == len(queued.read_table(TableName.DFT_RESULTS))
+    assert queued.table_path(TableName.PREDICTIONS).stat().st_mtime_ns == predictions
+    assert "Nothing is left to do" in dft("status")[1]
+
+
+def test_the_page_holds_every_validated_material_and_needs_no_network(dft, queued):
+    dft("run")
+    page = (queued.path / PAGE_FILE).read_text()
+    results = queued.read_table(TableName.DFT_RESULTS)
+    assert all(f"({material_id})" in page for material_id in results["material_id"])
+    assert page.count("Plotly.newPlot(") == len(results) + 1  # and the threshold curve
+    assert "one standard deviation" in page
+    assert "<script src=" not in page
+    assert "<link" not in page
+
+
+def test_failed_jobs_are_retried_by_type_and_the_tables_follow(dft, queued, fake_engine):
+    use("unconverged", fake_engine)
+    dft("run")
+    assert set(queued.read_table(TableName.DFT_RESULTS)["status"]) == {"unconverged"}
+    assert "No convergence in 100 steps" in dft("status")[1]
+    n_jobs = len(queued.read_table(TableName.DFT_JOBS))
+
+    code, out, _ = dft("retry", "--type", "unconverged", "--set", "dft.max_scf_iterations=300")
+    assert (code, f"{n_jobs} unconverged jobs are queued again" in out) == (ExitCode.DONE, True)
+    use("ok", fake_engine)
+    dft("run")
+    results = queued.read_table(TableName.DFT_RESULTS)
+    assert set(results["status"]) == {"ok"}
+    assert queued.read_table(TableName.PRECISION_RECALL)["n"].max() == n_jobs
+    documents = list(DocumentCache(load_cache(queued)).documents())
+    assert {document.settings["max_scf_iterations"] for document in documents} == {300}
+    assert "No job of the run" in dft("retry", "--type", "unconverged")[1]
+
+
+def load_cache(run):
+    return Path(run.info["settings"]["dft"]["cache_dir"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["retry", "--type", "sulking"], "'sulking' is no type of failure"),
+        (["retry", "--type", "ok"], "'ok' is no type of failure"),
+        (["retry", "--type", "crashed", "--set", "dft.spin=polarised"], "unlike with unlike"),
+        (["retry", "--type", "crashed", "--set", "dft.max_scf_iterations=-1"], "max_scf_iterations"),
+        (["run", "--set", "dft.kpoint_density=100"], "changes what the jobs compute"),
+        (["run", "--set", "gap.min_width_ev=2"], "only settings of the DFT jobs"),
+    ],
+)
+def test_what_would_spoil_the_comparison_is_refused(dft, queued, arguments, words):
+    code, _, err = dft(arguments[0], *arguments[1:])
+    assert code == ExitCode.FAILED
+    assert words in err
+    assert queued.is_finished
+
+
+def test_a_report_of_half_a_queue_counts_what_has_finished(dft, queued, fake_engine):
+    settings = load_settings_of(queued)
+    jobs = queued.read_table(TableName.DFT_JOBS)
+    from dft_validation import run_jobs
+
+    queue = JobQueue(queued.path / QUEUE_FILE)
+    run_jobs(jobs[:2], stages.crystals_of_jobs(queued, settings), settings.dft, queue=queue)
+    code, out, err = dft("report")
+    assert code == ExitCode.DONE, err
+    assert f"2 of {len(jobs)} chosen materials have a DFT spectrum" in out
+    page = (queued.path / PAGE_FILE).read_text()
+    assert "Chosen and not computed" in page
+    assert not queued.has_table(TableName.DFT_RESULTS)
+
+
+def load_settings_of(run):
+    from flows.commands.dft import settings_of
+
+    return settings_of(run)
+
+
+def test_a_second_process_helps_and_leaves_the_tables_to_the_first(dft, queued, fake_engine):
+    with RunFolder.reopen(queued.path):
+        code, out, _ = dft("run")
+        assert code == ExitCode.DONE
+        assert "helps it and leaves the tables to it" in out
+    assert not queued.has_table(TableName.DFT_RESULTS)
+    before = len(list(fake_engine.iterdir()))
+    dft("run")
+    assert len(list(fake_engine.iterdir())) == before
+    assert queued.has_table(TableName.DFT_RESULTS)
+
+
+def test_an_interrupted_run_is_finished_by_dft_run(dft, queued):
+    run = RunFolder.reopen(queued.path)
+    run.stop("interrupted", "")
+    run.close()
+    assert dft("run")[0] == ExitCode.DONE
+    assert queued.is_finished
+    assert queued.path.parent.joinpath("latest").resolve() == queued.path
+
+
+def test_a_run_without_jobs_says_what_to_do(dft, queued):
+    queued.table_path(TableName.DFT_JOBS).unlink()
+    code, _, err = dft("status")
+    assert code == ExitCode.FAILED
+    assert "has no DFT jobs (yet)" in err
+
+
+def test_remote_without_jobflow_remote_is_a_sentence_and_the_run_stays_resumable(dft, queued, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jobflow_remote", None)
+    code, _, err = dft("run", "--remote")
+    assert code == ExitCode.FAILED
+    assert "jobflow-remote is not installed" in err
+    assert json.loads((queued.path / "run.json").read_text())["status"] == "failed"
+    assert dft("run")[0] == ExitCode.DONE
+
+
+def test_settings_of_the_other_machine_are_no_part_of_the_run(queued):
+    assert "remote" not in queued.info["settings"]
+    assert load_settings(None, ["remote.project=hpc"]).remote.project == "hpc"
+    assert JobStatus.SUBMITTED not in JobQueue(None).counts()
