@@ -13,6 +13,8 @@ from typing import Annotated
 import typer
 
 from flows.errors import ExitCode, TerminatedError, end_on_sigterm, sentence_of
+from flows.options import ConfigOption, DataOption, SetOption
+from flows.train_command_line import train_app
 
 # The class of all errors of usage: click's, or that of the copy of click which newer versions of typer bring along.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
@@ -39,7 +41,6 @@ A **gapped metal** is a metal with a gap in its valence band, just below the Fer
 Every setting has a description: `mat2spec settings`. Every command has examples: `mat2spec COMMAND --help`.""",
 )
 catalogue_app = typer.Typer(no_args_is_help=True, help="Make the embedded catalogue of crystals.")
-train_app = typer.Typer(no_args_is_help=True, help="Train the models.")
 benchmark_app = typer.Typer(no_args_is_help=True, help="Measure the models on public benchmarks.")
 dft_app = typer.Typer(no_args_is_help=True, help="See, work off, retry and report the DFT jobs of a run.")
 app.add_typer(catalogue_app, name="catalogue")
@@ -47,16 +48,6 @@ app.add_typer(dft_app, name="dft")
 app.add_typer(train_app, name="train")
 app.add_typer(benchmark_app, name="benchmark")
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", metavar="FILE", help="YAML file with settings; see `mat2spec settings`."),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", "-s", metavar="KEY=VALUE", help="Set one setting, e.g. gap.min_width_ev=1.2; may be repeated."
-    ),
-]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or auto; short for --set prediction.device=...")]
 ModelOption = Annotated[
     list[str] | None, typer.Option("--model", "-m", help="Model to predict with; may be repeated. Default: all.")
@@ -429,73 +420,6 @@ def dft_report(run: RunArgument = None, results_dir: ResultsOption = None) -> No
     from flows.commands.dft import write_report
 
     write_report(run, results_dir)
-
-
-DataOption = Annotated[
-    Path, typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help="Folder with the tables of labelled spectra.")
-]
-TrainingFolderOption = Annotated[
-    Path | None, typer.Option("--folder", help="Where checkpoint, curves and weights go; a rerun goes on from there.")
-]
-
-
-@train_app.command("phdos")
-def train_phdos(
-    data: DataOption,
-    folder: TrainingFolderOption = None,
-    pretraining: Annotated[bool, typer.Option(help="Add the large finite-displacement set.")] = True,
-    config: ConfigOption = None,
-    assignments: SetOption = None,
-) -> None:
-    """Train a model on phonon densities of states; its encoder is where eDOS training starts.
-
-    **Examples**
-
-        mat2spec train phdos --data ../data
-
-        mat2spec train phdos --data ../data --set model=gatgnn --set epochs=50
-    """
-    from flows.commands.train import train
-
-    train("phdos", data, folder, config, assignments or [], pretraining=pretraining)
-
-
-@train_app.command("edos")
-def train_edos(
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help="Folder with edos_pbe.parquet; stores alone without."),
-    ] = None,
-    folder: TrainingFolderOption = None,
-    encoder: Annotated[
-        Path | None, typer.Option("--encoder-weights", metavar="FILE", help="Weights file whose encoder to start from.")
-    ] = None,
-    stores: Annotated[
-        list[Path] | None,
-        typer.Option("--store", metavar="FILE", help="Another store of `mat2spec label`; may be repeated."),
-    ] = None,
-    shipped_store: Annotated[bool, typer.Option(help="Train on data/edos_store.parquet too, if it is there.")] = True,
-    config: ConfigOption = None,
-    assignments: SetOption = None,
-) -> None:
-    """Train a model on electronic densities of states, from an encoder trained on phonons.
-
-    Labels are those of the data folder and of the eDOS stores; without a folder the store that the
-    project carries is enough. Materials of one formula are all in the same split.
-
-    **Examples**
-
-        mat2spec train edos --data ../data --encoder-weights runs/mat2spec-phdos-sumnorm-kl/mat2spec-phdos-sumnorm-kl.safetensors
-
-        mat2spec train edos --data ../data --set setting=standard-mae
-
-        mat2spec train edos --store my_labels.parquet
-    """
-    from flows.commands.train import train
-    from mat2spec.edos_store import shipped_stores
-
-    all_stores = [*(shipped_stores() if shipped_store else []), *(stores or [])]
-    train("edos", data, folder, config, assignments or [], encoder=encoder, stores=all_stores)
 
 
 @benchmark_app.command("phdos")

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from flows.errors import resumable
-from flows.settings_layers import load_model
-from flows.terminal import console, stage_progress
+from flows.settings_layers import SettingsRefusedError, load_model, validate
+from flows.terminal import console
 from mat2spec.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from mat2spec.training.options import TrainingOptions
+
+    Reporter = Callable[[dict[str, float]], None]
 
 TRAINING_RUNS = Path("runs")
 
@@ -23,28 +32,108 @@ def train(
     config: Path | None,
     assignments: Sequence[str],
     *,
-    pretraining: bool = True,
-    encoder: Path | None = None,
-    stores: Sequence[Path] | None = None,
+    options: TrainingOptions | None = None,
+    **given: Any,
 ) -> None:
-    """Train and say where the weights are."""
+    """Train and say where the weights are.
+
+    Parameters
+    ----------
+    spectrum
+        Kind of spectrum.
+    data
+        Source; None for eDOS stores alone.
+    folder
+        Where checkpoint, curves and weights go; in `runs/` if not given.
+    config, assignments
+        Settings of the training.
+    options
+        Fine-tuning, a class of materials, a learning curve.
+    given
+        Further arguments of `mat2spec.training.runs.train_edos` or `train_phdos`.
+    """
     settings = load_model(TrainingSettings, config, assignments)
-    folder = folder or TRAINING_RUNS / f"{settings.model}-{spectrum}-{settings.setting}"
-    from mat2spec.training.runs import train_edos, train_phdos
+    folder = folder or _default_folder(spectrum, settings, options)
+    from mat2spec.training import runs
 
-    with stage_progress(f"Train on {spectrum}") as progress, resumable(str(folder)):
-        on_epoch = _reporter(progress, settings.epochs)
-        if spectrum == "edos":
-            weights = train_edos(data, settings, folder, encoder, on_epoch, stores)
-        else:
-            assert data is not None, "The command line asks for the folder of the phonon tables."
-            weights = train_phdos(data, settings, folder, pretraining, on_epoch)
-    console.print(f"Weights: {weights}", soft_wrap=True)
+    run: Callable[..., Path] = runs.train_edos if spectrum == "edos" else runs.train_phdos
+    with training_progress(f"Train on {spectrum}", settings.epochs) as on_epoch, resumable(str(folder)):
+        weights = run(data, settings, folder, on_epoch=on_epoch, options=options, **given)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # with several devices this runs in every process
+        console.print(f"Weights: {weights}", soft_wrap=True)
+        console.print(f"Curves: {weights.parent / 'curves.png'}", soft_wrap=True)
 
 
-def _reporter(progress: Callable[[int, int], None], n_epochs: int) -> Callable[[dict[str, float]], None]:
-    def on_epoch(numbers: dict[str, float]) -> None:
-        progress(int(numbers["epoch"]), n_epochs)
-        console.log("  ".join(f"{name} {value:.5g}" for name, value in numbers.items()), highlight=False)
+def training_options(
+    fine_tune_from: Path | None,
+    learning_curve: str | None,
+    elements: str | None,
+    exclude_elements: str | None,
+    **others: Any,
+) -> TrainingOptions:
+    """Options of a training from the words of the command line; lists are separated by commas."""
+    from mat2spec.training.options import TrainingOptions
 
-    return on_epoch
+    subclass = {name: others.pop(name) for name in ("n_elements", "space_group")}
+    words = {
+        "fine_tune_from": fine_tune_from,
+        "fractions": _numbers(learning_curve),
+        "subclass": {"elements": _split(elements), "exclude_elements": _split(exclude_elements), **subclass},
+        "reserved_from": os.environ.get("MAT2SPEC_DATA_DIR") or None,
+        **others,
+    }
+    return validate(TrainingOptions, words)
+
+
+def _default_folder(spectrum: str, settings: TrainingSettings, options: TrainingOptions | None) -> Path:
+    if options is not None and options.fine_tune_from is not None:
+        return TRAINING_RUNS / f"{options.fine_tune_from.stem}-fine-tuned"
+    return TRAINING_RUNS / f"{settings.model}-{spectrum}-{settings.setting}"
+
+
+def _split(words: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (words or "").split(",") if word.strip())
+
+
+def _numbers(words: str | None) -> tuple[float, ...]:
+    try:
+        return tuple(float(word) for word in _split(words))
+    except ValueError as error:
+        raise SettingsRefusedError(
+            f"The parts of a learning curve are numbers separated by commas, e.g. 0.1,0.25,0.5,1; not '{words}'."
+        ) from error
+
+
+@contextmanager
+def training_progress(title: str, n_epochs: int) -> Iterator[Reporter]:
+    """Bar with the time that is left, and a line per epoch; early stopping can end it before."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns,
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task(title, total=n_epochs)
+
+        def on_epoch(numbers: dict[str, float]) -> None:
+            bar.update(task, completed=int(numbers["epoch"]))
+            console.log(epoch_line(numbers, n_epochs), highlight=False)
+
+        yield on_epoch
+
+
+def epoch_line(numbers: dict[str, float], n_epochs: int) -> str:
+    """Numbers of an epoch, and the time left if none stops it early.
+
+    Examples
+    --------
+    >>> epoch_line({"epoch": 2, "valid": 0.5, "seconds": 10}, 8)
+    'epoch 2/8  valid 0.5  10 s  0:00:30 left'
+    """
+    epoch, seconds = int(numbers["epoch"]), numbers.get("seconds", 0.0)
+    losses = [f"{name} {value:.5g}" for name, value in numbers.items() if name not in {"epoch", "seconds"}]
+    left = timedelta(seconds=round(seconds / epoch * (n_epochs - epoch)))
+    return "  ".join([f"epoch {epoch}/{n_epochs}", *losses, f"{seconds:.0f} s", f"{left} left"])

@@ -18,6 +18,7 @@ from mat2spec.datasets import (
     load_phdos,
     reserved_formulas,
 )
+from mat2spec.edos_store import shipped_stores
 from mat2spec.graphs import GraphSettings
 from mat2spec.grids import EDOS_GRID, GRIDS
 from mat2spec.sources.archive import load_archive_edos, load_archive_phdos
@@ -107,6 +108,8 @@ def load_spectra(
         if path is None:
             raise DataError("There are no phonon spectra without a source; give one with --data.")
         return load_phdos(path, graph_settings, pretraining)
+    if set(map(Path, stores or ())) - set(shipped_stores()):
+        raise DataError(f"eDOS stores are added to a data folder, not to the {kind} {path}: its split is its own.")
     if kind is SourceKind.ARCHIVE:
         if spectrum == EDOS_GRID.name:
             return load_archive_edos(path, graph_settings, reserved, materials_class)

@@ -331,8 +331,8 @@ def wait_for(condition, process, timeout_s=120):
 def test_train_hands_settings_and_folders_on(capfd, monkeypatch, tmp_path):
     asked = {}
 
-    def train_edos(data, settings, folder, encoder, on_epoch):
-        asked.update(data=data, settings=settings, folder=folder, encoder=encoder)
+    def train_edos(data, settings, folder, on_epoch, encoder_weights, stores, options):
+        asked.update(data=data, settings=settings, folder=folder, encoder=encoder_weights, options=options)
         on_epoch({"epoch": 1, "valid": 0.5})
         return folder / "weights.safetensors"
 
@@ -346,11 +346,37 @@ def test_train_hands_settings_and_folders_on(capfd, monkeypatch, tmp_path):
     assert (asked["settings"].model, asked["settings"].epochs) == ("gatgnn", 3)
     assert asked["folder"] == Path("runs/gatgnn-edos-sumnorm-kl")
     assert "Weights: runs/gatgnn-edos-sumnorm-kl/weights.safetensors" in out
-    assert "valid 0.5" in out
+    assert "epoch 1/3  valid 0.5" in out
+
+
+def test_train_hands_classes_and_parts_on(capfd, monkeypatch, tmp_path):
+    asked = {}
+
+    def train_phdos(data, settings, folder, on_epoch, pretraining, options):
+        asked.update(folder=folder, options=options)
+        return folder / "weights.safetensors"
+
+    monkeypatch.setattr("mat2spec.training.runs.train_phdos", train_phdos)
+    words = ["train", "phdos", "--data", str(tmp_path), "--fine-tune-from", "a/b.safetensors"]
+    words += ["--elements", "O, Sr", "--exclude-elements", "Pb", "--n-elements", "3", "--space-group", "221"]
+    assert say(capfd, *words, "--learning-curve", "0.5,1")[0] == ExitCode.DONE
+    options = asked["options"]
+    assert asked["folder"] == Path("runs/b-fine-tuned")
+    assert options.subclass.model_dump() == {
+        "elements": ("O", "Sr"),
+        "exclude_elements": ("Pb",),
+        "n_elements": 3,
+        "space_group": 221,
+    }
+    assert options.fractions == (0.5, 1.0)
+    for wrong, message in ((["--learning-curve", "a"], "not 'a'"), (["--elements", "Xx"], "there is no element Xx")):
+        code, _, err = say(capfd, "train", "phdos", "--data", str(tmp_path), *wrong)
+        assert code == ExitCode.FAILED
+        assert message in err
 
 
 def test_a_stopped_training_says_how_it_goes_on(capfd, monkeypatch):
-    def stop(*args):
+    def stop(*args, **given):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mat2spec.training.runs.train_phdos", stop)

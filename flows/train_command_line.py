@@ -1,0 +1,136 @@
+"""The commands `mat2spec train ...`: their options and their help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.options import ConfigOption, SetOption
+
+train_app = typer.Typer(no_args_is_help=True, help="Train the models.")
+
+_SOURCES = "data folder, archive of the paper, folder of structures and spectra, or Parquet table"
+SourceOption = Annotated[
+    Path, typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help=f"What to train on: {_SOURCES}.")
+]
+TrainingFolderOption = Annotated[
+    Path | None, typer.Option("--folder", help="Where checkpoint, curves and weights go; a rerun goes on from there.")
+]
+FineTuneOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--fine-tune-from", metavar="WEIGHTS", help="Go on from these weights with a fifth of the learning rate."
+    ),
+]
+ElementsOption = Annotated[
+    str | None, typer.Option("--elements", help="Only materials with all of these, e.g. O or Sr,O.")
+]
+ExcludeOption = Annotated[str | None, typer.Option("--exclude-elements", help="Only materials with none of these.")]
+NElementsOption = Annotated[
+    int | None, typer.Option("--n-elements", min=1, help="Only materials of so many different elements.")
+]
+SpaceGroupOption = Annotated[
+    int | None, typer.Option("--space-group", min=1, max=230, help="Only materials of this space group.")
+]
+LearningCurveOption = Annotated[
+    str | None,
+    typer.Option(
+        "--learning-curve", metavar="PARTS", help="Train on parts of the training split, e.g. 0.1,0.25,0.5,1."
+    ),
+]
+
+
+@train_app.command("phdos")
+def train_phdos(
+    data: SourceOption,
+    folder: TrainingFolderOption = None,
+    pretraining: Annotated[bool, typer.Option(help="Add the large finite-displacement set of a data folder.")] = True,
+    fine_tune_from: FineTuneOption = None,
+    elements: ElementsOption = None,
+    exclude_elements: ExcludeOption = None,
+    n_elements: NElementsOption = None,
+    space_group: SpaceGroupOption = None,
+    learning_curve: LearningCurveOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Train a model on phonon densities of states; its encoder is where eDOS training starts.
+
+    **Examples**
+
+        mat2spec train phdos --data ../data
+
+        mat2spec train phdos --data ../data --set model=gatgnn --set epochs=50
+
+        mat2spec train phdos --data Mat2Spec_DATA --learning-curve 0.1,0.25,0.5,1
+    """
+    from flows.commands.train import train, training_options
+
+    options = training_options(
+        fine_tune_from, learning_curve, elements, exclude_elements, n_elements=n_elements, space_group=space_group
+    )
+    train("phdos", data, folder, config, assignments or [], pretraining=pretraining, options=options)
+
+
+@train_app.command("edos")
+def train_edos(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", envvar="MAT2SPEC_DATA_DIR", help=f"What to train on: {_SOURCES}; eDOS stores alone without."
+        ),
+    ] = None,
+    folder: TrainingFolderOption = None,
+    encoder: Annotated[
+        Path | None, typer.Option("--encoder-weights", metavar="FILE", help="Weights file whose encoder to start from.")
+    ] = None,
+    stores: Annotated[
+        list[Path] | None,
+        typer.Option("--store", metavar="FILE", help="Another store of `mat2spec label`; may be repeated."),
+    ] = None,
+    shipped_store: Annotated[bool, typer.Option(help="Train on data/edos_store.parquet too, if it is there.")] = True,
+    materials_class: Annotated[
+        str | None,
+        typer.Option("--materials-class", metavar="NAME", help="Class of the archive with its own index files."),
+    ] = None,
+    fine_tune_from: FineTuneOption = None,
+    elements: ElementsOption = None,
+    exclude_elements: ExcludeOption = None,
+    n_elements: NElementsOption = None,
+    space_group: SpaceGroupOption = None,
+    learning_curve: LearningCurveOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Train a model on electronic densities of states, from an encoder trained on phonons.
+
+    Labels are those of the data folder and of the eDOS stores; without a folder the store that the
+    project carries is enough. Materials of one formula are all in the same split. Any other source
+    is trained on alone, in its own split.
+
+    **Examples**
+
+        mat2spec train edos --data ../data --encoder-weights runs/mat2spec-phdos-sumnorm-kl/mat2spec-phdos-sumnorm-kl.safetensors
+
+        mat2spec train edos --data ../data --set setting=standard-mae
+
+        mat2spec train edos --store my_labels.parquet
+
+        mat2spec train edos --data Mat2Spec_DATA --fine-tune-from edos.safetensors --elements O --n-elements 3
+    """
+    from flows.commands.train import train, training_options
+    from mat2spec.edos_store import shipped_stores
+
+    options = training_options(
+        fine_tune_from,
+        learning_curve,
+        elements,
+        exclude_elements,
+        n_elements=n_elements,
+        space_group=space_group,
+        materials_class=materials_class,
+    )
+    all_stores = [*(shipped_stores() if shipped_store else []), *(stores or [])]
+    train("edos", data, folder, config, assignments or [], encoder_weights=encoder, stores=all_stores, options=options)
