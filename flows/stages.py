@@ -53,11 +53,16 @@ class Shard:
     stop: int
 
 
-def make_source(settings: ScreenSettings, progress: Progress = no_progress) -> CrystalSource:
-    """Open the source of a screen; the Materials Project is read first, unless its cache has the answer."""
+def make_source(
+    settings: ScreenSettings, progress: Progress = no_progress, db_version: str | None = None
+) -> CrystalSource:
+    """Open the source of a screen; the Materials Project is read first, unless its cache has the answer.
+
+    With the `db_version` that a run began with, what the cache has of that version is used.
+    """
     from screening.sources import open_source
 
-    return open_source(settings.source, settings.filters, progress)
+    return open_source(settings.source, settings.filters, progress, db_version)
 
 
 def open_run(settings: ScreenSettings, progress: Progress = no_progress) -> RunFolder:
@@ -392,7 +397,7 @@ def _open_source(run: RunFolder, settings: ScreenSettings) -> CrystalSource:
     fingerprint = run.info["source_fingerprint"]
     source = _OPEN_SOURCES.get((settings.source, fingerprint))
     if source is None:
-        source = make_source(settings)
+        source = make_source(settings, db_version=run.info["db_version"])
         if source.fingerprint() != fingerprint:
             raise SourceError(
                 f"The source '{source.name}' has changed since this run began; run the screen again, it begins a new "

@@ -49,10 +49,10 @@ class SourceSettings(MaterialsProjectSettings):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["catalogue", "parquet", "materials-project"] = Field(
+    kind: Literal["catalogue", "parquet", "materials-project", "materials-project-open"] = Field(
         default="catalogue",
-        description="The embedded catalogue, a Parquet table of crystals, or the live Materials Project (API key in "
-        "MP_API_KEY).",
+        description="The embedded catalogue, a Parquet table of crystals, the live Materials Project (API key in "
+        "MP_API_KEY), or its open-data copy (no key).",
     )
     path: Path | None = Field(
         default=None,
@@ -106,6 +106,7 @@ def open_source(
     settings: SourceSettings | None = None,
     filters: FilterSettings | None = None,
     progress: Callable[[int, int], None] | None = None,
+    db_version: str | None = None,
 ) -> CrystalSource:
     """Open the source that the settings name.
 
@@ -117,6 +118,8 @@ def open_source(
         Filters that the Materials Project applies itself; other sources are filtered later.
     progress
         Called with how many of how many materials are read, where that takes long.
+    db_version
+        Version that a run began with: it goes on with what the cache has of it, whatever is new since.
 
     Raises
     ------
@@ -130,7 +133,13 @@ def open_source(
         from screening.filters import FilterSettings
         from screening.materials_project.source import no_progress, open_materials_project
 
-        return open_materials_project(settings, filters or FilterSettings(), progress=progress or no_progress)
+        return open_materials_project(
+            settings, filters or FilterSettings(), progress=progress or no_progress, db_version=db_version
+        )
+    if settings.kind == "materials-project-open":
+        from screening.materials_project.open_data import open_open_data
+
+        return open_open_data(settings, progress)
     path = settings.path or CATALOGUE_PATH
     if settings.path is None and not path.exists():
         raise SourceError(

@@ -15,6 +15,7 @@ from dft_validation.outcomes import FailedJob, JobStatus
 from dft_validation.settings import DftSettings
 from mat2spec.crystals import Crystals
 from screening.columns import Column, TableName
+from screening.filters import FilterSettings
 from screening.sources import CrystalSource, SourceSettings, open_source
 
 if TYPE_CHECKING:
@@ -48,7 +49,12 @@ def run_source(run: RunFolder) -> CrystalSource:
         If it has changed since: its crystals need not be those that were computed.
     """
     info = run.info
-    source = open_source(SourceSettings.model_validate(info["settings"]["source"]))
+    settings = info["settings"]
+    source = open_source(
+        SourceSettings.model_validate(settings["source"]),
+        FilterSettings.model_validate(settings.get("filters", {})),
+        db_version=info["db_version"],
+    )
     if source.fingerprint() != info["source_fingerprint"]:
         raise LabelError(
             f"The source '{source.name}' has changed since the run {run.run_id}; its crystals need not be those that "

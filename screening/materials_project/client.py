@@ -49,6 +49,10 @@ class MaterialsProject:
         """Let no failed request be repeated any more."""
         self._session.stop()
 
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
     def first_db_version(self) -> str:
         """Version of the database; a server that is not there is found out within seconds."""
         return self.db_version(min(FIRST_PATIENCE_S, self._settings.mp_patience_s))

@@ -132,6 +132,12 @@ class ApiSession(requests.Session):
 
     def _refusal(self, response: requests.Response) -> MaterialsProjectError:
         status = response.status_code
+        if status in {401, 403} and "x-api-key" not in response.request.headers:
+            return MaterialsProjectError(
+                f"The Materials Project lets nobody in from here (status {status}), with or without a key: it may be "
+                "under maintenance, or this network is blocked. Try again later; https://status.materialsproject.org "
+                "says more."
+            )
         if status in {401, 403}:
             return ApiKeyError(
                 f"The Materials Project refuses the API key (status {status}): it is mistyped or was revoked. "

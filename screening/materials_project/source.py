@@ -10,6 +10,7 @@ source is that table.
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from screening.materials_project.api_key import load_api_key
@@ -44,6 +45,7 @@ def open_materials_project(
     filters: FilterSettings,
     api_key: SecretStr | str | None = None,
     progress: Callable[[int, int], None] = no_progress,
+    db_version: str | None = None,
 ) -> ParquetSource:
     """Read from the Materials Project what the filters leave, unless it is in the cache.
 
@@ -57,6 +59,8 @@ def open_materials_project(
         The key; from the environment or the settings of pymatgen if not given.
     progress
         Called with the materials read so far and their number.
+    db_version
+        Take the table of this version if the cache has it, without a key or a question to the server.
 
     Raises
     ------
@@ -67,15 +71,17 @@ def open_materials_project(
     MaterialsProjectError
         If the server is gone or refuses; what was read is kept.
     """
-    key = load_api_key(api_key)
     query = Query.of_settings(filters, settings, settings.limit)
+    if db_version is not None and (cache := QueryCache(settings, db_version, query)).is_complete:
+        return ParquetSource(cache.table_path, name=NAME)
+    key = load_api_key(api_key)
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        client = MaterialsProject(settings, key)
-        cache = QueryCache(settings, client.first_db_version(), query)
         try:
-            with cache.locked():
-                if not cache.is_complete:
-                    Reading(client, query, cache, settings, progress).run()
+            with closing(MaterialsProject(settings, key)) as client:
+                cache = QueryCache(settings, client.first_db_version(), query)
+                with cache.locked():
+                    if not cache.is_complete:
+                        Reading(client, query, cache, settings, progress).run()
             return ParquetSource(cache.table_path, name=NAME)
         except DatabaseChangedError as error:
             if attempt == MAX_ATTEMPTS:

@@ -107,7 +107,7 @@ def test_a_key_in_the_settings_is_refused_without_repeating_it(command, capsys):
     assert GOOD_KEY not in output.out + output.err
 
 
-def test_a_run_stays_with_its_version_of_the_database(server, assignments):
+def test_a_run_stays_with_its_version_of_the_database(server, assignments, monkeypatch):
     settings = load_settings(None, ["source.kind=materials-project", "run_dft=false", *assignments])
     with stages.open_run(settings) as folder:
         server.db_version = "2026.12.1"
@@ -115,6 +115,11 @@ def test_a_run_stays_with_its_version_of_the_database(server, assignments):
         stages.run_stage("find_candidates", folder, settings)
         assert not server.requests
         assert folder.info["db_version"] == "2026.11.1"
+    # Also in another process, which finds the table of that version in the cache.
+    monkeypatch.setattr(stages, "_OPEN_SOURCES", {})
+    monkeypatch.delenv("MP_API_KEY")
+    stages.run_stage("predict_spectra", folder, settings)
+    assert not server.requests
 
 
 def test_ctrl_c_while_reading_keeps_the_pages(server, command, tmp_path, monkeypatch, capsys):
@@ -159,7 +164,8 @@ def _prefect_database():
     """All bytes of the server's database: parameters, artifacts, states, logs."""
     from pathlib import Path
 
-    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+    from prefect.settings import get_current_settings
 
-    file = Path(str(PREFECT_API_DATABASE_CONNECTION_URL.value()).rpartition("///")[2])
+    url = get_current_settings().server.database.connection_url
+    file = Path(url.get_secret_value().partition(":///")[2])
     return b"".join(path.read_bytes() for path in file.parent.glob(f"{file.name}*"))

@@ -46,6 +46,12 @@ def test_a_forbidden_key_is_refused_at_once(server, read):
     assert len(server.asked(SUMMARY)) == 1
 
 
+def test_a_server_under_maintenance_is_not_the_fault_of_the_key(server, read):
+    server.fail(status=403, path=HEARTBEAT)
+    with pytest.raises(MaterialsProjectError, match="lets nobody in from here"):
+        read()
+
+
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_a_passing_error_is_asked_again(server, read, status):
     fault = server.fail(status=status, times=3, skip=IN_THE_PAGES)

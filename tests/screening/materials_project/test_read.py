@@ -131,6 +131,13 @@ def test_the_limit_reads_no_more_pages_than_it_needs(server, read):
     assert rows_of(source)["limit of the source"]["removed"] == N_DOCUMENTS - 30
 
 
+def test_no_match_is_an_empty_source_with_its_counts(read):
+    source = read(FilterSettings(n_elements_min=50, n_elements_max=60))
+    assert len(source.properties()) == 0
+    assert source.known_edos_ids() == frozenset()
+    assert rows_of(source)["number of elements, by the server"]["removed"] == N_DOCUMENTS
+
+
 def test_initial_cells_are_larger(server, read):
     relaxed, initial = read(), read(mp_cells="initial")
     assert server.asked(CORE)
