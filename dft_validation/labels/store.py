@@ -126,6 +126,7 @@ class LabelStore:
         known = {**json.loads(old.get(SETTINGS_KEY, "{}")), **settings}
         lists = {*json.loads(old.get(KEPT_APART_KEY, "[]")), reserved.sha256 or NO_LIST}
         return {
+            **old,
             GRID_METADATA_KEY: EDOS_GRID.to_json(),
             SETTINGS_KEY: json.dumps(known, sort_keys=True),
             KEPT_APART_KEY: json.dumps(sorted(lists)),

@@ -69,6 +69,15 @@ def test_the_file_says_what_its_numbers_mean_and_what_was_kept_apart(store):
     assert "split_of_formula" in metadata["split"]
 
 
+def test_what_others_wrote_into_the_metadata_stays(store):
+    add(store, label("a"))
+    pq.write_table(
+        store.labels().replace_schema_metadata({"spectral_grid": EDOS_GRID.to_json(), "licence": "CC BY"}), store.path
+    )
+    add(store, label("b"))
+    assert pq.read_schema(store.path).metadata[b"licence"] == b"CC BY"
+
+
 def test_two_writers_lose_nothing(store):
     writers = [
         threading.Thread(target=lambda start=start: [add(store, label(f"{start}-{i}")) for i in range(10)])
