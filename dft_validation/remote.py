@@ -186,7 +186,7 @@ def _send(structure: Any, marks: Mapping[str, str], settings: DftSettings, remot
     maker = EdosMaker(settings=settings.model_dump(mode="json", exclude={"cache_dir"}))
     made = maker.make(structure, marks["material_id"])
     output = str(made.output.uuid)
-    flow = get_flow(made)
+    flow: Any = get_flow(made)
     # Of a flow of several jobs only one hands back the outcome.
     for job, _ in flow.iterflow():
         job.update_metadata({**marks, _IS_OUTPUT: job.uuid == output})

@@ -7,14 +7,20 @@ new one.
 
 from __future__ import annotations
 
-import errno
 import os
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from mat2spec.files import TableError, atomic_path
+from mat2spec.files import (
+    TableError,
+    atomic_path,
+    explain_os_error,
+    read_parquet,
+    reading_parquet,
+    require_columns,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,37 +30,28 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+# Those that the package below has are offered here too: who handles tables needs one module.
+__all__ = [
+    "TableError",
+    "atomic_file",
+    "concatenate_tables",
+    "explain_os_error",
+    "list_column",
+    "make_folder",
+    "matrix_column",
+    "read_frame",
+    "read_metadata",
+    "read_table",
+    "remove_unfinished_files",
+    "require_columns",
+    "to_arrow",
+    "to_frame",
+    "write_table",
+]
+
 COMPRESSION = "zstd"
 # What `mat2spec.files.atomic_path` calls its temporary files.
 TEMPORARY_FILES = ".*.partial"
-
-
-def explain_os_error(error: OSError, path: Path, action: str) -> TableError:
-    """Turn an error of the operating system into a sentence that says what to do.
-
-    Parameters
-    ----------
-    error
-        What was raised.
-    path
-        The file concerned.
-    action
-        "write" or "read".
-    """
-    sentences = {
-        errno.ENOSPC: f"The disk is full: cannot {action} {path}. Free some space and run the same command again; "
-        "what is finished is kept.",
-        errno.EDQUOT: f"Your disk quota is used up: cannot {action} {path}. Free some space and run the same command "
-        "again; what is finished is kept.",
-        errno.EACCES: f"No permission to {action} {path}. Change the permissions or choose another folder.",
-        errno.EPERM: f"No permission to {action} {path}. Change the permissions or choose another folder.",
-        errno.EROFS: f"The file system is read-only: cannot {action} {path}. Choose another folder.",
-        errno.ENOENT: f"{path} does not exist. Check the path.",
-        errno.EISDIR: f"{path} is a folder, a file is needed. Check the path.",
-        errno.ENOTDIR: f"A part of the path {path} is a file, not a folder. Choose another folder.",
-    }
-    general = f"Cannot {action} {path}: {error.strerror or error}."
-    return TableError(sentences.get(error.errno or 0, general))
 
 
 @contextmanager
@@ -186,50 +183,9 @@ def concatenate_tables(path: Path, parts: Sequence[Path], metadata: Mapping[str,
     return rows
 
 
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn what Arrow and the operating system raise while a Parquet file is read into sentences."""
-    import pyarrow as pa
-
-    try:
-        _require_file(path)
-        yield
-    except TableError:
-        raise
-    except OSError as error:
-        if error.errno is None:
-            raise TableError(_corrupt(path, error)) from error
-        raise explain_os_error(error, path, "read") from error
-    except pa.ArrowException as error:
-        raise TableError(_corrupt(path, error)) from error
-
-
-def _require_file(path: Path) -> None:
-    if not path.exists():
-        raise TableError(f"There is no table at {path}. Check the path, or run the stage that writes it.")
-    if path.is_dir():
-        raise TableError(f"{path} is a folder, a Parquet file is needed. Check the path.")
-
-
-def _corrupt(path: Path, error: Exception) -> str:
-    detail = str(error).splitlines()[0].rstrip(".")
-    return f"{path} is no readable Parquet file, it is damaged or of another kind ({detail}). Replace or remove it."
-
-
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a Parquet table, or some of its columns.
-
-    Raises
-    ------
-    TableError
-        If the file is missing, damaged, not readable, or lacks a column asked for.
-    """
-    import pyarrow.parquet as pq
-
-    with _reading(path):
-        if columns is not None:
-            require_columns(path, columns)
-        return pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
+    """Read a Parquet table, or some of its columns; raises as `mat2spec.files.read_parquet`, which it is."""
+    return read_parquet(path, columns)
 
 
 def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -262,30 +218,9 @@ def read_metadata(path: Path) -> dict[str, str]:
     """
     import pyarrow.parquet as pq
 
-    with _reading(path):
+    with reading_parquet(path):
         metadata = pq.read_schema(path).metadata or {}
     return {key.decode(): value.decode() for key, value in metadata.items() if not key.startswith(b"ARROW:")}
-
-
-def require_columns(path: Path, columns: Sequence[str]) -> list[str]:
-    """Refuse a Parquet file that lacks columns, and return the names of those it has.
-
-    Raises
-    ------
-    TableError
-        If the file is missing or damaged, or lacks a column.
-    """
-    import pyarrow.parquet as pq
-
-    with _reading(path):
-        present = list(pq.read_schema(path).names)
-    missing = [str(name) for name in columns if name not in present]
-    if missing:
-        raise TableError(
-            f"{path} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; "
-            f"it has {', '.join(present)}."
-        )
-    return present
 
 
 def list_column(matrix: NDArray[np.floating], valid: NDArray[np.bool_] | None = None) -> pa.Array:
