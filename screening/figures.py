@@ -40,9 +40,7 @@ def figures_page(figures: Sequence[Figure], title: str, introduction: str = "") 
     introduction
         HTML that stands before the figures.
     """
-    parts = [
-        figure.to_html(full_html=False, include_plotlyjs=position == 0) for position, figure in enumerate(figures)
-    ]
+    parts = [figure.to_html(full_html=False, include_plotlyjs=position == 0) for position, figure in enumerate(figures)]
     heading = html.escape(title)
     head = f'<head><meta charset="utf-8"><title>{heading}</title><style>{_STYLE}</style></head>'
     body = "\n".join([f"<h1>{heading}</h1>", introduction, *parts])
