@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from dft_validation.cache import DocumentCache, Outcome
 from dft_validation.calculation import cell_of, failed_job
 from dft_validation.document import EdosDocument
-from dft_validation.engines import get_engine
+from dft_validation.engines import choose_engine
 from dft_validation.outcomes import OPEN_STATES, PASSING_STATES, FailedJob, JobStatus
 from dft_validation.persistent_queue import JobQueue, QueuedJob
 from dft_validation.plan import queue_rows
@@ -241,7 +241,9 @@ class _Session:
 
     def _key(self, job: QueuedJob) -> str:
         settings = settings_of(job, self.settings)
-        return self.cache.key(cell_of(self._structure(job)), settings, get_engine(settings.engine).version())
+        cell = cell_of(self._structure(job))
+        engine = choose_engine(settings, cell.atomic_numbers.tolist())
+        return self.cache.key(cell, settings, engine.version())
 
     def _run_or_recall(self, job: QueuedJob, key: str) -> Outcome:
         settings = settings_of(job, self.settings)

@@ -11,7 +11,7 @@ import numpy as np
 from dft_validation.cache import DocumentCache
 from dft_validation.cells import Cell, prepare_cell
 from dft_validation.cost import CostModel, fitted_cost_model, measure_job
-from dft_validation.engines import get_engine
+from dft_validation.engines import choose_engine, get_engine
 from dft_validation.engines.base import Engine
 from dft_validation.outcomes import JobStatus
 from dft_validation.persistent_queue import QueuedJob
@@ -74,7 +74,7 @@ def plan_jobs(
     ValueError
         If there is no engine of that name.
     """
-    engine = get_engine(settings.engine)
+    get_engine(settings.engine)  # refuses a name that is none, also where nothing is selected
     model = cost_model or fitted_cost_model(settings)
     row_of = {material_id: row for row, material_id in enumerate(crystals.material_ids)}
     missing = [material_id for material_id in selection[Column.MATERIAL_ID] if material_id not in row_of]
@@ -82,7 +82,7 @@ def plan_jobs(
         raise KeyError(f"{len(missing)} selected crystals are not among the crystals given, the first is {missing[0]}.")
     chosen = crystals.take([row_of[material_id] for material_id in selection[Column.MATERIAL_ID]])
     problems = find_problems(chosen)
-    prospects = [_look_at(_cell(chosen, row), problem, engine, settings, model) for row, problem in enumerate(problems)]
+    prospects = [_look_at(_cell(chosen, row), problem, settings, model) for row, problem in enumerate(problems)]
     planned = _spend_budget(prospects, _turns(selection), settings)
     jobs = selection.reset_index(drop=True)
     jobs[str(Column.ENGINE)] = settings.engine
@@ -98,7 +98,8 @@ def _cell(crystals: Crystals, row: int) -> Cell:
     return Cell(crystals.lattices[row], crystals.frac_coords[sites], crystals.atomic_numbers[sites])
 
 
-def _look_at(cell: Cell, problem: str | None, engine: Engine, settings: DftSettings, model: CostModel) -> _Prospect:
+def _look_at(cell: Cell, problem: str | None, settings: DftSettings, model: CostModel) -> _Prospect:
+    engine = choose_engine(settings, cell.atomic_numbers.tolist())
     hopeless = _hopeless(cell, problem, engine, settings)
     if hopeless is not None:
         return hopeless

@@ -36,9 +36,18 @@ def silicon():
     )
 
 
-def strontium_vanadate():
+def iron():
+    return Structure(2.86 / 2 * (1 - 2 * np.eye(3)), ["Fe"], [[0, 0, 0]])
+
+
+def perovskite(a, large, small):
     positions = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
-    return Structure(Lattice.cubic(3.85), ["Sr", "V", "O", "O", "O"], positions)
+    return Structure(Lattice.cubic(a), [large, small, "O", "O", "O"], positions)
+
+
+def classify(document):
+    n_sites = np.array([document.n_sites])
+    return classify_spectra(document.edos[None], EDOS_GRID, GapSettings(), n_sites=n_sites).iloc[0]
 
 
 class TestTruth:
@@ -66,10 +75,53 @@ class TestTruth:
         free = 0.386 * np.sqrt(1 + EDOS_GRID.centers[occupied] / 11.65)
         assert np.abs(document.edos[occupied] - free).mean() < 0.1 * 0.386 * 1.5
 
+    def test_sodium_chloride_has_its_pbe_gap(self, tmp_path):
+        structure = Structure(
+            Lattice([[0, 2.82, 2.82], [2.82, 0, 2.82], [2.82, 2.82, 0]]), ["Na", "Cl"], [[0] * 3, [0.5] * 3]
+        )
+        document = compute(structure, tmp_path, kpoint_density=128)
+        assert not document.is_metal
+        assert 4.9 < document.band_gap < 5.3
+        assert (document.edos[(EDOS_GRID.centers > 0.3) & (EDOS_GRID.centers < 4.0)] == 0.0).all()
+
+    def test_iron_has_its_moment_and_both_spins_are_in_the_bins(self, tmp_path):
+        document = compute(iron(), tmp_path, spin="polarised", kpoint_density=216)
+        assert document.magnetization == pytest.approx(2.2, abs=0.15)
+        np.testing.assert_allclose(document.edos_by_spin.sum(axis=0), document.edos)
+        below = EDOS_GRID.centers < 0
+        up, down = (EDOS_GRID.width * channel[below].sum() for channel in document.edos_by_spin)
+        # Less than the moment: the bins start within the majority band.
+        assert 1.2 < up - down < 2.3
+        assert document.notes == []
+
+    @pytest.mark.slow
+    def test_u_of_the_materials_project_opens_the_gap_of_ferromagnetic_nickel_oxide(self, tmp_path):
+        structure = Structure(
+            Lattice([[0, 2.085, 2.085], [2.085, 0, 2.085], [2.085, 2.085, 0]]), ["Ni", "O"], [[0] * 3, [0.5] * 3]
+        )
+        alone, with_u = (
+            compute(structure, tmp_path, spin="polarised", hubbard_u=u, kpoint_density=60) for u in ("none", "mp")
+        )
+        assert (alone.u_values, with_u.u_values) == ({}, {"Ni": 6.2})
+        assert with_u.magnetization == pytest.approx(2.0, abs=0.05)
+        assert with_u.band_gap > alone.band_gap + 0.8
+
+    @pytest.mark.slow
+    def test_potassium_tantalate_is_an_insulator(self, tmp_path):
+        document = compute(perovskite(4.03, "K", "Ta"), tmp_path)
+        assert document.band_gap == pytest.approx(2.06, abs=0.2)
+        assert not classify(document)["is_gapped_metal"]
+
+    @pytest.mark.slow
+    def test_lanthanum_nickelate_is_a_metal_without_gap(self, tmp_path):
+        document = compute(perovskite(3.84, "La", "Ni"), tmp_path)
+        assert document.is_metal
+        assert not classify(document)["has_vb_gap"]
+
     @pytest.mark.slow
     def test_strontium_vanadate_is_a_gapped_metal_for_the_screens_classifier(self, tmp_path):
-        document = compute(strontium_vanadate(), tmp_path)
-        row = classify_spectra(document.edos[None], EDOS_GRID, GapSettings(), n_sites=np.array([5])).iloc[0]
+        document = compute(perovskite(3.85, "Sr", "V"), tmp_path)
+        row = classify(document)
         assert document.is_metal
         assert row["is_gapped_metal"]
         assert row["gap_top_ev"] == pytest.approx(-0.9, abs=0.15)
