@@ -5,8 +5,9 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from dft_validation import CostModel, DftSettings
+from dft_validation.cache import DocumentCache
 from dft_validation.calculation import cell_of
-from dft_validation.cost import JobSize, measure_job
+from dft_validation.cost import JobSize, fitted_cost_model, measure_job
 from dft_validation.document import EdosDocument
 from dft_validation.engines.gpaw import GpawEngine
 
@@ -63,3 +64,19 @@ def test_denser_meshes_and_higher_cutoffs_cost_more():
     assert 2 < estimate["default"] < 60
     assert estimate["dense"] > 1.3 * estimate["default"]
     assert estimate["cutoff"] > 1.2 * estimate["default"]
+
+
+def test_the_estimate_is_fitted_to_finished_jobs_of_the_same_engine_and_spin(tmp_path, rng):
+    settings = DftSettings(cache_dir=tmp_path, cost_factor=2.0)
+    size = JobSize(20, 20, 60.0)
+    assert fitted_cost_model(settings).estimate(size) == pytest.approx(2 * CostModel().estimate(size))
+    cache = DocumentCache(tmp_path)
+    slower = CostModel(scale=CostModel().scale * 3)
+    for document in finished(slower, rng, 4, noise=0.0):
+        cache.store(f"few{document.material_id}", document)
+    # Four jobs may have met a busy machine.
+    assert fitted_cost_model(settings).estimate(size) == pytest.approx(2 * CostModel().estimate(size))
+    for document in finished(slower, rng, 20, noise=0.0):
+        cache.store(f"more{document.material_id}", document)
+    assert fitted_cost_model(settings).estimate(size) == pytest.approx(slower.estimate(size), rel=1e-6)
+    assert fitted_cost_model(DftSettings(cache_dir=tmp_path, engine="elk")) == CostModel()
