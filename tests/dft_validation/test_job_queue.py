@@ -236,16 +236,18 @@ def test_magnetic_elements_are_computed_and_named(settings):
 
 
 @pytest.mark.usefixtures("fake_engine")
-def test_the_maker_makes_a_job_that_survives_json(settings):
-    from jobflow import Job, run_locally
+def test_the_maker_makes_a_flow_that_survives_json(settings):
+    from jobflow import Flow, run_locally
     from jobflow.utils import ValueEnum  # noqa: F401 - jobflow must be importable
     from monty.json import MontyDecoder, MontyEncoder
 
-    job = EdosMaker.from_settings(settings).make(Structure(Lattice.cubic(3.2), ["Na"], [[0, 0, 0]]), "na")
-    again = MontyDecoder().decode(MontyEncoder().encode(job))
-    assert isinstance(again, Job)
-    response = run_locally(again, log=False, ensure_success=True)[again.uuid][1]
+    flow = EdosMaker.from_settings(settings).make(Structure(Lattice.cubic(3.2), ["Na"], [[0, 0, 0]]), "na")
+    again = MontyDecoder().decode(MontyEncoder().encode(flow))
+    assert isinstance(again, Flow)
+    assert [job.metadata for job, _ in again.iterflow()] == [{"material_id": "na"}]
+    response = run_locally(again, log=False, ensure_success=True)[again.output.uuid][1]
     assert response.output.material_id == "na"
+    assert response.output.dos.efermi == response.output.efermi
 
 
 def test_the_structure_hash_ignores_names_and_whole_lattice_vectors():
