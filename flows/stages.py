@@ -255,6 +255,8 @@ def predictions_table(prediction: Prediction) -> pa.Table:
             Column.EDOS: list_column(prediction.spectra, ok),
             Column.SCALE_STATES: pa.array(prediction.scale, mask=~ok, type=pa.float32()),
             Column.UNCERTAINTY: list_column(prediction.uncertainty, ok),
+            Column.RELATIVE_ERROR: pa.array(prediction.relative_error, mask=~ok, type=pa.float32()),
+            Column.DOMAIN_DISTANCE: pa.array(prediction.domain_distance, mask=~ok, type=pa.float32()),
             Column.WEIGHTS_HASH: pa.array([prediction.weights_hash] * n_materials, type=pa.string()),
         }
     )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pymatgen.core import Composition, Element
 
 from mat2spec.crystals import Crystals
-from mat2spec.edos_store import TRAINING_LEVEL, read_edos_store, shipped_stores
+from mat2spec.edos_store import read_edos_store, shipped_stores, training_level
 from mat2spec.files import cache_dir, file_sha256, read_parquet
 from mat2spec.graphs import CrystalBatch, GraphSettings, build_graphs
 from mat2spec.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid, rebin_to_edges
@@ -107,7 +107,7 @@ def load_phdos(data_dir: Path, graph_settings: GraphSettings, pretraining: bool 
 
     From the finite-displacement set every material is dropped whose reduced formula is in the
     validation or test split, that has 1 % imaginary modes or more, or that is in the DFPT set
-    already. With it, no material of a reserved formula is trained on: the encoder goes on to eDOS.
+    already. No material of a reserved formula is trained on: the encoder goes on to eDOS.
 
     Parameters
     ----------
@@ -120,14 +120,20 @@ def load_phdos(data_dir: Path, graph_settings: GraphSettings, pretraining: bool 
     """
     dfpt = _load_dfpt(data_dir, graph_settings)
     if not pretraining:
-        return dfpt
+        return _without_reserved(dfpt, data_dir)
     large = _load_finite_displacement(data_dir, graph_settings)
     held_out = dfpt.split != "train"
     shared = np.isin(large.formulas, dfpt.formulas[held_out]) | np.isin(large.material_ids, dfpt.material_ids)
     joined = concatenate([dfpt, large.take(np.flatnonzero(~shared))], name="DFPT + finite-displacement phonons")
-    reserved = np.isin(joined.formulas, list(reserved_formulas(data_dir))) & (joined.split == "train")
-    dropped = {"shared with the DFPT set": int(shared.sum()), "reserved formula": int(reserved.sum())}
-    return replace(joined.take(np.flatnonzero(~reserved)), dropped={**joined.dropped, **dropped})
+    dropped = {**joined.dropped, "shared with the DFPT set": int(shared.sum())}
+    return _without_reserved(replace(joined, dropped=dropped), data_dir)
+
+
+def _without_reserved(data: LabelledSpectra, data_dir: Path) -> LabelledSpectra:
+    """Without the training materials whose formula is reserved."""
+    reserved = np.isin(data.formulas, list(reserved_formulas(data_dir))) & (data.split == "train")
+    dropped = {**data.dropped, "reserved formula": int(reserved.sum())}
+    return replace(data.take(np.flatnonzero(~reserved)), dropped=dropped)
 
 
 def load_edos(
@@ -185,10 +191,11 @@ def _load_edos_table(path: Path, graph_settings: GraphSettings) -> LabelledSpect
 def _load_store(path: Path, graph_settings: GraphSettings, test_split: str) -> LabelledSpectra:
     """The labels of one store at the level of theory that is trained on."""
     table = read_edos_store(path)
-    same_level = np.logical_and.reduce([pc.equal(table[name], value) for name, value in TRAINING_LEVEL.items()])
+    wanted = training_level(table)
+    same_level = np.logical_and.reduce([pc.equal(table[name], value) for name, value in wanted.items()])
     chosen = table.filter(pa.array(same_level, type=pa.bool_()))
     if not len(chosen):
-        level = ", ".join(f"{name} {value}" for name, value in TRAINING_LEVEL.items())
+        level = ", ".join(f"{name} {value}" for name, value in wanted.items())
         raise DataError(
             f"The eDOS store {path} holds no label at the level that is trained on ({level}); leave it out."
         )

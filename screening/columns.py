@@ -66,6 +66,8 @@ class Column(StrEnum):
     EDOS = "edos"
     SCALE_STATES = "scale_states"
     UNCERTAINTY = "uncertainty"
+    RELATIVE_ERROR = "relative_error"
+    DOMAIN_DISTANCE = "domain_distance"
     WEIGHTS_HASH = "weights_hash"
 
     # Classes of a spectrum, predicted or computed

@@ -112,6 +112,8 @@ def fields_of(table_name: TableName) -> tuple[Field, ...]:
             Field(Column.EDOS, spectrum),
             Field(Column.SCALE_STATES, pa.float32()),
             Field(Column.UNCERTAINTY, spectrum),
+            Field(Column.RELATIVE_ERROR, pa.float32(), required=False),
+            Field(Column.DOMAIN_DISTANCE, pa.float32(), required=False),
             Field(Column.WEIGHTS_HASH, text),
         ),
         TableName.CLASSIFICATIONS: (

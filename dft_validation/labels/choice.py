@@ -15,8 +15,6 @@ from mat2spec.settings import PredictionSettings
 from screening.composition import symbols
 
 Uncertainty = Callable[[Crystals], NDArray[np.floating]]
-# A predicted spectrum of fewer states counts as one of so many.
-MIN_SCALE_STATES = 1e-3
 _SYMMETRY_TOLERANCE_A = 0.01
 
 
@@ -127,7 +125,7 @@ def _one_per_formula(order: Iterator[int], pool: Pool) -> Iterator[int]:
 
 
 def relative_uncertainty(settings: PredictionSettings) -> Uncertainty:
-    """Uncertainty of the first model's predictions: the integral of one standard deviation per bin over the scale."""
+    """Expected relative error of the first model's predictions (`mat2spec.prediction.Prediction.relative_error`)."""
 
     def of_crystals(crystals: Crystals) -> NDArray[np.floating]:
         from mat2spec.prediction import load_predictor
@@ -138,7 +136,6 @@ def relative_uncertainty(settings: PredictionSettings) -> Uncertainty:
             device=settings.device,
             max_edges_per_batch=settings.max_edges_per_batch,
         )
-        prediction = predictor.predict(crystals)
-        return prediction.grid.integrate(prediction.uncertainty) / np.maximum(prediction.scale, MIN_SCALE_STATES)
+        return predictor.predict(crystals).relative_error
 
     return of_crystals

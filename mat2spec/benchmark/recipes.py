@@ -30,6 +30,14 @@ RECIPES: dict[str, Recipe] = {
     ),
     "gatgnn": Recipe(model="gatgnn"),
     "mat2spec": Recipe(model="mat2spec"),
+    "sitedos": Recipe(
+        model="sitedos",
+        training={"epochs": 40, "schedule": "cosine", "model_settings": {"site_shares": "equal"}},
+        pretraining=True,
+    ),
+    "sitedos-dfpt": Recipe(
+        model="sitedos", training={"epochs": 60, "schedule": "cosine", "model_settings": {"site_shares": "equal"}}
+    ),
     "mat2spec-no-alignment": Recipe(model="mat2spec", training={"model_settings": {"alignment_weight": 0.0}}),
     "mat2spec-no-contrastive": Recipe(model="mat2spec", training={"model_settings": {"contrastive_weight": 0.0}}),
 }

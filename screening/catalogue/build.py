@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from mat2spec.descriptors import load_chgnet
 from screening.catalogue.candidates import known_candidates, substitution_candidates
-from screening.catalogue.energy import load_chgnet
 from screening.catalogue.selection import select
 from screening.catalogue.settings import CatalogueSettings
 from screening.catalogue.shards import Progress, relax_shards, split_into_shards

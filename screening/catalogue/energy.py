@@ -26,25 +26,6 @@ ANGLE_CUTOFF = 3.0
 MAX_ROWS = 200_000
 
 
-def load_chgnet(version: str) -> CHGNet:
-    """Load CHGNet's packaged weights on the CPU, frozen.
-
-    Raises
-    ------
-    ImportError
-        If the optional package is not installed.
-    """
-    try:
-        from chgnet.model import CHGNet
-    except ImportError as error:
-        message = "Building the catalogue needs CHGNet: install the 'catalogue' extra (pip install chgnet)."
-        raise ImportError(message) from error
-    model = CHGNet.load(model_name=version, use_device="cpu", verbose=False)
-    model.eval()
-    model.requires_grad_(requires_grad=False)
-    return model
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """Energies and gradients of B crystals.

@@ -1,13 +1,12 @@
 """The orbit graph gives CHGNet's own numbers."""
 
-import sys
-
 import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
+from mat2spec.descriptors import load_chgnet
 from screening.catalogue.candidates import covalent_radii, template_prototype
-from screening.catalogue.energy import PrototypeEnergy, load_chgnet
+from screening.catalogue.energy import PrototypeEnergy
 from screening.catalogue.relaxation import GPA_PER_EV_PER_A3, relax
 from screening.catalogue.settings import CatalogueSettings
 from screening.catalogue.symmetry import orbit_table
@@ -71,9 +70,3 @@ def test_companions_in_a_batch_do_not_change_a_crystal(model):
     alone = relax(model, cell, np.array([[22, 8]]), np.array([1.3]), (0.85, 0.95), settings)
     np.testing.assert_allclose(pair.lattices[0], alone.lattices[0], atol=1e-3)
     assert pair.energy[0] == pytest.approx(alone.energy[0], abs=1e-4)
-
-
-def test_a_missing_chgnet_is_named_in_a_sentence(monkeypatch):
-    monkeypatch.setitem(sys.modules, "chgnet.model", None)
-    with pytest.raises(ImportError, match="'catalogue' extra"):
-        load_chgnet("0.3.0")
