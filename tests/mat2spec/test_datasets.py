@@ -145,7 +145,10 @@ def test_split_depends_on_the_reduced_formula_alone():
 # Formulas by the split that the hash puts them into.
 SPLIT_SALTS = {
     split: [
-        (c, a) for c in ("Na", "K", "Rb", "Cs", "Li") for a in ("F", "Cl", "Br") if split_of_formula(c + a) == split
+        (c, a)
+        for c in ("Na", "K", "Cs", "Li", "Ag", "Tl")
+        for a in ("F", "Cl", "Br", "I", "H")
+        if split_of_formula(c + a) == split
     ]
     for split in ("train", "valid", "test")
 }
