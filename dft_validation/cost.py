@@ -114,9 +114,7 @@ def fitted_cost_model(settings: DftSettings) -> CostModel:
     ]
     if len(finished) < _JOBS_FOR_SCALE:
         startup, scale = shipped.startup_cpu_seconds, shipped.scale
-        return replace(
-            shipped, startup_cpu_seconds=startup * settings.cost_factor, scale=scale * settings.cost_factor
-        )
+        return replace(shipped, startup_cpu_seconds=startup * settings.cost_factor, scale=scale * settings.cost_factor)
     return shipped.refit(finished)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from dft_validation.cache import DocumentCache, Outcome, outcome_of_dict, structure_hash
 from dft_validation.calculation import cell_of
-from dft_validation.engines import get_engine
+from dft_validation.engines import choose_engine
 from dft_validation.job_queue import renamed, settings_of
 from dft_validation.outcomes import FailedJob, JobStatus
 from dft_validation.persistent_queue import JobQueue, QueuedJob
@@ -93,7 +93,7 @@ def submit(queue: JobQueue, crystals: Crystals, settings: DftSettings, remote: R
             own = settings_of(job, settings)
             structure = crystals.structure(row_of[job.material_id])
             cell = cell_of(structure)
-            key = cache.key(cell, own, get_engine(own.engine).version())
+            key = cache.key(cell, own, choose_engine(own, cell.atomic_numbers.tolist()).version())
             if cache.load_valid(key, own) is not None:
                 continue  # The next run here reads it.
             marks = {

@@ -46,6 +46,8 @@ dft_app = typer.Typer(no_args_is_help=True, help="See, work off, retry and repor
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(dft_app, name="dft")
 app.add_typer(train_app, name="train")
+fetch_app = typer.Typer(no_args_is_help=True, help="Fetch spectra of the Materials Project to train on.")
+app.add_typer(fetch_app, name="fetch")
 app.add_typer(benchmark_app, name="benchmark")
 
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or auto; short for --set prediction.device=...")]
@@ -78,6 +80,7 @@ def screen(
     models: ModelOption = None,
     device: DeviceOption = None,
     dft: Annotated[bool, typer.Option("--dft/--no-dft", help="Run the queued DFT jobs, or only queue them.")] = True,
+    only_new: Annotated[bool, typer.Option("--only-new", help="Only what no former run has screened.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what the screen would do.")] = False,
 ) -> None:
     """Screen crystals for gapped metals: filter, predict, classify, compute the best by DFT, evaluate.
@@ -93,6 +96,8 @@ def screen(
 
         mat2spec screen --source materials-project   # API key: environment variable MP_API_KEY
 
+        mat2spec screen --source materials-project-open --only-new   # the open data need no key
+
         mat2spec screen --set filters.n_elements_max=3 --set gap.min_width_ev=1.2
 
         mat2spec screen --config my_screen.yaml --dry-run
@@ -106,6 +111,7 @@ def screen(
         "prediction.models": models or None,
         "prediction.device": device,
         "run_dft": None if dft else False,
+        "only_new": True if only_new else None,
     }
     screen_crystals(config, _assignments(given, assignments), dry_run=dry_run)
 
@@ -472,9 +478,60 @@ def benchmark_phdos(
     run_benchmark(benchmark, only_report=only_report)
 
 
+ReservedOption = Annotated[
+    Path | None,
+    typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help="Folder whose list of reserved materials is left out."),
+]
+
+
+@fetch_app.command("edos")
+def fetch_edos(
+    target: Annotated[Path, typer.Option("--to", metavar="FILE", help="The eDOS store to write.")],
+    data: ReservedOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Stream all electronic densities of states of the Materials Project into an eDOS store; needs no API key.
+
+    A reading that was stopped goes on where it was when the same command is given again. The store is for training,
+    and as source.edos_store it tells a screen which materials have an eDOS and validates earlier predictions of them.
+
+    **Examples**
+
+        mat2spec fetch edos --to mp_edos.parquet --data DATA
+
+        mat2spec train edos --store mp_edos.parquet --encoder-weights FILE
+
+        mat2spec screen --source materials-project --only-new --set source.edos_store=mp_edos.parquet
+    """
+    from flows.commands.fetch import fetch
+
+    fetch("edos", target, data, config, assignments or [])
+
+
+@fetch_app.command("phdos")
+def fetch_phdos(
+    target: Annotated[Path, typer.Option("--to", metavar="FILE", help="The table to write.")],
+    data: ReservedOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Stream all phonon densities of states of the Materials Project into a table; needs no API key.
+
+    **Examples**
+
+        mat2spec fetch phdos --to mp_phonons/phdos_dfpt.parquet --data DATA
+
+        mat2spec train phdos --data mp_phonons --no-pretraining
+    """
+    from flows.commands.fetch import fetch
+
+    fetch("phdos", target, data, config, assignments or [])
+
+
 def _source(source: Path | str | None) -> dict[str, object]:
     """Settings of a source that is named on the command line: one of ours by its name, else a table."""
-    ours = str(source) in {"catalogue", "materials-project"}
+    ours = str(source) in {"catalogue", "materials-project", "materials-project-open"}
     return {
         "source.kind": None if source is None else str(source) if ours else "parquet",
         "source.path": None if ours else source,

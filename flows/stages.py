@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from flows.settings import ScreenSettings
     from mat2spec.crystals import Crystals
     from mat2spec.prediction import Prediction, SpectrumPredictor
+    from screening.filters import FilterSettings
     from screening.runs import RunFolder
     from screening.sources import CrystalSource, SourceSettings
 
@@ -53,16 +54,11 @@ class Shard:
     stop: int
 
 
-def make_source(
-    settings: ScreenSettings, progress: Progress = no_progress, db_version: str | None = None
-) -> CrystalSource:
-    """Open the source of a screen; the Materials Project is read first, unless its cache has the answer.
-
-    With the `db_version` that a run began with, what the cache has of that version is used.
-    """
+def make_source(settings: ScreenSettings, progress: Progress = no_progress) -> CrystalSource:
+    """Open the source of a screen; the Materials Project is read first, unless its cache has the answer."""
     from screening.sources import open_source
 
-    return open_source(settings.source, settings.filters, progress, db_version)
+    return open_source(settings.source, settings.filters, progress)
 
 
 def open_run(settings: ScreenSettings, progress: Progress = no_progress) -> RunFolder:
@@ -70,8 +66,6 @@ def open_run(settings: ScreenSettings, progress: Progress = no_progress) -> RunF
     from screening.runs import RunFolder
 
     source = make_source(settings, progress)
-    _OPEN_SOURCES.clear()
-    _OPEN_SOURCES[settings.source, source.fingerprint()] = source
     return RunFolder.open(
         settings.results_dir,
         **identity_of(settings),
@@ -389,24 +383,20 @@ def stages_of(settings: ScreenSettings) -> list[str]:
 
 
 # A source keeps an index of its materials and a predictor its weights: opened once in a process, not once a shard.
-# A run stays with the source that it was opened with, even if the Materials Project has a new version meanwhile.
-_OPEN_SOURCES: dict[tuple[SourceSettings, str], CrystalSource] = {}
-
-
 def _open_source(run: RunFolder, settings: ScreenSettings) -> CrystalSource:
-    from screening.sources import SourceError
+    return _source(settings.source, settings.filters, run.info["source_fingerprint"], run.info["db_version"])
 
-    fingerprint = run.info["source_fingerprint"]
-    source = _OPEN_SOURCES.get((settings.source, fingerprint))
-    if source is None:
-        source = make_source(settings, db_version=run.info["db_version"])
-        if source.fingerprint() != fingerprint:
-            raise SourceError(
-                f"The source '{source.name}' has changed since this run began; run the screen again, it begins a new "
-                "run."
-            )
-        _OPEN_SOURCES.clear()
-        _OPEN_SOURCES[settings.source, fingerprint] = source
+
+@lru_cache(maxsize=1)
+def _source(settings: SourceSettings, filters: FilterSettings, fingerprint: str, db_version: str) -> CrystalSource:
+    """The source as a run began with it, even if the Materials Project has a new version meanwhile."""
+    from screening.sources import SourceError, open_source
+
+    source = open_source(settings, filters, db_version=db_version)
+    if source.fingerprint() != fingerprint:
+        raise SourceError(
+            f"The source '{source.name}' has changed since this run began; run the screen again, it begins a new run."
+        )
     return source
 
 

@@ -6,6 +6,7 @@ format and how it is read.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 SHIPPED_STORE = Path(__file__).resolve().parent.parent / "data" / "edos_store.parquet"
 # The level of theory of the labels that are trained on: others are kept in a store, but mixed they would be noise.
 TRAINING_LEVEL = {"functional": "PBE", "spin": "unpolarised", "u_values": "{}"}
+
+
+# Metadata of a store that is trained on at another level.
+TRAINING_LEVEL_KEY = "training_level"
 
 
 def store_schema() -> pa.Schema:
@@ -76,6 +81,16 @@ def read_edos_store(path: Path) -> pa.Table:
             f"The spectra of the eDOS store {path} lie on another grid; write it anew with mat2spec label."
         )
     return table
+
+
+def training_level(store: pa.Table) -> dict[str, str]:
+    """The level of theory at which a store is trained on: what its metadata name, else `TRAINING_LEVEL`.
+
+    A store of the Materials Project names its functional only: with U and spin where its rules ask for them, its spectra
+    are one consistent set, but not to be mixed with others.
+    """
+    text = (store.schema.metadata or {}).get(TRAINING_LEVEL_KEY.encode())
+    return TRAINING_LEVEL if text is None else {str(name): str(value) for name, value in json.loads(text).items()}
 
 
 def shipped_stores() -> list[Path]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from screening.sources import SourceSettings
 
 MATERIALS_PROJECT = "materials-project"
+OPEN_DATA = "materials-project-open"
 
 
 def current_release(settings: SourceSettings) -> str:
@@ -25,6 +26,10 @@ def current_release(settings: SourceSettings) -> str:
     screening.sources.SourceError
         If the source cannot be asked.
     """
+    if settings.kind == OPEN_DATA:
+        from screening.materials_project.open_data import open_data_release
+
+        return open_data_release(settings)
     if settings.kind != MATERIALS_PROJECT:
         return open_source(settings).db_version()
     from pydantic import SecretStr

@@ -242,7 +242,9 @@ def run_flow(tmp_path, monkeypatch, psp_dir):
         shutil.copy(OUTPUTS / kind / "vasprun.xml.gz", "vasprun.xml.gz")
 
     def short_document(folder, **_):
-        return TaskDoc.model_construct(structure=silicon(), dir_name=f"host:{folder}", state=TaskState.SUCCESS, calcs_reversed=[])
+        return TaskDoc.model_construct(
+            structure=silicon(), dir_name=f"host:{folder}", state=TaskState.SUCCESS, calcs_reversed=[]
+        )
 
     original = vasp.vasp_maker
 

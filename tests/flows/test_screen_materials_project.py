@@ -116,7 +116,7 @@ def test_a_run_stays_with_its_version_of_the_database(server, assignments, monke
         assert not server.requests
         assert folder.info["db_version"] == "2026.11.1"
     # Also in another process, which finds the table of that version in the cache.
-    monkeypatch.setattr(stages, "_OPEN_SOURCES", {})
+    stages._source.cache_clear()
     monkeypatch.delenv("MP_API_KEY")
     stages.run_stage("predict_spectra", folder, settings)
     assert not server.requests

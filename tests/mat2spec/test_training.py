@@ -7,8 +7,8 @@ import torch
 
 from mat2spec.models import build_model
 from mat2spec.normalisation import Setting, prediction_loss
-from mat2spec.training.loop import TrainingError, batches, set_target_statistics, train_model
 from mat2spec.training.calibration import spectra_per_atom
+from mat2spec.training.loop import TrainingError, batches, set_target_statistics, train_model
 from mat2spec.training.runs import run_training
 from mat2spec.training.settings import TrainingSettings
 from mat2spec.weights import WeightsError, load_weights

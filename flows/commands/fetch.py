@@ -1,0 +1,40 @@
+"""`mat2spec fetch`: stream spectra of the Materials Project's open data into tables to train on."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from flows.errors import resumable
+from flows.settings_layers import load_settings
+from flows.terminal import console, stage_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+TITLES = {"edos": "Electronic DOS", "phdos": "Phonon DOS"}
+
+
+def fetch(kind: str, target: Path, data: Path | None, config: Path | None, assignments: Sequence[str]) -> None:
+    """Fetch all spectra of a kind, "edos" or "phdos"; what training must not see stays out if `data` names it."""
+    from screening.materials_project.bulk_edos import fetch_edos
+    from screening.materials_project.bulk_phdos import fetch_phdos
+
+    settings = load_settings(config, assignments).source
+    start = time.perf_counter()
+    with stage_progress(TITLES[kind]) as progress, resumable(str(target.parent)):
+        read = fetch_edos if kind == "edos" else fetch_phdos
+        n_rows, left_out = read(target, settings, _reserved(data), progress)
+    seconds = time.perf_counter() - start
+    console.print(f"{n_rows:,} spectra in {target} ({seconds:.0f} s)", highlight=False, soft_wrap=True)
+    for reason, count in sorted(left_out.items(), key=lambda item: -item[1]):
+        console.print(f"{count:>9,} left out: {reason}", highlight=False, soft_wrap=True)
+    if data is None:
+        console.print("No list of reserved materials was given (--data): training with one may refuse the table.")
+
+
+def _reserved(data: Path | None) -> frozenset[str]:
+    from mat2spec.datasets import reserved_formulas
+
+    return frozenset() if data is None else frozenset(reserved_formulas(data))
