@@ -94,21 +94,27 @@ def train_cells(cells: Sequence[Cell], data: BenchmarkData, folder: Path) -> Non
 
 
 def report(benchmark: PhononBenchmark, data: BenchmarkData) -> None:
-    """Print the table of all finished cells, ensembles and given weights; write JSON, Markdown and picture."""
+    """Print the table of all finished cells, ensembles and given weights; write JSON, Markdown and picture.
+
+    Figures of an earlier report in the same folder stay in the table unless they were made anew.
+    """
     from mat2spec.benchmark.cells import read_results
     from mat2spec.benchmark.ensembles import ensemble_of_cells, evaluate_weights
-    from mat2spec.benchmark.report import group_cells, make_rows, write_report
+    from mat2spec.benchmark.report import Figures, group_cells, make_rows, read_report, write_report
 
     cells = read_results(benchmark.folder)
     groups = [group for group in group_cells(cells).values() if len(group) > 1]
     ensembles = [ensemble_of_cells(group, data) for group in groups]
     weights = [evaluate_weights(*_named_files(text), data) for text in benchmark.weights]
-    if not cells and not weights:
+    new = Figures(cells, [result for result, _ in ensembles], [result for result, _ in weights])
+    figures = new.completed_by(read_report(benchmark.output))
+    if not figures:
         console.print(f"No cell in {benchmark.folder} is finished, and no weights were given: nothing to report.")
         return
-    figures = [[result for result, _ in judged] for judged in (ensembles, weights)]
-    _print_rows(make_rows(cells, *figures))
-    written = [*write_report(benchmark.output, cells, *figures), _plot(benchmark, data, cells, [*ensembles, *weights])]
+    _print_rows(make_rows(figures))
+    if not new:
+        return
+    written = [*write_report(benchmark.output, figures), _plot(benchmark, data, cells, [*ensembles, *weights])]
     console.print("Written: " + ", ".join(str(path) for path in written), soft_wrap=True)
 
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from mat2spec.benchmark.cells import Result
+from mat2spec.benchmark.cells import BenchmarkError, Result
 from mat2spec.benchmark.published import PUBLISHED
 from mat2spec.files import atomic_path
 
 PAPER = "paper"
+RESULTS_FILE, TABLE_FILE = "results.json", "table.md"
 COLUMNS = {
     "r2_blind": ("R2 blind", "{:.3f}"),
     "mae_blind": ("MAE blind", "{:.4f}"),
@@ -45,6 +46,38 @@ seeds, with the spread of the seeds, calibrated on the validation materials, as 
   the 51-point curves. Mean frequency in cm-1. Coverage: share of bins within the 90 % interval (of one model: the
   residuals of validation materials). Rank correlation: Spearman's, of expected with true error of a spectrum.
 """
+
+
+@dataclass(frozen=True)
+class Figures:
+    """All that a table is made of.
+
+    Parameters
+    ----------
+    cells
+        Single trainings.
+    ensembles
+        Seeds of one model and setting together.
+    weights
+        Saved weights that were judged.
+    """
+
+    cells: Sequence[Result] = ()
+    ensembles: Sequence[Result] = ()
+    weights: Sequence[Result] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.cells or self.ensembles or self.weights)
+
+    def completed_by(self, earlier: Figures) -> Figures:
+        """These figures, and the earlier ones of models and settings that are not among them."""
+        trained = {_model_and_setting(result) for result in self.cells}
+        judged = {_model_and_setting(result) for result in self.weights}
+        return Figures(
+            [*self.cells, *(old for old in earlier.cells if _model_and_setting(old) not in trained)],
+            [*self.ensembles, *(old for old in earlier.ensembles if _model_and_setting(old) not in trained)],
+            [*self.weights, *(old for old in earlier.weights if _model_and_setting(old) not in judged)],
+        )
 
 
 @dataclass(frozen=True)
@@ -87,11 +120,11 @@ class Row:
 HEADER = ["setting", "model", "seeds", *(title for title, _ in COLUMNS.values())]
 
 
-def make_rows(cells: Iterable[Result], ensembles: Iterable[Result] = (), weights: Iterable[Result] = ()) -> list[Row]:
+def make_rows(figures: Figures) -> list[Row]:
     """All lines, by setting, contender and kind, with the published one of each model and setting."""
-    rows = [_seeds_row(group) for group in group_cells(cells).values()]
-    rows += [_single_row(result, "ensemble") for result in ensembles]
-    rows += [_single_row(result, "weights") for result in weights]
+    rows = [_seeds_row(group) for group in group_cells(figures.cells).values()]
+    rows += [_single_row(result, "ensemble") for result in figures.ensembles]
+    rows += [_single_row(result, "weights") for result in figures.weights]
     shown = {row.setting for row in rows}
     for published in PUBLISHED:
         if str(published.setting) in shown:
@@ -102,12 +135,12 @@ def make_rows(cells: Iterable[Result], ensembles: Iterable[Result] = (), weights
 
 def group_cells(cells: Iterable[Result]) -> dict[tuple[str, str], list[Result]]:
     """Results of each setting and contender, by seed."""
+    ordered = sorted(cells, key=lambda result: (*_model_and_setting(result), result["seed"]))
+    return {name: list(group) for name, group in groupby(ordered, _model_and_setting)}
 
-    def key(result: Result) -> tuple[str, str]:
-        return result["setting"], result["contender"]
 
-    ordered = sorted(cells, key=lambda result: (*key(result), result["seed"]))
-    return {name: list(group) for name, group in groupby(ordered, key)}
+def _model_and_setting(result: Result) -> tuple[str, str]:
+    return result["setting"], result["contender"]
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -117,21 +150,34 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_report(
-    folder: Path, cells: Sequence[Result], ensembles: Sequence[Result], weights: Sequence[Result]
-) -> tuple[Path, Path]:
-    """Write `results.json` with the figures of every cell, and `table.md`; return both."""
-    content = {
-        "cells": [_committed(result) for result in cells],
-        "ensembles": [_committed(result) for result in ensembles],
-        "weights": [_committed(result) for result in weights],
-    }
-    data, table = folder / "results.json", folder / "table.md"
+def write_report(folder: Path, figures: Figures) -> tuple[Path, Path]:
+    """Write `results.json` with the figures of every training, and `table.md`; return both."""
+    content = {name: [_committed(result) for result in results] for name, results in vars(figures).items()}
+    data, table = folder / RESULTS_FILE, folder / TABLE_FILE
     with atomic_path(data) as temporary:
         temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     with atomic_path(table) as temporary:
-        temporary.write_text(markdown(make_rows(cells, ensembles, weights)), encoding="utf-8")
+        temporary.write_text(markdown(make_rows(figures)), encoding="utf-8")
     return data, table
+
+
+def read_report(folder: Path) -> Figures:
+    """The figures of a report that was written before; none without one.
+
+    Raises
+    ------
+    BenchmarkError
+        If the file is not one of ours.
+    """
+    path = folder / RESULTS_FILE
+    if not path.is_file():
+        return Figures()
+    try:
+        return Figures(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise BenchmarkError(
+            f"The results {path} cannot be read ({error}); move the file away, or write to another folder with --output."
+        ) from error
 
 
 def _committed(result: Result) -> dict[str, Any]:

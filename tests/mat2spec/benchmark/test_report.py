@@ -3,9 +3,10 @@ import json
 import numpy as np
 import pytest
 
+from mat2spec.benchmark.cells import BenchmarkError
 from mat2spec.benchmark.plots import choose_materials, draw_quintiles
 from mat2spec.benchmark.published import PUBLISHED
-from mat2spec.benchmark.report import HEADER, make_rows, markdown, write_report
+from mat2spec.benchmark.report import HEADER, Figures, make_rows, markdown, read_report, write_report
 from mat2spec.datasets import load_phdos
 from mat2spec.graphs import GraphSettings
 
@@ -26,7 +27,7 @@ def result(contender="mat2spec", setting="sumnorm-kl", seed=0, r2=0.6, **others)
 
 
 def test_seeds_are_averaged_with_their_spread():
-    rows = make_rows([result(seed=0, r2=0.5), result(seed=1, r2=0.6), result(seed=2, r2=0.7)])
+    rows = make_rows(Figures([result(seed=0, r2=0.5), result(seed=1, r2=0.6), result(seed=2, r2=0.7)]))
     (ours,) = (row for row in rows if row.kind == "seeds")
     assert (ours.kind, ours.n_members) == ("seeds", 3)
     assert ours.mean["r2_blind"] == pytest.approx(0.6)
@@ -37,12 +38,12 @@ def test_seeds_are_averaged_with_their_spread():
 
 
 def test_one_seed_has_no_spread():
-    (ours,) = (row for row in make_rows([result()]) if row.kind == "seeds")
+    (ours,) = (row for row in make_rows(Figures([result()])) if row.kind == "seeds")
     assert ours.cells()[R2] == "0.600"
 
 
 def test_published_figures_stand_under_what_they_are():
-    rows = make_rows([result(setting="maxnorm-mse"), result()])
+    rows = make_rows(Figures([result(setting="maxnorm-mse"), result()]))
     published = {(row.setting, row.contender): row for row in rows if row.kind == "paper"}
     assert len(published) == 6
     assert published["maxnorm-mse", "mat2spec"].mean["r2_blind"] == 0.63
@@ -59,7 +60,7 @@ def test_all_published_rows_are_there():
 
 def test_lines_are_ordered_and_ensembles_and_weights_named():
     ensemble, ours = result(n_members=3), result(contender="ours", n_members=2)
-    rows = make_rows([result(seed=1), result(seed=0), result("gatgnn")], [ensemble], [ours])
+    rows = make_rows(Figures([result(seed=1), result(seed=0), result("gatgnn")], [ensemble], [ours]))
     assert [row.cells()[1:3] for row in rows] == [
         ["e3nn", "paper"],
         ["gatgnn", "1"],
@@ -72,19 +73,39 @@ def test_lines_are_ordered_and_ensembles_and_weights_named():
 
 
 def test_markdown_is_a_table_that_says_that_the_paper_split_differs():
-    text = markdown(make_rows([result()]))
+    text = markdown(make_rows(Figures([result()])))
     assert "**another split**" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in table} == {len(HEADER) + 1}
 
 
 def test_written_results_name_neither_folders_nor_materials(tmp_path):
-    data, table = write_report(tmp_path / "new", [result()], [], [])
+    data, table = write_report(tmp_path / "new", Figures([result()]))
     assert "0.600" in table.read_text()
     text = data.read_text()
     assert json.loads(text)["cells"][0]["metrics"]["test"]["r2_blind"] == 0.6
     assert "/somewhere" not in text
     assert "mp-2" not in text
+
+
+def test_earlier_figures_stay_unless_they_were_made_anew(tmp_path):
+    earlier = Figures([result(seed=0), result(seed=1), result("gatgnn")], [result(n_members=2)], [result("ours", n_members=1)])
+    write_report(tmp_path, earlier)
+    new = Figures([result(r2=0.9)], [], [result("ours", r2=0.8, n_members=1)]).completed_by(read_report(tmp_path))
+    assert [(cell["contender"], cell["metrics"]["test"]["r2_blind"]) for cell in new.cells] == [
+        ("mat2spec", 0.9),
+        ("gatgnn", 0.6),
+    ]
+    assert not new.ensembles, "the ensemble of trainings that are replaced"
+    assert [one["metrics"]["test"]["r2_blind"] for one in new.weights] == [0.8]
+
+
+def test_a_report_that_cannot_be_read_is_a_sentence(tmp_path):
+    assert not read_report(tmp_path)
+    for text in ("{", '{"rows": []}', "[1]"):
+        (tmp_path / "results.json").write_text(text)
+        with pytest.raises(BenchmarkError, match="move the file away"):
+            read_report(tmp_path)
 
 
 def test_five_materials_of_every_quintile_from_good_to_bad():
