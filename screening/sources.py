@@ -139,7 +139,7 @@ def open_source(
     if settings.kind == "materials-project-open":
         from screening.materials_project.open_data import open_open_data
 
-        return open_open_data(settings, progress)
+        return open_open_data(settings, progress, db_version)
     path = settings.path or CATALOGUE_PATH
     if settings.path is None and not path.exists():
         raise SourceError(

@@ -15,9 +15,9 @@ import numpy as np
 from screening.columns import Column
 from screening.materials_project.arrow_structures import crystal_columns
 from screening.materials_project.delta import SUMMARY, batches_of, files_of, open_delta, release_of
-from screening.materials_project.documents import normal_id
+from screening.materials_project.documents import calculation_number, normal_id
 from screening.materials_project.errors import MaterialsProjectError, ReconciliationError
-from screening.tables import concatenate_tables, make_folder, read_metadata, write_table
+from screening.tables import concatenate_tables, make_folder, read_metadata, read_table, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -49,7 +49,7 @@ class Materials:
     release
         The release.
     rows
-        Row of each calculation, by its normalised identifier.
+        Row of each calculation, by its number.
     table
         Columns `material_id`, `formula`, `lattice`, `frac_coords`, `atomic_numbers`; null where unusable.
     """
@@ -92,10 +92,14 @@ class Materials:
                 piece = _crystal_table(valid.filter(pa.array(has_any)))
                 kept = (list_of for list_of, has in zip(names, has_any, strict=True) if has)
                 for row, list_of in enumerate(kept, start=n_rows):
-                    rows |= {normal_id(name): row for name in list_of}
+                    rows |= {calculation_number(name): row for name in list_of}
                 pieces.append(piece)
                 n_rows += len(piece)
         return cls(release, rows, pa.concat_tables(pieces).combine_chunks() if pieces else _no_crystals())
+
+    def row_of(self, identifier: str | None) -> int | None:
+        """Row of the material of a calculation, None if it is of none."""
+        return None if identifier is None else self.rows.get(calculation_number(identifier))
 
 
 def _summary_fields() -> dict[str, Any]:
@@ -149,20 +153,24 @@ class BulkRead:
     rows_of
         Turns a batch into rows, and counts why others were left out.
     columns
-        Columns of the Delta table that it needs.
+        Columns of the Delta table that it needs, or expressions by name.
     schema
         Of the rows.
     identity
         All that decides the rows besides the source: parts of another identity are not taken up.
+    key
+        Columns of which no two rows agree; of several such rows the first is kept.
     """
 
     target: Path
     source: DeltaTable
     rows_of: Callable[[pa.RecordBatch, Counter[str]], list[dict[str, Any]]]
-    columns: list[str]
+    columns: list[str] | dict[str, Any]
     schema: pa.Schema
     identity: str
+    key: tuple[str, ...]
     left_out: Counter[str] = field(default_factory=Counter)
+    _seen: set[tuple[str, ...]] = field(default_factory=set)
 
     def run(self, metadata: Mapping[str, str], progress: Progress) -> int:
         """Read what is missing and write the table; return its number of rows.
@@ -205,13 +213,27 @@ class BulkRead:
         if not part.exists():
             left_out: Counter[str] = Counter()
             pieces = [
-                pa.Table.from_pylist(self.rows_of(batch, left_out), schema=self.schema)
+                pa.Table.from_pylist(self._first_ones(self.rows_of(batch, left_out), left_out), schema=self.schema)
                 for batch in batches_of(self.source, fragment, self.columns)
             ]
             table = pa.concat_tables(pieces) if pieces else self.schema.empty_table()
             write_table(part, table, {LEFT_OUT_KEY: json.dumps(left_out, sort_keys=True)})
+        else:
+            self._seen |= {tuple(row.values()) for row in read_table(part, list(self.key)).to_pylist()}
         progress(done + 1, total)
         return part
+
+    def _first_ones(self, rows: list[dict[str, Any]], left_out: Counter[str]) -> list[dict[str, Any]]:
+        """Rows without those that repeat another one, in whatever file that is."""
+        kept = []
+        for row in rows:
+            key = tuple(row[name] for name in self.key)
+            if key in self._seen:
+                left_out[REPEATED] += 1
+                continue
+            self._seen.add(key)
+            kept.append(row)
+        return kept
 
     def _reconcile(self, written: int) -> None:
         """Rows of the Delta table must all be in the table or counted as left out."""

@@ -20,14 +20,12 @@ from screening.columns import Column
 from screening.materials_project.bulk import (
     NO_MATERIAL,
     REFERENCE_KEY,
-    REPEATED,
     RESERVED,
     BulkRead,
     Materials,
     say_left_out,
 )
 from screening.materials_project.delta import TOTAL_DOS, open_delta
-from screening.materials_project.documents import normal_id
 from screening.materials_project.spectra import SpectrumError, bin_edos
 from screening.provenance import hash_json, package_versions
 
@@ -44,6 +42,8 @@ TRAINING_LEVEL = {"functional": "PBE"}
 FUNCTIONALS = {"GGA": "PBE", "PBE": "PBE", "r2SCAN": "r2SCAN", "SCAN": "SCAN", "PBEsol": "PBEsol", "PBESol": "PBEsol"}
 COLUMNS = ["identifier", "run_type", "energies", "efermi", "spin_up_densities", "spin_down_densities"]
 UNKNOWN = "unknown"
+# One spectrum of a material for each level of theory.
+KEY = (str(Column.MATERIAL_ID), str(Column.SETTINGS_HASH))
 
 
 def fetch_edos(
@@ -81,9 +81,9 @@ def fetch_edos(
     materials = Materials.read(settings, _dos_tasks, {"task_id": _field("dos", "task_id")})
     rows = _Rows(materials, frozenset(reserved_formulas))
     identity = hash_json(
-        [materials.release, source.version(), sorted(reserved_formulas), settings.mp_include_gnome, "edos 1"]
+        [materials.release, source.version(), sorted(reserved_formulas), settings.mp_include_gnome, "edos 2"]
     )
-    read = BulkRead(target, source, rows.of_batch, COLUMNS, store_schema(), identity)
+    read = BulkRead(target, source, rows.of_batch, COLUMNS, store_schema(), identity, KEY)
     metadata = {
         GRID_METADATA_KEY: EDOS_GRID.to_json(),
         REFERENCE_KEY: REFERENCE,
@@ -119,22 +119,17 @@ class _Rows:
         """Rows of the spectra that can be used; the others are counted by their reason."""
         numbers = {name: _lists(batch[name]) for name in ("energies", "spin_up_densities", "spin_down_densities")}
         columns = {name: batch[name].to_pylist() for name in ("identifier", "run_type", "efermi")}
-        rows: dict[str, dict[str, Any]] = {}
+        rows = []
         for index in range(len(batch)):
             sample = {name: values[index] for name, values in {**numbers, **columns}.items()}
             try:
-                row = self._row(sample)
+                rows.append(self._row(sample))
             except SpectrumError as error:
                 left_out[str(error)] += 1
-                continue
-            key = row[Column.MATERIAL_ID] + row[Column.SETTINGS_HASH]
-            if key in rows:
-                left_out[REPEATED] += 1
-            rows[key] = row
-        return list(rows.values())
+        return rows
 
     def _row(self, sample: dict[str, Any]) -> dict[str, Any]:
-        position = self._materials.rows.get(normal_id(sample["identifier"]))
+        position = self._materials.row_of(sample["identifier"])
         if position is None:
             raise SpectrumError(NO_MATERIAL)
         crystal = {name: self._materials.table[name][position].as_py() for name in self._materials.table.column_names}

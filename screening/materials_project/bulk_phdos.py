@@ -24,7 +24,6 @@ from screening.materials_project.bulk import (
     say_left_out,
 )
 from screening.materials_project.delta import PHONON_DOS, open_delta
-from screening.materials_project.documents import normal_id
 from screening.materials_project.spectra import SpectrumError, bin_phdos
 from screening.provenance import hash_json, package_versions
 
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 REFERENCE = "materials-project"
 METHOD = "dfpt"
-COLUMNS = ["identifier", "phonon_method", "dos"]
 # As `mat2spec.datasets` has it: from this share of imaginary modes on a crystal is not stable.
 UNSTABLE_FROM = 0.01
 
@@ -75,8 +73,8 @@ def fetch_phdos(
     source = open_delta(PHONON_DOS, settings)
     materials = Materials.read(settings, _phonon_ids(method), {"phonon_IDs": _field("phonon_IDs")})
     rows = _Rows(materials, frozenset(reserved_formulas), method)
-    identity = hash_json([materials.release, source.version(), sorted(reserved_formulas), method, "phdos 1"])
-    read = BulkRead(target, source, rows.of_batch, COLUMNS, _schema(), identity)
+    identity = hash_json([materials.release, source.version(), sorted(reserved_formulas), method, "phdos 2"])
+    read = BulkRead(target, source, rows.of_batch, _columns(), _schema(), identity, (str(Column.MATERIAL_ID),))
     metadata = {
         GRID_METADATA_KEY: PHDOS_GRID.to_json(),
         REFERENCE_KEY: REFERENCE,
@@ -96,9 +94,16 @@ def _field(*path: str) -> Any:
     return ds.field(*path)
 
 
+def _columns() -> dict[str, Any]:
+    """What is read of a row; its structure and its spectra by atom are not."""
+    fields = {name: _field(name) for name in ("identifier", "phonon_method")}
+    return fields | {name: _field("dos", name) for name in ("frequencies", "densities")}
+
+
 def _phonon_ids(method: str) -> Callable[[pa.RecordBatch], list[list[str]]]:
     def calculations(batch: pa.RecordBatch) -> list[list[str]]:
-        return [dict(ids or []).get(method) or [] for ids in batch["phonon_IDs"].to_pylist()]
+        # As mp-api has it, the first one of several is that of the material.
+        return [(dict(ids or []).get(method) or [])[:1] for ids in batch["phonon_IDs"].to_pylist()]
 
     return calculations
 
@@ -144,7 +149,7 @@ class _Rows:
 
         if document["phonon_method"] != self._method:
             raise SpectrumError("another phonon method")
-        position = self._materials.rows.get(normal_id(document["identifier"]))
+        position = self._materials.row_of(document["identifier"])
         if position is None:
             raise SpectrumError(NO_MATERIAL)
         crystal = {name: self._materials.table[name][position].as_py() for name in self._materials.table.column_names}
@@ -152,8 +157,7 @@ class _Rows:
             raise SpectrumError("The material has no usable structure.")
         if crystal[Column.FORMULA] in self._reserved:
             raise SpectrumError(RESERVED)
-        dos = document["dos"] or {}
-        frequencies, densities = (np.array(dos.get(name) or [], np.float64) for name in ("frequencies", "densities"))
+        frequencies, densities = (np.array(document[name] or [], np.float64) for name in ("frequencies", "densities"))
         phdos, imaginary = bin_phdos(frequencies, densities, len(crystal[Column.ATOMIC_NUMBERS]))
         if imaginary >= UNSTABLE_FROM:
             raise SpectrumError("1 % imaginary modes or more")

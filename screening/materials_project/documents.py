@@ -75,6 +75,11 @@ def normal_id(identifier: Any) -> str:
     return str(format_identifier(identifier, legacy=True))
 
 
+def calculation_number(identifier: Any) -> str:
+    """What names a calculation: documents write "mp-149" or "mp-aaaaaaft", the tables of spectra "aaaaaaft" alone."""
+    return normal_id(identifier).rpartition("-")[2]
+
+
 def first_initial_structures(documents: Sequence[Document]) -> dict[str, Any]:
     """The first initial structure of each core document, None where it has none."""
     return {

@@ -52,7 +52,9 @@ def open_data_release(settings: MaterialsProjectSettings) -> str:
     return release_of(open_delta(SUMMARY, settings))
 
 
-def open_open_data(settings: SourceSettings, progress: Callable[[int, int], None] | None = None) -> ParquetSource:
+def open_open_data(
+    settings: SourceSettings, progress: Callable[[int, int], None] | None = None, db_version: str | None = None
+) -> ParquetSource:
     """Read the open data of the newest release, unless they are in the cache.
 
     Parameters
@@ -61,6 +63,8 @@ def open_open_data(settings: SourceSettings, progress: Callable[[int, int], None
         The source: cache, licence, limit.
     progress
         Called with the materials read so far and their number.
+    db_version
+        Take the table of this release if the cache has it, without a question to anybody.
 
     Raises
     ------
@@ -72,15 +76,21 @@ def open_open_data(settings: SourceSettings, progress: Callable[[int, int], None
             "The open data hold relaxed cells only; set source.mp_cells=relaxed, or use the API with a key "
             "(source.kind=materials-project)."
         )
+    if db_version is not None and (path := _table_path(settings, db_version)).exists():
+        return ParquetSource(path, name=NAME, limit=settings.limit)
     table = open_delta(SUMMARY, settings)
     release = release_of(table)
-    licence = "all" if settings.mp_include_gnome else "commercial"
-    folder = settings.mp_cache_dir / "open-data" / re.sub(r"[^A-Za-z0-9._-]", "_", release)
-    path = folder / f"crystals-{licence}-v{TABLE_VERSION}.parquet"
-    with _locked(make_folder(folder)):
+    path = _table_path(settings, release)
+    with _locked(make_folder(path.parent)):
         if not path.exists():
             _download(table, release, path, settings.mp_include_gnome, progress or (lambda _done, _total: None))
     return ParquetSource(path, name=NAME, limit=settings.limit)
+
+
+def _table_path(settings: MaterialsProjectSettings, release: str) -> Path:
+    licence = "all" if settings.mp_include_gnome else "commercial"
+    folder = settings.mp_cache_dir / "open-data" / re.sub(r"[^A-Za-z0-9._-]", "_", release)
+    return folder / f"crystals-{licence}-v{TABLE_VERSION}.parquet"
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from emmet.core.arrow import arrowize
 from emmet.core.band_theory import ElectronicDos
+from emmet.core.phonon import PhononDOS
 from emmet.core.summary import SummaryDoc
 
 from screening.materials_project.delta import PHONON_DOS, SUMMARY, TOTAL_DOS
@@ -97,16 +98,20 @@ def summary_table(documents, release):
 
 def total_dos_table(rows):
     names = ("identifier", "run_type", "spin_up_densities", "spin_down_densities", "energies", "efermi")
+    rows = [row | {"identifier": bare_id(row["identifier"])} for row in rows]
     whole = pa.schema(arrowize(ElectronicDos))
     return pa.Table.from_pylist(rows, schema=pa.schema([whole.field(name) for name in names]))
 
 
 def phonon_table(rows):
-    numbers = pa.list_(pa.float64())
-    dos = pa.struct({"frequencies": numbers, "densities": numbers})
-    return pa.Table.from_pylist(
-        rows, schema=pa.schema({"identifier": pa.string(), "phonon_method": pa.string(), "dos": dos})
-    )
+    rows = [row | {"identifier": bare_id(row["identifier"])} for row in rows]
+    schema = {"identifier": pa.string(), "phonon_method": pa.string(), "dos": arrowize(PhononDOS)}
+    return pa.Table.from_pylist(rows, schema=pa.schema(schema))
+
+
+def bare_id(identifier):
+    """What the tables of spectra call a calculation, and mp-api asks for: letters without a prefix."""
+    return identifier.rpartition("-")[2]
 
 
 def dos_row(identifier, gap=None, run_type="GGA", down=True, **changes):

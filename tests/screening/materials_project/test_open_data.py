@@ -1,6 +1,9 @@
 """The open-data copy as a source and as training spectra, from Delta tables on a loopback S3 that asks for no key."""
 
+import copy
 import json
+import subprocess
+import sys
 import urllib.request
 
 import numpy as np
@@ -45,10 +48,15 @@ def s3(running_s3, monkeypatch):
     return running_s3
 
 
+def own_documents(count):
+    """Documents that share nothing with those of other tests, which are cached."""
+    return copy.deepcopy(make_documents(count))
+
+
 @pytest.fixture
 def documents():
     """Forty materials, every third with an eDOS; two are deprecated, one is GNoME's, one has a shared site."""
-    documents = make_documents(N_DOCUMENTS)
+    documents = own_documents(N_DOCUMENTS)
     for index in (4, 5):
         documents[index]["deprecated"] = True
     documents[7]["builder_meta"] = documents[7]["builder_meta"] | {"license": "BY-NC"}
@@ -102,7 +110,7 @@ def test_the_second_opening_reads_the_cache_and_a_new_release_is_read_anew(s3, d
 
 
 def test_has_props_counts_only_where_no_document_proves_an_edos(s3, settings):
-    documents = make_documents(6)
+    documents = own_documents(6)
     for document in documents:
         document["dos"] = None
     s3.write_summary(documents)
@@ -129,7 +137,7 @@ def test_releases_are_sorted_by_their_numbers():
 
 
 def test_structures_that_are_no_ordered_crystal_are_null(documents):
-    broken = make_documents(4)
+    broken = own_documents(4)
     broken[0]["structure"] = None
     broken[1]["structure"]["sites"] = []
     broken[2]["structure"]["sites"][0]["species"] = [{"element": "Xx", "occu": 1.0}]
@@ -297,3 +305,72 @@ def test_arrow_types_of_the_tables_are_emmets(documents):
     schema = summary_table(documents, "1").schema
     assert pa.types.is_struct(schema.field("structure").type)
     assert pa.types.is_map(schema.field("has_props").type)
+
+
+# The client's SQL engine blocks the interpreter while it reads, and with it a server in the same process.
+READ_WITH_MP_API = """
+import sys
+import numpy as np
+from mp_api.client.routes.materials.electronic_structure import DosRester
+
+class OfflineRester(DosRester):
+    @staticmethod
+    def _get_heartbeat_info(endpoint):
+        return "2026.11.1", []
+
+with OfflineRester(api_key="k" * 32, timeout=10, mute_progress_bars=True) as client:
+    for material_id, target in zip(sys.argv[1::2], sys.argv[2::2]):
+        dos = client.get_dos_from_task_id(material_id)
+        np.save(target, [dos.energies, sum(dos.densities.values())])
+"""
+
+
+def test_the_client_of_the_materials_project_finds_the_same_spectrum_in_the_same_table(
+    s3, documents, settings, tmp_path
+):
+    s3.write_summary(documents)
+    s3.write_total_dos([dos_row(stored_id(0)), dos_row(stored_id(3), gap=(-0.5, 1.0))])
+    fetch_edos(tmp_path / "store.parquet", settings)
+    files = {legacy_id(index): str(tmp_path / f"{index}.npy") for index in (0, 3)}
+    words = [word for pair in files.items() for word in pair]
+    subprocess.run([sys.executable, "-W", "ignore", "-c", READ_WITH_MP_API, *words], check=True, timeout=120)
+    for material_id, file in files.items():
+        energies, total = np.load(file)
+        row = edos_of(tmp_path / "store.parquet", material_id)
+        expected = np.interp(EDOS_GRID.centers + row["energy_zero_ev"], energies, total)
+        smooth = np.abs(np.gradient(expected)) < 1e-9
+        assert smooth.sum() > 100
+        assert np.allclose(np.array(row["edos"])[smooth], expected[smooth])
+
+
+def test_a_spectrum_that_comes_twice_is_kept_once_also_from_another_file_and_after_a_break(
+    s3, documents, settings, tmp_path, monkeypatch
+):
+    s3.write_summary(documents)
+    s3.write_total_dos([dos_row(stored_id(0)), dos_row(stored_id(0)), dos_row(stored_id(0), run_type="GGA+U")])
+    s3.write_total_dos([dos_row(stored_id(0)), dos_row(stored_id(3))])
+    assert fetch_edos(tmp_path / "whole.parquet", settings) == (3, {bulk.REPEATED: 2})
+    original, calls = bulk_edos._Rows.of_batch, []
+
+    def hang_up_at_the_last(self, batch, left_out):
+        calls.append(batch)
+        if len(calls) == 3:
+            raise OSError("connection reset")
+        return original(self, batch, left_out)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bulk_edos._Rows, "of_batch", hang_up_at_the_last)
+        with pytest.raises(OSError, match="connection reset"):
+            fetch_edos(tmp_path / "broken.parquet", settings)
+    assert fetch_edos(tmp_path / "broken.parquet", settings) == (3, {bulk.REPEATED: 2})
+    assert (tmp_path / "broken.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+def test_a_run_stays_with_its_release_and_asks_nobody_for_it(s3, documents, settings, monkeypatch):
+    s3.write_summary(documents)
+    first = open_source(settings)
+    s3.write_summary(make_documents(N_DOCUMENTS), release="2027.1.1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert open_source(settings, db_version="2026.11.1").fingerprint() == first.fingerprint()
+    with pytest.raises(MaterialsProjectError, match="Check the network"):
+        open_source(settings, db_version="2027.1.1")
