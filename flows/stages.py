@@ -134,21 +134,24 @@ def choose_candidates(source: CrystalSource, settings: ScreenSettings, identity:
     from screening import reruns
     from screening.edos_store import known_edos_ids
     from screening.filters import filter_candidates
+    from screening.materials_project.published import with_edos_now
 
     properties = source.properties()
+    former = reruns.FormerRuns.find(settings.results_dir, identity)
     in_store = known_edos_ids(settings.source.edos_store)
-    known = in_store | source.known_edos_ids()
+    # With its eDOS a material may have got values that the filters, which the server applies, leave out.
+    published = source.known_edos_ids() | with_edos_now(settings.source, former.gone_from(properties))
+    known = in_store | published
     candidates, counts = filter_candidates(properties, settings.filters, known)
     earlier = source.earlier_filters()
     if earlier is not None:
         # The first row counts the source itself, which the last of the earlier filters did already.
         counts = pd.concat([earlier, counts.iloc[1:]], ignore_index=True)
     candidates = reruns.with_structure_hashes(candidates, source)
-    former = reruns.FormerRuns.find(settings.results_dir, identity)
     changes = reruns.find_changes(candidates, known, former)
     if settings.only_new:
         candidates, counts = reruns.keep_unscreened(candidates, counts, former)
-    known_here = source.known_edos_ids() | (in_store & set(properties[Column.MATERIAL_ID]))
+    known_here = published | (in_store & set(properties[Column.MATERIAL_ID]))
     known_edos = pd.DataFrame({Column.MATERIAL_ID: pd.Series(sorted(known_here), dtype=object)})
     return Chosen(candidates, counts, changes, known_edos)
 
@@ -348,15 +351,16 @@ def _against_dft(run: RunFolder, settings: ScreenSettings) -> list[pd.DataFrame]
 
 def _against_published(run: RunFolder, settings: ScreenSettings) -> list[pd.DataFrame]:
     """Rows against eDOS that were published after a former run had predicted them."""
-    from screening.published import published_precision_recall, published_results
+    from screening.published import published_precision_recall, published_results, published_since
     from screening.reruns import FormerRuns
 
     results_dir = run.path.parent
     if not run.has_table(TableName.PUBLISHED_RESULTS):
         former = FormerRuns.find(results_dir, run.info)
-        run.write_table(
-            TableName.PUBLISHED_RESULTS, published_results(settings.source.edos_store, former, settings.gap)
-        )
+        known = run.read_table(TableName.KNOWN_EDOS)[Column.MATERIAL_ID]
+        fetched = published_since(settings.source, former, known)
+        stores = [store for store in (settings.source.edos_store, fetched.store) if store is not None]
+        run.write_table(TableName.PUBLISHED_RESULTS, published_results(stores, former, settings.gap, fetched.failures))
     results = run.read_table(TableName.PUBLISHED_RESULTS)
     return published_precision_recall(results, results_dir, settings.gap, settings.evaluation)
 

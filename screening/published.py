@@ -7,6 +7,7 @@ prediction and spectrum are compared by the same rule as with our own DFT, separ
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,27 +16,33 @@ import numpy as np
 from mat2spec.crystals import Crystals
 from mat2spec.grids import EDOS_GRID, GRID_METADATA_KEY
 from screening.columns import Column, TableName
-from screening.edos_store import store_files
+from screening.edos_store import known_edos_ids, store_files
 from screening.evaluation import STATUS_OK, EvaluationSettings, precision_recall
 from screening.gaps import classify_spectra
 from screening.reruns import structure_hashes
 from screening.tables import TableError, matrix_column, read_frame, read_metadata, read_table, require_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     import pandas as pd
     import pyarrow as pa
 
     from screening.gaps import GapSettings
+    from screening.materials_project.published import Published
     from screening.reruns import FormerRuns
+    from screening.sources import SourceSettings
+
+logger = logging.getLogger(__name__)
 
 REFERENCE_KEY = "reference"
 PUBLISHED = "published"
 LEVEL = (Column.FUNCTIONAL, Column.SPIN, Column.U_VALUES)
 CRYSTAL_COLUMNS = (Column.LATTICE, Column.FRAC_COORDS, Column.ATOMIC_NUMBERS)
 OTHER_STRUCTURE = "structure_changed"
+NOT_READ = "not_read"
+MATERIALS_PROJECT = "materials-project"
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class PublishedSpectra:
     spectra: np.ndarray
 
 
-def read_published(store: Path | None, material_ids: Collection[str]) -> PublishedSpectra:
+def read_published(stores: Collection[Path], material_ids: Collection[str]) -> PublishedSpectra:
     """Spectra of the given materials; a store of identifiers alone has none.
 
     Raises
@@ -66,7 +73,7 @@ def read_published(store: Path | None, material_ids: Collection[str]) -> Publish
     import pandas as pd
 
     rows, spectra = [], [np.empty((0, EDOS_GRID.size))]
-    for file in [] if store is None else store_files(store):
+    for file in (file for store in stores for file in store_files(store)):
         present = require_columns(file, [Column.MATERIAL_ID])
         if Column.EDOS not in present:
             continue
@@ -128,10 +135,39 @@ def _describe(table: pa.Table, file: Path) -> pd.DataFrame:
     )
 
 
-def published_results(store: Path | None, former: FormerRuns, gap: GapSettings) -> pd.DataFrame:
+def published_since(source: SourceSettings, former: FormerRuns, known_edos: Collection[str]) -> Published:
+    """Spectra that the source's database has published of materials that former runs predicted.
+
+    Those of `source.edos_store` are not asked for. Where the database cannot be asked, that is the reason why each of
+    the spectra is missing, and the run goes on; the next one asks again.
+
+    Parameters
+    ----------
+    source
+        The source of the present run.
+    former
+        The former runs.
+    known_edos
+        Materials that have an eDOS now.
+    """
+    from screening.materials_project.errors import MaterialsProjectError
+    from screening.materials_project.published import Published, fetch_published
+
+    asked = set(former.screened[Column.MATERIAL_ID]) & set(known_edos) - known_edos_ids(source.edos_store)
+    try:
+        return fetch_published(source, asked)
+    except MaterialsProjectError as error:
+        logger.warning("%d published eDOS are not compared with what was predicted: %s", len(asked), error)
+        return Published(None, dict.fromkeys(sorted(asked), str(error)))
+
+
+def published_results(
+    stores: Collection[Path], former: FormerRuns, gap: GapSettings, failures: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """Rows of `published_results`: spectra of materials that a former run predicted before, classified.
 
-    A material whose structure is another than the one that was predicted is a row with that reason and no classes.
+    A material whose structure is another than the one that was predicted is a row with that reason and no classes, and
+    so is one of the `failures`, which give a reason for each material.
 
     Raises
     ------
@@ -141,7 +177,7 @@ def published_results(store: Path | None, former: FormerRuns, gap: GapSettings) 
     import pandas as pd
 
     predicted = former.screened.drop_duplicates(Column.MATERIAL_ID, keep="last").set_index(Column.MATERIAL_ID)
-    published = read_published(store, set(predicted.index))
+    published = read_published(stores, set(predicted.index))
     rows = published.rows.reset_index(drop=True)
     then = rows[Column.MATERIAL_ID].map(predicted[Column.STRUCTURE_HASH])
     same = (rows[Column.STRUCTURE_HASH].isna() | (rows[Column.STRUCTURE_HASH] == then)).to_numpy(dtype=np.bool_)
@@ -160,7 +196,27 @@ def published_results(store: Path | None, former: FormerRuns, gap: GapSettings) 
             str(Column.EDOS): pd.Series(list(published.spectra), dtype=object),
         }
     )
-    return pd.concat([head, classes], axis=1)
+    results = pd.concat([head, classes], axis=1)
+    return _with_failures(results, failures or {}, predicted[Column.RUN_ID])
+
+
+def _with_failures(results: pd.DataFrame, failures: Mapping[str, str], run_of: pd.Series) -> pd.DataFrame:
+    """The results with a row for each material whose spectrum could not be read."""
+    import pandas as pd
+
+    names = [name for name in failures if name in run_of.index]
+    if not names:
+        return results
+    rows = pd.DataFrame(
+        {
+            str(Column.MATERIAL_ID): names,
+            str(Column.STATUS): NOT_READ,
+            str(Column.REASON): [failures[name] for name in names],
+            str(Column.REFERENCE): MATERIALS_PROJECT,
+            str(Column.FORMER_RUN_ID): [run_of[name] for name in names],
+        }
+    )
+    return pd.concat([results, rows.reindex(columns=results.columns)], ignore_index=True)
 
 
 def published_precision_recall(
@@ -185,7 +241,7 @@ def published_precision_recall(
     if results.empty:
         return []
     predictions = _former_classifications(results, results_dir)
-    with_u = results[Column.U_VALUES].map(lambda text: bool(text) and text != "{}")
+    with_u = ~results[Column.U_VALUES].fillna("").isin(["", "{}"])
     keys = [results[Column.REFERENCE], results[Column.FUNCTIONAL].fillna(""), results[Column.SPIN].fillna(""), with_u]
     tables = []
     for (reference, *_), group in sorted(results.groupby(keys), key=lambda pair: str(pair[0])):
@@ -202,8 +258,8 @@ def published_precision_recall(
 def _joined_u(texts: pd.Series) -> str:
     """Hubbard U of all elements of a group, as JSON."""
     joined: dict[str, float] = {}
-    for text in texts:
-        joined |= json.loads(text) if text else {}
+    for text in texts.dropna():
+        joined |= json.loads(text or "{}")
     return json.dumps(joined, sort_keys=True)
 
 

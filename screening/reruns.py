@@ -91,11 +91,14 @@ class FormerRuns:
         Materials that had an eDOS when the last of the runs began.
     last_run_id
         The last of the runs, None if there is none.
+    same_filters
+        Those of the runs that had the filters of the present one.
     """
 
     screened: pd.DataFrame
     known_edos: frozenset[str]
     last_run_id: str | None
+    same_filters: frozenset[str] = frozenset()
 
     @classmethod
     def find(cls, results_dir: Path, identity: Mapping[str, Any]) -> FormerRuns:
@@ -111,7 +114,7 @@ class FormerRuns:
         import pandas as pd
 
         columns = [str(Column.MATERIAL_ID), str(Column.STRUCTURE_HASH)]
-        frames, known, last = [], frozenset[str](), None
+        frames, known, last, same = [], frozenset[str](), None, set[str]()
         for info in list_runs(results_dir):
             folder = results_dir / str(info["run_id"])
             if not _is_comparable(info, identity):
@@ -122,12 +125,18 @@ class FormerRuns:
             frames.append(screened.assign(**{str(Column.RUN_ID): info["run_id"]}))
             known = frozenset(read_frame(folder / f"{TableName.KNOWN_EDOS}.parquet")[Column.MATERIAL_ID])
             last = str(info["run_id"])
+            same |= {last} if _what_is_asked(info) == _what_is_asked(identity) else set()
         empty = pd.DataFrame({name: pd.Series(dtype=object) for name in [*columns, str(Column.RUN_ID)]})
-        return cls(pd.concat(frames, ignore_index=True) if frames else empty, known, last)
+        return cls(pd.concat(frames, ignore_index=True) if frames else empty, known, last, frozenset(same))
 
     def has_screened(self, candidates: pd.DataFrame) -> NDArray[np.bool_]:
         """Which candidates were screened before with the structure that they have now, shape (n,)."""
         return np.asarray(_keys(candidates).isin(_keys(self.screened)), dtype=np.bool_)
+
+    def gone_from(self, present: pd.DataFrame) -> frozenset[str]:
+        """Materials that runs with the same filters screened and that are not among the present ones."""
+        screened = self.screened[self.screened[Column.RUN_ID].isin(self.same_filters)]
+        return frozenset(screened[Column.MATERIAL_ID]) - frozenset(present[Column.MATERIAL_ID])
 
     def last_run_of(self, material_ids: pd.Series) -> pd.Series:
         """The last run that screened each material; null if none did."""
@@ -144,6 +153,11 @@ def _is_comparable(info: Mapping[str, Any], identity: Mapping[str, Any]) -> bool
         and settings.get("gap") == present["gap"]
         and settings.get("source", {}).get("kind") == present["source"]["kind"]
     )
+
+
+def _what_is_asked(info: Mapping[str, Any]) -> tuple[Any, Any]:
+    settings = info["settings"]
+    return settings.get("filters"), settings.get("source", {}).get("limit")
 
 
 def _keys(rows: pd.DataFrame) -> pd.Series:

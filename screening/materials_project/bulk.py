@@ -76,25 +76,39 @@ class Materials:
         fields
             Columns of the batch that it needs.
         """
-        import pyarrow as pa
-
         summary = open_delta(SUMMARY, settings)
         release = release_of(summary)
-        wanted = {**_summary_fields(), **fields}
+        wanted = cls.fields(fields)
+        batches = (batch for fragment in files_of(summary, release) for batch in batches_of(summary, fragment, wanted))
+        return cls.of_batches(release, batches, settings, calculations)
+
+    @staticmethod
+    def fields(extra: Mapping[str, Any]) -> dict[str, Any]:
+        """Columns of the collection `summary` that are needed, and some more."""
+        return {**_summary_fields(), **extra}
+
+    @classmethod
+    def of_batches(
+        cls,
+        release: str,
+        batches: Iterable[pa.RecordBatch],
+        settings: MaterialsProjectSettings,
+        calculations: Callable[[pa.RecordBatch], Iterable[Iterable[str]]],
+    ) -> Materials:
+        """Materials of batches of the collection `summary`, see `read`."""
+        import pyarrow as pa
+
         rows: dict[str, int] = {}
         pieces: list[pa.Table] = []
         n_rows = 0
-        for fragment in files_of(summary, release):
-            for batch in batches_of(summary, fragment, wanted):
-                valid = _valid(batch, settings.mp_include_gnome)
-                names = list(calculations(valid))
-                has_any = np.array([bool(list_of) for list_of in map(list, names)], dtype=np.bool_)
-                piece = _crystal_table(valid.filter(pa.array(has_any)))
-                kept = (list_of for list_of, has in zip(names, has_any, strict=True) if has)
-                for row, list_of in enumerate(kept, start=n_rows):
-                    rows |= {calculation_number(name): row for name in list_of}
-                pieces.append(piece)
-                n_rows += len(piece)
+        for batch in batches:
+            valid = _valid(batch, settings.mp_include_gnome)
+            names = [list(list_of) for list_of in calculations(valid)]
+            has_any = np.array([bool(list_of) for list_of in names], dtype=np.bool_)
+            pieces.append(_crystal_table(valid.filter(pa.array(has_any))))
+            for row, list_of in enumerate(filter(None, names), start=n_rows):
+                rows |= {calculation_number(name): row for name in list_of}
+            n_rows += len(pieces[-1])
         return cls(release, rows, pa.concat_tables(pieces).combine_chunks() if pieces else _no_crystals())
 
     def row_of(self, identifier: str | None) -> int | None:

@@ -31,6 +31,7 @@ from screening.provenance import hash_json, package_versions
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import Iterator
 
     import pyarrow as pa
 
@@ -79,22 +80,26 @@ def fetch_edos(
     """
     source = open_delta(TOTAL_DOS, settings)
     materials = Materials.read(settings, _dos_tasks, {"task_id": _field("dos", "task_id")})
-    rows = _Rows(materials, frozenset(reserved_formulas))
+    rows = EdosRows(materials, frozenset(reserved_formulas))
     identity = hash_json(
         [materials.release, source.version(), sorted(reserved_formulas), settings.mp_include_gnome, "edos 2"]
     )
     read = BulkRead(target, source, rows.of_batch, COLUMNS, store_schema(), identity, KEY)
-    metadata = {
+    n_rows = read.run(store_metadata(materials.release, source.version()), progress)
+    say_left_out(read.left_out)
+    return n_rows, dict(read.left_out)
+
+
+def store_metadata(release: str, delta_version: int) -> dict[str, str]:
+    """What a store says of all its spectra."""
+    return {
         GRID_METADATA_KEY: EDOS_GRID.to_json(),
         REFERENCE_KEY: REFERENCE,
         TRAINING_LEVEL_KEY: json.dumps(TRAINING_LEVEL),
-        "db_version": materials.release,
-        "delta_version": str(source.version()),
+        "db_version": release,
+        "delta_version": str(delta_version),
         "versions": json.dumps(package_versions(), sort_keys=True),
     }
-    n_rows = read.run(metadata, progress)
-    say_left_out(read.left_out)
-    return n_rows, dict(read.left_out)
 
 
 def _field(*path: str) -> Any:
@@ -107,8 +112,16 @@ def _dos_tasks(batch: pa.RecordBatch) -> list[list[str]]:
     return [[name] if name else [] for name in batch["task_id"].to_pylist()]
 
 
-class _Rows:
-    """Rows of a store from batches of the Delta table."""
+class EdosRows:
+    """Rows of a store from batches of the Delta table.
+
+    Parameters
+    ----------
+    materials
+        The crystals.
+    reserved
+        Reduced formulas that are left out.
+    """
 
     def __init__(self, materials: Materials, reserved: frozenset[str]) -> None:
         self._materials = materials
@@ -117,23 +130,32 @@ class _Rows:
 
     def of_batch(self, batch: pa.RecordBatch, left_out: Counter[str]) -> list[dict[str, Any]]:
         """Rows of the spectra that can be used; the others are counted by their reason."""
-        numbers = {name: _lists(batch[name]) for name in ("energies", "spin_up_densities", "spin_down_densities")}
-        columns = {name: batch[name].to_pylist() for name in ("identifier", "run_type", "efermi")}
         rows = []
-        for index in range(len(batch)):
-            sample = {name: values[index] for name, values in {**numbers, **columns}.items()}
+        for sample in samples_of(batch):
             try:
-                rows.append(self._row(sample))
+                rows.append(self.row(sample))
             except SpectrumError as error:
                 left_out[str(error)] += 1
         return rows
 
-    def _row(self, sample: dict[str, Any]) -> dict[str, Any]:
+    def material_of(self, sample: dict[str, Any]) -> str | None:
+        """The material that a spectrum belongs to, None if to none."""
+        position = self._materials.row_of(sample["identifier"])
+        return None if position is None else str(self._materials.table[Column.MATERIAL_ID][position])
+
+    def row(self, sample: dict[str, Any]) -> dict[str, Any]:
+        """Row of one spectrum.
+
+        Raises
+        ------
+        SpectrumError
+            If it cannot be used.
+        """
         position = self._materials.row_of(sample["identifier"])
         if position is None:
             raise SpectrumError(NO_MATERIAL)
         crystal = {name: self._materials.table[name][position].as_py() for name in self._materials.table.column_names}
-        if crystal[Column.ATOMIC_NUMBERS] is None:
+        if crystal[Column.LATTICE] is None:
             raise SpectrumError("The material has no usable structure.")
         if crystal[Column.FORMULA] in self._reserved:
             raise SpectrumError(RESERVED)
@@ -168,6 +190,14 @@ class _Rows:
             "source": REFERENCE,
             "selected_as": "published",
         }
+
+
+def samples_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """Each spectrum of a batch, its numbers as arrays."""
+    numbers = {name: _lists(batch[name]) for name in ("energies", "spin_up_densities", "spin_down_densities")}
+    columns = {name: batch[name].to_pylist() for name in ("identifier", "run_type", "efermi")}
+    for index in range(len(batch)):
+        yield {name: values[index] for name, values in {**numbers, **columns}.items()}
 
 
 def _lists(column: pa.Array) -> list[np.ndarray | None]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from screening.materials_project.errors import MaterialsProjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
     from deltalake import DeltaTable
@@ -101,7 +101,9 @@ def files_of(table: DeltaTable, release: str | None = None) -> list[Any]:
         return sorted(dataset.get_fragments(chosen), key=lambda fragment: str(fragment.path))
 
 
-def batches_of(table: DeltaTable, fragment: Any, columns: Sequence[str] | dict[str, Any]) -> Iterator[pa.RecordBatch]:
+def batches_of(
+    table: DeltaTable, fragment: Any, columns: Sequence[str] | dict[str, Any], chosen: Any = None
+) -> Iterator[pa.RecordBatch]:
     """Rows of one file in pieces, in the order of the file; columns that it lacks are null.
 
     Parameters
@@ -110,6 +112,8 @@ def batches_of(table: DeltaTable, fragment: Any, columns: Sequence[str] | dict[s
         The table and one of `files_of`.
     columns
         Names, or expressions by name.
+    chosen
+        Expression that the rows fulfil; all rows if None.
 
     Raises
     ------
@@ -120,5 +124,37 @@ def batches_of(table: DeltaTable, fragment: Any, columns: Sequence[str] | dict[s
         schema = table.to_pyarrow_dataset().schema
         wanted = columns if isinstance(columns, dict) else list(columns)
         yield from fragment.to_batches(
-            schema=schema, columns=wanted, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1
+            schema=schema, columns=wanted, filter=chosen, batch_size=BATCH_ROWS, batch_readahead=2, fragment_readahead=1
         )
+
+
+def batches_with(
+    table: DeltaTable,
+    columns: Sequence[str] | dict[str, Any],
+    name: str,
+    is_wanted: Callable[[str], bool],
+    release: str | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Rows whose text in one column is wanted; where no row is, only that column is read.
+
+    Parameters
+    ----------
+    table, columns
+        As `batches_of`.
+    name
+        The column.
+    is_wanted
+        Whether a text is wanted.
+    release
+        Rows of this release only.
+    """
+    import pyarrow.dataset as ds
+
+    for fragment in files_of(table, release):
+        with reading(table.table_uri):
+            groups = fragment.split_by_row_group()
+        for group in groups:
+            texts = {text for batch in batches_of(table, group, [name]) for text in batch[name].to_pylist()}
+            wanted = sorted(text for text in texts if text and is_wanted(text))
+            if wanted:
+                yield from batches_of(table, group, columns, ds.field(name).isin(wanted))

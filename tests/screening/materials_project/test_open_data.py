@@ -220,7 +220,7 @@ def test_a_reading_that_broke_off_goes_on_with_the_next_file(s3, documents, sett
     s3.write_total_dos([dos_row(stored_id(0)), dos_row(stored_id(3))])
     s3.write_total_dos([dos_row(stored_id(6)), dos_row(stored_id(9))])
     store, seen = tmp_path / "store.parquet", []
-    original = bulk_edos._Rows.of_batch
+    original = bulk_edos.EdosRows.of_batch
 
     def hang_up_at_the_second(self, batch, left_out):
         if len(seen) == 1:
@@ -229,13 +229,15 @@ def test_a_reading_that_broke_off_goes_on_with_the_next_file(s3, documents, sett
         return original(self, batch, left_out)
 
     with monkeypatch.context() as patch:
-        patch.setattr(bulk_edos._Rows, "of_batch", hang_up_at_the_second)
+        patch.setattr(bulk_edos.EdosRows, "of_batch", hang_up_at_the_second)
         with pytest.raises(OSError, match="connection reset"):
             fetch_edos(store, settings)
     assert not store.exists()
     asked = []
     monkeypatch.setattr(
-        bulk_edos._Rows, "of_batch", lambda self, batch, left: asked.append(len(batch)) or original(self, batch, left)
+        bulk_edos.EdosRows,
+        "of_batch",
+        lambda self, batch, left: asked.append(len(batch)) or original(self, batch, left),
     )
     assert fetch_edos(store, settings) == (4, {})
     assert asked == [2], "the first file is not read again"
@@ -350,7 +352,7 @@ def test_a_spectrum_that_comes_twice_is_kept_once_also_from_another_file_and_aft
     s3.write_total_dos([dos_row(stored_id(0)), dos_row(stored_id(0)), dos_row(stored_id(0), run_type="GGA+U")])
     s3.write_total_dos([dos_row(stored_id(0)), dos_row(stored_id(3))])
     assert fetch_edos(tmp_path / "whole.parquet", settings) == (3, {bulk.REPEATED: 2})
-    original, calls = bulk_edos._Rows.of_batch, []
+    original, calls = bulk_edos.EdosRows.of_batch, []
 
     def hang_up_at_the_last(self, batch, left_out):
         calls.append(batch)
@@ -359,7 +361,7 @@ def test_a_spectrum_that_comes_twice_is_kept_once_also_from_another_file_and_aft
         return original(self, batch, left_out)
 
     with monkeypatch.context() as patch:
-        patch.setattr(bulk_edos._Rows, "of_batch", hang_up_at_the_last)
+        patch.setattr(bulk_edos.EdosRows, "of_batch", hang_up_at_the_last)
         with pytest.raises(OSError, match="connection reset"):
             fetch_edos(tmp_path / "broken.parquet", settings)
     assert fetch_edos(tmp_path / "broken.parquet", settings) == (3, {bulk.REPEATED: 2})
