@@ -162,7 +162,10 @@ def _parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
         try:
             value: Any = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise SettingsRefusedError(f"The value of '{assignment}' is no valid YAML: {error}") from error
+            raise SettingsRefusedError(
+                f"The value of '{assignment}' is no valid YAML: {error}\nQuote such a text once for YAML, too: "
+                "--set 'serve.watch_cron=\"*/10 * * * *\"'."
+            ) from error
         for part in reversed(key.strip().split(".")):
             value = {part: value}
         nested = _merge(nested, value)

@@ -37,7 +37,10 @@ def load_api_key(given: SecretStr | str | None = None) -> SecretStr:
     """
     found = _given(given) or _from_environment() or _from_pymatgen()
     if found is None:
-        raise ApiKeyError(f"The Materials Project needs an API key and none was found. {WHERE_TO_PUT_IT}")
+        raise ApiKeyError(
+            f"The Materials Project needs an API key and none was found. {WHERE_TO_PUT_IT} Its open data need no key: "
+            "set source.kind=materials-project-open."
+        )
     key, origin = found
     if len(key) != KEY_LENGTH or not (key.isascii() and key.isprintable() and " " not in key):
         raise ApiKeyError(

@@ -36,6 +36,7 @@ def test_no_key_is_found_out_before_any_work_with_where_to_get_one(server, sourc
         open_source(source_settings)
     assert "MP_API_KEY" in str(caught.value)
     assert "PMG_MAPI_KEY" in str(caught.value)
+    assert "source.kind=materials-project-open" in str(caught.value)
     assert not server.requests
     assert not source_settings.mp_cache_dir.exists()
 
