@@ -12,8 +12,9 @@ from typing import Annotated
 
 import typer
 
+from flows.benchmark_command_line import benchmark_app
 from flows.errors import ExitCode, TerminatedError, end_on_sigterm, sentence_of
-from flows.options import ConfigOption, DataOption, SetOption
+from flows.options import ConfigOption, SetOption
 from flows.train_command_line import train_app
 
 # The class of all errors of usage: click's, or that of the copy of click which newer versions of typer bring along.
@@ -41,7 +42,6 @@ A **gapped metal** is a metal with a gap in its valence band, just below the Fer
 Every setting has a description: `mat2spec settings`. Every command has examples: `mat2spec COMMAND --help`.""",
 )
 catalogue_app = typer.Typer(no_args_is_help=True, help="Make the embedded catalogue of crystals.")
-benchmark_app = typer.Typer(no_args_is_help=True, help="Measure the models on public benchmarks.")
 dft_app = typer.Typer(no_args_is_help=True, help="See, work off, retry and report the DFT jobs of a run.")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(dft_app, name="dft")
@@ -426,56 +426,6 @@ def dft_report(run: RunArgument = None, results_dir: ResultsOption = None) -> No
     from flows.commands.dft import write_report
 
     write_report(run, results_dir)
-
-
-@benchmark_app.command("phdos")
-def benchmark_phdos(
-    data: DataOption,
-    models: Annotated[
-        str, typer.Option("--models", help="Models or recipes, separated by commas.")
-    ] = "e3nn,gatgnn,mat2spec",
-    settings: Annotated[
-        str, typer.Option("--settings", help="Settings, separated by commas.")
-    ] = "maxnorm-mse,sumnorm-wd,sumnorm-kl",
-    seeds: Annotated[str, typer.Option("--seeds", help="Seeds, separated by commas.")] = "0,1,2",
-    epochs: Annotated[
-        int | None, typer.Option("--epochs", min=1, help="Epochs of every training; default 200.")
-    ] = None,
-    folder: Annotated[
-        Path, typer.Option("--folder", help="Where each training has its folder; a rerun goes on from there.")
-    ] = Path("runs/benchmark-phdos"),
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where JSON, table and plot go.")] = Path(
-        "benchmarks/phdos"
-    ),
-    weights: Annotated[
-        list[str] | None,
-        typer.Option("--weights", metavar="NAME=FILE,...", help="Judge saved weights too; several are an ensemble."),
-    ] = None,
-    plot: Annotated[
-        str | None, typer.Option("--plot", metavar="MODEL/SETTING", help="Whose quintiles to plot; default: the best.")
-    ] = None,
-    only_report: Annotated[bool, typer.Option("--only-report", help="Train nothing, report what is finished.")] = False,
-    assignments: SetOption = None,
-) -> None:
-    """Train each model in each setting with each seed on phonon spectra, and print the table.
-
-    A finished training is never repeated, an interrupted one goes on, one of another process is
-    left to it: several processes may share a folder.
-
-    **Examples**
-
-        mat2spec benchmark phdos --data ../data
-
-        mat2spec benchmark phdos --data ../data --models mat2spec,mat2spec-no-alignment --settings sumnorm-kl
-
-        mat2spec benchmark phdos --data ../data --only-report --weights ours=a.safetensors,b.safetensors
-    """
-    from flows.commands.benchmark import PhononBenchmark
-    from flows.commands.benchmark import benchmark_phdos as run_benchmark
-
-    given = _assignments({"epochs": epochs}, assignments)
-    benchmark = PhononBenchmark(data, folder, output, models, settings, seeds, given, weights or [], plot)
-    run_benchmark(benchmark, only_report=only_report)
 
 
 ReservedOption = Annotated[

@@ -17,6 +17,3 @@ SetOption = Annotated[
         "--set", "-s", metavar="KEY=VALUE", help="Set one setting, e.g. gap.min_width_ev=1.2; may be repeated."
     ),
 ]
-DataOption = Annotated[
-    Path, typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help="Folder with the tables of labelled spectra.")
-]

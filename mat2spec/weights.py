@@ -46,7 +46,9 @@ class WeightsCard(BaseModel):
     graph_settings: GraphSettings = Field(description="How graphs are made for it.")
     grid: str = Field(description="Spectral grid, as JSON.")
     training: dict[str, Any] = Field(default_factory=dict, description="Data, counts, settings, time, versions.")
-    metrics: dict[str, dict[str, float]] = Field(default_factory=dict, description="Held-out metrics by split.")
+    metrics: dict[str, dict[str, float | None]] = Field(
+        default_factory=dict, description="Held-out metrics by split; null where one is not defined."
+    )
 
     @property
     def spectral_grid(self) -> SpectralGrid:
@@ -178,13 +180,14 @@ def _label_warning(card: WeightsCard) -> list[str]:
     ]
 
 
-def _metric_table(metrics: dict[str, dict[str, float]]) -> list[str]:
+def _metric_table(metrics: dict[str, dict[str, float | None]]) -> list[str]:
     if not metrics:
         return ["None were computed."]
     names = sorted({name for values in metrics.values() for name in values})
     rows = ["| split | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for split, values in metrics.items():
-        cells = [f"{values[name]:.4g}" if name in values else "" for name in names]
+        known = {name: value for name, value in values.items() if value is not None}
+        cells = [f"{known[name]:.4g}" if name in known else "" for name in names]
         rows.append(f"| {split} | " + " | ".join(cells) + " |")
     return rows
 

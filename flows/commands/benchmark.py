@@ -1,10 +1,11 @@
-"""`mat2spec benchmark phdos`: train what is missing of the phonon benchmark, print and write its table."""
+"""`mat2spec benchmark`: train what is missing of a benchmark, print and write its table."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from flows.errors import resumable
 from flows.settings_layers import SettingsRefusedError, load_model
@@ -15,20 +16,25 @@ from mat2spec.training.settings import TrainingSettings
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mat2spec.benchmark.cells import BenchmarkData, Cell, Result, Spectra
+    from mat2spec.benchmark.cells import Cell
+    from mat2spec.benchmark.data import BenchmarkData
+    from mat2spec.benchmark.ensembles import Judged
+    from mat2spec.benchmark.layouts import Layout
     from mat2spec.benchmark.report import Row
 
 EPOCHS_BETWEEN_LINES = 20
 
 
 @dataclass(frozen=True)
-class PhononBenchmark:
+class Benchmark:
     """What to train and where it goes.
 
     Parameters
     ----------
-    data
-        Folder with the phonon tables.
+    spectrum
+        Kind of spectrum.
+    source
+        Labelled spectra: data folder, archive of the paper, folder of structures and spectra, Parquet table.
     folder
         Where each training has its own folder.
     output
@@ -40,10 +46,13 @@ class PhononBenchmark:
     weights
         ``"NAME=FILE[,FILE...]"``: saved weights, or ensembles of them, that are judged too.
     plot
-        ``"MODEL/SETTING"`` of the quintile plot; the line with the best blind R2 by default.
+        ``"MODEL/SETTING"`` of the quintile plot; the line with the best R2 by default.
+    stores
+        eDOS stores beside a data folder.
     """
 
-    data: Path
+    spectrum: Literal["phdos", "edos"]
+    source: Path | None
     folder: Path
     output: Path
     models: str
@@ -52,6 +61,7 @@ class PhononBenchmark:
     assignments: Sequence[str] = ()
     weights: Sequence[str] = ()
     plot: str | None = None
+    stores: Sequence[Path] | None = None
 
     def cells(self) -> list[Cell]:
         """All cells that are asked for."""
@@ -60,14 +70,31 @@ class PhononBenchmark:
 
         overrides = load_model(TrainingSettings, None, self.assignments).model_dump(exclude_unset=True)
         settings = [_setting(name) for name in _split(self.settings)]
-        return make_cells(find_recipes(_split(self.models)), settings, _seeds(self.seeds), overrides)
+        recipes = find_recipes(_split(self.models), self.spectrum)
+        return make_cells(recipes, settings, _seeds(self.seeds), overrides)
+
+    def data(self) -> BenchmarkData:
+        """The labelled spectra, and how predictions of them are judged."""
+        from mat2spec.benchmark.data import ElectronData, PhononData
+        from mat2spec.sources import known_reserved_formulas
+        from screening.gap_scores import score_gapped_metals
+
+        folder = os.environ.get("MAT2SPEC_DATA_DIR")
+        reserved = known_reserved_formulas(Path(folder) if folder else None)
+        if self.spectrum == "phdos":
+            return PhononData(self.source, reserved)
+        return ElectronData(self.source, reserved, self.stores, score_gapped_metals)
+
+    def layout(self) -> Layout:
+        """How its table looks."""
+        from mat2spec.benchmark.layouts import LAYOUTS
+
+        return LAYOUTS[self.spectrum]
 
 
-def benchmark_phdos(benchmark: PhononBenchmark, *, only_report: bool = False) -> None:
+def run_benchmark(benchmark: Benchmark, *, only_report: bool = False) -> None:
     """Train what is missing, then report on all that is finished."""
-    from mat2spec.benchmark.cells import BenchmarkData
-
-    data = BenchmarkData(benchmark.data)
+    data = benchmark.data()
     if not only_report:
         train_cells(benchmark.cells(), data, benchmark.folder)
     report(benchmark, data)
@@ -85,56 +112,47 @@ def train_cells(cells: Sequence[Cell], data: BenchmarkData, folder: Path) -> Non
                 console.print(f"[{number}/{len(cells)}] {busy} It is left out here.", markup=False)
                 continue
             scores, seconds = result["metrics"]["test"], result["training"]["seconds"]
+            known = {name: scores[name] for name in ("r2_blind", "r2_oracle") if scores.get(name) is not None}
+            figures = ", ".join(f"{name} {value:.3f}" for name, value in known.items())
             console.print(
-                f"[{number}/{len(cells)}] {cell.name}: R2 {scores['r2_blind']:.3f} (blind), "
-                f"WD {scores['wasserstein_cm1']:.1f} cm-1, trained in {seconds} s",
-                markup=False,
-                highlight=False,
+                f"[{number}/{len(cells)}] {cell.name}: {figures}, trained in {seconds} s", markup=False, highlight=False
             )
 
 
-def report(benchmark: PhononBenchmark, data: BenchmarkData) -> None:
+def report(benchmark: Benchmark, data: BenchmarkData) -> None:
     """Print the table of all finished cells, ensembles and given weights; write JSON, Markdown and picture.
 
     Figures of an earlier report in the same folder stay in the table unless they were made anew.
     """
     from mat2spec.benchmark.cells import read_results
-    from mat2spec.benchmark.ensembles import ensemble_of_cells, evaluate_weights
+    from mat2spec.benchmark.ensembles import evaluate_weights, judge_cells, judge_ensembles
     from mat2spec.benchmark.report import Figures, group_cells, make_rows, read_report, write_report
 
-    cells = read_results(benchmark.folder)
-    groups = [group for group in group_cells(cells).values() if len(group) > 1]
-    ensembles = [ensemble_of_cells(group, data) for group in groups]
+    finished = read_results(benchmark.folder)
+    cells = judge_cells(finished, data)
+    ensembles = judge_ensembles(group_cells(finished), data)
     weights = [evaluate_weights(*_named_files(text), data) for text in benchmark.weights]
-    new = Figures(cells, [result for result, _ in ensembles], [result for result, _ in weights])
+    new = Figures(*([one.result for one in judged] for judged in (cells, ensembles, weights)))
     figures = new.completed_by(read_report(benchmark.output))
     if not figures:
         console.print(f"No cell in {benchmark.folder} is finished, and no weights were given: nothing to report.")
         return
-    _print_rows(make_rows(figures))
+    layout = benchmark.layout()
+    _print_rows(make_rows(figures, layout), layout)
     if not new:
         return
-    written = [*write_report(benchmark.output, figures), _plot(benchmark, data, cells, [*ensembles, *weights])]
+    written = [*write_report(benchmark.output, figures, layout), _plot(benchmark, data, [*ensembles, *weights, *cells])]
     console.print("Written: " + ", ".join(str(path) for path in written), soft_wrap=True)
 
 
-def _plot(
-    benchmark: PhononBenchmark,
-    data: BenchmarkData,
-    cells: Sequence[Result],
-    others: Sequence[tuple[Result, Spectra]],
-) -> Path:
-    from mat2spec.benchmark.cells import SPECTRA_FILE, read_spectra
+def _plot(benchmark: Benchmark, data: BenchmarkData, candidates: Sequence[Judged]) -> Path:
     from mat2spec.benchmark.plots import draw_quintiles
 
-    candidates = [*(result for result, _ in others), *cells]
     if benchmark.plot:
-        candidates = [result for result in candidates if f"{result['contender']}/{result['setting']}" == benchmark.plot]
+        candidates = [one for one in candidates if _name(one) == benchmark.plot]
         if not candidates:
             raise ValueError(f"No finished cell is of '{benchmark.plot}'; write MODEL/SETTING of a line of the table.")
-    best = max(candidates, key=lambda result: result["metrics"]["test"]["r2_blind"])
-    saved = {id(result): spectra for result, spectra in others}
-    spectra = saved[id(best)] if id(best) in saved else read_spectra(Path(best["folder"]) / SPECTRA_FILE)
+    best, spectra = max(candidates, key=_goodness)
     kind = f"seed {best['seed']}" if "seed" in best else f"{best['n_members']} trainings"
     path = benchmark.output / f"quintiles-{best['contender']}-{best['setting']}.png"
     title = f"{best['contender']}, {best['setting']}, {kind}"
@@ -142,14 +160,21 @@ def _plot(
     return path
 
 
-def _print_rows(rows: Sequence[Row]) -> None:
+def _name(judged: Judged) -> str:
+    return f"{judged.result['contender']}/{judged.result['setting']}"
+
+
+def _goodness(judged: Judged) -> float:
+    """R2 with the label's scale, which every kind of model has."""
+    return float(judged.result["metrics"]["test"]["r2_oracle"] or float("-inf"))
+
+
+def _print_rows(rows: Sequence[Row], layout: Layout) -> None:
     from rich.table import Table
 
-    from mat2spec.benchmark.report import HEADER
-
-    table = Table(*HEADER, title="Phonon benchmark, test materials")
+    table = Table(*layout.header, title=f"{layout.title}, test materials")
     for row in rows:
-        table.add_row(*row.cells(), style="dim" if row.kind == "paper" else None)
+        table.add_row(*row.cells(layout), style="dim" if row.kind == "paper" else None)
     width = max(console.width, 200)
     console.print(table, width=width, crop=False, no_wrap=True)
 

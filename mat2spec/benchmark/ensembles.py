@@ -1,34 +1,79 @@
-"""Ensembles from saved spectra or weights: mean of the members, uncertainty from their spread."""
+"""Ensembles from saved spectra or weights, and shapes with the scale that another model predicts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mat2spec.benchmark.cells import (
+from mat2spec.benchmark.cells import SPECTRA_FILE
+from mat2spec.benchmark.data import (
     EVALUATED,
-    SPECTRA_FILE,
+    NO_TOTALS,
+    Array,
     BenchmarkData,
     BenchmarkError,
     Result,
     Spectra,
-    evaluate_splits,
     held_out_ids,
     predict_held_out,
     read_spectra,
 )
-from mat2spec.benchmark.evaluation import SIGMAS_OF_90_PERCENT, PhononLabels
+from mat2spec.benchmark.evaluation import SIGMAS_OF_90_PERCENT
 from mat2spec.datasets import LabelledSpectra
-from mat2spec.phonons import scale_to_modes
+from mat2spec.normalisation import Setting
 from mat2spec.weights import load_weights
 
 MIXED = "mixed"
 
 
-def ensemble_of_cells(results: Sequence[Result], data: BenchmarkData) -> tuple[Result, Spectra]:
+class Judged(NamedTuple):
+    """A result with the spectra that were judged."""
+
+    result: Result
+    spectra: Spectra
+
+
+def judge_cells(results: Sequence[Result], data: BenchmarkData) -> list[Judged]:
+    """Finished trainings with their spectra; shapes get the scale that the same model and seed predict, if trained."""
+    scales = {(one["contender"], one["seed"]): one for one in results if data.needs_scale and not _is_shape(one)}
+    judged = []
+    for result in results:
+        spectra, metrics = _saved_spectra(result), result["metrics"]
+        scale = scales.get((result["contender"], result["seed"]))
+        if scale is not None and _is_shape(result):
+            metrics = _with_totals([result], [scale], spectra, data)
+        judged.append(Judged({**result, "metrics": metrics}, spectra))
+    return judged
+
+
+def judge_ensembles(groups: Mapping[tuple[str, str], Sequence[Result]], data: BenchmarkData) -> list[Judged]:
+    """The seeds of each setting and model as an ensemble; shapes get the scale of the ensemble of scale models.
+
+    Parameters
+    ----------
+    groups
+        Results by setting and contender.
+    data
+        What they were judged on.
+    """
+    judged = []
+    for (_, contender), group in groups.items():
+        if len(group) < 2:
+            continue
+        ensemble = ensemble_of_cells(group, data)
+        scales = groups.get((str(Setting.STANDARD_MAE), contender), ()) if data.needs_scale else ()
+        if scales and _is_shape(group[0]):
+            metrics = _with_totals(group, scales, ensemble.spectra, data)
+            ensemble = Judged({**ensemble.result, "metrics": metrics}, ensemble.spectra)
+        judged.append(ensemble)
+    return judged
+
+
+def ensemble_of_cells(results: Sequence[Result], data: BenchmarkData) -> Judged:
     """The seeds of one model and setting as an ensemble, from the spectra that they saved.
 
     Raises
@@ -36,68 +81,102 @@ def ensemble_of_cells(results: Sequence[Result], data: BenchmarkData) -> tuple[R
     BenchmarkError
         If they were judged on different materials.
     """
-    ids = results[0]["material_ids"]
-    if any(result["material_ids"] != ids for result in results):
-        raise BenchmarkError(f"The seeds of {results[0]['contender']} were judged on different materials; train anew.")
-    labelled = data.judged(ids, results[0]["settings"]["pretraining"])
-    spectra = join_members([read_spectra(Path(result["folder"]) / SPECTRA_FILE) for result in results], labelled)
+    ids, labelled = _common_labels(results, data)
+    is_shape = _is_shape(results[0])
+    spectra = join_members([_saved_spectra(result) for result in results], labelled, data, is_shape)
     result = {key: results[0][key] for key in ("contender", "model", "setting")}
-    metrics = evaluate_splits(spectra, labelled)
-    return {**result, "n_members": len(results), "material_ids": ids, "metrics": metrics}, spectra
+    metrics = data.evaluate_splits(spectra, labelled)
+    return Judged({**result, "n_members": len(results), "material_ids": ids, "metrics": metrics}, spectra)
 
 
-def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> tuple[Result, Spectra]:
+def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> Judged:
     """Saved weights, one file or an ensemble of several, on the benchmark's held-out materials.
 
-    What they were trained on is their own affair: their cards say it.
+    What they were trained on is their own affair: their cards say it. Electronic shapes get the scale of the weights
+    in the setting standard-mae among the files.
 
     Raises
     ------
     BenchmarkError
         If weights are of another spectral grid.
     """
-    members, cards, ids = [], [], []
+    shapes: list[Spectra] = []
+    scales: list[Spectra] = []
+    cards, ids = [], []
     for path in paths:
         model, card = load_weights(path)
         labelled = data.load(card.graph_settings)
         if card.spectral_grid != labelled.grid:
-            raise BenchmarkError(f"The weights {path} are of the spectrum '{card.spectral_grid.name}', not of phonons.")
-        members.append(predict_held_out(model, card, labelled))
+            raise BenchmarkError(
+                f"The weights {path} are of the spectrum '{card.spectral_grid.name}', not of '{labelled.grid.name}'."
+            )
+        (shapes if card.setting.predicts_shape else scales).append(predict_held_out(model, card, labelled, data))
         cards.append(card)
         ids.append(held_out_ids(labelled))
     if any(other != ids[0] for other in ids):
         raise BenchmarkError(f"The weights of {name} can predict different materials; judge them apart.")
-    spectra = members[0] if len(members) == 1 else join_members(members, labelled)
-    settings, models = {str(card.setting) for card in cards}, {card.model for card in cards}
+    members = shapes or scales
+    spectra = members[0] if len(members) == 1 else join_members(members, labelled, data, bool(shapes))
+    totals = _mean_totals(scales) if shapes and scales else NO_TOTALS
+    settings, models = {str(card.setting) for card in cards if card.setting.predicts_shape}, {c.model for c in cards}
     result: Result = {
         "contender": name,
         "model": "+".join(sorted(models)),
-        "setting": settings.pop() if len(settings) == 1 else MIXED,
+        "setting": _only(settings or {str(cards[0].setting)}),
         "n_members": len(members),
         "training": cards[0].training,
         "material_ids": ids[0],
-        "metrics": evaluate_splits(spectra, labelled),
+        "metrics": data.evaluate_splits(spectra, labelled, totals),
     }
-    return result, spectra
+    return Judged(result, spectra)
 
 
-def join_members(members: Sequence[Spectra], data: LabelledSpectra) -> Spectra:
-    """Mean of spectra with three modes per atom; spread times the factor that holds on validation materials."""
-    joined = {split: _mean_and_spread([member[split][0] for member in members], data) for split in EVALUATED}
-    factor = calibrate(*joined["valid"], data.part("valid"))
+def join_members(members: Sequence[Spectra], labels: LabelledSpectra, data: BenchmarkData, is_shape: bool) -> Spectra:
+    """Mean of the members; spread times the factor that holds on validation materials."""
+    joined = {}
+    for split in EVALUATED:
+        stacked = np.stack([data.comparable(member[split][0], is_shape) for member in members])
+        spread = stacked.std(axis=0, ddof=1)
+        # Where all members say exactly the same they may still be wrong: no bin is certain.
+        joined[split] = stacked.mean(axis=0), np.maximum(spread, 1e-3 * stacked.mean())
+    mean, spread = joined["valid"]
+    error = np.abs(data.comparable(labels.part("valid").spectra, is_shape) - mean)
+    factor = calibration_factor(error, spread)
     return {split: (mean, factor * spread) for split, (mean, spread) in joined.items()}
 
 
-def calibrate(spectra: NDArray[np.float64], spread: NDArray[np.float64], labels: PhononLabels) -> float:
-    """Factor on a spread with which 90 % of the true bins lie in the central 90 % interval of a normal distribution."""
-    error = np.abs(scale_to_modes(labels.spectra, labels.grid) - spectra)
-    return float(np.quantile(error / spread, 0.9)) / SIGMAS_OF_90_PERCENT
+def calibration_factor(error: NDArray[np.float64], spread: NDArray[np.float64]) -> float:
+    """Factor on a spread with which 90 % of the errors lie in the central 90 % interval of a normal distribution."""
+    return float(np.nanquantile(error / spread, 0.9)) / SIGMAS_OF_90_PERCENT
 
 
-def _mean_and_spread(
-    spectra: Sequence[NDArray[np.float64]], data: LabelledSpectra
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    stacked = np.stack([scale_to_modes(member, data.grid) for member in spectra])
-    spread = stacked.std(axis=0, ddof=1)
-    # Where all members say exactly the same they may still be wrong: no bin is certain.
-    return stacked.mean(axis=0), np.maximum(spread, 1e-3 * stacked.mean())
+def _with_totals(
+    shapes: Sequence[Result], scales: Sequence[Result], spectra: Spectra, data: BenchmarkData
+) -> dict[str, dict[str, float | None]]:
+    """Figures of shapes on the scale that the results `scales` predict."""
+    _, labelled = _common_labels([*shapes, *scales], data)
+    return data.evaluate_splits(spectra, labelled, _mean_totals([_saved_spectra(result) for result in scales]))
+
+
+def _mean_totals(scales: Sequence[Spectra]) -> dict[str, Array]:
+    """Predicted sums of the bins per atom, averaged over scale models."""
+    return {split: np.mean([one[split][0].sum(axis=1) for one in scales], axis=0) for split in EVALUATED}
+
+
+def _common_labels(results: Sequence[Result], data: BenchmarkData) -> tuple[dict[str, list[str]], LabelledSpectra]:
+    ids: dict[str, list[str]] = results[0]["material_ids"]
+    if any(result["material_ids"] != ids for result in results):
+        raise BenchmarkError(f"The seeds of {results[0]['contender']} were judged on different materials; train anew.")
+    return ids, data.judged(ids, results[0]["settings"]["pretraining"])
+
+
+def _saved_spectra(result: Result) -> Spectra:
+    return read_spectra(Path(result["folder"]) / SPECTRA_FILE)
+
+
+def _is_shape(result: Result) -> bool:
+    return Setting(result["setting"]).predicts_shape
+
+
+def _only(settings: set[str]) -> str:
+    return settings.pop() if len(settings) == 1 else MIXED

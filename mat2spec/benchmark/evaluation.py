@@ -33,7 +33,7 @@ HEAT_CAPACITY_TEMPERATURE_K = 300.0
 SIGMAS_OF_90_PERCENT = 1.6448536269514722
 
 
-class PhononLabels(Protocol):
+class Labels(Protocol):
     """What is needed of labelled spectra (`mat2spec.datasets.LabelledSpectra` has it)."""
 
     @property
@@ -52,7 +52,7 @@ class PhononLabels(Protocol):
 def evaluate_phdos(
     spectra: FloatArray,
     uncertainty: FloatArray | None,
-    labels: PhononLabels,
+    labels: Labels,
     spectrum_uncertainty: FloatArray | None = None,
 ) -> Scores:
     """All figures of merit of predicted phonon spectra.
@@ -94,7 +94,7 @@ def evaluate_phdos(
         "modes": (true_modes, modes),
         "oracle": (scale_to_maximum(true), modes / true_modes.max(axis=1, keepdims=True)),
     }.items():
-        scores |= _pointwise(expected, predicted, scale)
+        scores |= pointwise(expected, predicted, scale)
     scores |= _derived(true_modes, modes, labels)
     to_modes = modes.sum(axis=1, keepdims=True) / given.sum(axis=1, keepdims=True)
     sigma = None if uncertainty is None else np.multiply(uncertainty, to_modes)
@@ -108,12 +108,12 @@ def scale_to_maximum(spectra: FloatArray) -> NDArray[np.float64]:
     return np.divide(spectra, largest, out=np.zeros_like(spectra), where=largest > 0)
 
 
-def material_errors(spectra: FloatArray, labels: PhononLabels) -> NDArray[np.float64]:
+def material_errors(spectra: FloatArray, labels: Labels) -> NDArray[np.float64]:
     """Mean absolute error of each spectrum on the blind scale (maximum 1), shape (n,)."""
     return np.asarray(np.abs(scale_to_maximum(labels.spectra) - scale_to_maximum(spectra)).mean(axis=1))
 
 
-def _check(spectra: FloatArray, labels: PhononLabels) -> None:
+def _check(spectra: FloatArray, labels: Labels) -> None:
     labels.grid.check(spectra)
     if spectra.shape != labels.spectra.shape:
         raise ValueError(
@@ -121,7 +121,8 @@ def _check(spectra: FloatArray, labels: PhononLabels) -> None:
         )
 
 
-def _pointwise(true: NDArray[np.float64], predicted: NDArray[np.float64], scale: str) -> Scores:
+def pointwise(true: NDArray[np.float64], predicted: NDArray[np.float64], scale: str) -> Scores:
+    """R2, MAE and MSE, named after the scale of the ordinate."""
     return {
         f"r2_{scale}": _or_none(r2_score(true, predicted)),
         f"mae_{scale}": mean_absolute_error(true, predicted),
@@ -129,7 +130,7 @@ def _pointwise(true: NDArray[np.float64], predicted: NDArray[np.float64], scale:
     }
 
 
-def _derived(true: NDArray[np.float64], predicted: NDArray[np.float64], labels: PhononLabels) -> Scores:
+def _derived(true: NDArray[np.float64], predicted: NDArray[np.float64], labels: Labels) -> Scores:
     frequencies, n_atoms = labels.grid.centers, labels.n_atoms.astype(np.float64)
     capacities = [
         heat_capacity(frequencies, curves, n_atoms, HEAT_CAPACITY_TEMPERATURE_K) for curves in (true, predicted)

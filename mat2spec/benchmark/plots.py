@@ -13,6 +13,8 @@ from mat2spec.files import atomic_path
 
 N_QUINTILES, PER_QUINTILE = 5, 5
 PANEL_SIZE_IN = (2.6, 1.7)
+NAMES = {"phdos": "phonon DOS", "edos": "electronic DOS"}
+ABSCISSAE = {"phdos": "frequency", "edos": "energy from E_F or VBM"}
 TRUE_COLOUR, PREDICTED_COLOUR = "0.25", "tab:red"
 
 
@@ -59,7 +61,7 @@ def draw_quintiles(path: Path, spectra: NDArray[np.float64], labels: LabelledSpe
     for quintile, panel in enumerate(axes[:, 0], start=1):
         panel.set_ylabel(f"quintile {quintile}", fontsize=8)
     axes.flat[0].legend(fontsize=7, frameon=False)
-    figure.suptitle(f"{title}: phonon DOS, maximum 1", fontsize=10)
-    figure.supxlabel(f"frequency / {labels.grid.unit}", fontsize=9)
+    figure.suptitle(f"{title}: {NAMES[labels.grid.name]}, maximum 1", fontsize=10)
+    figure.supxlabel(f"{ABSCISSAE[labels.grid.name]} / {labels.grid.unit}", fontsize=9)
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})

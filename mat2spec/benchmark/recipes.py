@@ -24,7 +24,7 @@ class Recipe(BaseModel):
     pretraining: bool = Field(default=False, description="Train on the finite-displacement set too.")
 
 
-RECIPES: dict[str, Recipe] = {
+_PHONONS: dict[str, Recipe] = {
     "e3nn": Recipe(
         model="e3nn", training={"epochs": 60, "learning_rate": 5e-3, "weight_decay": 5e-2, "schedule": "cosine"}
     ),
@@ -41,10 +41,13 @@ RECIPES: dict[str, Recipe] = {
     "mat2spec-no-alignment": Recipe(model="mat2spec", training={"model_settings": {"alignment_weight": 0.0}}),
     "mat2spec-no-contrastive": Recipe(model="mat2spec", training={"model_settings": {"contrastive_weight": 0.0}}),
 }
-DEFAULT_CONTENDERS = ("e3nn", "gatgnn", "mat2spec")
+_ELECTRONS: dict[str, Recipe] = {
+    name: _PHONONS[name] for name in ("e3nn", "gatgnn", "mat2spec", "mat2spec-no-alignment", "mat2spec-no-contrastive")
+} | {"sitedos": Recipe(model="sitedos", training={"epochs": 100, "schedule": "cosine"})}
+RECIPES = {"phdos": _PHONONS, "edos": _ELECTRONS}
 
 
-def find_recipes(names: list[str]) -> dict[str, Recipe]:
+def find_recipes(names: list[str], spectrum: str) -> dict[str, Recipe]:
     """Recipes by name; a registered model without a recipe is trained with the defaults.
 
     Raises
@@ -54,8 +57,9 @@ def find_recipes(names: list[str]) -> dict[str, Recipe]:
     """
     from mat2spec.models import MODELS
 
-    unknown = [name for name in names if name not in RECIPES and name not in MODELS]
+    recipes = RECIPES[spectrum]
+    unknown = [name for name in names if name not in recipes and name not in MODELS]
     if unknown:
-        known = ", ".join(sorted({*RECIPES, *MODELS}))
+        known = ", ".join(sorted({*recipes, *MODELS}))
         raise ValueError(f"There is no recipe or model '{unknown[0]}'; known are {known}.")
-    return {name: RECIPES.get(name, Recipe(model=name)) for name in names}
+    return {name: recipes.get(name, Recipe(model=name)) for name in names}

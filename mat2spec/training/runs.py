@@ -162,7 +162,7 @@ def _train_on(
     if settings.devices * settings.num_nodes > 1:
         raise TrainingError("A learning curve is trained on one device; set devices and num_nodes to 1.")
 
-    def train(part: LabelledSpectra, place: Path) -> tuple[Path, dict[str, dict[str, float]]]:
+    def train(part: LabelledSpectra, place: Path) -> tuple[Path, dict[str, dict[str, float | None]]]:
         weights = run_training(part, settings, place, encoder_weights, on_epoch, options.fine_tune_from)
         return weights, read_card(weights).metrics
 

@@ -3,9 +3,10 @@ import json
 import pytest
 
 from flows.command_line import run
-from flows.commands.benchmark import PhononBenchmark
+from flows.commands.benchmark import Benchmark
 from flows.errors import ExitCode
 from tests.mat2spec.benchmark.conftest import phonon_folder  # noqa: F401 - a fixture
+from tests.mat2spec.sources.small_archives import write_edos_archive, write_phdos_archive
 
 SIZES = "model_settings={encoder: {width: 16, n_heads: 2}}"
 
@@ -37,6 +38,43 @@ def test_benchmark_trains_reports_and_goes_on(command, tmp_path, capsys):
     assert (tmp_path / "out" / "quintiles-ours-sumnorm-kl.png").is_file()
 
 
+def test_one_command_makes_table_one_of_the_archive(tmp_path, capsys):
+    archive = write_phdos_archive(tmp_path)
+    cells = ["--models", "gatgnn", "--settings", "sumnorm-kl", "--seeds", "0", "--epochs", "1", "--set", SIZES]
+    where = ["--data", str(archive), "--folder", str(tmp_path / "cells"), "--output", str(tmp_path / "out")]
+    assert run(["benchmark", "phdos", *where, *cells]) == ExitCode.DONE
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert content["cells"][0]["training"]["data"] == "phonons of the paper's archive"
+    assert content["cells"][0]["training"]["materials"] == {"train": 3, "valid": 2, "test": 1}
+
+
+def test_one_command_makes_table_two_of_the_archive(tmp_path, capsys):
+    archive = write_edos_archive(tmp_path)
+    cells = ["--models", "gatgnn", "--settings", "standard-mae,sumnorm-kl", "--seeds", "0,1", "--epochs", "1"]
+    where = ["--data", str(archive), "--folder", str(tmp_path / "cells"), "--output", str(tmp_path / "out")]
+    assert run(["benchmark", "edos", *where, *cells, "--set", SIZES]) == ExitCode.DONE
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert len(content["cells"]) == 4
+    for result in [*content["cells"], *content["ensembles"]]:
+        scores = result["metrics"]["test"]
+        assert scores["n"] == 2
+        assert scores["mae_blind"] > 0, "shapes have the scale of the same seed's standard-mae"
+        assert {"gap_f1", "wasserstein_ev", "mse_oracle"} <= scores.keys()
+    table = (tmp_path / "out" / "table.md").read_text()
+    assert "Only on the paper's own archive" in table
+    assert "| sumnorm-kl | mat2spec | paper |" in table
+    assert list((tmp_path / "out").glob("quintiles-gatgnn-*.png"))
+    place = tmp_path / "cells"
+    files = [
+        next((place / f"gatgnn-{name}-seed0").glob("gatgnn*.safetensors")) for name in ("sumnorm-kl", "standard-mae")
+    ]
+    weights = f"shipped={','.join(map(str, files))}"
+    assert run(["benchmark", "edos", *where, "--only-report", "--weights", weights]) == ExitCode.DONE
+    judged = json.loads((tmp_path / "out" / "results.json").read_text())["weights"][0]
+    (cell,) = (c for c in content["cells"] if (c["setting"], c["seed"]) == ("sumnorm-kl", 0))
+    assert judged["metrics"]["test"]["mae_blind"] == pytest.approx(cell["metrics"]["test"]["mae_blind"], rel=1e-4)
+
+
 def test_report_without_a_finished_cell_says_so(command, capsys):
     assert command("--only-report") == ExitCode.DONE
     assert "nothing to report" in capsys.readouterr().out
@@ -60,6 +98,6 @@ def test_what_cannot_be_run_is_a_sentence(command, capsys, options, sentence):
 
 
 def test_epochs_of_the_command_line_win_over_the_recipe(tmp_path):
-    benchmark = PhononBenchmark(tmp_path, tmp_path, tmp_path, "e3nn,mat2spec", "sumnorm-kl", "0", ["epochs=3"])
+    benchmark = Benchmark("phdos", tmp_path, tmp_path, tmp_path, "e3nn,mat2spec", "sumnorm-kl", "0", ["epochs=3"])
     assert [cell.training.epochs for cell in benchmark.cells()] == [3, 3]
     assert [cell.name for cell in benchmark.cells()] == ["e3nn-sumnorm-kl-seed0", "mat2spec-sumnorm-kl-seed0"]

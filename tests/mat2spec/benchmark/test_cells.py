@@ -5,16 +5,8 @@ import pytest
 from filelock import FileLock
 
 from mat2spec.benchmark import cells as cells_module
-from mat2spec.benchmark.cells import (
-    BenchmarkData,
-    BenchmarkError,
-    BusyCellError,
-    make_cells,
-    read_results,
-    read_spectra,
-    run_cell,
-    without_polymorphs,
-)
+from mat2spec.benchmark.cells import BusyCellError, make_cells, read_results, run_cell
+from mat2spec.benchmark.data import BenchmarkError, PhononData, read_spectra, without_polymorphs
 from mat2spec.benchmark.ensembles import ensemble_of_cells, evaluate_weights
 from mat2spec.benchmark.recipes import RECIPES, Recipe, find_recipes
 from mat2spec.graphs import GraphSettings
@@ -32,7 +24,7 @@ def small(*models):
 
 @pytest.fixture
 def data(phonon_folder):
-    return BenchmarkData(phonon_folder)
+    return PhononData(phonon_folder)
 
 
 @pytest.fixture
@@ -136,16 +128,18 @@ def test_results_of_other_materials_are_refused(data, trained):
 
 
 def test_ablations_are_recipes_that_set_a_weight_to_zero():
-    (cell,) = make_cells(find_recipes(["mat2spec-no-alignment"]), KL, [0], {"model_settings": {"dropout": 0.1}})
+    (cell,) = make_cells(
+        find_recipes(["mat2spec-no-alignment"], "phdos"), KL, [0], {"model_settings": {"dropout": 0.1}}
+    )
     assert cell.training.model_settings == {"alignment_weight": 0.0, "dropout": 0.1}
-    assert RECIPES["mat2spec-no-contrastive"].training == {"model_settings": {"contrastive_weight": 0.0}}
+    assert RECIPES["phdos"]["mat2spec-no-contrastive"].training == {"model_settings": {"contrastive_weight": 0.0}}
 
 
 def test_equivariant_models_get_graphs_of_all_atoms():
-    cells = make_cells(find_recipes(["e3nn", "gatgnn"]), KL, [0])
+    cells = make_cells(find_recipes(["e3nn", "gatgnn"], "phdos"), KL, [0])
     assert [cell.training.graph.merge_sites for cell in cells] == [False, True]
 
 
 def test_unknown_recipe_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"no recipe or model 'megnet'; known are .*mat2spec-no-alignment"):
-        find_recipes(["megnet"])
+        find_recipes(["megnet"], "edos")

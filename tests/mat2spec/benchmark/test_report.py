@@ -3,13 +3,16 @@ import json
 import numpy as np
 import pytest
 
-from mat2spec.benchmark.cells import BenchmarkError
+from mat2spec.benchmark.data import BenchmarkError
+from mat2spec.benchmark.layouts import LAYOUTS
 from mat2spec.benchmark.plots import choose_materials, draw_quintiles
-from mat2spec.benchmark.published import PUBLISHED
-from mat2spec.benchmark.report import HEADER, Figures, make_rows, markdown, read_report, write_report
+from mat2spec.benchmark.published import PUBLISHED_PHONONS
+from mat2spec.benchmark.report import Figures, make_rows, markdown, read_report, write_report
 from mat2spec.datasets import load_phdos
 from mat2spec.graphs import GraphSettings
 
+PHONONS = LAYOUTS["phdos"]
+HEADER = PHONONS.header
 R2, WD = HEADER.index("R2 blind"), HEADER.index("WD / cm-1")
 
 
@@ -27,23 +30,23 @@ def result(contender="mat2spec", setting="sumnorm-kl", seed=0, r2=0.6, **others)
 
 
 def test_seeds_are_averaged_with_their_spread():
-    rows = make_rows(Figures([result(seed=0, r2=0.5), result(seed=1, r2=0.6), result(seed=2, r2=0.7)]))
+    rows = make_rows(Figures([result(seed=0, r2=0.5), result(seed=1, r2=0.6), result(seed=2, r2=0.7)]), PHONONS)
     (ours,) = (row for row in rows if row.kind == "seeds")
     assert (ours.kind, ours.n_members) == ("seeds", 3)
     assert ours.mean["r2_blind"] == pytest.approx(0.6)
     assert ours.spread["r2_blind"] == pytest.approx(0.1)
-    assert ours.cells()[R2] == "0.600 +- 0.100"
-    assert ours.cells()[WD] == "21.0 +- 1.0"
-    assert ours.cells()[HEADER.index("rank corr.")] == ""
+    assert ours.cells(PHONONS)[R2] == "0.600 +- 0.100"
+    assert ours.cells(PHONONS)[WD] == "21.0 +- 1.0"
+    assert ours.cells(PHONONS)[HEADER.index("rank corr.")] == ""
 
 
 def test_one_seed_has_no_spread():
-    (ours,) = (row for row in make_rows(Figures([result()])) if row.kind == "seeds")
-    assert ours.cells()[R2] == "0.600"
+    (ours,) = (row for row in make_rows(Figures([result()]), PHONONS) if row.kind == "seeds")
+    assert ours.cells(PHONONS)[R2] == "0.600"
 
 
 def test_published_figures_stand_under_what_they_are():
-    rows = make_rows(Figures([result(setting="maxnorm-mse"), result()]))
+    rows = make_rows(Figures([result(setting="maxnorm-mse"), result()]), PHONONS)
     published = {(row.setting, row.contender): row for row in rows if row.kind == "paper"}
     assert len(published) == 6
     assert published["maxnorm-mse", "mat2spec"].mean["r2_blind"] == 0.63
@@ -53,15 +56,15 @@ def test_published_figures_stand_under_what_they_are():
 
 
 def test_all_published_rows_are_there():
-    assert len(PUBLISHED) == 9
-    assert {row.model for row in PUBLISHED} == {"e3nn", "gatgnn", "mat2spec"}
-    assert sum(row.wasserstein_cm1 for row in PUBLISHED) == 39 + 44 + 33 + 132 + 194 + 21 + 50 + 215 + 24
+    assert len(PUBLISHED_PHONONS) == 9
+    assert {row.model for row in PUBLISHED_PHONONS} == {"e3nn", "gatgnn", "mat2spec"}
+    assert sum(row.wasserstein_cm1 for row in PUBLISHED_PHONONS) == 39 + 44 + 33 + 132 + 194 + 21 + 50 + 215 + 24
 
 
 def test_lines_are_ordered_and_ensembles_and_weights_named():
     ensemble, ours = result(n_members=3), result(contender="ours", n_members=2)
-    rows = make_rows(Figures([result(seed=1), result(seed=0), result("gatgnn")], [ensemble], [ours]))
-    assert [row.cells()[1:3] for row in rows] == [
+    rows = make_rows(Figures([result(seed=1), result(seed=0), result("gatgnn")], [ensemble], [ours]), PHONONS)
+    assert [row.cells(PHONONS)[1:3] for row in rows] == [
         ["e3nn", "paper"],
         ["gatgnn", "1"],
         ["gatgnn", "paper"],
@@ -73,14 +76,14 @@ def test_lines_are_ordered_and_ensembles_and_weights_named():
 
 
 def test_markdown_is_a_table_that_says_that_the_paper_split_differs():
-    text = markdown(make_rows(Figures([result()])))
+    text = markdown(make_rows(Figures([result()]), PHONONS), PHONONS)
     assert "**another split**" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in table} == {len(HEADER) + 1}
 
 
 def test_written_results_name_neither_folders_nor_materials(tmp_path):
-    data, table = write_report(tmp_path / "new", Figures([result()]))
+    data, table = write_report(tmp_path / "new", Figures([result()]), PHONONS)
     assert "0.600" in table.read_text()
     text = data.read_text()
     assert json.loads(text)["cells"][0]["metrics"]["test"]["r2_blind"] == 0.6
@@ -89,8 +92,10 @@ def test_written_results_name_neither_folders_nor_materials(tmp_path):
 
 
 def test_earlier_figures_stay_unless_they_were_made_anew(tmp_path):
-    earlier = Figures([result(seed=0), result(seed=1), result("gatgnn")], [result(n_members=2)], [result("ours", n_members=1)])
-    write_report(tmp_path, earlier)
+    earlier = Figures(
+        [result(seed=0), result(seed=1), result("gatgnn")], [result(n_members=2)], [result("ours", n_members=1)]
+    )
+    write_report(tmp_path, earlier, PHONONS)
     new = Figures([result(r2=0.9)], [], [result("ours", r2=0.8, n_members=1)]).completed_by(read_report(tmp_path))
     assert [(cell["contender"], cell["metrics"]["test"]["r2_blind"]) for cell in new.cells] == [
         ("mat2spec", 0.9),

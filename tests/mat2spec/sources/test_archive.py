@@ -1,6 +1,5 @@
 """The paper's archive, on small ones made here in the layout of its authors."""
 
-import csv
 import json
 import pickle
 import random
@@ -14,45 +13,25 @@ from mat2spec.datasets import DataError
 from mat2spec.graphs import GraphSettings
 from mat2spec.sources import load_archive_edos, load_archive_phdos
 from mat2spec.sources.archive import published_edos_split
-from tests.mat2spec.conftest import low_symmetry, perovskite, rock_salt, rock_salt_primitive
+from tests.mat2spec.conftest import low_symmetry, perovskite, rock_salt
+from tests.mat2spec.sources.small_archives import (
+    SALTS,
+    write_edos_archive,
+    write_phdos_archive,
+    write_pickle,
+)
 
 GRAPHS = GraphSettings()
-CATIONS = ("Li", "Na", "K", "Rb", "Cs")
-ANIONS = ("F", "Cl", "Br", "I")
-SALTS = [rock_salt_primitive(5.0 + 0.1 * i, c, a) for i, c in enumerate(CATIONS) for a in ANIONS]
-
-
-def write_ids(path, ids):
-    with path.open("w", newline="") as stream:
-        csv.writer(stream).writerows([["mpids"], *([i] for i in ids)])
-
-
-def write_pickle(path, content, protocol=4):
-    path.write_bytes(pickle.dumps(content, protocol=protocol))
 
 
 @pytest.fixture
 def edos(tmp_path):
-    for name in ("label_edos", "materials_with_edos"):
-        (tmp_path / name).mkdir()
-    ids = [f"mp-{i}" for i in range(len(SALTS))]
-    write_ids(tmp_path / "label_edos/mpids.csv", ids)
-    np.save(tmp_path / "label_edos/total_dos_128.npy", np.arange(1, 21)[:, None] * np.ones(128))
-    for material_id, structure in zip(ids, SALTS, strict=True):
-        path = tmp_path / f"materials_with_edos/dos_{material_id}.json"
-        path.write_text(json.dumps({"structure": structure.as_dict(), "other": None}))
-    return tmp_path
+    return write_edos_archive(tmp_path)
 
 
 @pytest.fixture
 def phdos(tmp_path):
-    folder = tmp_path / "phdos"
-    folder.mkdir()
-    structures = [perovskite(), *SALTS[:4], low_symmetry()]
-    write_pickle(folder / "ph_structures.pkl", structures)
-    np.save(folder / "ph_dos.npy", np.exp(-(((np.arange(51) - np.arange(10, 16)[:, None]) / 3) ** 2)))
-    write_pickle(folder / "200801_trteva_indices.pkl", (np.array([0, 1, 5]), np.array([2, 4]), np.array([3])))
-    return tmp_path
+    return write_phdos_archive(tmp_path)
 
 
 def test_edos_is_read_per_atom_in_the_published_split(edos):

@@ -1,0 +1,132 @@
+"""The commands `mat2spec benchmark ...`: their options and their help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.options import SetOption
+
+benchmark_app = typer.Typer(no_args_is_help=True, help="Measure the models on public benchmarks.")
+
+SourceOption = Annotated[
+    Path,
+    typer.Option(
+        "--data",
+        envvar="MAT2SPEC_DATA_DIR",
+        help="Labelled spectra: data folder, archive of the paper, folder of structures and spectra, or Parquet table.",
+    ),
+]
+ModelsOption = Annotated[str, typer.Option("--models", help="Models or recipes, separated by commas.")]
+SettingsOption = Annotated[str, typer.Option("--settings", help="Settings, separated by commas.")]
+SeedsOption = Annotated[str, typer.Option("--seeds", help="Seeds, separated by commas.")]
+EpochsOption = Annotated[
+    int | None, typer.Option("--epochs", min=1, help="Epochs of every training; else those of the recipe.")
+]
+FolderOption = Annotated[
+    Path, typer.Option("--folder", help="Where each training has its folder; a rerun goes on from there.")
+]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Where JSON, table and plot go.")]
+WeightsOption = Annotated[
+    list[str] | None,
+    typer.Option("--weights", metavar="NAME=FILE,...", help="Judge saved weights too; several are an ensemble."),
+]
+PlotOption = Annotated[
+    str | None, typer.Option("--plot", metavar="MODEL/SETTING", help="Whose quintiles to plot; default: the best.")
+]
+OnlyReportOption = Annotated[bool, typer.Option("--only-report", help="Train nothing, report what is finished.")]
+
+
+@benchmark_app.command("phdos")
+def benchmark_phdos(
+    data: SourceOption,
+    models: ModelsOption = "e3nn,gatgnn,mat2spec",
+    settings: SettingsOption = "maxnorm-mse,sumnorm-wd,sumnorm-kl",
+    seeds: SeedsOption = "0,1,2",
+    epochs: EpochsOption = None,
+    folder: FolderOption = Path("runs/benchmark-phdos"),
+    output: OutputOption = Path("benchmarks/phdos"),
+    weights: WeightsOption = None,
+    plot: PlotOption = None,
+    only_report: OnlyReportOption = False,
+    assignments: SetOption = None,
+) -> None:
+    """Train each model in each setting with each seed on phonon spectra, and print the table.
+
+    A finished training is never repeated, an interrupted one goes on, one of another process is
+    left to it: several processes may share a folder. On the paper's archive this is its Table 1.
+
+    **Examples**
+
+        mat2spec benchmark phdos --data ../data
+
+        mat2spec benchmark phdos --data ../data --models mat2spec,mat2spec-no-alignment --settings sumnorm-kl
+
+        mat2spec benchmark phdos --data ../data --only-report --weights ours=a.safetensors,b.safetensors
+
+        mat2spec benchmark phdos --data Mat2Spec_DATA --output table-1 --folder runs/table-1
+    """
+    from flows.commands.benchmark import Benchmark, run_benchmark
+
+    given = _with_epochs(epochs, assignments)
+    run_benchmark(
+        Benchmark("phdos", data, folder, output, models, settings, seeds, given, weights or [], plot),
+        only_report=only_report,
+    )
+
+
+@benchmark_app.command("edos")
+def benchmark_edos(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            envvar="MAT2SPEC_DATA_DIR",
+            help="Labelled spectra: data folder, archive of the paper, folder of structures and spectra, or Parquet "
+            "table; eDOS stores alone without.",
+        ),
+    ] = None,
+    stores: Annotated[
+        list[Path] | None,
+        typer.Option("--store", metavar="FILE", help="Another store of `mat2spec label`; may be repeated."),
+    ] = None,
+    models: ModelsOption = "e3nn,gatgnn,mat2spec",
+    settings: SettingsOption = "standard-mae,sumnorm-wd,sumnorm-kl",
+    seeds: SeedsOption = "0",
+    epochs: EpochsOption = None,
+    folder: FolderOption = Path("runs/benchmark-edos"),
+    output: OutputOption = Path("benchmarks/edos"),
+    weights: WeightsOption = None,
+    plot: PlotOption = None,
+    only_report: OnlyReportOption = False,
+    assignments: SetOption = None,
+) -> None:
+    """Train each model in each setting with each seed on electronic densities of states, and print the table.
+
+    A shape gets its blind scale from the same model and seed in the setting standard-mae. On the paper's archive
+    this is its Table 2, with the scores of gapped metals.
+
+    **Examples**
+
+        mat2spec benchmark edos --data ../data
+
+        mat2spec benchmark edos --data ../data --only-report --weights shipped=shape.safetensors,scale.safetensors
+
+        mat2spec benchmark edos --data Mat2Spec_DATA --output table-2 --folder runs/table-2
+    """
+    from flows.commands.benchmark import Benchmark, run_benchmark
+    from mat2spec.edos_store import shipped_stores
+
+    given = _with_epochs(epochs, assignments)
+    all_stores = [*shipped_stores(), *(stores or [])]
+    run_benchmark(
+        Benchmark("edos", data, folder, output, models, settings, seeds, given, weights or [], plot, all_stores),
+        only_report=only_report,
+    )
+
+
+def _with_epochs(epochs: int | None, assignments: list[str] | None) -> list[str]:
+    """Settings of all trainings, with the short option among them."""
+    return [*(assignments or []), *([] if epochs is None else [f"epochs={epochs}"])]

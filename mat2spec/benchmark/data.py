@@ -1,0 +1,237 @@
+"""What a benchmark is made of: labelled spectra, held-out predictions, and one judge for every model.
+
+A kind of spectrum is a subclass of `BenchmarkData`: how its spectra are read, in which form they are compared and
+averaged, and which figures of merit tell how good they are.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from mat2spec.benchmark.evaluation import Scores, evaluate_phdos
+from mat2spec.benchmark.evaluation_edos import JudgeGaps, evaluate_edos
+from mat2spec.datasets import STORE_TEST, LabelledSpectra
+from mat2spec.files import atomic_path
+from mat2spec.graphs import GraphSettings
+from mat2spec.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid
+from mat2spec.metrics import normalise_sum
+from mat2spec.models import SpectrumModel
+from mat2spec.phonons import scale_to_modes
+from mat2spec.prediction import SpectrumPredictor
+from mat2spec.sources import load_spectra
+from mat2spec.training.calibration import spectra_with_uncertainty
+from mat2spec.weights import WeightsCard
+
+EVALUATED = ("valid", "test")
+NO_TOTALS: Mapping[str, None] = dict.fromkeys(EVALUATED)
+
+Array = NDArray[np.float64]
+# Spectra and standard deviations of their bins, both (n, size), by split.
+Spectra = dict[str, tuple[Array, Array]]
+Result = dict[str, Any]
+
+
+class BenchmarkError(RuntimeError):
+    """The benchmark cannot go on; the message says why and what to do."""
+
+
+class BenchmarkData(ABC):
+    """Labelled spectra of any source, read once for each kind of graphs, and how predictions of them are judged.
+
+    Parameters
+    ----------
+    source
+        Data folder, archive of the paper, folder of structures and spectra, or Parquet table.
+    reserved
+        Reduced formulas that are not trained on, for sources that bring no such list.
+    """
+
+    grid: ClassVar[SpectralGrid]
+    # Whether the scale of a shape must come from another model.
+    needs_scale: ClassVar[bool]
+
+    def __init__(self, source: Path | None, reserved: Collection[str] = ()) -> None:
+        self.source = source
+        self.reserved = frozenset(reserved)
+        self._loaded: dict[tuple[GraphSettings, bool], LabelledSpectra] = {}
+
+    def load(self, graph: GraphSettings, pretraining: bool = False) -> LabelledSpectra:
+        """The spectra with graphs of these settings; `pretraining` adds the finite-displacement phonons."""
+        key = (graph, pretraining)
+        if key not in self._loaded:
+            self._loaded[key] = self._read(graph, pretraining)
+        return self._loaded[key]
+
+    def judged(self, material_ids: dict[str, list[str]], pretraining: bool = False) -> LabelledSpectra:
+        """Training materials and just those held-out ones, in the order of the source; graphs are plain ones.
+
+        Raises
+        ------
+        BenchmarkError
+            If a material is not held out here.
+        """
+        data = self.load(GraphSettings(), pretraining)
+        wanted = [name for split in EVALUATED for name in material_ids[split]]
+        kept = np.isin(data.material_ids, wanted)
+        if int(kept.sum()) != len(wanted) or (data.split[kept] == "train").any():
+            raise BenchmarkError(
+                f"A result is of other held-out materials than those of {self.source}; use the data it was made with."
+            )
+        return data.take(np.flatnonzero(kept | (data.split == "train")))
+
+    def evaluate_splits(
+        self, spectra: Spectra, data: LabelledSpectra, totals: Mapping[str, Array | None] = NO_TOTALS
+    ) -> dict[str, Scores]:
+        """Figures of merit of both held-out splits, and of the test materials without polymorphs in training.
+
+        Parameters
+        ----------
+        spectra
+            Predictions.
+        data
+            Labels of all splits.
+        totals
+            Predicted sums of the bins per atom, for kinds of spectra whose scale another model predicts.
+        """
+        metrics = {split: self.evaluate(*spectra[split], data.part(split), totals[split]) for split in EVALUATED}
+        own, test, total = without_polymorphs(data, "test"), data.part("test"), totals["test"]
+        predicted, sigma = (values[own] for values in spectra["test"])
+        return metrics | {
+            "test_without_polymorphs": self.evaluate(
+                predicted, sigma, test.take(own), None if total is None else total[own]
+            )
+        }
+
+    @abstractmethod
+    def _read(self, graph: GraphSettings, pretraining: bool) -> LabelledSpectra:
+        """Read the source."""
+
+    @abstractmethod
+    def predict(self, model: SpectrumModel, card: WeightsCard, labels: LabelledSpectra) -> tuple[Array, Array]:
+        """Predicted spectra and the standard deviation of their bins, NaN where unknown, both (n, size)."""
+
+    @abstractmethod
+    def comparable(self, spectra: NDArray[np.floating], is_shape: bool) -> Array:
+        """Spectra in the form in which members of an ensemble are averaged and compared with labels."""
+
+    @abstractmethod
+    def evaluate(
+        self, spectra: Array, sigma: Array | None, labels: LabelledSpectra, totals: Array | None = None
+    ) -> Scores:
+        """All figures of merit of predictions of one split."""
+
+
+class PhononData(BenchmarkData):
+    """Phonon spectra: three modes per atom, so that the scale needs no prediction."""
+
+    grid = PHDOS_GRID
+    needs_scale = False
+
+    def _read(self, graph: GraphSettings, pretraining: bool) -> LabelledSpectra:
+        return load_spectra(self.source, self.grid.name, graph, pretraining=pretraining, reserved=self.reserved)
+
+    def predict(self, model: SpectrumModel, card: WeightsCard, labels: LabelledSpectra) -> tuple[Array, Array]:
+        """States per cm-1 and cell, through the predictor that users have."""
+        predictor = SpectrumPredictor(card.model, model, None, card.graph_settings, labels.grid)
+        prediction = predictor.predict_graphs(labels.material_ids, labels.graphs, [None] * len(labels))
+        return prediction.spectra.astype(np.float64), prediction.uncertainty.astype(np.float64)
+
+    def comparable(self, spectra: NDArray[np.floating], is_shape: bool) -> Array:  # noqa: ARG002 - 3N either way
+        """Three modes per atom."""
+        return scale_to_modes(spectra, self.grid)
+
+    def evaluate(
+        self,
+        spectra: Array,
+        sigma: Array | None,
+        labels: LabelledSpectra,
+        totals: Array | None = None,  # noqa: ARG002 - 3N needs none
+    ) -> Scores:
+        """See `evaluate_phdos`."""
+        return evaluate_phdos(spectra, sigma, labels)
+
+
+class ElectronData(BenchmarkData):
+    """Electronic densities of states: a shape, and a scale that another model predicts.
+
+    Parameters
+    ----------
+    source, reserved
+        See `BenchmarkData`; without a source the stores are enough.
+    stores
+        eDOS stores beside a data folder, whose test materials count as such.
+    judge_gaps
+        Scores of the gapped metals in predicted against true spectra per cell; none without.
+    """
+
+    grid = EDOS_GRID
+    needs_scale = True
+
+    def __init__(
+        self,
+        source: Path | None,
+        reserved: Collection[str] = (),
+        stores: Sequence[Path] | None = None,
+        judge_gaps: JudgeGaps | None = None,
+    ) -> None:
+        super().__init__(source, reserved)
+        self.stores, self.judge_gaps = stores, judge_gaps
+
+    def _read(self, graph: GraphSettings, pretraining: bool) -> LabelledSpectra:  # noqa: ARG002 - of phonons
+        data = load_spectra(self.source, self.grid.name, graph, stores=self.stores, reserved=self.reserved)
+        return replace(data, split=np.where(data.split == STORE_TEST, "test", data.split))
+
+    def predict(self, model: SpectrumModel, card: WeightsCard, labels: LabelledSpectra) -> tuple[Array, Array]:  # noqa: ARG002
+        """Spectra per atom of scale models, shapes that sum to one of the others."""
+        return spectra_with_uncertainty(model, labels)
+
+    def comparable(self, spectra: NDArray[np.floating], is_shape: bool) -> Array:
+        """Shapes that sum to one, or spectra per atom."""
+        return normalise_sum(spectra) if is_shape else np.asarray(spectra, np.float64)
+
+    def evaluate(
+        self, spectra: Array, sigma: Array | None, labels: LabelledSpectra, totals: Array | None = None
+    ) -> Scores:
+        """See `evaluate_edos`."""
+        return evaluate_edos(spectra, sigma, labels, totals, self.judge_gaps)
+
+
+def without_polymorphs(data: LabelledSpectra, split: str) -> NDArray[np.int64]:
+    """Positions within a split of the materials whose reduced formula is not trained on."""
+    trained = set(data.formulas[data.split == "train"])
+    return np.flatnonzero([formula not in trained for formula in data.part(split).formulas])
+
+
+def held_out_ids(data: LabelledSpectra) -> dict[str, list[str]]:
+    """Material ids of the held-out splits, in the order of their spectra."""
+    return {split: [str(name) for name in data.part(split).material_ids] for split in EVALUATED}
+
+
+def predict_held_out(model: SpectrumModel, card: WeightsCard, labels: LabelledSpectra, data: BenchmarkData) -> Spectra:
+    """Predictions of the held-out splits."""
+    return {split: data.predict(model, card, labels.part(split)) for split in EVALUATED}
+
+
+def write_spectra(path: Path, spectra: Spectra) -> None:
+    """Predicted spectra and uncertainties of the held-out splits, as float32."""
+    arrays = {
+        f"{split}_{kind}": np.ascontiguousarray(values, dtype=np.float32)
+        for split, pair in spectra.items()
+        for kind, values in zip(("spectra", "uncertainty"), pair, strict=True)
+    }
+    with atomic_path(path) as temporary:
+        save_file(arrays, temporary)
+
+
+def read_spectra(path: Path) -> Spectra:
+    """What `write_spectra` wrote."""
+    arrays = {name: values.astype(np.float64) for name, values in load_file(path).items()}
+    return {split: (arrays[f"{split}_spectra"], arrays[f"{split}_uncertainty"]) for split in EVALUATED}
