@@ -2,7 +2,7 @@
 
 Two estimates stand side by side. That of the *validated set* counts the materials computed. It
 flatters recall when positives are sampled more densely than negatives; that of the *population*
-weights the random negatives up to all the predicted negatives they stand for.
+weights the random samples up to all the predicted positives and negatives they stand for.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from screening.columns import Column, TableName
 from screening.confusion import NO_INTERVAL, Confusion, Interval, count, draw_intervals, wilson_interval
 from screening.references import split_by_reference
 from screening.schemas import fields_of
-from screening.selection import RANDOM_NEGATIVE
+from screening.selection import RANDOM_NEGATIVE, RANDOM_POSITIVE, SAMPLED_GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,6 @@ class _Validated:
 
     predicted: NDArray[np.bool_]
     truth: NDArray[np.bool_]
-    random_negative: NDArray[np.bool_]
     weights: NDArray[np.float64] | None
     n_failed: int
     n_missing_predictions: int
@@ -101,13 +100,12 @@ def precision_recall(
         Per reference, model, target (gapped metal, VB gap, metal) and estimate one row. `n` materials were
         computed and counted, `n_failed` chosen but without an answer, `n_missing_predictions`
         counted as predicted negative because the model failed on them, and `n_not_represented`
-        predicted positives of any model that were not computed and for which nothing stands.
+        predicted positives of any model that were not chosen and for which no random positive stands.
         Undefined ratios are null. The population row of the target `is_gapped_metal` weights each
-        random negative by the inverse of its inclusion probability; its recall interval carries
-        the Wilson interval of the share of missed positives among the random negatives. Intervals of F1, MCC and
-        enrichment are those of `screening.confusion.draw_intervals`. `prevalence` is the share of positives and
-        `enrichment` the factor by which a pick beats a random one; the validated set is no random sample, so only
-        the population has them.
+        random positive and negative by what it stands for (`design_weights`). Intervals of precision and recall are
+        Wilson's for the validated set; all others are those of `screening.confusion.draw_intervals`. `prevalence` is
+        the share of positives and `enrichment` the factor by which a pick beats a random one; the validated set is no
+        random sample, so only the population has them.
 
     Raises
     ------
@@ -155,12 +153,27 @@ def _validate(
     return _Validated(
         predicted=is_true(predicted),
         truth=is_true(known[target]),
-        random_negative=(known[Column.SELECTED_AS] == RANDOM_NEGATIVE).to_numpy(dtype=np.bool_),
         weights=design_weights(answers, answered),
         n_failed=len(answers) - len(known),
         n_missing_predictions=int(predicted.isna().sum()),
-        n_not_represented=len(positive_ids - set(answers[Column.MATERIAL_ID])),
+        n_not_represented=len(positive_ids - set(answers[Column.MATERIAL_ID]))
+        - (_n_stood_for(answers, answered) if target == Column.IS_GAPPED_METAL else 0),
     )
+
+
+def _n_stood_for(picks: pd.DataFrame, answered: NDArray[np.bool_]) -> int:
+    """Predicted positives that were not chosen and that the random positives stand for; 0 if none has an answer."""
+    random = _group(picks, RANDOM_POSITIVE)
+    return round(_population_of(picks, random)) - int(random.sum()) if (random & answered).any() else 0
+
+
+def _group(picks: pd.DataFrame, kind: str) -> NDArray[np.bool_]:
+    return (picks[Column.SELECTED_AS] == kind).to_numpy(dtype=np.bool_)
+
+
+def _population_of(picks: pd.DataFrame, members: NDArray[np.bool_]) -> float:
+    """Size of the group that some picks were drawn from."""
+    return float((1 / picks.loc[members, Column.INCLUSION_PROBABILITY]).sum())
 
 
 def design_weights(picks: pd.DataFrame, answered: NDArray[np.bool_]) -> NDArray[np.float64] | None:
@@ -176,14 +189,16 @@ def design_weights(picks: pd.DataFrame, answered: NDArray[np.bool_]) -> NDArray[
     Returns
     -------
     NDArray or None
-        Shape (answered.sum(),): one for a pick made by its rank; for a random negative the population of all
-        negatives, shared by those with an answer. None if no random negative has one: nothing stands for them.
+        Shape (answered.sum(),): one for a pick made by its rank; for a random positive or negative the size of its
+        group, shared by those with an answer. None if no random negative has one: nothing stands for them.
     """
-    random = (picks[Column.SELECTED_AS] == RANDOM_NEGATIVE).to_numpy(dtype=np.bool_)
-    if not (random & answered).any():
+    if not (_group(picks, RANDOM_NEGATIVE) & answered).any():
         return None
-    population = float((1 / picks.loc[random, Column.INCLUSION_PROBABILITY]).sum())
-    return np.where(random[answered], population / (random & answered).sum(), 1.0)
+    weights = np.ones(len(picks))
+    for kind in SAMPLED_GROUPS:
+        members = _group(picks, kind)
+        weights[members] = _population_of(picks, members) / max(int((members & answered).sum()), 1)
+    return weights[answered]
 
 
 def is_true(flags: pd.Series) -> NDArray[np.bool_]:
@@ -204,28 +219,13 @@ def _validated_set_row(validated: _Validated, settings: EvaluationSettings) -> d
 
 
 def _population_row(validated: _Validated, settings: EvaluationSettings) -> dict[str, object]:
-    """Weight the random negatives up to the population they were drawn from.
+    """Weight the random picks up to the groups they were drawn from.
 
-    Every random negative is negative for every model, so only fn and tn change. Those of them
-    whose DFT failed are stood for by the others.
+    Those of them whose DFT failed are stood for by the others of their group.
     """
     assert validated.weights is not None
-    random = validated.random_negative
     counts = count(validated.predicted, validated.truth, validated.weights)
-    certain = count(validated.predicted[~random], validated.truth[~random])
-    size = float(validated.weights[random].sum())
-    share = wilson_interval(int(validated.truth[random].sum()), int(random.sum()), settings.confidence_level)
-    precision = wilson_interval(int(certain.tp), int(certain.tp + certain.fp), settings.confidence_level)
-    recall = Interval(
-        low=_recall(certain, missed=size * (share.high or 0.0)),
-        high=_recall(certain, missed=size * (share.low or 0.0)),
-    )
-    drawn = _drawn(validated, validated.weights, settings)
-    return _row(POPULATION, validated, counts, drawn | {"precision": precision, "recall": recall})
-
-
-def _recall(certain: Confusion, missed: float) -> float | None:
-    return Confusion(certain.tp, certain.fp, certain.fn + missed, certain.tn).recall
+    return _row(POPULATION, validated, counts, _drawn(validated, validated.weights, settings))
 
 
 def _drawn(validated: _Validated, weights: NDArray[np.float64], settings: EvaluationSettings) -> dict[str, Interval]:

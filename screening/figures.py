@@ -9,7 +9,7 @@ import numpy as np
 
 from screening.columns import Column
 from screening.evaluation import POPULATION, STATUS_OK, VALIDATED_SET
-from screening.report import FIGURE_WIDTH_PX, describe_reference, format_value, spectrum_figure
+from screening.report import FIGURE_WIDTH_PX, UNKNOWN, describe_reference, format_value, model_color, spectrum_figure
 from screening.threshold_curves import PREDICTION_MOVED
 
 if TYPE_CHECKING:
@@ -21,10 +21,25 @@ if TYPE_CHECKING:
     from screening.gaps import GapSettings
 
 PAGE_FILE = "dft_report.html"
+# Scores from here on are written without decimals that say nothing.
+_LARGE = 10
+PAGE_WIDTH_PX = 1150
 _STYLE = (
-    f"body {{ font-family: sans-serif; max-width: {FIGURE_WIDTH_PX}px; margin: 2em auto; color: #222 }} "
+    f"body {{ font-family: sans-serif; max-width: {PAGE_WIDTH_PX}px; margin: 2em auto; color: #222 }} "
     "table { border-collapse: collapse; font-size: 0.85em } "
-    "td, th { padding: 0.2em 0.6em; border-bottom: 1px solid #ddd; text-align: right }"
+    "td, th { padding: 0.2em 0.6em; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap } "
+    f"p, li {{ line-height: 1.4; max-width: {FIGURE_WIDTH_PX}px }}"
+)
+_EXPLANATION = (
+    "A gapped metal is a metal with a gap in the valence band: {rule}, and states everywhere just above "
+    "E<sub>F</sub>. Predicted and computed spectra are judged by the same rule. <b>Validated set</b>: the materials that "
+    "were computed, counted as they are. <b>Population</b>: random picks weighted up to all predicted positives and "
+    "negatives they stand for. In brackets 95 % intervals, unless set otherwise. <b>Enrichment</b>: how many times more "
+    "often a predicted positive is right than a random candidate. {left_out}"
+)
+_LEFT_OUT = (
+    "<b>{number} predicted positives were not chosen</b>, and no random one stands for them: the population is that "
+    "without them."
 )
 
 
@@ -78,7 +93,8 @@ def validation_page(
     """
     formulas = {row[Column.MATERIAL_ID]: row[Column.FORMULA] for row in candidates.to_dict("records")}
     figures = [*_curve_figures(curve, gap), *_material_figures(predictions, dft_results, jobs, formulas)]
-    introduction = _merit_table(precision_recall) + _not_computed(dft_results, jobs, formulas)
+    words = _explanation(precision_recall, gap)
+    introduction = _merit_table(precision_recall) + words + _not_computed(dft_results, jobs, formulas)
     return figures_page(figures, title, introduction)
 
 
@@ -94,7 +110,7 @@ def _material_figures(
             continue
         result = results[material_id]
         rows = by_material[material_id].to_dict("records") if material_id in by_material else []
-        known = [row for row in rows if row[Column.EDOS] is not None]
+        known = sorted((row for row in rows if row[Column.EDOS] is not None), key=lambda row: str(row[Column.MODEL]))
         yield spectrum_figure(
             {row[Column.MODEL]: np.asarray(row[Column.EDOS]) for row in known},
             dft=np.asarray(result[Column.EDOS]),
@@ -117,12 +133,24 @@ def _gap_of(result: dict[Any, Any]) -> tuple[float, float] | None:
 
 def _title(job: dict[Any, Any], result: dict[Any, Any], formulas: dict[Any, Any]) -> str:
     material_id = job[Column.MATERIAL_ID]
-    kind = "a gapped metal" if result.get(Column.IS_GAPPED_METAL) is True else "no gapped metal"
     chosen_as = str(job[Column.SELECTED_AS]).replace("_", " ").replace(":", " of ")
+    judge = describe_reference({**result, Column.REFERENCE: result.get(Column.ENGINE) or "DFT"})
     return (
         f"{html.escape(str(formulas.get(material_id, '')))} ({html.escape(str(material_id))})<br>"
-        f"<sub>{kind} by DFT, chosen as {chosen_as}</sub>"
+        f"<sub>{_verdict(result)}, by {html.escape(judge)}; chosen as {chosen_as}</sub>"
     )
+
+
+def _verdict(result: dict[Any, Any]) -> str:
+    """What DFT says of a material, and where the zero of its energies is if not at E_F."""
+    band_gap = result.get(Column.BAND_GAP)
+    if result.get(Column.IS_GAPPED_METAL) is True:
+        return "A gapped metal"
+    if band_gap is not None and np.isfinite(band_gap) and band_gap > 0:
+        return f"No metal: band gap of {band_gap:.2f} eV, energies from its VBM"
+    if result.get(Column.IS_METAL) is True:
+        return "A metal without such a gap"
+    return "No gapped metal: too few states just above E<sub>F</sub>"
 
 
 def _curve_figures(curve: pd.DataFrame, gap: GapSettings) -> list[Figure]:
@@ -139,22 +167,38 @@ def _curve_figures(curve: pd.DataFrame, gap: GapSettings) -> list[Figure]:
     if not (own[Column.N] > 0).any():
         return []
     figure = go.Figure()
-    for (model, _), rows in own.groupby([Column.MODEL, Column.REFERENCE], sort=True):
+    for index, ((model, _), rows) in enumerate(own.groupby([Column.MODEL, Column.REFERENCE], sort=True)):
         ordered = rows.sort_values(Column.DOS_THRESHOLD)
         for score, dash in ((Column.PRECISION, "solid"), (Column.RECALL, "dot")):
-            figure.add_scatter(
-                x=ordered[Column.DOS_THRESHOLD], y=ordered[score], name=f"{model}, {score}", line={"dash": dash}
-            )
-    threshold = gap.dos_threshold_states_per_ev
-    figure.add_vline(x=threshold, line={"color": "#444444", "dash": "dash", "width": 1}, annotation_text="this run")
+            line = {"dash": dash, "color": model_color(index)}
+            figure.add_scatter(x=ordered[Column.DOS_THRESHOLD], y=ordered[score], name=f"{model}, {score}", line=line)
+    _mark_threshold(figure, gap.dos_threshold_states_per_ev)
     figure.update_layout(
         title=f"Precision and recall if predictions were judged by another threshold ({estimate.replace('_', ' ')})",
         template="plotly_white",
         width=FIGURE_WIDTH_PX,
     )
-    figure.update_xaxes(title="DOS threshold of a gap (states/eV)", type="log")
+    ticks = sorted(own[Column.DOS_THRESHOLD].unique())[::2]
+    labels = [f"{tick:.2g}" for tick in ticks]
+    figure.update_xaxes(title="DOS threshold of a gap (states/eV)", type="log", tickvals=ticks, ticktext=labels)
     figure.update_yaxes(title="precision, recall", range=[-0.02, 1.02])
     return [figure]
+
+
+def _mark_threshold(figure: Figure, threshold: float) -> None:
+    figure.add_vline(x=threshold, line={"color": "#444444", "dash": "dash", "width": 1})
+    # On a logarithmic axis plotly places annotations by their logarithm, lines by their value.
+    figure.add_annotation(
+        x=np.log10(threshold), y=1.0, yref="paper", yanchor="bottom", showarrow=False, text="this run"
+    )
+
+
+def _explanation(precision_recall: pd.DataFrame, gap: GapSettings) -> str:
+    """What the figures of merit mean, and what they leave out."""
+    rows = precision_recall[precision_recall[Column.ESTIMATE] == POPULATION]
+    number = int(rows[Column.N_NOT_REPRESENTED].max()) if len(rows) else 0
+    left_out = _LEFT_OUT.format(number=f"{number:,}") if number else ""
+    return f"<p>{_EXPLANATION.format(rule=html.escape(gap.describe()), left_out=left_out)}</p>"
 
 
 def _merit_table(precision_recall: pd.DataFrame) -> str:
@@ -172,10 +216,16 @@ def _merit_table(precision_recall: pd.DataFrame) -> str:
 
 
 def _number(row: dict[Any, Any], name: str) -> str:
-    """A value with its interval, where it has one."""
-    low, high = (format_value(row.get(f"{name}_{end}")) for end in ("low", "high"))
-    value = format_value(row.get(name))
-    return f"{value} [{low}, {high}]" if format_value(row.get(f"{name}_low")) != "-" else value
+    """A count as it is; a score to two decimals with its interval, where it has one."""
+    if f"{name}_low" not in row:
+        return format_value(row.get(name))
+    value, low, high = (_two_decimals(row.get(key)) for key in (name, f"{name}_low", f"{name}_high"))
+    return value if UNKNOWN in {value, low} else f"{value} [{low}, {high}]"
+
+
+def _two_decimals(value: Any) -> str:
+    text = format_value(value)
+    return text if text == UNKNOWN or abs(value) >= _LARGE else f"{round(value, 2) + 0.0:.2f}"
 
 
 def _not_computed(dft_results: pd.DataFrame, jobs: pd.DataFrame, formulas: dict[Any, Any]) -> str:

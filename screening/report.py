@@ -27,7 +27,7 @@ PREDICTED_COLOR = "#d95f02"
 DFT_COLOR = "#1b6ca8"
 GAP_COLOR = "#7a9e7e"
 FIGURE_WIDTH_PX = 900
-FIGURE_HEIGHT_PX = 460
+FIGURE_HEIGHT_PX = 500
 
 
 def frame_table(frame: pd.DataFrame, title: str = "", max_rows: int = 20) -> Table:
@@ -164,13 +164,28 @@ def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPE
     shown = Table(
         title=f"Precision and recall, {str(target).removeprefix('is_').replace('_', ' ')}, "
         f"against {'; '.join(references) or UNKNOWN}",
-        caption="Brackets: 95 % Wilson intervals unless set otherwise. Population: random negatives weighted up to all "
-        "predicted negatives they stand for. Gain: how many times more often a pick is right than a random one.",
+        caption="Brackets: 95 % intervals unless set otherwise. Population: random picks weighted up to all predicted "
+        "positives and negatives they stand for. Gain: how many times more often a predicted positive is right than a "
+        "random candidate. Left out: predicted positives that were not chosen and for which no random one stands.",
         title_justify="left",
         caption_justify="left",
     )
     words = ("Model", "Estimate", *(("Against",) if len(references) > 1 else ()))
-    for heading in (*words, "n", "tp", "fp", "fn", "tn", "Precision", "Recall", "F1", "MCC", "Gain", "Failed"):
+    for heading in (
+        *words,
+        "n",
+        "tp",
+        "fp",
+        "fn",
+        "tn",
+        "Precision",
+        "Recall",
+        "F1",
+        "MCC",
+        "Gain",
+        "Failed",
+        "Left out",
+    ):
         shown.add_column(heading, justify="left" if heading in words else "right")
     for row in rows:
         shown.add_row(
@@ -183,8 +198,9 @@ def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPE
             _with_interval(row, Column.RECALL, Column.RECALL_LOW, Column.RECALL_HIGH),
             _ratio(row[Column.F1]),
             _ratio(row[Column.MCC]),
-            _ratio(row.get(Column.ENRICHMENT)),
+            _gain(row),
             format_value(row[Column.N_FAILED]),
+            format_value(row.get(Column.N_NOT_REPRESENTED)),
         )
     return shown
 
@@ -200,8 +216,16 @@ def describe_reference(row: Mapping[Hashable, Any]) -> str:
 CONFUSION = (Column.TRUE_POSITIVES, Column.FALSE_POSITIVES, Column.FALSE_NEGATIVES, Column.TRUE_NEGATIVES)
 
 
-def _ratio(value: object) -> str:
-    return UNKNOWN if value is None or _is_missing(value) else f"{value:.2f}"
+def _ratio(value: Any) -> str:
+    # Adding zero keeps a small negative number from being written as -0.00.
+    return UNKNOWN if value is None or _is_missing(value) else f"{round(value, 2) + 0.0:.2f}"
+
+
+def _gain(row: Mapping[Hashable, Any]) -> str:
+    value, low, high = (
+        format_value(row.get(name)) for name in (Column.ENRICHMENT, Column.ENRICHMENT_LOW, Column.ENRICHMENT_HIGH)
+    )
+    return value if UNKNOWN in {value, low} else f"{value} [{low}, {high}]"
 
 
 def _with_interval(row: Mapping[Hashable, Any], value: Column, low: Column, high: Column) -> str:
@@ -255,7 +279,7 @@ def spectrum_figure(
         figure.add_trace(_dft_trace(np.asarray(dft), grid))
     for index, (model, spectrum) in enumerate(predictions.items()):
         grid.check(spectrum)
-        color = _model_color(index)
+        color = model_color(index)
         band = (uncertainties or {}).get(model)
         if band is not None:
             grid.check(band)
@@ -270,7 +294,8 @@ def spectrum_figure(
     return figure
 
 
-def _model_color(index: int) -> str:
+def model_color(index: int) -> str:
+    """Colour of the model at this place in the alphabet."""
     colors = (PREDICTED_COLOR, "#7570b3", "#66a61e", "#e7298a")
     return colors[index % len(colors)]
 
@@ -329,7 +354,7 @@ def _lay_out(figure: Figure, title: str, grid: SpectralGrid) -> None:
         template="plotly_white",
         width=FIGURE_WIDTH_PX,
         height=FIGURE_HEIGHT_PX,
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 1.0, "xanchor": "right"},
+        legend={"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0.0, "xanchor": "left"},
         hovermode="x unified",
     )
     figure.update_xaxes(

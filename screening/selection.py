@@ -1,7 +1,7 @@
-"""Choice of the materials that DFT shall check: confident positives, and random negatives.
+"""Choice of the materials that DFT shall check: confident positives, and random samples of all others.
 
-Positives alone would tell the precision of a model but nothing of its recall: what it misses lies
-among the predicted negatives, so a uniform random sample of them is computed too.
+Confident positives alone would tell how good the best picks are, but neither how good all predicted positives are nor
+what is missed: so a uniform random sample of the other positives is computed too, and one of the negatives.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RANDOM_NEGATIVE = "random_negative"
+RANDOM_POSITIVE = "random_positive"
+# Groups of which a sample stands for all members.
+SAMPLED_GROUPS = (RANDOM_POSITIVE, RANDOM_NEGATIVE)
 POSITIVE_PREFIX = "positive:"
 
 
@@ -28,6 +31,11 @@ class SelectionSettings(BaseModel):
 
     max_positives: int = Field(
         default=12, ge=0, description="Most confident predicted gapped metals to compute, over all models together."
+    )
+    n_random_positives: int = Field(
+        default=4,
+        ge=0,
+        description="Random materials among the other predicted gapped metals to compute: they stand for all of these.",
     )
     n_random_negatives: int = Field(
         default=8, ge=0, description="Random materials that every model calls negative to compute, for the recall."
@@ -47,9 +55,9 @@ class Selection:
     Parameters
     ----------
     picks
-        One row per material in the order of computing: `material_id`, `selected_as`, `rank` (from 1 within the
-        positives and within the negatives), `inclusion_probability` (1 for a positive, picked by its rank; the
-        share drawn for a random negative).
+        One row per material in the order of computing: `material_id`, `selected_as`, `rank` (from 1 within each
+        group), `inclusion_probability` (1 for a positive picked by its rank; for a random positive or negative the
+        share of its group that was drawn).
     n_too_large
         Materials left out before drawing because their cells exceed `max_sites`.
     n_positives
@@ -73,8 +81,9 @@ def select_for_dft(
     """Choose materials for DFT.
 
     The models take turns, in alphabetical order: each names its most confident gapped metal that
-    is not chosen yet. The negatives are a uniform sample without replacement of the materials
-    that no model calls a gapped metal.
+    is not chosen yet. The random positives are a uniform sample without replacement of the gapped
+    metals of any model that are left, the random negatives one of the materials that no model
+    calls a gapped metal.
 
     Parameters
     ----------
@@ -104,9 +113,12 @@ def select_for_dft(
     positive = pool[pool[Column.IS_GAPPED_METAL].astype(bool)]
     positive_ids = set(positive[Column.MATERIAL_ID])
     negative_ids = sorted(set(pool[Column.MATERIAL_ID]) - positive_ids)
-    picks = _take_turns(positive, settings.max_positives) + _draw(negative_ids, settings)
+    ranked = _take_turns(positive, settings.max_positives)
+    other_ids = sorted(positive_ids - {material_id for material_id, *_ in ranked})
+    drawn = _draw(other_ids, settings.n_random_positives, RANDOM_POSITIVE, settings.seed + 1)
+    drawn += _draw(negative_ids, settings.n_random_negatives, RANDOM_NEGATIVE, settings.seed)
     return Selection(
-        picks=_picks_table(picks),
+        picks=_picks_table(ranked + drawn),
         n_too_large=int(predicted[Column.MATERIAL_ID][~small_enough].nunique()),
         n_positives=len(positive_ids),
         n_negatives=len(negative_ids),
@@ -167,14 +179,14 @@ def _take_turns(positive: pd.DataFrame, most: int) -> list[tuple[str, str, int, 
     ]
 
 
-def _draw(negative_ids: list[str], settings: SelectionSettings) -> list[tuple[str, str, int, float]]:
-    """Draw negatives uniformly, without replacement."""
-    size = min(settings.n_random_negatives, len(negative_ids))
+def _draw(ids: list[str], most: int, kind: str, seed: int) -> list[tuple[str, str, int, float]]:
+    """Draw materials of one group uniformly, without replacement."""
+    size = min(most, len(ids))
     if size == 0:
         return []
-    drawn = np.random.default_rng(settings.seed).choice(len(negative_ids), size=size, replace=False)
-    share = size / len(negative_ids)
-    return [(negative_ids[index], RANDOM_NEGATIVE, rank, share) for rank, index in enumerate(drawn, 1)]
+    drawn = np.random.default_rng(seed).choice(len(ids), size=size, replace=False)
+    share = size / len(ids)
+    return [(ids[index], kind, rank, share) for rank, index in enumerate(drawn, 1)]
 
 
 def _picks_table(picks: list[tuple[str, str, int, float]]) -> pd.DataFrame:

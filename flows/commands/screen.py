@@ -108,6 +108,6 @@ def say_plan(settings: ScreenSettings, config: Path | None, assignments: Sequenc
     n_shards = -(-len(candidates) // settings.prediction.shard_size)
     console.print(f"{len(candidates):,} candidates would be predicted by {' and '.join(models)} in {n_shards} shards.")
     selection = settings.selection
-    n_jobs = selection.max_positives + selection.n_random_negatives
+    n_jobs = selection.max_positives + selection.n_random_positives + selection.n_random_negatives
     doing = "computed by" if settings.run_dft else "queued for"
     console.print(f"Up to {n_jobs} of them would be {doing} {settings.dft.engine}. Nothing was written.")

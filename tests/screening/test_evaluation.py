@@ -21,8 +21,12 @@ def answers(flags, status="ok"):
     return frame.assign(has_vb_gap=frame.is_gapped_metal, is_metal=True)
 
 
-def picks_of(**shares):
-    kinds = ["random_negative" if share < 1 else "positive:m" for share in shares.values()]
+def picks_of(positives="", **shares):
+    """Picks with their inclusion probabilities; those named in `positives` are random positives."""
+    kinds = [
+        "random_positive" if name in positives else "random_negative" if share < 1 else "positive:m"
+        for name, share in shares.items()
+    ]
     return pd.DataFrame(
         {"material_id": list(shares), "selected_as": kinds, "rank": 1, "inclusion_probability": list(shares.values())}
     )
@@ -158,6 +162,34 @@ def test_positives_that_were_not_computed_are_counted(make_classifications):
     frame = make_classifications(*((name, "m", True, 0.9, 1.0) for name in "abc"))
     row = row_of(precision_recall(frame, answers({"a": True}), picks_of(a=1)))
     assert row.n_not_represented == 2
+
+
+def test_random_positives_stand_for_the_positives_that_were_not_chosen(make_classifications):
+    # a is the best of 11 positives; 2 of the other 10 are drawn, one of them right; 2 of 20 negatives, none right.
+    frame = make_classifications(
+        *((name, "m", True, 0.5, 1.0) for name in "abcdefghijk"), *((name, "m", False, 0.1, 1.0) for name in "xy")
+    )
+    picks = picks_of(positives="bc", a=1, b=0.2, c=0.2, x=0.1, y=0.1)
+    table = precision_recall(frame, answers(dict.fromkeys("ab", True) | dict.fromkeys("cxy", False)), picks)
+    row = row_of(table, "population")
+    assert row[["tp", "fp", "fn", "tn"]].tolist() == pytest.approx([6, 5, 0, 20])
+    assert row.precision == pytest.approx(6 / 11)
+    assert row.precision_low < 0.3
+    assert row.enrichment == pytest.approx((6 / 11) / (6 / 31))
+    assert (row.n_not_represented, row_of(table)[["tp", "fp"]].tolist()) == (0, [2, 1])
+    # One of the two failed: the other stands for all ten; both failed: nothing stands for those that were not chosen.
+    one = row_of(precision_recall(frame, answers({"a": True, "b": True, "x": False, "y": False}), picks), "population")
+    assert one[["tp", "fp"]].tolist() == pytest.approx([11, 0])
+    none = row_of(precision_recall(frame, answers({"a": True, "x": False, "y": False}), picks), "population")
+    assert (none.tp, none.n_not_represented) == (1, 8)
+
+
+def test_the_recall_of_a_model_that_found_nothing_is_not_certain(make_classifications):
+    frame = make_classifications(("a", "m", True, 0.9, 1.0), *((name, "m", False, 0.1, 1.0) for name in "bc"))
+    table = precision_recall(frame, answers({"a": False, "b": True, "c": False}), picks_of(a=1, b=0.5, c=0.5))
+    row = row_of(table, "population")
+    assert row.recall == 0.0
+    assert row.recall_high > 0.2
 
 
 @settings(max_examples=30)

@@ -56,7 +56,7 @@ def test_every_validated_material_has_a_figure_with_its_gap_and_uncertainty(tabl
     assert page.count("one standard deviation") == 2
     assert page.count('"text":"gap ') == 1
     assert "SrVO3 (a)" in page
-    assert "a gapped metal by DFT, chosen as positive of m" in page
+    assert "A gapped metal, by gpaw PBE unpolarised; chosen as positive of m" in page
 
 
 def test_what_failed_is_listed_with_its_reason_and_names_are_escaped(tables):

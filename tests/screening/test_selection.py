@@ -26,10 +26,10 @@ def screens(draw):
 
 
 @settings(max_examples=40)
-@given(screens(), st.integers(0, 8), st.integers(0, 8), st.randoms(use_true_random=False))
-def test_a_selection_keeps_its_promises(make_classifications, screen, most, negatives, shuffler):
+@given(screens(), st.integers(0, 8), st.integers(0, 4), st.integers(0, 8), st.randoms(use_true_random=False))
+def test_a_selection_keeps_its_promises(make_classifications, screen, most, others, negatives, shuffler):
     n, rows = screen
-    limits = SelectionSettings(max_positives=most, n_random_negatives=negatives)
+    limits = SelectionSettings(max_positives=most, n_random_positives=others, n_random_negatives=negatives)
     frame = make_classifications(*rows)
     chosen = select_for_dft(frame, candidates(n), limits)
     picks = chosen.picks
@@ -39,7 +39,11 @@ def test_a_selection_keeps_its_promises(make_classifications, screen, most, nega
     random = picks[picks.selected_as == "random_negative"]
     assert set(random.material_id) <= predicted_ids - positive_ids
     assert set(picks.material_id) - set(random.material_id) <= positive_ids
-    assert len(picks) - len(random) == min(most, len(positive_ids)) == min(most, chosen.n_positives)
+    sampled = picks[picks.selected_as == "random_positive"]
+    ranked = len(picks) - len(random) - len(sampled)
+    assert ranked == min(most, len(positive_ids)) == min(most, chosen.n_positives)
+    assert len(sampled) == min(others, len(positive_ids) - ranked)
+    assert (1 / sampled.inclusion_probability).sum() == pytest.approx(len(positive_ids) - ranked if len(sampled) else 0)
     assert len(random) == min(negatives, chosen.n_negatives)
     assert (1 / random.inclusion_probability).sum() == pytest.approx(chosen.n_negatives if len(random) else 0)
     assert chosen.n_unpredicted == n - len(predicted_ids)
@@ -102,7 +106,9 @@ def test_nothing_to_choose_from_is_no_error(make_classifications):
     assert picks["rank"].dtype == "int64"
 
 
-@pytest.mark.parametrize("values", [{"max_positives": -1}, {"n_random_negatives": -2}, {"max_sites": 0}])
+@pytest.mark.parametrize(
+    "values", [{"max_positives": -1}, {"n_random_positives": -1}, {"n_random_negatives": -2}, {"max_sites": 0}]
+)
 def test_negative_settings_are_refused(values):
     with pytest.raises(ValueError, match="greater than or equal"):
         SelectionSettings(**values)
