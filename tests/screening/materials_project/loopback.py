@@ -254,19 +254,34 @@ class Gateway:
         if fault.kind == "do":
             fault.action()
             return False
-        await self._cut(scope, receive, send)
+        if fault.kind == "drop":
+            await self._drop(scope, receive, send)
+        else:
+            await self._cut(scope, receive, send)
         return True
 
-    async def _cut(self, scope, receive, send):
-        """Announce the whole answer, send half of it, and hang up."""
+    async def _answer_of(self, scope, receive):
+        """First message and body of what the real server answers."""
         sent = []
 
         async def collect(message):
             sent.append(message)
 
         await self.app(scope, receive, collect)
-        body = b"".join(message.get("body", b"") for message in sent)
-        await send(sent[0])
+        return sent[0], b"".join(message.get("body", b"") for message in sent)
+
+    async def _drop(self, scope, receive, send):
+        """Answer without the last document, and with the total that counts it."""
+        plain = [(name, value) for name, value in scope["headers"] if name.lower() != b"accept-encoding"]
+        _, body = await self._answer_of(scope | {"headers": plain}, receive)
+        answer = json.loads(body)
+        answer["data"].pop()
+        await _answer(send, 200, answer)
+
+    async def _cut(self, scope, receive, send):
+        """Announce the whole answer, send half of it, and hang up."""
+        start, body = await self._answer_of(scope, receive)
+        await send(start)
         await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
         raise ConnectionResetError("cut on purpose")
 

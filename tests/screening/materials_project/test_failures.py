@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from email.utils import formatdate
 from itertools import pairwise
 
 import pyarrow.parquet as pq
 import pytest
+import requests
 from filelock import FileLock
 
+from screening.materials_project import session
 from screening.materials_project import source as source_module
 from screening.materials_project.errors import (
     ApiKeyError,
@@ -66,6 +69,16 @@ def test_too_many_requests_wait_as_long_as_the_server_says(server, read):
     times = [when for when, path, _ in server.requests if path == SUMMARY]
     # Nobody asks in that second, also not the other threads, but for those whose request was under way.
     assert max(later - earlier for earlier, later in pairwise(times)) > 0.85
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("7", 7.0), (formatdate(time.time() + 1e6, usegmt=True), 1e6), (formatdate(0, usegmt=True), 0.0), ("soon", None)],
+)
+def test_the_wait_may_be_a_number_or_a_date(text, seconds):
+    response = requests.Response()
+    response.headers["Retry-After"] = text
+    assert session._retry_after(response) == (None if seconds is None else pytest.approx(seconds, abs=3600))
 
 
 def test_a_wait_beyond_all_patience_is_an_error_with_the_seconds(server, read):
