@@ -125,12 +125,15 @@ def predict(
     plot: Annotated[Path, typer.Option("--plot", "-p", help="Where the plot goes: .html or .png.")] = Path(
         "predictions.html"
     ),
+    spectrum: Annotated[
+        str, typer.Option("--spectrum", help="edos: electronic, or phdos: phonon density of states.")
+    ] = "edos",
     config: ConfigOption = None,
     assignments: SetOption = None,
     models: ModelOption = None,
     device: DeviceOption = None,
 ) -> None:
-    """Predict the electronic density of states of the crystals in files.
+    """Predict the electronic or phonon density of states of the crystals in files.
 
     A file that cannot be read or predicted is a row of the table with its reason, the others go
     on; the exit code is 1 then.
@@ -142,11 +145,14 @@ def predict(
         mat2spec predict *.cif --table dos.csv --plot dos.png
 
         mat2spec predict POSCAR --model mat2spec
+
+        mat2spec predict POSCAR --spectrum phdos   # by sitedos, the best model of phonons
     """
     from flows.commands.predict import predict_files
 
-    given = {"prediction.models": models or None, "prediction.device": device}
-    raise typer.Exit(predict_files(files, table, plot, config, _assignments(given, assignments)))
+    chosen = models or (["sitedos"] if spectrum == "phdos" else None)
+    given = {"prediction.models": chosen, "prediction.device": device}
+    raise typer.Exit(predict_files(files, table, plot, config, _assignments(given, assignments), spectrum))
 
 
 @app.command()

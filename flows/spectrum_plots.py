@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mat2spec.files import atomic_path
+from mat2spec.grids import EDOS_GRID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,8 @@ def _draw_picture(predictions: Sequence[Prediction], shown: Sequence[int], path:
     figure = Figure(figsize=(PANEL_SIZE_IN[0], PANEL_SIZE_IN[1] * len(shown)), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
-    centers = predictions[0].grid.centers
+    grid = predictions[0].grid
+    centers = grid.centers
     for panel, crystal in zip(panels, shown, strict=True):
         for prediction in predictions:
             if prediction.status[crystal] == "ok":
@@ -67,11 +69,12 @@ def _draw_picture(predictions: Sequence[Prediction], shown: Sequence[int], path:
                 (line,) = panel.plot(centers, spectrum, label=prediction.model)
                 lower = (spectrum - band).clip(min=0)
                 panel.fill_between(centers, lower, spectrum + band, alpha=0.2, color=line.get_color(), linewidth=0)
-        panel.axvline(0.0, color="0.3", linestyle="--", linewidth=1)
+        if grid == EDOS_GRID:
+            panel.axvline(0.0, color="0.3", linestyle="--", linewidth=1)
         panel.set(
             title=str(predictions[0].material_ids[crystal]),
-            xlabel=r"$E - E_\mathrm{F}$ (eV)",
-            ylabel="DOS (states/eV per cell)",
+            xlabel=r"$E - E_\mathrm{F}$ (eV)" if grid == EDOS_GRID else f"frequency ({grid.unit})",
+            ylabel=f"DOS (states/{grid.unit} per cell)",
             xlim=(centers[0], centers[-1]),
         )
         panel.set_ylim(bottom=0)

@@ -249,7 +249,7 @@ def predictions_table(prediction: Prediction) -> pa.Table:
             Column.MODEL: pa.array([prediction.model] * n_materials, type=pa.string()),
             Column.STATUS: pa.array(prediction.status, type=pa.string()),
             Column.REASON: pa.array(prediction.reason, type=pa.string()),
-            Column.EDOS: list_column(prediction.spectra, ok),
+            Column(prediction.grid.name): list_column(prediction.spectra, ok),
             Column.SCALE_STATES: pa.array(prediction.scale, mask=~ok, type=pa.float32()),
             Column.UNCERTAINTY: list_column(prediction.uncertainty, ok),
             Column.RELATIVE_ERROR: pa.array(prediction.relative_error, mask=~ok, type=pa.float32()),
@@ -404,17 +404,19 @@ def _source(settings: SourceSettings, filters: FilterSettings, fingerprint: str,
     return source
 
 
-def load_predictors(settings: ScreenSettings) -> list[SpectrumPredictor]:
+def load_predictors(settings: ScreenSettings, spectrum: str = EDOS_GRID.name) -> list[SpectrumPredictor]:
     """Predictors of all models of the settings; weights are read once in a process."""
     prediction = settings.prediction
     return [
-        _load(model, prediction.weights_dir, prediction.device, prediction.max_edges_per_batch)
+        _load(model, spectrum, prediction.weights_dir, prediction.device, prediction.max_edges_per_batch)
         for model in prediction.models
     ]
 
 
 @lru_cache(maxsize=4)
-def _load(model: str, weights_dir: Path | None, device: str, max_edges_per_batch: int) -> SpectrumPredictor:
+def _load(
+    model: str, spectrum: str, weights_dir: Path | None, device: str, max_edges_per_batch: int
+) -> SpectrumPredictor:
     from mat2spec.prediction import load_predictor
 
-    return load_predictor(model, weights_dir=weights_dir, device=device, max_edges_per_batch=max_edges_per_batch)
+    return load_predictor(model, spectrum, weights_dir, device, max_edges_per_batch)

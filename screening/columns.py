@@ -64,6 +64,7 @@ class Column(StrEnum):
     # Predictions
     MODEL = "model"
     EDOS = "edos"
+    PHDOS = "phdos"
     SCALE_STATES = "scale_states"
     UNCERTAINTY = "uncertainty"
     RELATIVE_ERROR = "relative_error"
@@ -92,6 +93,8 @@ class Column(StrEnum):
     SOMMERFELD_COEFFICIENT = "sommerfeld_coefficient_mj_per_mol_k2"
     OCCUPIED_STATES = "occupied_states"
     OCCUPIED_CENTER_EV = "occupied_center_ev"
+    HEAT_CAPACITY_300K = "heat_capacity_300k_j_per_mol_k"
+    MEAN_FREQUENCY = "mean_frequency_cm1"
 
     # The queue and the results of DFT
     SELECTED_AS = "selected_as"

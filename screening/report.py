@@ -289,7 +289,8 @@ def spectrum_figure(
                 x=grid.centers, y=np.asarray(spectrum), name=f"{model}, predicted", line={"color": color, "width": 2}
             )
         )
-    _mark(figure, gap)
+    if grid == EDOS_GRID:
+        _mark(figure, gap)
     _lay_out(figure, title, grid)
     return figure
 
@@ -357,7 +358,6 @@ def _lay_out(figure: Figure, title: str, grid: SpectralGrid) -> None:
         legend={"orientation": "h", "y": -0.16, "yanchor": "top", "x": 0.0, "xanchor": "left"},
         hovermode="x unified",
     )
-    figure.update_xaxes(
-        title="E \N{MINUS SIGN} E<sub>F</sub> (eV)", range=[float(grid.edges[0]), float(grid.edges[-1])]
-    )
-    figure.update_yaxes(title="DOS (states/eV per cell)", rangemode="tozero")
+    abscissa = "E \N{MINUS SIGN} E<sub>F</sub> (eV)" if grid == EDOS_GRID else f"frequency ({grid.unit})"
+    figure.update_xaxes(title=abscissa, range=[float(grid.edges[0]), float(grid.edges[-1])])
+    figure.update_yaxes(title=f"DOS (states/{grid.unit} per cell)", rangemode="tozero")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flows.errors import ExitCode
-from flows.settings_layers import load_settings
+from flows.settings_layers import SettingsRefusedError, load_settings
 from flows.spectrum_plots import PLOT_ENDINGS, write_plot
 from flows.table_files import TABLE_ENDINGS, check_ending, write_rows
 from flows.terminal import console, stage_progress
-from mat2spec.grids import EDOS_GRID, GRID_METADATA_KEY
+from mat2spec.grids import EDOS_GRID, GRID_METADATA_KEY, GRIDS, SpectralGrid
 from mat2spec.structure_files import ReadStructure, read_structures
 from screening.columns import Column
 
@@ -21,23 +21,32 @@ if TYPE_CHECKING:
 
     import pandas as pd
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from flows.settings import ScreenSettings
     from mat2spec.prediction import Prediction
 
 FILE = "file"
+TEMPERATURE_K = 300.0
 
 
 def predict_files(
-    files: Sequence[Path], table: Path, plot: Path, config: Path | None, assignments: Sequence[str]
+    files: Sequence[Path],
+    table: Path,
+    plot: Path,
+    config: Path | None,
+    assignments: Sequence[str],
+    spectrum: str = EDOS_GRID.name,
 ) -> int:
     """Predict, print a summary, write table and plot; return the exit code."""
+    if spectrum not in GRIDS:
+        raise SettingsRefusedError(f"There is no spectrum '{spectrum}'; known are {', '.join(sorted(GRIDS))}.")
     check_ending(table, TABLE_ENDINGS)
     check_ending(plot, PLOT_ENDINGS)
     settings = load_settings(config, assignments)
     read = read_structures(files)
-    predictions = predict_read(read, settings)
-    rows = prediction_rows(read, predictions, settings)
+    predictions = predict_read(read, settings, spectrum)
+    rows = prediction_rows(read, predictions, settings, GRIDS[spectrum])
     write_rows(rows, table)
     console.print(_summary(rows, settings))
     console.print(f"Table: {table}", soft_wrap=True)
@@ -50,7 +59,7 @@ def predict_files(
     return ExitCode.FAILED if n_failed else ExitCode.DONE
 
 
-def predict_read(read: Sequence[ReadStructure], settings: ScreenSettings) -> list[Prediction]:
+def predict_read(read: Sequence[ReadStructure], settings: ScreenSettings, spectrum: str) -> list[Prediction]:
     """One prediction per model of all crystals that could be read."""
     from flows.stages import load_predictors
     from mat2spec.crystals import Crystals
@@ -68,17 +77,16 @@ def predict_read(read: Sequence[ReadStructure], settings: ScreenSettings) -> lis
             done += n_predicted
             progress(done, total)
 
-        return predict_with_models(load_predictors(settings), crystals, on_batch)
+        return predict_with_models(load_predictors(settings, spectrum), crystals, on_batch)
 
 
 def prediction_rows(
-    read: Sequence[ReadStructure], predictions: Sequence[Prediction], settings: ScreenSettings
+    read: Sequence[ReadStructure], predictions: Sequence[Prediction], settings: ScreenSettings, grid: SpectralGrid
 ) -> pa.Table:
-    """One row per crystal and model, with its spectrum and its class, or the reason why there is none."""
+    """One row per crystal and model, with its spectrum and what follows from it, or the reason why there is none."""
     import pyarrow as pa
 
     from flows.stages import predictions_table
-    from screening.gaps import classify_spectra
 
     sites = {entry.name: len(entry.structure) for entry in read if entry.structure is not None}
     formulas = {
@@ -88,16 +96,33 @@ def prediction_rows(
     for prediction in predictions:
         table = predictions_table(prediction)
         n_sites = np.array([sites[name] for name in prediction.material_ids])
-        classes = classify_spectra(prediction.spectra, prediction.grid, settings.gap, n_sites=n_sites)
-        for name in classes.columns:
-            table = table.append_column(name, pa.array(classes[name], from_pandas=True))
+        for name, values in _properties(prediction, n_sites, settings).items():
+            table = table.append_column(str(name), pa.array(values, from_pandas=True))
         parts.append(table)
     parts.append(_unread_rows([entry for entry in read if entry.structure is None], settings.prediction.models))
     rows = pa.concat_tables(parts, promote_options="permissive")
     names = rows[Column.MATERIAL_ID].to_pylist()
     rows = rows.append_column(Column.FORMULA, pa.array([formulas.get(name) for name in names], type=pa.string()))
     order = _order(names, read)
-    return rows.take(order).replace_schema_metadata({GRID_METADATA_KEY: EDOS_GRID.to_json()})
+    return rows.take(order).replace_schema_metadata({GRID_METADATA_KEY: grid.to_json()})
+
+
+def _properties(prediction: Prediction, n_sites: NDArray[np.int64], settings: ScreenSettings) -> pd.DataFrame:
+    """What follows from the spectra: classes of electronic ones, thermal properties of phonons."""
+    import pandas as pd
+
+    from mat2spec.phonons import heat_capacity, mean_frequency
+    from screening.gaps import classify_spectra
+
+    spectra, grid = prediction.spectra, prediction.grid
+    if grid == EDOS_GRID:
+        return classify_spectra(spectra, grid, settings.gap, n_sites=n_sites)
+    return pd.DataFrame(
+        {
+            Column.HEAT_CAPACITY_300K: heat_capacity(grid.centers, spectra, n_sites.astype(np.float64), TEMPERATURE_K),
+            Column.MEAN_FREQUENCY: mean_frequency(grid.centers, spectra),
+        }
+    )
 
 
 def _unread_rows(unread: Sequence[ReadStructure], models: Sequence[str]) -> pa.Table:
@@ -124,6 +149,7 @@ def _summary(rows: pa.Table, settings: ScreenSettings) -> Any:
 
     columns = [Column.MATERIAL_ID, Column.FORMULA, Column.MODEL, Column.STATUS, Column.REASON]
     columns += [Column.IS_GAPPED_METAL, Column.IS_METAL, Column.GAP_TOP_EV, Column.GAP_WIDTH_EV, Column.DOS_AT_EFERMI]
+    columns += [Column.HEAT_CAPACITY_300K, Column.MEAN_FREQUENCY, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE]
     frame: pd.DataFrame = rows.select([name for name in columns if name in rows.column_names]).to_pandas()
     n_models = len(settings.prediction.models)
     title = f"Predicted densities of states ({n_models} {'model' if n_models == 1 else 'models'})"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mat2spec.benchmark.published import PUBLISHED_ELECTRONS, PUBLISHED_PHONONS, PublishedElectrons, PublishedPhonons
 
+TRAINING = "training"
 _COMMON = {
     "coverage_90": ("90 % coverage", "{:.2f}"),
     "error_rank_correlation": ("rank corr.", "{:.2f}"),
@@ -25,6 +26,7 @@ seeds, with the spread of the seeds, calibrated on the validation materials, as 
 - WD: Wasserstein distance of curves that sum to one. C_V: Einstein function, 3N modes, 300 K, J/(K mol) per cell, from
   the 51-point curves. Mean frequency in cm-1. Coverage: share of bins within the 90 % interval (of one model: the
   residuals of validation materials). Rank correlation: Spearman's, of expected with true error of a spectrum.
+- training: spectra trained on x epochs, and the time that it took on the device (one core of a busy machine for cpu).
 """
 _ELECTRONS = """\
 Held-out materials of the source that was given; `paper` rows: Table 2 of Kong et al., Nat. Commun. 13, 949 (2022), on
@@ -39,6 +41,7 @@ seeds; `ensemble` is the mean of the seeds, with their spread, calibrated on the
 - MAE and MSE in states/eV per cell, WD (Wasserstein distance of shapes) in eV. Gap precision, recall, F1: gapped metals
   in the blind spectra by the classifier of the screen, against those in the true spectra. Coverage: share of bins of
   the shape within the 90 % interval. Rank correlation: Spearman's, of expected with true error of a shape.
+- training: spectra trained on x epochs, and the time that it took on the device (one core of a busy machine for cpu).
 """
 
 
@@ -66,7 +69,7 @@ class Layout:
     @property
     def header(self) -> list[str]:
         """Heads of all columns."""
-        return ["setting", "model", "seeds", *(title for title, _ in self.columns.values())]
+        return ["setting", "model", "seeds", TRAINING, *(title for title, _ in self.columns.values())]
 
 
 LAYOUTS = {

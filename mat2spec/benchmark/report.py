@@ -67,6 +67,8 @@ class Row:
         Trainings behind it; 0 where not known.
     mean, spread
         Figures by name; a spread only where there are several seeds.
+    training
+        Spectra trained on, epochs and time of one training, in words; empty where not known.
     """
 
     setting: str
@@ -75,12 +77,13 @@ class Row:
     n_members: int
     mean: dict[str, float]
     spread: dict[str, float]
+    training: str = ""
 
     def cells(self, layout: Layout) -> list[str]:
         """The line as text, one entry per column."""
         who = {"seeds": f"{self.n_members}", "paper": PAPER}.get(self.kind, f"{self.kind} of {self.n_members}")
         numbers = (self._number(key, form) for key, (_, form) in layout.columns.items())
-        return [self.setting, self.contender, who, *numbers]
+        return [self.setting, self.contender, who, self.training, *numbers]
 
     def _number(self, key: str, form: str) -> str:
         if key not in self.mean:
@@ -160,12 +163,22 @@ def _seeds_row(group: Sequence[Result], layout: Layout) -> Row:
     common = [key for key in layout.columns if all(key in score for score in scores)]
     mean = {key: float(np.mean([score[key] for score in scores])) for key in common}
     spread = {key: float(np.std([score[key] for score in scores], ddof=1)) for key in common} if len(group) > 1 else {}
-    return Row(group[0]["setting"], group[0]["contender"], "seeds", len(group), mean, spread)
+    trainings = [result["training"] for result in group if "training" in result]
+    return Row(group[0]["setting"], group[0]["contender"], "seeds", len(group), mean, spread, _describe(trainings))
 
 
 def _single_row(result: Result, kind: str) -> Row:
     scores = _known(result["metrics"]["test"])
-    return Row(result["setting"], result["contender"], kind, result["n_members"], scores, {})
+    trainings = [result["training"]] if "training" in result else []
+    return Row(result["setting"], result["contender"], kind, result["n_members"], scores, {}, _describe(trainings))
+
+
+def _describe(trainings: Sequence[dict[str, Any]]) -> str:
+    """What one training of several saw, for how long; the median time."""
+    if not trainings:
+        return ""
+    first, seconds = trainings[0], float(np.median([training["seconds"] for training in trainings]))
+    return f"{first['materials']['train']:,} x {first['epochs']}, {seconds:.0f} s {first['device']}"
 
 
 def _known(scores: dict[str, float | None]) -> dict[str, float]:

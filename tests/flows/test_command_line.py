@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from pymatgen.core import Lattice, Structure
@@ -122,6 +123,7 @@ def test_a_dry_run_writes_nothing(capfd, set_options, fake_engine):
         (["tables"], "Run `mat2spec screen` first"),
         (["predict", "a.cif", "--table", "a.xlsx"], "let the name end in .parquet or .csv"),
         (["predict", "a.cif", "--plot", "a.doc"], "let the name end in .html"),
+        (["predict", "a.cif", "--spectrum", "ir"], "There is no spectrum 'ir'; known are edos, phdos"),
         (["settings", "xyzzy"], "No setting has 'xyzzy'"),
         (["train", "edos", "--data", "nowhere"], "nowhere"),
     ],
@@ -207,6 +209,27 @@ def test_predict_of_good_files_alone_exits_with_0(capfd, tmp_path):
     header, row = Path("dos.csv").read_text().splitlines()
     assert header.startswith("material_id,model,status")
     assert len(row.split(",")[header.split(",").index("edos")].split()) == 128
+
+
+def test_predict_phonons_gives_three_modes_an_atom_and_what_follows_from_them(capfd, tmp_path):
+    write_structures(tmp_path)
+    files = ["salt.cif", "POSCAR", "broken.cif"]
+    given = ("--spectrum", "phdos", "-m", "gatgnn", "--table", "phonons.parquet", "--plot", "phonons.html")
+    code, out, _ = say(capfd, "predict", *files, *given)
+    assert code == ExitCode.FAILED, "one file is broken"
+    table = pq.read_table("phonons.parquet")
+    assert json.loads(table.schema.metadata[b"spectral_grid"])["unit"] == "cm-1"
+    rows = table.to_pandas().set_index("material_id").loc[["salt.cif", "POSCAR"]]
+    n_atoms = rows["scale_states"].to_numpy() / 3
+    assert n_atoms.tolist() == pytest.approx([2, 8]), "a CIF is read as its primitive cell"
+    assert 20.0 * np.stack(rows["phdos"]).sum(axis=1) == pytest.approx(3 * n_atoms, rel=1e-5)
+    capacity = rows["heat_capacity_300k_j_per_mol_k"].to_numpy() / n_atoms
+    assert (capacity > 15).all()
+    assert (capacity < 24.95).all(), "Dulong and Petit's limit is 3 R"
+    assert capacity[0] == pytest.approx(capacity[1], rel=1e-5)
+    assert (rows["mean_frequency_cm1"] > 0).all()
+    assert "frequency (cm-1)" in Path("phonons.html").read_text()
+    assert "does not parse" in out or "failed" in out
 
 
 def test_predict_gives_the_same_cell_the_same_spectrum(tmp_path, capfd):

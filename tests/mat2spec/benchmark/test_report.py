@@ -40,6 +40,13 @@ def test_seeds_are_averaged_with_their_spread():
     assert ours.cells(PHONONS)[HEADER.index("rank corr.")] == ""
 
 
+def test_a_line_says_what_was_trained_on_and_for_how_long():
+    training = {"materials": {"train": 1173}, "epochs": 60, "device": "cpu"}
+    seeds = [result(seed=seed, training=training | {"seconds": seconds}) for seed, seconds in enumerate((80, 90, 400))]
+    (ours,) = (row for row in make_rows(Figures(seeds), PHONONS) if row.kind == "seeds")
+    assert ours.cells(PHONONS)[HEADER.index("training")] == "1,173 x 60, 90 s cpu"
+
+
 def test_one_seed_has_no_spread():
     (ours,) = (row for row in make_rows(Figures([result()]), PHONONS) if row.kind == "seeds")
     assert ours.cells(PHONONS)[R2] == "0.600"
