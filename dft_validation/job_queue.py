@@ -277,12 +277,15 @@ def renamed(outcome: Outcome, material_id: str) -> Outcome:
 
 
 def run_as_job(structure: Structure, material_id: str, settings: DftSettings) -> Outcome:
-    """Compute one crystal as a jobflow job with a store of its own."""
+    """Compute one crystal as a jobflow job with a store of its own; an engine that cannot run here is not started."""
     from jobflow import JobStore, run_locally
     from maggma.stores import MemoryStore
 
     from dft_validation.maker import EdosMaker
 
+    unavailable = choose_engine(settings, list(structure.atomic_numbers)).unavailable_reason()
+    if unavailable:
+        return failed_job(structure, material_id, settings, JobStatus.ENGINE_UNAVAILABLE, unavailable)
     job = EdosMaker.from_settings(settings).make(structure, material_id)
     try:
         # run_locally changes the working folder of the process while it runs; every thread keeps the same one.

@@ -218,6 +218,15 @@ class JobQueue:
             )
             return changed.rowcount
 
+    def queue_untried(self, state: JobStatus) -> int:
+        """Queue the jobs in this state that never ran anywhere; return how many."""
+        with self._transaction() as connection:
+            changed = connection.execute(
+                "UPDATE jobs SET state = ?, reason = '' WHERE state = ? AND attempts = 0",
+                (str(JobStatus.QUEUED), str(state)),
+            )
+            return changed.rowcount
+
     def counts(self) -> dict[JobStatus, int]:
         """Number of jobs in each state that occurs, in the order of the states."""
         with self._lock, _sentences(self.path):

@@ -120,11 +120,15 @@ def _hopeless(cell: Cell, problem: str | None, engine: Engine, settings: DftSett
         return _Prospect(JobStatus.INVALID_STRUCTURE, problem, _UNKNOWN)
     unsupported = engine.find_unsupported(cell.atomic_numbers.tolist())
     if unsupported:
-        reason = f"{settings.engine} has no data set for {', '.join(unsupported)}."
+        reason = f"{settings.engine} has no data set for {', '.join(unsupported)}.{_hint_at_fallback(settings)}"
         return _Prospect(JobStatus.UNSUPPORTED_ELEMENT, reason, _UNKNOWN)
     if cell.n_atoms > settings.max_atoms * _LARGEST_RATIO_TO_PRIMITIVE:
         return _too_many_atoms(cell, settings)
     return None
+
+
+def _hint_at_fallback(settings: DftSettings) -> str:
+    return "" if settings.fallback_engine else " dft.fallback_engine=elk computes such crystals where Elk is installed."
 
 
 def _judge_estimate(estimate: float, engine: Engine, settings: DftSettings) -> _Prospect:

@@ -24,7 +24,8 @@ from mat2spec.crystals import Crystals
 
 FINISHED_STATE = "COMPLETED"
 FAILED_STATES = frozenset({"FAILED", "REMOTE_ERROR", "STOPPED", "USER_STOPPED"})
-_METADATA = ("material_id", "settings_hash", "structure_hash")
+# The settings hash does not hold the engine, whose result it is.
+_METADATA = ("material_id", "settings_hash", "structure_hash", "engine")
 _IS_OUTPUT = "is_output"
 NOT_KNOWN_THERE = "The other machine does not know this job any more; it is queued again."
 
@@ -75,8 +76,9 @@ class Collected:
 def submit(queue: JobQueue, crystals: Crystals, settings: DftSettings, remote: RemoteSettings) -> list[str]:
     """Send the queued jobs that nobody has computed or sent yet; return the materials that were sent now.
 
-    A job counts as sent if the project holds one of the same material, structure and settings, also when this process
-    was killed between sending it and taking a note of it.
+    A job counts as sent if the project holds one of the same material, structure, settings and engine, also when this
+    process was killed between sending it and taking a note of it. Jobs that were never tried because this machine lacks
+    the engine are sent too.
 
     Raises
     ------
@@ -85,21 +87,25 @@ def submit(queue: JobQueue, crystals: Crystals, settings: DftSettings, remote: R
     """
     cache = DocumentCache(settings.cache_dir)
     row_of = {material_id: row for row, material_id in enumerate(crystals.material_ids)}
-    queued = [job for job in queue.jobs(JobStatus.QUEUED) if job.material_id in row_of]
     with _sentences():
-        known = _known_there(_controller(remote), queued)
+        controller = _controller(remote)
+        queue.queue_untried(JobStatus.ENGINE_UNAVAILABLE)
+        queued = [job for job in queue.jobs(JobStatus.QUEUED) if job.material_id in row_of]
+        known = _known_there(controller, queued)
         sent = []
         for job in queued:
             own = settings_of(job, settings)
             structure = crystals.structure(row_of[job.material_id])
             cell = cell_of(structure)
-            key = cache.key(cell, own, choose_engine(own, cell.atomic_numbers.tolist()).version())
+            engine = choose_engine(own, cell.atomic_numbers.tolist())
+            key = cache.key(cell, own, engine.version())
             if cache.load_valid(key, own) is not None:
                 continue  # The next run here reads it.
             marks = {
                 "material_id": job.material_id,
                 "settings_hash": own.settings_hash,
                 "structure_hash": structure_hash(cell),
+                "engine": engine.name,
             }
             there = known.get(_mark(marks))
             if there is None or (job.again and _state(there) == FINISHED_STATE):

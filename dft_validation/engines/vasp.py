@@ -30,26 +30,30 @@ if TYPE_CHECKING:
 # Twice the bands of the static run reach beyond +4 eV in all but very sparse crystals.
 _NBANDS_FACTOR = 2.0
 _TYPICAL_VALENCE = 12
+RUNS_AS_FLOW = (
+    "VASP runs as a flow of several jobs, which the local queue does not start: `mat2spec dft run --remote` submits it "
+    "through jobflow-remote, and jobflow.run_locally(flow, create_folders=True) runs the flow of EdosMaker.make."
+)
 
 
 @dataclass(frozen=True)
 class VaspEngine:
     """VASP as a flow of atomate2 jobs.
 
-    The local queue of single jobs does not run it: the flow of `EdosMaker.make` goes to jobflow-remote, FireWorks or
-    `jobflow.run_locally(flow, create_folders=True)` on a machine that has VASP.
+    The local queue of single jobs does not run it, not even where VASP is installed: the flow of `EdosMaker.make` goes to
+    jobflow-remote, FireWorks or `jobflow.run_locally(flow, create_folders=True)` on a machine that has VASP.
     """
 
     name: str = "vasp"
 
     def unavailable_reason(self) -> str:
-        """Empty if atomate2, the program and the POTCAR library are here."""
+        """Why the local queue does not run it: something is missing here, or it must be submitted as a flow."""
         if util.find_spec("atomate2") is None:
             return "atomate2 is not installed; run `pip install atomate2` with constraints.txt."
         command = _vasp_command()
         if shutil.which(command) is None:
             return f"VASP is not installed: there is no program '{command}'; set VASP_CMD in ~/.atomate2.yaml."
-        return find_library_problem()
+        return find_library_problem() or RUNS_AS_FLOW
 
     def version(self) -> str:
         """Version of the sets; that of VASP itself stands in the document."""
@@ -79,11 +83,7 @@ class VaspEngine:
     ) -> EngineResult:
         """Refuse: a VASP calculation is a flow of several jobs, not one."""
         del cell, mesh, empty_bands, settings, folder
-        raise EngineError(
-            JobStatus.ENGINE_UNAVAILABLE,
-            "VASP runs as a flow of several jobs, which the local queue does not start: submit EdosMaker.make "
-            "through jobflow-remote, or run it with jobflow.run_locally(flow, create_folders=True).",
-        )
+        raise EngineError(JobStatus.ENGINE_UNAVAILABLE, RUNS_AS_FLOW)
 
 
 def _vasp_command() -> str:

@@ -2,14 +2,15 @@
 
 import json
 import sys
+from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 
 import pytest
 from monty.json import MontyDecoder, MontyEncoder
 
-from dft_validation import JobStatus, plan_jobs, run_jobs
+from dft_validation import JobStatus, engines, plan_jobs, run_jobs
 from dft_validation.cache import DocumentCache
-from dft_validation.persistent_queue import JobQueue
+from dft_validation.persistent_queue import JobQueue, QueuedJob
 from dft_validation.plan import queue_rows
 from dft_validation.remote import RemoteError, collect, submit
 from dft_validation.remote_settings import RemoteSettings
@@ -137,6 +138,31 @@ def test_other_settings_are_other_jobs(machine, queue, crystals, settings, tmp_p
     assert len({(document.material_id, document.settings_hash) for document in documents}) == 8
 
 
+def test_another_engine_is_another_job(machine, queue, crystals, settings, tmp_path, jobs, fake_engine):
+    """Both have the same settings hash: a result of one engine must not be taken for one of the other."""
+    engines.register_engine(replace(engines.get_engine("fake"), name="other"))
+    submit(queue, crystals, settings, REMOTE)
+    other = JobQueue(tmp_path / "other.sqlite")
+    other.add(queue_rows(jobs))
+    assert len(submit(other, crystals, settings.model_copy(update={"engine": "other"}), REMOTE)) == 4
+    assert len(machine.jobs) == 8
+
+
+def test_what_this_machine_lacks_the_engine_for_is_sent_and_not_again_when_it_is_missing_there_too(
+    machine, crystals, settings, selection, tmp_path, fake_engine
+):
+    engines.register_engine(replace(engines.get_engine("fake"), package="no_such_package"))
+    jobs = plan_jobs(selection, crystals, settings)
+    assert set(jobs["status"]) == {"engine_unavailable"}
+    queue = JobQueue(tmp_path / "queue.sqlite")
+    queue.add(queue_rows(jobs))
+    assert len(submit(queue, crystals, settings, REMOTE)) == 4
+    machine.run()
+    collect(queue, settings, REMOTE)
+    assert queue.counts() == {JobStatus.ENGINE_UNAVAILABLE: 4}
+    assert submit(queue, crystals, settings, REMOTE) == []
+
+
 def test_what_is_known_here_is_not_sent(machine, queue, jobs, crystals, settings):
     run_jobs(jobs[:2], crystals, settings)
     assert submit(queue, crystals, settings, REMOTE) == ["al", "k"]
@@ -190,9 +216,11 @@ def test_a_job_that_was_deleted_there_is_queued_again(machine, queue, crystals, 
 
 def test_without_jobflow_remote_a_sentence_says_what_to_install(queue, crystals, settings, monkeypatch):
     monkeypatch.setitem(sys.modules, "jobflow_remote", None)
+    queue.add([QueuedJob("more", JobStatus.ENGINE_UNAVAILABLE, "not here")])
     with pytest.raises(RemoteError, match="pip install jobflow-remote"):
         submit(queue, crystals, settings, REMOTE)
-    assert queue.counts() == {JobStatus.QUEUED: 4}
+    assert [job.reason for job in queue.jobs(JobStatus.ENGINE_UNAVAILABLE)] == ["not here"]
+    assert queue.counts() == {JobStatus.QUEUED: 4, JobStatus.ENGINE_UNAVAILABLE: 1}
 
 
 def test_a_database_that_does_not_answer_is_a_sentence(machine, queue, crystals, settings, monkeypatch):

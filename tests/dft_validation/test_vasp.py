@@ -6,16 +6,18 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp import Incar, Kpoints, Vasprun
 
-from dft_validation import DftSettings, EdosDocument, EdosMaker
-from dft_validation.calculation import calculate_edos, document_of_result
+from dft_validation import DftSettings, EdosDocument, EdosMaker, plan_jobs, run_jobs
+from dft_validation.calculation import document_of_result
 from dft_validation.document import edos_of_dos
 from dft_validation.engines import vasp, vasp_flow
 from dft_validation.magnetism import structure_of
 from dft_validation.outcomes import EngineError, JobStatus
+from mat2spec.crystals import Crystals
 from mat2spec.grids import EDOS_GRID
 
 pytest.importorskip("atomate2", reason="atomate2 is not installed; `pip install -e .[vasp]` with constraints.txt")
@@ -110,11 +112,22 @@ class TestPotcars:
         monkeypatch.setenv("PATH", "")
         assert "there is no program" in vasp.VaspEngine().unavailable_reason()
 
-    def test_the_local_queue_is_told_to_submit_the_flow(self, vanadate, monkeypatch):
-        monkeypatch.setattr(vasp.VaspEngine, "unavailable_reason", lambda self: "")
-        outcome = calculate_edos(vanadate, "x", DftSettings(engine="vasp"))
-        assert outcome.status is JobStatus.ENGINE_UNAVAILABLE
-        assert "jobflow-remote" in outcome.reason
+    @pytest.mark.usefixtures("psp_dir")
+    def test_the_local_queue_starts_no_flow_even_where_vasp_is_installed(self, vanadate, tmp_path, monkeypatch):
+        program = tmp_path / "vasp_std"
+        program.write_text("#!/bin/sh\nexit 1\n")
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path))
+        monkeypatch.setattr("atomate2.SETTINGS.VASP_CMD", "vasp_std")
+        settings = DftSettings(engine="vasp", cache_dir=tmp_path / "cache")
+        crystals = Crystals.from_structures([vanadate], ["srvo3"])
+        jobs = plan_jobs(pd.DataFrame({"material_id": ["srvo3"]}), crystals, settings)
+        assert (jobs.status[0], "dft run --remote" in jobs.reason[0]) == ("engine_unavailable", True)
+        monkeypatch.chdir(tmp_path)
+        before = sorted(tmp_path.iterdir())
+        (outcome,) = run_jobs(jobs.assign(status="queued"), crystals, settings)
+        assert (outcome.status, outcome.reason) == (JobStatus.ENGINE_UNAVAILABLE, vasp.RUNS_AS_FLOW)
+        assert set(tmp_path.iterdir()) - set(before) <= {tmp_path / "cache"}
 
 
 def parse(name, **changes):
