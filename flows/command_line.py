@@ -13,7 +13,9 @@ from typing import Annotated
 import typer
 
 from flows.benchmark_command_line import benchmark_app
+from flows.dft_command_line import dft_app
 from flows.errors import ExitCode, TerminatedError, end_on_sigterm, sentence_of
+from flows.fetch_command_line import fetch_app
 from flows.options import ConfigOption, SetOption
 from flows.train_command_line import train_app
 
@@ -42,11 +44,9 @@ A **gapped metal** is a metal with a gap in its valence band, just below the Fer
 Every setting has a description: `mat2spec settings`. Every command has examples: `mat2spec COMMAND --help`.""",
 )
 catalogue_app = typer.Typer(no_args_is_help=True, help="Make the embedded catalogue of crystals.")
-dft_app = typer.Typer(no_args_is_help=True, help="See, work off, retry and report the DFT jobs of a run.")
 app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(dft_app, name="dft")
 app.add_typer(train_app, name="train")
-fetch_app = typer.Typer(no_args_is_help=True, help="Fetch spectra of the Materials Project to train on.")
 app.add_typer(fetch_app, name="fetch")
 app.add_typer(benchmark_app, name="benchmark")
 
@@ -348,141 +348,6 @@ def catalogue_build(
     from flows.commands.catalogue import build
 
     build(output, work_dir, config, assignments or [])
-
-
-RunArgument = Annotated[
-    str | None, typer.Argument(metavar="RUN", help="Run id or folder; the last finished run by default.")
-]
-ResultsOption = Annotated[Path | None, typer.Option("--results-dir", help="Folder of all runs.")]
-
-
-@dft_app.command("status")
-def dft_status(run: RunArgument = None, results_dir: ResultsOption = None) -> None:
-    """Say how many DFT jobs are in which state, why some failed, and when the rest will be done.
-
-    **Examples**
-
-        mat2spec dft status
-    """
-    from flows.commands.dft import print_status
-
-    print_status(run, results_dir)
-
-
-@dft_app.command("run")
-def dft_run(
-    run: RunArgument = None,
-    results_dir: ResultsOption = None,
-    remote: Annotated[
-        bool, typer.Option("--remote", help="Submit through jobflow-remote, and collect what has finished there.")
-    ] = False,
-    assignments: SetOption = None,
-) -> None:
-    """Work off the DFT queue of a run, then evaluate it; nothing is predicted again.
-
-    A second process on the same run helps the first. Whatever ends a process, what is finished stays.
-
-    **Examples**
-
-        mat2spec screen --no-dft
-
-        mat2spec dft run
-
-        mat2spec dft run --set dft.workers=4 --set dft.time_limit_s=3600
-
-        mat2spec dft run 20261123T020654Z-1a2b3c4d --remote --set remote.project=hpc
-    """
-    from flows.commands.dft import run_queue
-
-    run_queue(run, results_dir, assignments or [], remote=remote)
-
-
-@dft_app.command("retry")
-def dft_retry(
-    types: Annotated[
-        list[str], typer.Option("--type", "-t", metavar="TYPE", help="State of the jobs, e.g. unconverged.")
-    ],
-    run: RunArgument = None,
-    results_dir: ResultsOption = None,
-    assignments: SetOption = None,
-) -> None:
-    """Queue DFT jobs of one or more types of failure again; `mat2spec dft run` then works them off.
-
-    **Examples**
-
-        mat2spec dft retry --type unconverged --set dft.max_scf_iterations=300
-
-        mat2spec dft retry --type time_limit --type memory_limit --set dft.time_limit_s=3600
-
-        mat2spec dft retry --type over_budget
-    """
-    from flows.commands.dft import retry_jobs
-
-    retry_jobs(run, results_dir, types, assignments or [])
-
-
-@dft_app.command("report")
-def dft_report(run: RunArgument = None, results_dir: ResultsOption = None) -> None:
-    """Write one page with a figure of every material that DFT checked, from what has finished so far.
-
-    **Examples**
-
-        mat2spec dft report
-    """
-    from flows.commands.dft import write_report
-
-    write_report(run, results_dir)
-
-
-ReservedOption = Annotated[
-    Path | None,
-    typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help="Folder whose list of reserved materials is left out."),
-]
-
-
-@fetch_app.command("edos")
-def fetch_edos(
-    target: Annotated[Path, typer.Option("--to", metavar="FILE", help="The eDOS store to write.")],
-    data: ReservedOption = None,
-    config: ConfigOption = None,
-    assignments: SetOption = None,
-) -> None:
-    """Stream all electronic densities of states of the Materials Project into an eDOS store; needs no API key.
-
-    A reading that was stopped goes on where it was when the same command is given again. The store is for training,
-    and as source.edos_store it tells a screen which materials have an eDOS and validates earlier predictions of them.
-
-    **Examples**
-
-        mat2spec fetch edos --to mp_edos.parquet --data DATA
-
-        mat2spec train edos --store mp_edos.parquet --encoder-weights FILE
-
-        mat2spec screen --source materials-project --only-new --set source.edos_store=mp_edos.parquet
-    """
-    from flows.commands.fetch import fetch
-
-    fetch("edos", target, data, config, assignments or [])
-
-
-@fetch_app.command("phdos")
-def fetch_phdos(
-    target: Annotated[Path, typer.Option("--to", metavar="FILE", help="The table to write.")],
-    data: ReservedOption = None,
-    config: ConfigOption = None,
-    assignments: SetOption = None,
-) -> None:
-    """Stream all phonon densities of states of the Materials Project into a table; needs no API key.
-
-    **Examples**
-
-        mat2spec fetch phdos --to mp_phonons/phdos_dfpt.parquet --data DATA
-
-        mat2spec train phdos --data mp_phonons --no-pretraining
-    """
-    from flows.commands.fetch import fetch
-
-    fetch("phdos", target, data, config, assignments or [])
 
 
 def _source(source: Path | str | None) -> dict[str, object]:

@@ -12,6 +12,7 @@ from flows.errors import resumable
 from flows.settings_layers import load_settings, read_layers, validate
 from flows.terminal import STAGE_TITLES, console, say_counts, stage_progress
 from screening.columns import TableName
+from screening.run_files import RUNNING, is_locked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -249,7 +250,7 @@ def _precision_recall(
 def _say_status(run: RunFolder, status: QueueStatus, workers: int) -> None:
     from rich.table import Table
 
-    table = Table(title=f"DFT jobs of the run {run.run_id} ({run.info['status']})", title_justify="left")
+    table = Table(title=f"DFT jobs of the run {run.run_id} ({_state_of(run)})", title_justify="left")
     for heading, side in (("State", "left"), ("Jobs", "right"), ("Reason of the first", "left")):
         table.add_column(heading, justify="right" if side == "right" else "left")
     for state, number in status.counts.items():
@@ -267,6 +268,12 @@ def _say_status(run: RunFolder, status: QueueStatus, workers: int) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _state_of(run: RunFolder) -> str:
+    """The state that a run notes, unless its process died without a note."""
+    noted = str(run.info["status"])
+    return "stopped without a word" if noted == RUNNING and not is_locked(run.path) else noted
 
 
 def _duration(seconds: float) -> str:

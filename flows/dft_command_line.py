@@ -1,0 +1,95 @@
+"""The commands `mat2spec dft ...`: their options and their help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.options import SetOption
+
+dft_app = typer.Typer(no_args_is_help=True, help="See, work off, retry and report the DFT jobs of a run.")
+
+RunArgument = Annotated[
+    str | None, typer.Argument(metavar="RUN", help="Run id or folder; the last finished run by default.")
+]
+ResultsOption = Annotated[Path | None, typer.Option("--results-dir", help="Folder of all runs.")]
+
+
+@dft_app.command("status")
+def dft_status(run: RunArgument = None, results_dir: ResultsOption = None) -> None:
+    """Say how many DFT jobs are in which state, why some failed, and when the rest will be done.
+
+    **Examples**
+
+        mat2spec dft status
+    """
+    from flows.commands.dft import print_status
+
+    print_status(run, results_dir)
+
+
+@dft_app.command("run")
+def dft_run(
+    run: RunArgument = None,
+    results_dir: ResultsOption = None,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="Submit through jobflow-remote, and collect what has finished there.")
+    ] = False,
+    assignments: SetOption = None,
+) -> None:
+    """Work off the DFT queue of a run, then evaluate it; nothing is predicted again.
+
+    A second process on the same run helps the first. Whatever ends a process, what is finished stays.
+
+    **Examples**
+
+        mat2spec screen --no-dft
+
+        mat2spec dft run
+
+        mat2spec dft run --set dft.workers=4 --set dft.time_limit_s=3600
+
+        mat2spec dft run 20261123T020654Z-1a2b3c4d --remote --set remote.project=hpc
+    """
+    from flows.commands.dft import run_queue
+
+    run_queue(run, results_dir, assignments or [], remote=remote)
+
+
+@dft_app.command("retry")
+def dft_retry(
+    types: Annotated[
+        list[str], typer.Option("--type", "-t", metavar="TYPE", help="State of the jobs, e.g. unconverged.")
+    ],
+    run: RunArgument = None,
+    results_dir: ResultsOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Queue DFT jobs of one or more types of failure again; `mat2spec dft run` then works them off.
+
+    **Examples**
+
+        mat2spec dft retry --type unconverged --set dft.max_scf_iterations=300
+
+        mat2spec dft retry --type time_limit --type memory_limit --set dft.time_limit_s=3600
+
+        mat2spec dft retry --type over_budget
+    """
+    from flows.commands.dft import retry_jobs
+
+    retry_jobs(run, results_dir, types, assignments or [])
+
+
+@dft_app.command("report")
+def dft_report(run: RunArgument = None, results_dir: ResultsOption = None) -> None:
+    """Write one page with a figure of every material that DFT checked, from what has finished so far.
+
+    **Examples**
+
+        mat2spec dft report
+    """
+    from flows.commands.dft import write_report
+
+    write_report(run, results_dir)

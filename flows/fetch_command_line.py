@@ -1,0 +1,62 @@
+"""The commands `mat2spec fetch ...`: their options and their help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.options import ConfigOption, SetOption
+
+fetch_app = typer.Typer(no_args_is_help=True, help="Fetch spectra of the Materials Project to train on.")
+
+ReservedOption = Annotated[
+    Path | None,
+    typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help="Folder whose list of reserved materials is left out."),
+]
+
+
+@fetch_app.command("edos")
+def fetch_edos(
+    target: Annotated[Path, typer.Option("--to", metavar="FILE", help="The eDOS store to write.")],
+    data: ReservedOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Stream all electronic densities of states of the Materials Project into an eDOS store; needs no API key.
+
+    A reading that was stopped goes on where it was when the same command is given again. The store is for training,
+    and as source.edos_store it tells a screen which materials have an eDOS and validates earlier predictions of them.
+
+    **Examples**
+
+        mat2spec fetch edos --to mp_edos.parquet --data DATA
+
+        mat2spec train edos --store mp_edos.parquet --encoder-weights FILE
+
+        mat2spec screen --source materials-project --only-new --set source.edos_store=mp_edos.parquet
+    """
+    from flows.commands.fetch import fetch
+
+    fetch("edos", target, data, config, assignments or [])
+
+
+@fetch_app.command("phdos")
+def fetch_phdos(
+    target: Annotated[Path, typer.Option("--to", metavar="FILE", help="The table to write.")],
+    data: ReservedOption = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Stream all phonon densities of states of the Materials Project into a table; needs no API key.
+
+    **Examples**
+
+        mat2spec fetch phdos --to mp_phonons/phdos_dfpt.parquet --data DATA
+
+        mat2spec train phdos --data mp_phonons --no-pretraining
+    """
+    from flows.commands.fetch import fetch
+
+    fetch("phdos", target, data, config, assignments or [])
