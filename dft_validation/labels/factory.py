@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dft_validation.cache import DocumentCache, Outcome
 from dft_validation.document import EdosDocument
-from dft_validation.engines import get_engine
+from dft_validation.engines import choose_engine, get_engine
 from dft_validation.job_queue import run_jobs
 from dft_validation.labels.choice import Uncertainty, choose
 from dft_validation.labels.pool import Pool, cell_at, element_matrix, formulas_of, make_pool
@@ -267,9 +267,11 @@ class LabelFactory:
 
     def _finished_outcomes(self, crystals: Crystals) -> Iterator[Outcome | None]:
         """What the cache holds of each crystal."""
-        cache, version = DocumentCache(self.dft.cache_dir), get_engine(self.dft.engine).version()
+        cache = DocumentCache(self.dft.cache_dir)
         for row, material_id in enumerate(crystals.material_ids):
-            known = cache.load_valid(cache.key(cell_at(crystals, row), self.dft, version), self.dft)
+            cell = cell_at(crystals, row)
+            version = choose_engine(self.dft, cell.atomic_numbers.tolist()).version()
+            known = cache.load_valid(cache.key(cell, self.dft, version), self.dft)
             # The same crystal may have been computed under another name.
             yield None if known is None else replace(known, material_id=str(material_id))
 

@@ -87,7 +87,7 @@ def make_pool(
     """
     formulas = formulas_of(crystals)
     composition = composition_of(crystals)
-    unsupported = set(get_engine(dft.engine).find_unsupported(np.unique(crystals.atomic_numbers).tolist()))
+    unsupported = _unsupported(np.unique(crystals.atomic_numbers).tolist(), dft)
     magnetic = MAGNETIC_ELEMENTS if settings.skip_magnetic and dft.spin == "unpolarised" else frozenset()
     reasons: list[tuple[str, NDArray[np.bool_]]] = [
         ("reserved", _flags(reserved.holds(i, f) for i, f in zip(crystals.material_ids, formulas, strict=True))),
@@ -104,6 +104,12 @@ def make_pool(
     counts = Counter(reasons[number][0] for number in first[first >= 0])
     kept = np.flatnonzero(first < 0)
     return Pool(crystals.take(kept), formulas[kept], dict(counts))
+
+
+def _unsupported(atomic_numbers: list[int], dft: DftSettings) -> set[str]:
+    """Elements that neither the engine nor its fallback, if there is one, can compute."""
+    names = filter(None, (dft.engine, dft.fallback_engine))
+    return set.intersection(*(set(get_engine(name).find_unsupported(atomic_numbers)) for name in names))
 
 
 def element_matrix(crystals: Crystals) -> NDArray[np.bool_]:

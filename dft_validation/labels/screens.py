@@ -11,7 +11,7 @@ from dft_validation.labels.factory import LabelError
 from dft_validation.labels.pool import formulas_of
 from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.store import LabelStore, additions_of, crystal_columns
-from dft_validation.outcomes import FailedJob, JobStatus
+from dft_validation.outcomes import PASSING_STATES, FailedJob, JobStatus
 from dft_validation.settings import DftSettings
 from mat2spec.crystals import Crystals
 from screening.columns import Column, TableName
@@ -101,7 +101,7 @@ def add_run(run: RunFolder, store_path: Path, reserved: Reserved) -> tuple[int, 
         elif result[Column.STATUS] == str(JobStatus.OK):
             made = {"formula": formulas[row], "versions": versions, "source": source.db_version()}
             labels.append(_label(result, crystals, row) | made)
-        elif result[Column.STATUS] != str(JobStatus.INTERRUPTED):
+        elif JobStatus(result[Column.STATUS]) not in PASSING_STATES:
             failures.append(_failure(result, formulas[row]))
     dft = DftSettings.model_validate(info["settings"]["dft"])
     n_new = LabelStore(store_path).add(additions_of(labels, failures, dft), reserved)

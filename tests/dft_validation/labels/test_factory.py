@@ -1,10 +1,12 @@
 """The label factory: what is computed once is kept, whatever stops it; what is reserved is never touched."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
+from dft_validation.engines import register_engine
+from dft_validation.engines.gpaw import GpawEngine
 from dft_validation.labels.factory import LabelError
 from dft_validation.labels.reserved import Reserved
 from mat2spec.crystals import Crystals
@@ -49,6 +51,30 @@ def test_nothing_is_computed_or_stored_twice(fake_engine, make_factory):
     assert fake_engine.runs == 2
     assert (again.n_new, again.n_finished) == (0, 2)
     assert factory.store.path.read_bytes() == content
+
+
+def test_the_fallback_engine_labels_what_the_first_lacks_and_collecting_finds_it(
+    fake_engine, make_factory, settings, tmp_path
+):
+    @dataclass(frozen=True)
+    class WithoutSodium(GpawEngine):
+        def find_unsupported(self, atomic_numbers):
+            return ["Na"] if 11 in atomic_numbers else []
+
+        def version(self):
+            return "without sodium"
+
+    register_engine(WithoutSodium(name="first", worker=("nothing",), package="numpy"))
+    dft = settings.model_copy(update={"engine": "first", "fallback_engine": "fake"})
+    alone = make_factory(dft=settings.model_copy(update={"engine": "first"}), n=10)
+    chosen, left_out = alone._choose_ids()
+    assert (left_out["an element that first lacks"], "na" in chosen) == (2, False)
+    factory = make_factory(dft=dft)
+    assert "na" in make_factory(dft=dft, n=10, one_per_formula=False)._choose_ids()[0]
+    assert factory.label_ids(["na"], no_progress).n_finished == 1
+    elsewhere = make_factory(dft=dft, store=tmp_path / "other.parquet")
+    assert elsewhere.collect(["na"], no_progress).n_finished == 1
+    assert elsewhere.store.labels()["engine"].to_pylist() == ["fake"]
 
 
 def test_collecting_computes_nothing(fake_engine, make_factory, tmp_path):
