@@ -130,6 +130,15 @@ def take_lock(path: Path) -> FileLock:
     return lock
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process works on the run in this folder; the system frees the lock of one that died."""
+    try:
+        take_lock(path).release()
+    except RunLockedError:
+        return True
+    return False
+
+
 @contextmanager
 def short_lock(path: Path) -> Iterator[None]:
     """Hold a lock for a moment."""

@@ -178,6 +178,13 @@ def test_a_second_process_helps_and_leaves_the_tables_to_the_first(dft, queued, 
     assert queued.has_table(TableName.DFT_RESULTS)
 
 
+def test_a_run_whose_process_died_is_not_said_to_run(dft, queued):
+    run = RunFolder.reopen(queued.path)
+    assert "(running)" in dft("status")[1]
+    run.close()
+    assert "(stopped without a word)" in dft("status")[1]
+
+
 def test_an_interrupted_run_is_finished_by_dft_run(dft, queued):
     run = RunFolder.reopen(queued.path)
     run.stop("interrupted", "")
