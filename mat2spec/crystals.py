@@ -74,6 +74,18 @@ class Crystals:
             offsets=offsets,
         )
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[Crystals]) -> Crystals:
+        """All crystals of all parts, in that order."""
+        counts = np.concatenate([part.n_sites for part in parts])
+        return cls(
+            material_ids=np.concatenate([part.material_ids for part in parts]),
+            atomic_numbers=np.concatenate([part.atomic_numbers for part in parts]),
+            frac_coords=np.concatenate([part.frac_coords for part in parts]),
+            lattices=np.concatenate([part.lattices for part in parts]),
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        )
+
     def structure(self, index: int) -> Structure:
         """One crystal as a pymatgen structure."""
         from pymatgen.core import Structure

@@ -289,17 +289,18 @@ def concatenate(parts: list[LabelledSpectra], name: str) -> LabelledSpectra:
     dropped: Counter[str] = Counter()
     for part in parts:
         dropped.update(part.dropped)
+    kept = [part.crystals for part in parts if part.crystals is not None]
     return LabelledSpectra(
         name=name,
         material_ids=np.concatenate([part.material_ids for part in parts]),
         formulas=np.concatenate([part.formulas for part in parts]),
-        graphs=_concatenate_graphs([part.graphs for part in parts]),
+        graphs=CrystalBatch.concatenate([part.graphs for part in parts]),
         spectra=np.concatenate([part.spectra for part in parts]),
         split=np.concatenate([part.split for part in parts]),
         grid=parts[0].grid,
         sources=_joined_sources(parts),
         dropped=dict(dropped),
-        crystals=_concatenate_crystals([part.crystals for part in parts]),
+        crystals=None if len(kept) < len(parts) else Crystals.concatenate(kept),
     )
 
 
@@ -415,39 +416,3 @@ def _existing(data_dir: Path, name: str) -> Path:
             "give the folder that holds them with --data or the variable MAT2SPEC_DATA_DIR."
         )
     return path
-
-
-def _concatenate_graphs(parts: list[CrystalBatch]) -> CrystalBatch:
-    def joined(name: str) -> NDArray:
-        return np.concatenate([getattr(part, name) for part in parts])
-
-    def shifted(name: str) -> NDArray[np.int64]:
-        counts = np.concatenate([np.diff(getattr(part, name)) for part in parts])
-        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-    return CrystalBatch(
-        atomic_numbers=joined("atomic_numbers"),
-        multiplicity=joined("multiplicity"),
-        node_offsets=shifted("node_offsets"),
-        neighbour=joined("neighbour"),
-        distances=joined("distances"),
-        edge_multiplicity=joined("edge_multiplicity"),
-        edge_offsets=shifted("edge_offsets"),
-        n_atoms=joined("n_atoms"),
-        vectors=None if any(part.vectors is None for part in parts) else joined("vectors"),
-        descriptors=None if any(part.descriptors is None for part in parts) else joined("descriptors"),
-    )
-
-
-def _concatenate_crystals(parts: list[Crystals | None]) -> Crystals | None:
-    kept = [part for part in parts if part is not None]
-    if len(kept) < len(parts):
-        return None
-    counts = np.concatenate([part.n_sites for part in kept])
-    return Crystals(
-        material_ids=np.concatenate([part.material_ids for part in kept]),
-        atomic_numbers=np.concatenate([part.atomic_numbers for part in kept]),
-        frac_coords=np.concatenate([part.frac_coords for part in kept]),
-        lattices=np.concatenate([part.lattices for part in kept]),
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-    )

@@ -12,6 +12,7 @@ then depend on the order of the atoms in the file.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -124,6 +125,30 @@ class CrystalBatch:
             n_atoms=self.n_atoms[chosen],
             vectors=None if self.vectors is None else self.vectors[edges],
             descriptors=None if self.descriptors is None else self.descriptors[nodes],
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[CrystalBatch]) -> CrystalBatch:
+        """All graphs of all parts; vectors and descriptors only if every part has them."""
+
+        def joined(name: str) -> NDArray:
+            return np.concatenate([getattr(part, name) for part in parts])
+
+        def shifted(name: str) -> NDArray[np.int64]:
+            counts = np.concatenate([np.diff(getattr(part, name)) for part in parts])
+            return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+        return cls(
+            atomic_numbers=joined("atomic_numbers"),
+            multiplicity=joined("multiplicity"),
+            node_offsets=shifted("node_offsets"),
+            neighbour=joined("neighbour"),
+            distances=joined("distances"),
+            edge_multiplicity=joined("edge_multiplicity"),
+            edge_offsets=shifted("edge_offsets"),
+            n_atoms=joined("n_atoms"),
+            vectors=None if any(part.vectors is None for part in parts) else joined("vectors"),
+            descriptors=None if any(part.descriptors is None for part in parts) else joined("descriptors"),
         )
 
 
