@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from screening.columns import Column, TableName
 from screening.releases import runs_since
 from screening.runs import RunFolder
+from screening.tables import read_frame
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,12 +64,23 @@ def _of_run(run: RunFolder, info: dict[str, Any]) -> pd.DataFrame:
 
     if not run.has_table(TableName.CHANGES):
         return pd.DataFrame()
-    changes = run.read_table(TableName.CHANGES, [Column.MATERIAL_ID, Column.CHANGE])
-    candidates = run.read_table(TableName.CANDIDATES, [Column.MATERIAL_ID, Column.FORMULA])
-    rows = changes.merge(candidates, on=Column.MATERIAL_ID, how="left").merge(
-        _gapped_metals(run), on=Column.MATERIAL_ID, how="left"
-    )
+    changes = run.read_table(TableName.CHANGES, [Column.MATERIAL_ID, Column.CHANGE, Column.FORMER_RUN_ID])
+    formulas = changes[Column.MATERIAL_ID].map(_formulas(run, changes))
+    rows = changes.assign(**{str(Column.FORMULA): formulas.astype(object)})
+    rows = rows.merge(_gapped_metals(run), on=Column.MATERIAL_ID, how="left")
     return rows.assign(**{str(Column.DB_VERSION): info["db_version"], str(Column.RUN_ID): info["run_id"]})
+
+
+def _formulas(run: RunFolder, changes: pd.DataFrame) -> dict[str, str]:
+    """Formulas of materials that changed: of this run's candidates, or of the former run's where they are none now."""
+    formulas: dict[str, str] = {}
+    for name in [run.path.name, *sorted(set(changes[Column.FORMER_RUN_ID].dropna()))]:
+        path = run.path.parent / str(name) / f"{TableName.CANDIDATES}.parquet"
+        if path.exists():  # a former run may have been removed
+            rows = read_frame(path, [str(Column.MATERIAL_ID), str(Column.FORMULA)])
+            rows = rows[rows[Column.MATERIAL_ID].isin(changes[Column.MATERIAL_ID])]
+            formulas = dict(zip(rows[Column.MATERIAL_ID], rows[Column.FORMULA], strict=True)) | formulas
+    return formulas
 
 
 def _gapped_metals(run: RunFolder) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from flows.commands.screen import run_stages
 from flows.settings_layers import load_settings
 from mat2spec.grids import EDOS_GRID
 from screening.columns import TableName
+from screening.news import new_materials
 from screening.run_files import latest_run, list_runs
 from screening.runs import RunFolder
 from screening.schemas import fields_of
@@ -148,6 +149,9 @@ def test_an_edos_published_meanwhile_validates_the_former_prediction(source, set
     second = run_stages(settings_for("only_new=true", f"source.edos_store={store}"))
     assert predicted == [f"mp-{number}" for number in range(1, 6)], "nothing is predicted again"
     assert set(second.read_table(TableName.CHANGES)["change"]) == {"gained an eDOS"}
+    news = new_materials(second.path.parent)
+    assert set(news["material_id"]) == {"mp-1", "mp-2", "mp-3", "mp-4"}
+    assert set(news["formula"]) == {"TiN"}, "known from the former run"
 
     results = second.read_table(TableName.PUBLISHED_RESULTS).set_index("material_id")
     assert results["status"].to_dict() == {"mp-1": "ok", "mp-2": "ok", "mp-3": "ok", "mp-4": "structure_changed"}
