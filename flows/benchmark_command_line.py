@@ -33,6 +33,7 @@ WeightsOption = Annotated[
     list[str] | None,
     typer.Option("--weights", metavar="NAME=FILE,...", help="Judge saved weights too; several are an ensemble."),
 ]
+ShippedOption = Annotated[bool, typer.Option("--shipped", help="Judge the weights that ship too.")]
 PlotOption = Annotated[
     str | None, typer.Option("--plot", metavar="MODEL/SETTING", help="Whose quintiles to plot; default: the best.")
 ]
@@ -49,6 +50,7 @@ def benchmark_phdos(
     folder: FolderOption = Path("runs/benchmark-phdos"),
     output: OutputOption = Path("benchmarks/phdos"),
     weights: WeightsOption = None,
+    shipped: ShippedOption = False,
     plot: PlotOption = None,
     only_report: OnlyReportOption = False,
     assignments: SetOption = None,
@@ -72,7 +74,7 @@ def benchmark_phdos(
 
     given = _with_epochs(epochs, assignments)
     run_benchmark(
-        Benchmark("phdos", data, folder, output, models, settings, seeds, given, weights or [], plot),
+        Benchmark("phdos", data, folder, output, models, settings, seeds, given, weights or [], shipped, plot),
         only_report=only_report,
     )
 
@@ -99,6 +101,7 @@ def benchmark_edos(
     folder: FolderOption = Path("runs/benchmark-edos"),
     output: OutputOption = Path("benchmarks/edos"),
     weights: WeightsOption = None,
+    shipped: ShippedOption = False,
     plot: PlotOption = None,
     only_report: OnlyReportOption = False,
     assignments: SetOption = None,
@@ -112,7 +115,9 @@ def benchmark_edos(
 
         mat2spec benchmark edos --data ../data
 
-        mat2spec benchmark edos --data ../data --only-report --weights shipped=shape.safetensors,scale.safetensors
+        mat2spec benchmark edos --data ../data --only-report --shipped
+
+        mat2spec benchmark edos --data ../data --only-report --weights mine=shape.safetensors,scale.safetensors
 
         mat2spec benchmark edos --data Mat2Spec_DATA --output table-2 --folder runs/table-2
     """
@@ -122,7 +127,9 @@ def benchmark_edos(
     given = _with_epochs(epochs, assignments)
     all_stores = [*shipped_stores(), *(stores or [])]
     run_benchmark(
-        Benchmark("edos", data, folder, output, models, settings, seeds, given, weights or [], plot, all_stores),
+        Benchmark(
+            "edos", data, folder, output, models, settings, seeds, given, weights or [], shipped, plot, all_stores
+        ),
         only_report=only_report,
     )
 

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from mat2spec.crystals import Crystals
 from mat2spec.graphs import CrystalBatch, GraphSettings, build_graphs
-from mat2spec.grids import GRIDS, SpectralGrid
-from mat2spec.models import SpectrumModel
+from mat2spec.grids import EDOS_GRID, GRIDS, SpectralGrid
+from mat2spec.models import MODELS, SpectrumModel
 from mat2spec.normalisation import Setting, to_spectra_per_atom
 from mat2spec.phonons import MODES_PER_ATOM
 from mat2spec.settings import DEFAULT_MAX_EDGES, PredictionSettings
@@ -259,7 +259,7 @@ def load_predictor(
     Parameters
     ----------
     model
-        ``"mat2spec"`` or ``"gatgnn"``.
+        Name of a registered model with weights: see `shipped_weights`.
     spectrum
         ``"edos"`` or ``"phdos"``.
     weights_dir
@@ -279,7 +279,7 @@ def load_predictor(
         raise WeightsError(f"There is no spectrum '{spectrum}'; known are {', '.join(sorted(GRIDS))}.")
     shape_model, card = load_weights(folder / weights_name(model, spectrum, SHAPE_SETTING))
     scale_model = None
-    if spectrum == "edos":
+    if spectrum == EDOS_GRID.name:
         scale_model, scale_card = load_weights(folder / weights_name(model, spectrum, SCALE_SETTING))
         if (scale_card.graph_settings, scale_card.grid) != (card.graph_settings, card.grid):
             raise WeightsError(
@@ -289,6 +289,15 @@ def load_predictor(
     return SpectrumPredictor(
         model, shape_model, scale_model, card.graph_settings, card.spectral_grid, device, max_edges_per_batch
     )
+
+
+def shipped_weights(spectrum: str) -> dict[str, list[Path]]:
+    """Models that predict a spectrum with weights that ship, and the files of each: a shape, for eDOS a scale too."""
+    settings = [SHAPE_SETTING, *([SCALE_SETTING] if spectrum == EDOS_GRID.name else [])]
+    files = {
+        model: [SHIPPED_WEIGHTS / weights_name(model, spectrum, setting) for setting in settings] for model in MODELS
+    }
+    return {model: paths for model, paths in files.items() if all(path.is_file() for path in paths)}
 
 
 def predict_structures(

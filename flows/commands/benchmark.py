@@ -45,6 +45,8 @@ class Benchmark:
         ``"key=value"`` of training settings for all cells.
     weights
         ``"NAME=FILE[,FILE...]"``: saved weights, or ensembles of them, that are judged too.
+    shipped
+        Whether the weights that ship are judged too.
     plot
         ``"MODEL/SETTING"`` of the quintile plot; the line with the best R2 by default.
     stores
@@ -60,6 +62,7 @@ class Benchmark:
     seeds: str
     assignments: Sequence[str] = ()
     weights: Sequence[str] = ()
+    shipped: bool = False
     plot: str | None = None
     stores: Sequence[Path] | None = None
 
@@ -84,6 +87,13 @@ class Benchmark:
         if self.spectrum == "phdos":
             return PhononData(self.source, reserved)
         return ElectronData(self.source, reserved, self.stores, score_gapped_metals)
+
+    def saved_weights(self) -> dict[str, list[Path]]:
+        """Name to files of all saved weights that are judged."""
+        from mat2spec.prediction import shipped_weights
+
+        shipped = shipped_weights(self.spectrum) if self.shipped else {}
+        return {f"{model} (shipped)": files for model, files in shipped.items()} | dict(map(_named_files, self.weights))
 
     def layout(self) -> Layout:
         """How its table looks."""
@@ -131,7 +141,7 @@ def report(benchmark: Benchmark, data: BenchmarkData) -> None:
     finished = read_results(benchmark.folder)
     cells = judge_cells(finished, data)
     ensembles = judge_ensembles(group_cells(finished), data)
-    weights = [evaluate_weights(*_named_files(text), data) for text in benchmark.weights]
+    weights = [evaluate_weights(name, files, data) for name, files in benchmark.saved_weights().items()]
     new = Figures(*([one.result for one in judged] for judged in (cells, ensembles, weights)))
     figures = new.completed_by(read_report(benchmark.output))
     if not figures:

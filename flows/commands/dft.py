@@ -273,7 +273,7 @@ def _say_status(run: RunFolder, status: QueueStatus, workers: int) -> None:
 def _state_of(run: RunFolder) -> str:
     """The state that a run notes, unless its process died without a note."""
     noted = str(run.info["status"])
-    return "stopped without a word" if noted == RUNNING and not is_locked(run.path) else noted
+    return "stopped" if noted == RUNNING and not is_locked(run.path) else noted
 
 
 def _duration(seconds: float) -> str:

@@ -75,6 +75,13 @@ def test_one_command_makes_table_two_of_the_archive(tmp_path, capsys):
     assert judged["metrics"]["test"]["mae_blind"] == pytest.approx(cell["metrics"]["test"]["mae_blind"], rel=1e-4)
 
 
+def test_shipped_weights_are_judged_by_name(command, tmp_path):
+    assert command("--only-report", "--shipped") == ExitCode.DONE
+    weights = json.loads((tmp_path / "out" / "results.json").read_text())["weights"]
+    assert {"mat2spec (shipped)", "gatgnn (shipped)"} <= {one["contender"] for one in weights}
+    assert all(one["metrics"]["test"]["n"] == 7 for one in weights)
+
+
 def test_report_without_a_finished_cell_says_so(command, capsys):
     assert command("--only-report") == ExitCode.DONE
     assert "nothing to report" in capsys.readouterr().out
