@@ -43,8 +43,9 @@ EXPLICIT = "ids"
 COLLECTED = "collected"
 # States of a job that say nothing about its crystal.
 _NOT_ABOUT_THE_CRYSTAL = frozenset({JobStatus.QUEUED, JobStatus.OVER_BUDGET, JobStatus.INTERRUPTED})
-# A crystal that was refused for these will be refused again under the same settings.
-_LASTING = LASTING_FAILURES | {JobStatus.TOO_LARGE, JobStatus.UNSUPPORTED_ELEMENT}
+# A crystal that was refused for these will be refused again under the same settings. What was too large is not: the
+# limits of a job are not among the settings that change a result.
+_LASTING = LASTING_FAILURES | {JobStatus.UNSUPPORTED_ELEMENT}
 SECONDS_PER_HOUR = 3600.0
 
 Progress = Callable[[int, int], None]

@@ -135,6 +135,14 @@ def test_a_choice_goes_on_to_new_crystals_and_ends_with_a_sentence(fake_engine, 
         factory.label_chosen(no_progress)
 
 
+def test_what_was_too_large_is_chosen_once_the_limit_allows_it(fake_engine, make_factory, settings):
+    small = make_factory(n=1, dft=settings.model_copy(update={"max_estimated_cpu_seconds": 0.001}))
+    with pytest.raises(LabelError, match="No crystal of the source is left to label"):
+        small.label_chosen(no_progress)
+    assert {row["status"] for row in small.store.failures().to_pylist()} == {"too_large"}
+    assert make_factory(n=1).label_chosen(no_progress).n_new == 1
+
+
 def test_an_interrupted_choice_goes_on_with_the_same_crystals(fake_engine, make_factory, settings):
     one_worker = settings.model_copy(update={"workers": 1})
     whole = make_factory(dft=one_worker, n=4, store=settings.cache_dir.parent / "whole.parquet")
