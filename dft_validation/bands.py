@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dft_validation.tetrahedra import bin_average_dos
+from dft_validation.tetrahedra import bin_average_dos, fermi_energy
 from mat2spec.grids import EDOS_GRID, SpectralGrid
 
 # Electrons of a neutral cell are whole numbers up to rounding.
@@ -131,6 +131,20 @@ def _edges_at_efermi(bands: MeshBands) -> tuple[float, float] | None:
     if (below.any(axis=1) != below.all(axis=1)).any() or below.all() or not below.any():
         return None
     return float(bands.energies_ev[below].max()), float(bands.energies_ev[~below].min())
+
+
+def tetrahedron_efermi(bands: MeshBands, interpolation: int) -> float:
+    """Fermi energy of a metal at which the interpolated bands hold its electrons, zero of the engine, in eV.
+
+    Raises
+    ------
+    ValueError
+        If they hold them nowhere near the engine's Fermi energy.
+    """
+    n_spins = bands.energies_ev.shape[0]
+    channels = [bands.full_mesh(spin) for spin in range(n_spins)]
+    n_states = bands.n_electrons * n_spins / 2
+    return fermi_energy(channels, bands.lattice, n_states, bands.efermi, interpolation)
 
 
 def covered_to_ev(bands: MeshBands, zero_ev: float) -> float:

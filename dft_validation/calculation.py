@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dft_validation.bands import BandEdges, MeshBands, covered_to_ev, edos_of_spins, find_band_edges
+from dft_validation.bands import (
+    BandEdges,
+    MeshBands,
+    covered_to_ev,
+    edos_of_spins,
+    find_band_edges,
+    tetrahedron_efermi,
+)
 from dft_validation.cells import Cell, choose_mesh, prepare_cell
 from dft_validation.document import EdosDocument
 from dft_validation.engines import choose_engine
@@ -134,6 +141,8 @@ class _Zeroed:
     def of(cls, bands: MeshBands, settings: DftSettings) -> _Zeroed:
         kept = bands.without_last(settings.dropped_bands)
         edges = find_band_edges(kept, settings.gap_tolerance_ev)
+        if edges.is_metal and settings.fermi_energy == "tetrahedra":
+            kept = replace(kept, efermi=tetrahedron_efermi(kept, settings.band_interpolation))
         zero = kept.efermi if edges.vbm is None else edges.vbm
         return cls(kept, edges, zero, covered_to_ev(kept, zero))
 
@@ -167,7 +176,7 @@ def document_of_result(
         formula=structure.composition.reduced_formula,
         n_sites=len(structure),
         edos=np.sum(spectra, axis=0),
-        efermi=bands.efermi,
+        efermi=zeroed.bands.efermi,
         energy_zero_ev=zeroed.zero_ev,
         band_gap=zeroed.edges.band_gap,
         is_metal=zeroed.edges.is_metal,

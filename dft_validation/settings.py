@@ -29,7 +29,7 @@ _NOT_PHYSICS = frozenset(
     }
 )
 # Fields that were added after results had been kept under a hash: at their defaults the hash stays what it was.
-_ADDED_LATER = frozenset({"hubbard_u", "elk_rgkmax", "vasp_kpoint_density"})
+_ADDED_LATER = frozenset({"hubbard_u", "elk_rgkmax", "vasp_kpoint_density", "fermi_energy"})
 
 
 def _usable_cores() -> int:
@@ -79,6 +79,12 @@ class DftSettings(BaseModel):
     )
     band_interpolation: int = Field(
         3, ge=1, le=8, description="Factor per direction by which the bands are Fourier-interpolated before tetrahedra."
+    )
+    fermi_energy: Literal["engine", "tetrahedra"] = Field(
+        "engine",
+        description="Zero of a metal: the engine's Fermi energy, from smeared occupations of the mesh, or the one at which "
+        "the interpolated bands hold all electrons, which is off by less on coarse meshes. Labels and predictions of the "
+        "shipped weights are relative to the engine's.",
     )
     density_tolerance: float = Field(
         1e-3, gt=0, description="Self-consistency: change of the density, electrons per valence electron."

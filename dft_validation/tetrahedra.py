@@ -8,7 +8,7 @@ Nothing here knows who computed the bands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import permutations
 
 import numpy as np
@@ -20,6 +20,9 @@ _DIAGONAL_STARTS = np.array([(0, 0, 0), (0, 1, 1), (0, 1, 0), (0, 0, 1)])
 _RELATIVE_TIE = 1e-5
 # Tetrahedra handled at once: bounds the memory to some ten MB.
 _TETRAHEDRA_PER_BLOCK = 100_000
+# Where a Fermi energy is looked for, in steps of 5 meV.
+_FERMI_REACH_EV = 2.0
+_FERMI_STEPS = 801
 
 
 def interpolate_bands(bands: NDArray[np.floating], factor: int) -> NDArray[np.float64]:
@@ -178,6 +181,45 @@ def _filled_fraction(corners: NDArray[np.float64], energy: NDArray[np.float64]) 
     cubic = above**2 * (above / (e3 - e2)) * ((e3 - e1 + e4 - e2) / (e4 - e2))
     fraction[middle] = ((e2 - e1) ** 2 + 3 * (e2 - e1) * above + 3 * above**2 - cubic) / ((e3 - e1) * (e4 - e1))
     return fraction
+
+
+def fermi_energy(
+    channels: Sequence[NDArray[np.floating]],
+    lattice: NDArray[np.floating],
+    n_states: float,
+    around: float,
+    interpolation: int,
+) -> float:
+    """Energy below which interpolated bands hold a number of states: the Fermi energy of a metal.
+
+    Parameters
+    ----------
+    channels
+        Bands of each spin channel on the full periodic mesh, shape (n1, n2, n3, n_bands), in eV.
+    lattice
+        Lattice vectors as rows, in Angstrom, shape (3, 3).
+    n_states
+        Filled states of all channels together, per cell.
+    around
+        A Fermi energy that is off by less than 2 eV, in eV.
+    interpolation
+        Factor of `interpolate_bands`.
+
+    Raises
+    ------
+    ValueError
+        If the bands do not hold that number of states within 2 eV of `around`.
+    """
+    mesh = channels[0].shape[:3]
+    tetrahedra = find_tetrahedra(lattice, (mesh[0], mesh[1], mesh[2]))
+    refined = [interpolate_bands(bands, interpolation) for bands in channels]
+    energies = around + np.linspace(-_FERMI_REACH_EV, _FERMI_REACH_EV, _FERMI_STEPS)
+    counts = np.sum([count_states(bands, tetrahedra, energies) for bands in refined], axis=0)
+    if not counts[0] <= n_states <= counts[-1]:
+        raise ValueError(
+            f"The bands hold {n_states:g} states nowhere within {_FERMI_REACH_EV:g} eV of {around:.2f} eV."
+        )
+    return float(np.interp(n_states, counts, energies))
 
 
 def bin_average_dos(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dft_validation.bands import MeshBands, covered_to_ev, edos_of_bands, find_band_edges
+from dft_validation.bands import MeshBands, covered_to_ev, edos_of_bands, find_band_edges, tetrahedron_efermi
 from mat2spec.grids import EDOS_GRID
 
 
@@ -56,3 +56,20 @@ def test_bands_that_do_not_fit_their_mesh_are_refused():
         MeshBands(np.zeros((1, 7, 2)), np.arange(8), (2, 2, 2), np.eye(3), 0.0, 2.0)
     with pytest.raises(ValueError, match="not finite"):
         MeshBands(np.full((1, 8, 2), np.nan), np.arange(8), (2, 2, 2), np.eye(3), 0.0, 2.0)
+
+
+@pytest.mark.parametrize("n_spins", [1, 2])
+def test_the_fermi_energy_of_tetrahedra_holds_the_electrons_whatever_the_engine_says(n_spins):
+    # A half-filled cosine band around 0.3 eV: half its states lie below its middle, by symmetry.
+    n = 8
+    k = 2 * np.pi * np.arange(n) / n
+    cosines = np.cos(k)[:, None, None] + np.cos(k)[:, None] + np.cos(k)
+    energies = np.tile(0.3 - 0.5 * cosines.reshape(1, -1, 1), (n_spins, 1, 1))
+    bands = MeshBands(energies, np.arange(n**3), (n, n, n), 3 * np.eye(3), efermi=0.55, n_electrons=1.0)
+    zero = tetrahedron_efermi(bands, 3)
+    assert zero == pytest.approx(0.3, abs=0.01)
+    below = edos_of_bands(bands, zero, 3)[EDOS_GRID.edges[1:] <= 1e-9]
+    assert below.sum() * EDOS_GRID.width == pytest.approx(1.0, abs=0.05)
+    far = MeshBands(energies, np.arange(n**3), (n, n, n), 3 * np.eye(3), efermi=9.0, n_electrons=1.0)
+    with pytest.raises(ValueError, match=r"nowhere within 2 eV of 9\.00 eV"):
+        tetrahedron_efermi(far, 1)

@@ -228,6 +228,20 @@ def test_a_supercell_has_twice_the_states_of_its_primitive_cell(settings):
 
 
 @pytest.mark.usefixtures("fake_engine")
+def test_the_zero_of_a_metal_is_the_fermi_energy_that_was_asked_for(settings):
+    from dft_validation import calculate_edos
+
+    sodium = Structure(Lattice.cubic(3.2), ["Na"], [[0, 0, 0]])
+    asked = settings.model_copy(update={"fermi_energy": "tetrahedra"})
+    engines, own = (calculate_edos(sodium, "na", chosen) for chosen in (settings, asked))
+    assert engines.is_metal
+    assert engines.energy_zero_ev == engines.efermi == 0.1
+    assert own.energy_zero_ev == own.efermi == own.dos.efermi
+    assert 0.0 < abs(own.efermi - 0.1) < 1.5
+    assert own.settings_hash != engines.settings_hash
+
+
+@pytest.mark.usefixtures("fake_engine")
 def test_magnetic_elements_are_computed_and_named(settings):
     from dft_validation import calculate_edos
 

@@ -42,7 +42,9 @@ def test_the_hash_of_the_default_physics_stays_as_results_were_kept_under():
     )
 
 
-@pytest.mark.parametrize("change", [{"spin": "polarised"}, {"hubbard_u": "mp"}, {"elk_rgkmax": 8}])
+@pytest.mark.parametrize(
+    "change", [{"spin": "polarised"}, {"hubbard_u": "mp"}, {"elk_rgkmax": 8}, {"fermi_energy": "tetrahedra"}]
+)
 def test_spin_and_u_are_physics_where_they_differ_from_the_default(change):
     changed = DftSettings(**change)
     assert changed.settings_hash != DftSettings().settings_hash
