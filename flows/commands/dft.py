@@ -257,6 +257,7 @@ def _say_status(run: RunFolder, status: QueueStatus, workers: int) -> None:
         table.add_row(str(state), f"{number:,}", status.reasons.get(state, ""))
     console.print(table)
     console.print(f"{status.spent_cpu_seconds:.0f} CPU seconds spent.", highlight=False)
+    _say_retry(run, status)
     if status.n_open == 0:
         console.print("Nothing is left to do.")
     elif status.eta_s is None:
@@ -265,6 +266,19 @@ def _say_status(run: RunFolder, status: QueueStatus, workers: int) -> None:
         console.print(
             f"About {status.remaining_cpu_seconds:.0f} CPU seconds are left: {_duration(status.eta_s)} with {workers} "
             f"workers (estimates x {status.correction:.2f}, as the finished jobs say).",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _say_retry(run: RunFolder, status: QueueStatus) -> None:
+    """How jobs that ended without a result are tried again, if there are any."""
+    from dft_validation.outcomes import OPEN_STATES, JobStatus
+
+    failed = [state for state in status.counts if state is not JobStatus.OK and state not in OPEN_STATES]
+    if failed:
+        console.print(
+            f"`mat2spec dft retry {run.run_id} --type {failed[0]}` queues the {failed[0]} jobs again; other states alike.",
             highlight=False,
             soft_wrap=True,
         )

@@ -80,10 +80,19 @@ def show_results(run: RunFolder) -> None:
         jobs = run.read_table(TableName.DFT_JOBS)
         console.print(report.dft_table(_outcomes(run.read_table(TableName.DFT_RESULTS), jobs), jobs, candidates))
     elif run.has_table(TableName.DFT_JOBS):
-        console.print(f"The DFT jobs are queued and were not run; `mat2spec dft run {run.run_id}` computes them.")
+        console.print(_say_queue(run), highlight=False, soft_wrap=True)
     if run.has_table(TableName.PRECISION_RECALL):
         console.print(report.precision_recall_table(run.read_table(TableName.PRECISION_RECALL)))
     console.print(f"Tables: {run.path}\nShow any of them with `mat2spec tables {run.run_id} NAME`.", soft_wrap=True)
+
+
+def _say_queue(run: RunFolder) -> str:
+    """What became of DFT jobs that were only queued."""
+    jobs = run.read_table(TableName.DFT_JOBS, [Column.STATUS])
+    n_queued = int((jobs[Column.STATUS] == "queued").sum())
+    if n_queued:
+        return f"{n_queued} DFT jobs are queued and were not run; `mat2spec dft run {run.run_id}` computes them."
+    return f"None of the {len(jobs)} DFT jobs is queued; `mat2spec dft status {run.run_id}` says why."
 
 
 def _outcomes(results: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:

@@ -102,7 +102,7 @@ def test_short_options_are_settings(capfd, crystals_path, fake_engine):
     assert info["settings"]["prediction"]["models"] == ["gatgnn"]
     assert info["settings"]["source"]["limit"] == 4
     assert info["settings"]["run_dft"] is False
-    assert "planned and were not run" in out
+    assert "DFT jobs are queued and were not run; `mat2spec dft run" in out
 
 
 def test_a_dry_run_writes_nothing(capfd, set_options, fake_engine):

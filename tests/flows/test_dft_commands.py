@@ -108,7 +108,9 @@ def test_failed_jobs_are_retried_by_type_and_the_tables_follow(dft, queued, fake
     use("unconverged", fake_engine)
     dft("run")
     assert set(queued.read_table(TableName.DFT_RESULTS)["status"]) == {"unconverged"}
-    assert "No convergence in 100 steps" in dft("status")[1]
+    status = dft("status")[1]
+    assert "No convergence in 100 steps" in status
+    assert f"mat2spec dft retry {queued.run_id} --type unconverged" in status
     n_jobs = len(queued.read_table(TableName.DFT_JOBS))
 
     code, out, _ = dft("retry", "--type", "unconverged", "--set", "dft.max_scf_iterations=300")
