@@ -26,8 +26,8 @@ _LARGE = 10
 PAGE_WIDTH_PX = 1150
 _STYLE = (
     f"body {{ font-family: sans-serif; max-width: {PAGE_WIDTH_PX}px; margin: 2em auto; color: #222 }} "
-    "table { border-collapse: collapse; font-size: 0.85em } "
-    "td, th { padding: 0.2em 0.6em; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap } "
+    "table { border-collapse: collapse; font-size: 0.75em } "
+    "td, th { padding: 0.3em 0.5em; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap } "
     f"p, li {{ line-height: 1.4; max-width: {FIGURE_WIDTH_PX}px }}"
 )
 _EXPLANATION = (
@@ -212,7 +212,7 @@ def _merit_table(precision_recall: pd.DataFrame) -> str:
         words = [row[Column.MODEL], str(row[Column.ESTIMATE]).replace("_", " "), describe_reference(row)]
         cells = [*words, *(_number(row, str(name)) for name in names)]
         body += "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells) + "</tr>"
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return f'<div style="overflow-x: auto"><table><tr>{head}</tr>{body}</table></div>'
 
 
 def _number(row: dict[Any, Any], name: str) -> str:
