@@ -138,7 +138,7 @@ def choose_candidates(source: CrystalSource, settings: ScreenSettings, identity:
 
     properties = source.properties()
     former = reruns.FormerRuns.find(settings.results_dir, identity)
-    in_store = known_edos_ids(settings.source.edos_store)
+    in_store = known_edos_ids(settings.source.store_of_known_edos)
     # With its eDOS a material may have got values that the filters, which the server applies, leave out.
     published = source.known_edos_ids() | with_edos_now(settings.source, former.gone_from(properties))
     known = in_store | published
@@ -359,7 +359,7 @@ def _against_published(run: RunFolder, settings: ScreenSettings) -> list[pd.Data
         former = FormerRuns.find(results_dir, run.info)
         known = run.read_table(TableName.KNOWN_EDOS)[Column.MATERIAL_ID]
         fetched = published_since(settings.source, former, known)
-        stores = [store for store in (settings.source.edos_store, fetched.store) if store is not None]
+        stores = [store for store in (settings.source.store_of_known_edos, fetched.store) if store is not None]
         run.write_table(TableName.PUBLISHED_RESULTS, published_results(stores, former, settings.gap, fetched.failures))
     results = run.read_table(TableName.PUBLISHED_RESULTS)
     return published_precision_recall(results, results_dir, settings.gap, settings.evaluation)

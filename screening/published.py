@@ -138,7 +138,7 @@ def _describe(table: pa.Table, file: Path) -> pd.DataFrame:
 def published_since(source: SourceSettings, former: FormerRuns, known_edos: Collection[str]) -> Published:
     """Spectra that the source's database has published of materials that former runs predicted.
 
-    Those of `source.edos_store` are not asked for. Where the database cannot be asked, that is the reason why each of
+    Those of the store of known eDOS are not asked for. Where the database cannot be asked, that is the reason why each of
     the spectra is missing, and the run goes on; the next one asks again.
 
     Parameters
@@ -153,7 +153,7 @@ def published_since(source: SourceSettings, former: FormerRuns, known_edos: Coll
     from screening.materials_project.errors import MaterialsProjectError
     from screening.materials_project.published import Published, fetch_published
 
-    asked = set(former.screened[Column.MATERIAL_ID]) & set(known_edos) - known_edos_ids(source.edos_store)
+    asked = set(former.screened[Column.MATERIAL_ID]) & set(known_edos) - known_edos_ids(source.store_of_known_edos)
     try:
         return fetch_published(source, asked)
     except MaterialsProjectError as error:

@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, model_validator
 
 from mat2spec.crystals import Crystals
+from mat2spec.edos_store import shipped_stores
 from screening.columns import Column
 from screening.composition import Composition, compositions_of, reduced_formulas
 from screening.materials_project.settings import MaterialsProjectSettings
@@ -61,7 +62,8 @@ class SourceSettings(MaterialsProjectSettings):
     )
     edos_store: Path | None = Field(
         default=None,
-        description="Parquet table, or folder of them, whose material_id have an eDOS already and are not screened.",
+        description="Parquet table, or folder of them, whose material_id have an eDOS already and are not screened; "
+        "for the embedded catalogue the labels that the project carries, if not given.",
     )
     limit: int | None = Field(default=None, ge=1, description="Take only the first so many materials of the source.")
 
@@ -70,6 +72,12 @@ class SourceSettings(MaterialsProjectSettings):
         if self.kind == "parquet" and self.path is None:
             raise ValueError("The source 'parquet' needs a path; give source.path.")
         return self
+
+    @property
+    def store_of_known_edos(self) -> Path | None:
+        """Where eDOS are that are known already: models were trained on those of the catalogue, so they prove nothing."""
+        shipped = shipped_stores() if self.kind == "catalogue" else []
+        return self.edos_store or next(iter(shipped), None)
 
 
 class CrystalSource(Protocol):

@@ -149,3 +149,13 @@ def test_a_catalogue_that_is_not_there_gives_a_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr("screening.sources.CATALOGUE_PATH", tmp_path / "catalogue.parquet")
     with pytest.raises(SourceError, match="The embedded catalogue is not at"):
         open_source(SourceSettings())
+
+
+def test_the_catalogue_knows_the_labels_that_the_project_carries(tmp_path, monkeypatch):
+    shipped, mine = tmp_path / "shipped.parquet", tmp_path / "mine.parquet"
+    monkeypatch.setattr("mat2spec.edos_store.SHIPPED_STORE", shipped)
+    assert SourceSettings().store_of_known_edos is None
+    shipped.touch()
+    assert SourceSettings().store_of_known_edos == shipped
+    assert SourceSettings(edos_store=mine).store_of_known_edos == mine
+    assert SourceSettings(kind="parquet", path=tmp_path / "t.parquet").store_of_known_edos is None
