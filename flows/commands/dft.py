@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RESULT_STAGES = ("run_dft", "evaluate")
 _SECONDS_PER_MINUTE = 60
 # Settings that say what is compared: a retry must not mix them.
-LEVEL_OF_THEORY = ("functional", "spin", "hubbard_u")
+LEVEL_OF_THEORY = ("functional", "spin", "hubbard_u", "fermi_energy")
 
 
 class DftCommandError(ValueError):

@@ -135,6 +135,7 @@ def load_cache(run):
         (["retry", "--type", "sulking"], "'sulking' is no type of failure"),
         (["retry", "--type", "ok"], "'ok' is no type of failure"),
         (["retry", "--type", "crashed", "--set", "dft.spin=polarised"], "unlike with unlike"),
+        (["retry", "--type", "crashed", "--set", "dft.fermi_energy=tetrahedra"], "unlike with unlike"),
         (["retry", "--type", "crashed", "--set", "dft.max_scf_iterations=-1"], "max_scf_iterations"),
         (["run", "--set", "dft.kpoint_density=100"], "changes what the jobs compute"),
         (["run", "--set", "gap.min_width_ev=2"], "only settings of the DFT jobs"),
