@@ -6,7 +6,7 @@ from pymatgen.core import Structure
 from mat2spec.crystals import Crystals
 from mat2spec.graphs import GraphSettings
 from mat2spec.grids import EDOS_GRID, PHDOS_GRID
-from mat2spec.models import build_model
+from mat2spec.models import MODELS, build_model
 from mat2spec.normalisation import Setting
 from mat2spec.prediction import (
     SpectrumPredictor,
@@ -14,6 +14,7 @@ from mat2spec.prediction import (
     predict_structures,
     predict_with_models,
     resolve_device,
+    shipped_weights,
     split_by_edges,
 )
 from mat2spec.uncertainty import ValidationSet
@@ -131,7 +132,12 @@ def test_unknown_spectrum_and_missing_weights(tmp_path):
         load_predictor("mat2spec", "edos", tmp_path)
 
 
-@pytest.mark.parametrize("model", ["mat2spec", "gatgnn"])
+def test_every_model_ships_for_both_spectra():
+    assert list(shipped_weights("edos")) == list(shipped_weights("phdos")) == list(MODELS)
+    assert [len(files) for files in shipped_weights("edos").values()] == [2] * len(MODELS), "a shape and a scale"
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_shipped_models_hold_the_physics(model):
     """With the trained weights: non-negative, size-consistent, independent of description and companions."""
     structure = perovskite()
@@ -146,7 +152,7 @@ def test_shipped_models_hold_the_physics(model):
     np.testing.assert_allclose(predict_structures([structure], model).spectra[0], spectra[0], **tolerance)
 
 
-@pytest.mark.parametrize("model", ["mat2spec", "gatgnn"])
+@pytest.mark.parametrize("model", MODELS)
 def test_shipped_phonon_models_know_light_atoms_from_heavy_ones(model):
     light, heavy = rock_salt(4.21, "Mg", "O"), rock_salt(6.46, "Pb", "Te")
     spectra = predict_structures([light, heavy], model, "phdos").spectra
