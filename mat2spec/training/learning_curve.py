@@ -94,7 +94,9 @@ def _draw(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     figure = Figure(figsize=(4 * max(1, len(shown)), 3.5), layout="constrained")
     for axes, name in zip(np.atleast_1d(figure.subplots(1, max(1, len(shown)))), shown, strict=False):
         for split in dict.fromkeys(row["split"] for row in rows):
-            points = [(row["n_train"], row[name]) for row in rows if row["split"] == split and row.get(name) is not None]
+            points = [
+                (row["n_train"], row[name]) for row in rows if row["split"] == split and row.get(name) is not None
+            ]
             axes.plot(*zip(*points, strict=True), marker="o", label=split)
         axes.set_xscale("log")
         axes.set_xlabel("materials trained on")
