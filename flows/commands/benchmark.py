@@ -93,7 +93,7 @@ class Benchmark:
         from mat2spec.prediction import shipped_weights
 
         shipped = shipped_weights(self.spectrum) if self.shipped else {}
-        return {f"{model} (shipped)": files for model, files in shipped.items()} | dict(map(_named_files, self.weights))
+        return {f"shipped-{model}": files for model, files in shipped.items()} | dict(map(_named_files, self.weights))
 
     def layout(self) -> Layout:
         """How its table looks."""

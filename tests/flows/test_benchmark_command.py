@@ -78,7 +78,7 @@ def test_one_command_makes_table_two_of_the_archive(tmp_path, capsys):
 def test_shipped_weights_are_judged_by_name(command, tmp_path):
     assert command("--only-report", "--shipped") == ExitCode.DONE
     weights = json.loads((tmp_path / "out" / "results.json").read_text())["weights"]
-    assert {"mat2spec (shipped)", "gatgnn (shipped)"} <= {one["contender"] for one in weights}
+    assert {"shipped-mat2spec", "shipped-gatgnn"} <= {one["contender"] for one in weights}
     assert all(one["metrics"]["test"]["n"] == 7 for one in weights)
 
 
