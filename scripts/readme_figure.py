@@ -1,7 +1,7 @@
 """Draw docs/predicted_and_computed_edos.png from the tables of a finished run.
 
 Shown are the computed materials with the smallest, the median and the largest Wasserstein distance
-between the eDOS that the first model predicted and the one that DFT gave: the good, the usual and
+between the eDOS that the leading model predicted and the one that DFT gave: the good, the usual and
 the bad.
 
     python scripts/readme_figure.py results/latest docs/predicted_and_computed_edos.png
@@ -26,7 +26,7 @@ from screening.tables import matrix_column
 
 def draw(run: RunFolder, path: Path) -> None:
     """Draw three of the materials that DFT computed in this run."""
-    ids, predicted, uncertainty, computed = _spectra(run)
+    model, ids, predicted, uncertainty, computed = _spectra(run)
     formulas = run.read_table(TableName.CANDIDATES).set_index(Column.MATERIAL_ID)[Column.FORMULA]
     distance = wasserstein_distances(computed, predicted, EDOS_GRID)
     order = np.argsort(distance)
@@ -38,7 +38,7 @@ def draw(run: RunFolder, path: Path) -> None:
         centers = EDOS_GRID.centers
         low, high = predicted[index] - uncertainty[index], predicted[index] + uncertainty[index]
         panel.fill_between(centers, computed[index], color="0.85", label="computed (GPAW, PBE)")
-        panel.plot(centers, predicted[index], color="tab:blue", label="predicted (mat2spec)")
+        panel.plot(centers, predicted[index], color="tab:blue", label=f"predicted ({model})")
         panel.fill_between(centers, low.clip(0), high, color="tab:blue", alpha=0.2, linewidth=0)
         panel.axvline(0, color="0.3", linestyle="--", linewidth=1)
         title = f"{formulas[ids[index]]}: {place} of {len(ids)}, WD {distance[index]:.2f} eV"
@@ -50,7 +50,8 @@ def draw(run: RunFolder, path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=110)
 
 
-def _spectra(run: RunFolder) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
+def _spectra(run: RunFolder) -> tuple[str, list[str], np.ndarray, np.ndarray, np.ndarray]:
+    leading = run.info["settings"]["prediction"]["models"][0]
     results = run.read_arrow(TableName.DFT_RESULTS)
     computed = dict(
         zip(
@@ -64,11 +65,12 @@ def _spectra(run: RunFolder) -> tuple[list[str], np.ndarray, np.ndarray, np.ndar
     wanted = [
         row
         for row, (model, material_id) in enumerate(zip(models, ids, strict=True))
-        if model == models[0] and np.isfinite(computed.get(material_id, [np.nan])).all()
+        if model == leading and np.isfinite(computed.get(material_id, [np.nan])).all()
     ]
     chosen = predictions.take(wanted)
     material_ids = chosen[Column.MATERIAL_ID].to_pylist()
     return (
+        leading,
         material_ids,
         matrix_column(chosen, Column.EDOS, EDOS_GRID.size),
         matrix_column(chosen, Column.UNCERTAINTY, EDOS_GRID.size),
