@@ -24,6 +24,7 @@ from screening.materials_project.bulk import (
     say_left_out,
 )
 from screening.materials_project.delta import PHONON_DOS, open_delta
+from screening.materials_project.documents import crystal_fields
 from screening.materials_project.spectra import SpectrumError, bin_phdos
 from screening.provenance import hash_json, package_versions
 
@@ -113,11 +114,7 @@ def _schema() -> pa.Schema:
 
     return pa.schema(
         {
-            Column.MATERIAL_ID: pa.string(),
-            Column.FORMULA: pa.string(),
-            Column.LATTICE: pa.list_(pa.float64()),
-            Column.FRAC_COORDS: pa.list_(pa.float64()),
-            Column.ATOMIC_NUMBERS: pa.list_(pa.int16()),
+            **crystal_fields(),
             "phdos_51": pa.list_(pa.float32()),
             "imaginary_fraction": pa.float64(),
             "has_imaginary": pa.bool_(),

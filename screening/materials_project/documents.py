@@ -30,17 +30,26 @@ NO_STRUCTURE = "no_structure"
 FULL_OCCUPANCY_TOLERANCE = 1e-3
 
 
+def crystal_fields() -> dict[str, pa.DataType]:
+    """Columns of a crystal, lattice in Angstrom."""
+    import pyarrow as pa
+
+    return {
+        Column.MATERIAL_ID: pa.string(),
+        Column.FORMULA: pa.string(),
+        Column.LATTICE: pa.list_(pa.float64()),
+        Column.FRAC_COORDS: pa.list_(pa.float64()),
+        Column.ATOMIC_NUMBERS: pa.list_(pa.int16()),
+    }
+
+
 def page_schema() -> pa.Schema:
-    """Columns of a page, lattice in Angstrom."""
+    """Columns of a page."""
     import pyarrow as pa
 
     return pa.schema(
         {
-            Column.MATERIAL_ID: pa.string(),
-            Column.FORMULA: pa.string(),
-            Column.LATTICE: pa.list_(pa.float64()),
-            Column.FRAC_COORDS: pa.list_(pa.float64()),
-            Column.ATOMIC_NUMBERS: pa.list_(pa.int16()),
+            **crystal_fields(),
             Column.BAND_GAP: pa.float64(),
             Column.ENERGY_ABOVE_HULL: pa.float64(),
             CLAIMS_EDOS: pa.bool_(),

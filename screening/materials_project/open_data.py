@@ -22,7 +22,7 @@ from screening.columns import Column
 from screening.materials_project.arrow_structures import crystal_columns
 from screening.materials_project.counts import FilterCount
 from screening.materials_project.delta import SUMMARY, batches_of, files_of, open_delta, release_of
-from screening.materials_project.documents import LAST_UPDATED, LICENSE, normal_id
+from screening.materials_project.documents import LAST_UPDATED, LICENSE, crystal_fields, normal_id
 from screening.materials_project.errors import MaterialsProjectError, ReconciliationError
 from screening.materials_project.table import EdosEvidence
 from screening.sources import DB_VERSION_KEY, FILTER_COUNTS_KEY, ParquetSource
@@ -194,11 +194,7 @@ def _schema() -> pa.Schema:
 
     return pa.schema(
         {
-            Column.MATERIAL_ID: pa.string(),
-            Column.FORMULA: pa.string(),
-            Column.LATTICE: pa.list_(pa.float64()),
-            Column.FRAC_COORDS: pa.list_(pa.float64()),
-            Column.ATOMIC_NUMBERS: pa.list_(pa.int16()),
+            **crystal_fields(),
             Column.BAND_GAP: pa.float64(),
             Column.ENERGY_ABOVE_HULL: pa.float64(),
             LICENSE: pa.string(),
