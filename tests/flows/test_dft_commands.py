@@ -154,10 +154,12 @@ def test_a_report_of_half_a_queue_counts_what_has_finished(dft, queued, fake_eng
     from dft_validation import run_jobs
 
     queue = JobQueue(queued.path / QUEUE_FILE)
-    run_jobs(jobs[:2], stages.crystals_of_jobs(queued, settings), settings.dft, queue=queue)
+    n_finished = len(jobs) - 1
+    assert n_finished > 0
+    run_jobs(jobs[:n_finished], stages.crystals_of_jobs(queued, settings), settings.dft, queue=queue)
     code, out, err = dft("report")
     assert code == ExitCode.DONE, err
-    assert f"2 of {len(jobs)} chosen materials have a DFT spectrum" in out
+    assert f"{n_finished} of {len(jobs)} chosen materials have a DFT spectrum" in out
     page = (queued.path / PAGE_FILE).read_text()
     assert "Chosen and not computed" in page
     assert not queued.has_table(TableName.DFT_RESULTS)

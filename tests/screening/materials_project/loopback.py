@@ -254,6 +254,9 @@ class Gateway:
         if fault.kind == "do":
             fault.action()
             return False
+        if fault.kind == "die":
+            # What goes down sends half an answer, however soon after it is gone.
+            fault.action()
         if fault.kind == "drop":
             await self._drop(scope, receive, send)
         else:

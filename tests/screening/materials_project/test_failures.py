@@ -155,7 +155,7 @@ def test_a_server_that_is_gone_and_comes_back_costs_only_time(server, read):
         server.start()
 
     thread = threading.Thread(target=restart)
-    server.fail("do", skip=IN_THE_PAGES, action=thread.start)
+    server.fail("die", skip=IN_THE_PAGES, action=thread.start)
     try:
         assert whole(read(mp_patience_s=30))
     finally:
