@@ -110,7 +110,8 @@ def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> J
             raise BenchmarkError(
                 f"The weights {path} are of the spectrum '{card.spectral_grid.name}', not of '{labelled.grid.name}'."
             )
-        (shapes if card.setting.predicts_shape else scales).append(predict_held_out(model, card, labelled, data))
+        is_scale = data.needs_scale and not card.setting.predicts_shape
+        (scales if is_scale else shapes).append(predict_held_out(model, card, labelled, data))
         cards.append(card)
         ids.append(held_out_ids(labelled))
     if any(other != ids[0] for other in ids):
@@ -118,7 +119,8 @@ def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> J
     members = shapes or scales
     spectra = members[0] if len(members) == 1 else join_members(members, labelled, data, bool(shapes))
     totals = _mean_totals(scales) if shapes and scales else NO_TOTALS
-    settings, models = {str(card.setting) for card in cards if card.setting.predicts_shape}, {c.model for c in cards}
+    models = {card.model for card in cards}
+    settings = {str(card.setting) for card in cards if card.setting.predicts_shape or not data.needs_scale}
     result: Result = {
         "contender": name,
         "model": "+".join(sorted(models)),
