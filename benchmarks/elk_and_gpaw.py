@@ -16,7 +16,7 @@ from k_convergence import compare, crystals
 from pymatgen.core import Structure
 
 from dft_validation import DftSettings, EdosDocument, calculate_edos
-from mat2spec.grids import EDOS_GRID
+from mat2spec.spectra.grids import EDOS_GRID
 
 # k-points times atoms: 5x5x5, 8x8x8, 4x4x4 and 4x4x4 points.
 DENSITIES = {"Si": 250, "Al": 500, "NaCl": 128, "SrVO3": 320}

@@ -24,8 +24,8 @@ from dft_validation.cells import choose_mesh, prepare_cell
 from dft_validation.engines import get_engine
 from dft_validation.engines.base import EngineResult
 from dft_validation.settings import DftSettings
-from mat2spec.grids import EDOS_GRID
-from mat2spec.metrics import wasserstein_distances
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.spectra.metrics import wasserstein_distances
 
 # A busy machine must not end the benchmark.
 _TIME_LIMIT_S = 3600.0

@@ -6,7 +6,7 @@
     python benchmarks/materials_project.py screen --documents 155000   # all stages but the models, then a rerun
     python benchmarks/materials_project.py start                       # prefect deployment run -> first task
 
-The server runs emmet-api's own routes in a process of its own (`tests/screening/materials_project/loopback.py`), so
+The server runs emmet-api's own routes in a process of its own (`tests/screening/sources/materials_project/loopback.py`), so
 memory and processor time are those of the client alone. Needs the packages that the tests need.
 """
 
@@ -65,7 +65,7 @@ def report(title: str, **figures: object) -> None:
 @contextmanager
 def loopback_server(n_documents: int, edos_every: int) -> Iterator[str]:
     """The server in a process of its own; yields its address."""
-    command = [sys.executable, "-m", "tests.screening.materials_project.loopback"]
+    command = [sys.executable, "-m", "tests.screening.sources.materials_project.loopback"]
     options = ["--documents", str(n_documents), "--port", str(PORT), "--edos-every", str(edos_every)]
     process = subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
@@ -104,7 +104,7 @@ def assignments_of(folder: str, endpoint: str) -> list[str]:
 
 def timed_read(settings: ScreenSettings, title: str) -> None:
     """Open the source twice: first it is read, then it is in the cache."""
-    from screening.sources import open_source
+    from screening.sources.opening import open_source
 
     before = usage()
     start, cpu = time.perf_counter(), time.process_time()
@@ -169,9 +169,9 @@ def serve_open_data(n_documents: int) -> None:
     sys.path.insert(0, str(ROOT))
     import pyarrow as pa
 
-    from screening.materials_project.delta import SUMMARY
-    from tests.screening.materials_project.loopback import catalogue_rows, make_documents, stored_id
-    from tests.screening.materials_project.open_s3 import OpenS3, summary_table
+    from screening.sources.open_data.delta import SUMMARY
+    from tests.screening.sources.materials_project.loopback import catalogue_rows, make_documents, stored_id
+    from tests.screening.sources.materials_project.open_s3 import OpenS3, summary_table
 
     server, size = OpenS3(), len(catalogue_rows())
     table = summary_table(make_documents(size, edos_every=0), "2026.11.1")
@@ -234,9 +234,9 @@ def random_shard(run: Any, settings: ScreenSettings, shard: Any, on_batch: Calla
     import pyarrow as pa
 
     from flows.stages import _open_source, predictions_table
-    from mat2spec.grids import EDOS_GRID
     from mat2spec.prediction import Prediction
-    from screening.columns import Column, TableName
+    from mat2spec.spectra.grids import EDOS_GRID
+    from mat2spec.tables.columns import Column, TableName
 
     ids = run.read_table(TableName.CANDIDATES)[Column.MATERIAL_ID].iloc[shard.start : shard.stop].tolist()
     crystals = _open_source(run, settings).crystals(ids)

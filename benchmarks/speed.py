@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mat2spec.crystals import Crystals
+from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs import build_graphs
 from mat2spec.prediction import load_predictor
-from screening.sources import SourceSettings, open_source
+from screening.settings import SourceSettings
+from screening.sources.opening import open_source
 
 MODELS = ("mat2spec", "gatgnn")
 REPEATS = 3

@@ -24,12 +24,13 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from mat2spec.crystals import Crystals
+from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs import CrystalBatch, build_graphs
 from mat2spec.models import SpectrumModel, build_model
-from mat2spec.normalisation import Setting
+from mat2spec.spectra.normalisation import Setting
 from mat2spec.tensors import GraphTensors
-from screening.sources import SourceSettings, open_source
+from screening.settings import SourceSettings
+from screening.sources.opening import open_source
 
 # On one core, batch 64 (structures/s), and beyond the model for a training step of 256 (MB). The published code: 24,
 # 140 and 3,500.

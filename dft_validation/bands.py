@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dft_validation.tetrahedra import bin_average_dos, fermi_energy
-from mat2spec.grids import EDOS_GRID, SpectralGrid
+from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 
 # Electrons of a neutral cell are whole numbers up to rounding.
 _INTEGER_TOLERANCE = 1e-6

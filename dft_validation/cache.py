@@ -87,10 +87,10 @@ class DocumentCache:
 
         Raises
         ------
-        screening.tables.TableError
+        mat2spec.tables.parquet.TableError
             If it cannot be written, e.g. on a full disk.
         """
-        from screening.tables import atomic_file
+        from mat2spec.tables.parquet import atomic_file
 
         path = self._file(key)
         path.parent.mkdir(parents=True, exist_ok=True)

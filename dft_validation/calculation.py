@@ -25,7 +25,7 @@ from dft_validation.engines import choose_engine
 from dft_validation.engines.base import Engine, EngineResult
 from dft_validation.outcomes import EngineError, FailedJob, JobStatus
 from dft_validation.settings import DftSettings
-from mat2spec.grids import EDOS_GRID
+from mat2spec.spectra.grids import EDOS_GRID
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure

@@ -9,7 +9,7 @@ import numpy as np
 from monty.json import MSONable
 from numpy.typing import NDArray
 
-from mat2spec.grids import EDOS_GRID, SpectralGrid, rebin_to_edges
+from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid, rebin_to_edges
 
 if TYPE_CHECKING:
     from pymatgen.electronic_structure.dos import Dos

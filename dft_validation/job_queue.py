@@ -26,8 +26,8 @@ from dft_validation.plan import queue_rows
 from dft_validation.processes import ChildGroup, member_of
 from dft_validation.settings import DftSettings
 from dft_validation.unwritten import Unwritten
-from mat2spec.crystals import Crystals
-from screening.columns import Column
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.tables.columns import Column
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,7 +20,7 @@ from dft_validation.persistent_queue import JobQueue, QueuedJob
 from dft_validation.remote_settings import RemoteSettings
 from dft_validation.settings import DftSettings
 from dft_validation.unwritten import Unwritten
-from mat2spec.crystals import Crystals
+from mat2spec.crystals.arrays import Crystals
 
 FINISHED_STATE = "COMPLETED"
 FAILED_STATES = frozenset({"FAILED", "REMOTE_ERROR", "STOPPED", "USER_STOPPED"})

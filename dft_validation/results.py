@@ -10,14 +10,14 @@ import numpy as np
 
 from dft_validation.document import EdosDocument
 from dft_validation.outcomes import FailedJob, JobStatus
-from mat2spec.grids import EDOS_GRID
-from screening.columns import Column
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.tables.columns import Column
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from dft_validation.cache import Outcome
-    from screening.gaps import GapSettings
+    from screening.classify.gaps import GapSettings
 
 
 def results_table(outcomes: Sequence[Outcome], gap_settings: GapSettings | None = None) -> pd.DataFrame:
@@ -28,7 +28,7 @@ def results_table(outcomes: Sequence[Outcome], gap_settings: GapSettings | None 
     outcomes
         From `run_jobs`.
     gap_settings
-        If given, the columns of `screening.gaps.classify_spectra` are added. Its `is_metal` then replaces the
+        If given, the columns of `screening.classify.gaps.classify_spectra` are added. Its `is_metal` then replaces the
         engine's: predictions are judged by the same rule. `band_gap` stays the engine's.
 
     Returns
@@ -122,7 +122,7 @@ def _with_classes(table: pd.DataFrame, outcomes: Sequence[Outcome], gap_settings
     """Add what the classifier says of each computed spectrum."""
     import pandas as pd
 
-    from screening.gaps import classify_spectra
+    from screening.classify.gaps import classify_spectra
 
     unknown = np.full(EDOS_GRID.size, np.nan)
     spectra = np.array([item.edos if isinstance(item, EdosDocument) else unknown for item in outcomes])

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 
-from screening.columns import Column, TableName
-from screening.selection import rank_by_consensus
+from mat2spec.tables.columns import Column, TableName
+from screening.choose.selection import rank_by_consensus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import pandas as pd
 
-    from screening.runs import RunFolder
+    from screening.runs.folder import RunFolder
 
 PRECISION_RECALL_KEY = "precision-recall"
 STAGES_KEY = "counts-and-timings"

@@ -122,7 +122,7 @@ def benchmark_edos(
         mat2spec benchmark edos --data Mat2Spec_DATA --output table-2 --folder runs/table-2
     """
     from flows.commands.benchmark import Benchmark, run_benchmark
-    from mat2spec.edos_store import shipped_stores
+    from mat2spec.labels.edos_store import shipped_stores
 
     given = _with_epochs(epochs, assignments)
     all_stores = [*shipped_stores(), *(stores or [])]

@@ -43,8 +43,6 @@ A **gapped metal** is a metal with a gap in its valence band, just below the Fer
 
 Every setting has a description: `mat2spec settings`. Every command has examples: `mat2spec COMMAND --help`.""",
 )
-catalogue_app = typer.Typer(no_args_is_help=True, help="Make the embedded catalogue of crystals.")
-app.add_typer(catalogue_app, name="catalogue")
 app.add_typer(dft_app, name="dft")
 app.add_typer(train_app, name="train")
 app.add_typer(fetch_app, name="fetch")
@@ -322,32 +320,6 @@ def engines() -> None:
     from flows.commands.engines import print_engines
 
     print_engines()
-
-
-@catalogue_app.command("build")
-def catalogue_build(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write.")] = Path(
-        "data/catalogue.parquet"
-    ),
-    work_dir: Annotated[
-        Path, typer.Option("--work-dir", help="Folder of finished parts; a rerun goes on there.")
-    ] = Path("build/catalogue"),
-    config: ConfigOption = None,
-    assignments: SetOption = None,
-) -> None:
-    """Relax prototypes and element substitutions with CHGNet and write the catalogue; takes hours.
-
-    Needs the extra `catalogue` (pip install chgnet). A build that was stopped goes on where it was.
-
-    **Examples**
-
-        mat2spec catalogue build
-
-        mat2spec catalogue build --output small.parquet --set sampling_fraction=0.01
-    """
-    from flows.commands.catalogue import build
-
-    build(output, work_dir, config, assignments or [])
 
 
 def _source(source: Path | str | None) -> dict[str, object]:

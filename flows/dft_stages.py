@@ -8,9 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mat2spec.files import atomic_path
-from screening.columns import Column, TableName
-from screening.figures import PAGE_FILE
+from mat2spec.tables.columns import Column, TableName
+from mat2spec.tables.files import atomic_path
+from screening.report.page import PAGE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from dft_validation.cache import Outcome
     from dft_validation.persistent_queue import JobQueue
     from flows.settings import ScreenSettings
-    from mat2spec.crystals import Crystals
-    from screening.runs import RunFolder
+    from mat2spec.crystals.arrays import Crystals
+    from screening.runs.folder import RunFolder
 
 
 def open_queue(run: RunFolder) -> JobQueue:
@@ -34,7 +34,7 @@ def open_queue(run: RunFolder) -> JobQueue:
     """
     from dft_validation.persistent_queue import QUEUE_FILE, JobQueue
     from dft_validation.plan import queue_rows
-    from screening.runs import RunError
+    from screening.runs.folder import RunError
 
     if not run.has_table(TableName.DFT_JOBS):
         raise RunError(
@@ -79,7 +79,7 @@ def write_curve_and_page(run: RunFolder, settings: ScreenSettings) -> None:
 
 def curve_of(run: RunFolder, settings: ScreenSettings, results: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     """Precision and recall over moved rules, from the spectra that the run keeps."""
-    from screening.threshold_curves import threshold_curve
+    from screening.evaluate.threshold_curves import threshold_curve
 
     n_sites = run.read_table(TableName.CANDIDATES).set_index(Column.MATERIAL_ID)[Column.NSITES]
     return threshold_curve(_predictions_of(run, jobs), results, jobs, n_sites, settings.gap, settings.evaluation)
@@ -94,7 +94,7 @@ def write_page(
     curve: pd.DataFrame,
 ) -> Path:
     """Write the page with a figure of every validated material into the run folder."""
-    from screening.figures import validation_page
+    from screening.report.page import validation_page
 
     page = validation_page(
         f"Gapped metals checked by DFT, run {run.run_id}",

@@ -19,7 +19,7 @@ from flows import artifacts, stages
 from flows.settings import ScreenSettings
 from flows.settings_layers import load_settings
 from flows.stages import Shard
-from screening.runs import RunFolder
+from screening.runs.folder import RunFolder
 
 FLOW_NAME = "screen-gapped-metals"
 

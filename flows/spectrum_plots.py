@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mat2spec.files import atomic_path
-from mat2spec.grids import EDOS_GRID
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.tables.files import atomic_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +36,8 @@ def _plottable(predictions: Sequence[Prediction]) -> list[int]:
 
 
 def _page(predictions: Sequence[Prediction], shown: Sequence[int]) -> str:
-    from screening.figures import figures_page
-    from screening.report import spectrum_figure
+    from screening.report.figures import spectrum_figure
+    from screening.report.page import figures_page
 
     figures = []
     for crystal in shown:

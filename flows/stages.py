@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mat2spec.grids import EDOS_GRID
-from screening.columns import Column, TableName
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.tables.columns import Column, TableName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from flows.settings import ScreenSettings
-    from mat2spec.crystals import Crystals
+    from mat2spec.crystals.arrays import Crystals
     from mat2spec.prediction import Prediction, SpectrumPredictor
-    from screening.filters import FilterSettings
-    from screening.runs import RunFolder
-    from screening.sources import CrystalSource, SourceSettings
+    from screening.choose.filters import FilterSettings
+    from screening.runs.folder import RunFolder
+    from screening.settings import SourceSettings
+    from screening.sources.base import CrystalSource
 
     Counts = dict[str, int]
     Progress = Callable[[int, int], None]
@@ -56,14 +57,14 @@ class Shard:
 
 def make_source(settings: ScreenSettings, progress: Progress = no_progress) -> CrystalSource:
     """Open the source of a screen; the Materials Project is read first, unless its cache has the answer."""
-    from screening.sources import open_source
+    from screening.sources.opening import open_source
 
     return open_source(settings.source, settings.filters, progress)
 
 
 def open_run(settings: ScreenSettings, progress: Progress = no_progress) -> RunFolder:
     """Open the run folder of these settings: the unfinished run that they began, or else a new one."""
-    from screening.runs import RunFolder
+    from screening.runs.folder import RunFolder
 
     source = make_source(settings, progress)
     return RunFolder.open(
@@ -131,10 +132,10 @@ def choose_candidates(source: CrystalSource, settings: ScreenSettings, identity:
     """
     import pandas as pd
 
-    from screening import reruns
-    from screening.edos_store import known_edos_ids
-    from screening.filters import filter_candidates
-    from screening.materials_project.published import with_edos_now
+    from screening.choose.filters import filter_candidates
+    from screening.runs import history as reruns
+    from screening.sources.known_edos import known_edos_ids
+    from screening.sources.open_data.published import with_edos_now
 
     properties = source.properties()
     former = reruns.FormerRuns.find(settings.results_dir, identity)
@@ -239,7 +240,7 @@ def predictions_table(prediction: Prediction) -> pa.Table:
     """Rows of the table of predictions, one per material."""
     import pyarrow as pa
 
-    from screening.tables import list_column
+    from mat2spec.tables.parquet import list_column
 
     ok = np.array([status == "ok" for status in prediction.status], dtype=np.bool_)
     n_materials = len(prediction.status)
@@ -263,8 +264,8 @@ def classify_predictions(run: RunFolder, settings: ScreenSettings, progress: Pro
     """Find the gapped metals among the predicted spectra."""
     import pandas as pd
 
-    from screening.gaps import classify_spectra
-    from screening.tables import matrix_column
+    from mat2spec.tables.parquet import matrix_column
+    from screening.classify.gaps import classify_spectra
 
     if not run.has_table(TableName.CLASSIFICATIONS):
         predictions = run.read_arrow(TableName.PREDICTIONS, [Column.MATERIAL_ID, Column.MODEL, Column.EDOS])
@@ -284,7 +285,7 @@ def classify_predictions(run: RunFolder, settings: ScreenSettings, progress: Pro
 def queue_dft(run: RunFolder, settings: ScreenSettings, progress: Progress = no_progress) -> Counts:
     """Choose candidates for DFT, the most confident positives and random negatives, and plan their jobs."""
     from dft_validation import plan_jobs
-    from screening.selection import select_for_dft
+    from screening.choose.selection import select_for_dft
 
     if not run.has_table(TableName.DFT_JOBS):
         classes, candidates = run.read_table(TableName.CLASSIFICATIONS), run.read_table(TableName.CANDIDATES)
@@ -335,7 +336,7 @@ def evaluate(run: RunFolder, settings: ScreenSettings, progress: Progress = no_p
 
 def _against_dft(run: RunFolder, settings: ScreenSettings) -> list[pd.DataFrame]:
     """Rows against the DFT of this run, if there was any."""
-    from screening.evaluation import precision_recall
+    from screening.evaluate.evaluation import precision_recall
 
     if not run.has_table(TableName.DFT_RESULTS):
         return []
@@ -351,8 +352,8 @@ def _against_dft(run: RunFolder, settings: ScreenSettings) -> list[pd.DataFrame]
 
 def _against_published(run: RunFolder, settings: ScreenSettings) -> list[pd.DataFrame]:
     """Rows against eDOS that were published after a former run had predicted them."""
-    from screening.published import published_precision_recall, published_results, published_since
-    from screening.reruns import FormerRuns
+    from screening.evaluate.published import published_precision_recall, published_results, published_since
+    from screening.runs.history import FormerRuns
 
     results_dir = run.path.parent
     if not run.has_table(TableName.PUBLISHED_RESULTS):
@@ -394,7 +395,8 @@ def _open_source(run: RunFolder, settings: ScreenSettings) -> CrystalSource:
 @lru_cache(maxsize=1)
 def _source(settings: SourceSettings, filters: FilterSettings, fingerprint: str, db_version: str) -> CrystalSource:
     """The source as a run began with it, even if the Materials Project has a new version meanwhile."""
-    from screening.sources import SourceError, open_source
+    from screening.sources.base import SourceError
+    from screening.sources.opening import open_source
 
     source = open_source(settings, filters, db_version=db_version)
     if source.fingerprint() != fingerprint:

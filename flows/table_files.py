@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mat2spec.files import atomic_path
+from mat2spec.tables.files import atomic_path
 
 if TYPE_CHECKING:
     from pathlib import Path

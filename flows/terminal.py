@@ -50,7 +50,7 @@ def print_frame(frame: pd.DataFrame, title: str) -> None:
 
     The first column stands in every block, so that rows can be followed.
     """
-    from screening.report import frame_table
+    from screening.report.tables import frame_table
 
     constant = _constant_columns(frame)
     varying = frame.drop(columns=list(constant))
@@ -72,7 +72,7 @@ def _constant_columns(frame: pd.DataFrame) -> dict[str, str]:
 
 def _blocks(frame: pd.DataFrame) -> Iterator[list[str]]:
     """Columns of each block; a column that does not fit alone gets a block of its own."""
-    from screening.report import frame_table
+    from screening.report.tables import frame_table
 
     names = [str(name) for name in frame.columns]
     block = names[:1]

@@ -121,7 +121,7 @@ def train_edos(
         mat2spec train edos --data Mat2Spec_DATA --fine-tune-from edos.safetensors --elements O --n-elements 3
     """
     from flows.commands.train import train, training_options
-    from mat2spec.edos_store import shipped_stores
+    from mat2spec.labels.edos_store import shipped_stores
 
     options = training_options(
         fine_tune_from,

@@ -15,10 +15,11 @@ from prefect.variables import Variable
 
 from flows.settings import ScreenSettings
 from flows.settings_layers import load_settings
-from screening.releases import current_release, last_screened_release
+from screening.runs.releases import last_screened_release
+from screening.sources.releases import current_release
 
 if TYPE_CHECKING:
-    from screening.sources import SourceSettings
+    from screening.settings import SourceSettings
 
 WATCH_FLOW_NAME = "watch-releases"
 NEW_RELEASE_EVENT = "mat2spec.release.new"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mat2spec.files import atomic_path
+from mat2spec.tables.files import atomic_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import torch
     from chgnet.model import CHGNet
 
-    from mat2spec.crystals import Crystals
+    from mat2spec.crystals.arrays import Crystals
 
 # Atoms in one pass through the network, which bounds its memory.
 ATOMS_PER_BATCH = 256

@@ -18,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mat2spec.crystals import Crystals
+from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs import CrystalBatch, GraphSettings, build_graphs
-from mat2spec.grids import EDOS_GRID, GRIDS, SpectralGrid
 from mat2spec.models import MODELS, SpectrumModel
-from mat2spec.normalisation import Setting, to_spectra_per_atom
-from mat2spec.phonons import MODES_PER_ATOM
 from mat2spec.settings import DEFAULT_MAX_EDGES, PredictionSettings
+from mat2spec.spectra.grids import EDOS_GRID, GRIDS, SpectralGrid
+from mat2spec.spectra.normalisation import Setting, to_spectra_per_atom
+from mat2spec.spectra.phonons import MODES_PER_ATOM
 from mat2spec.tensors import GraphTensors
 from mat2spec.weights import SHIPPED_WEIGHTS, WeightsError, load_weights, tensors_hash, weights_name
 

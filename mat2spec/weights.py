@@ -17,11 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from mat2spec.files import atomic_path
 from mat2spec.graphs import GraphSettings
-from mat2spec.grids import SpectralGrid
 from mat2spec.models import MODELS, SpectrumModel, build_model
-from mat2spec.normalisation import Setting
+from mat2spec.spectra.grids import SpectralGrid
+from mat2spec.spectra.normalisation import Setting
+from mat2spec.tables.files import atomic_path
 
 FORMAT_VERSION = 1
 # Kong et al., Nat. Commun. 13, 949 (2022): a model trained on 2,000-3,000 labels is useful.

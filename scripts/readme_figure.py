@@ -16,12 +16,12 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mat2spec.files import atomic_path
-from mat2spec.grids import EDOS_GRID
-from mat2spec.metrics import wasserstein_distances
-from screening.columns import Column, TableName
-from screening.runs import RunFolder
-from screening.tables import matrix_column
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.spectra.metrics import wasserstein_distances
+from mat2spec.tables.columns import Column, TableName
+from mat2spec.tables.files import atomic_path
+from mat2spec.tables.parquet import matrix_column
+from screening.runs.folder import RunFolder
 
 
 def draw(run: RunFolder, path: Path) -> None:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from dft_validation.labels.pool import Pool, cell_at, element_matrix
 from dft_validation.labels.settings import Choice, LabelSettings
-from mat2spec.crystals import Crystals
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.composition import symbols
 from mat2spec.settings import PredictionSettings
-from screening.composition import symbols
 
 Uncertainty = Callable[[Crystals], NDArray[np.floating]]
 _SYMMETRY_TOLERANCE_A = 0.01

@@ -30,11 +30,11 @@ from dft_validation.labels.store import LabelStore, additions_of, label_of_docum
 from dft_validation.outcomes import LASTING_FAILURES, FailedJob, JobStatus
 from dft_validation.plan import plan_jobs, remaining_cpu_seconds
 from dft_validation.settings import DftSettings
-from mat2spec.crystals import Crystals
-from screening.columns import Column
-from screening.provenance import hash_json
-from screening.sources import CrystalSource
-from screening.tables import atomic_file, make_folder
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import atomic_file, make_folder
+from mat2spec.tables.provenance import hash_json
+from screening.sources.base import CrystalSource
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,7 +156,7 @@ class LabelFactory:
         ------
         LabelError
             If the engine cannot be used.
-        screening.sources.SourceError
+        screening.sources.base.SourceError
             If a crystal is not in the source.
         """
         self._require_engine()

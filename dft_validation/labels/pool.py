@@ -15,8 +15,8 @@ from dft_validation.engines import get_engine
 from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.settings import LabelSettings
 from dft_validation.settings import DftSettings
-from mat2spec.crystals import Crystals
-from screening.composition import Composition, compositions_of, reduced_formulas, symbols
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.composition import Composition, compositions_of, reduced_formulas, symbols
 
 
 @dataclass(frozen=True)

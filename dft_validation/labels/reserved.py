@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mat2spec.datasets import RESERVED_FILE, STRUCTURES_FILE, DataError, canonical_formula
-from mat2spec.files import read_parquet
+from mat2spec.labels.datasets import RESERVED_FILE, STRUCTURES_FILE, DataError, canonical_formula
+from mat2spec.tables.files import read_parquet
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,15 @@ from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.store import LabelStore, additions_of, crystal_columns
 from dft_validation.outcomes import PASSING_STATES, FailedJob, JobStatus
 from dft_validation.settings import DftSettings
-from mat2spec.crystals import Crystals
-from screening.columns import Column, TableName
-from screening.filters import FilterSettings
-from screening.sources import CrystalSource, SourceSettings, open_source
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.tables.columns import Column, TableName
+from screening.choose.filters import FilterSettings
+from screening.settings import SourceSettings
+from screening.sources.base import CrystalSource
+from screening.sources.opening import open_source
 
 if TYPE_CHECKING:
-    from screening.runs import RunFolder
+    from screening.runs.folder import RunFolder
 
 SCREENED = "screen"
 # Columns of the results that a label takes over as they are.

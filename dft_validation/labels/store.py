@@ -14,12 +14,12 @@ from dft_validation.document import EdosDocument
 from dft_validation.labels.reserved import Reserved
 from dft_validation.outcomes import FailedJob
 from dft_validation.settings import DftSettings
-from mat2spec.crystals import Crystals
-from mat2spec.edos_store import read_edos_store, store_schema
-from mat2spec.grids import EDOS_GRID, GRID_METADATA_KEY
-from screening.columns import Column
-from screening.run_files import short_lock
-from screening.tables import make_folder, read_metadata, read_table, write_table
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.labels.edos_store import read_edos_store, store_schema
+from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
+from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import make_folder, read_metadata, read_table, write_table
+from screening.runs.record import short_lock
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +28,7 @@ SETTINGS_KEY = "dft_settings"
 KEPT_APART_KEY = "kept_apart"
 SPLIT_KEY = "split"
 SPLIT_RULE = (
-    "mat2spec.datasets.split_of_formula(reduced formula, seed 0): 80 % train, 10 % valid, 10 % test; a formula is in one "
+    "mat2spec.labels.datasets.split_of_formula(reduced formula, seed 0): 80 % train, 10 % valid, 10 % test; a formula is in one "
     "split only, also across stores and edos_pbe.parquet"
 )
 NO_LIST = "no list of reserved materials"
@@ -43,7 +43,7 @@ class Additions:
     Parameters
     ----------
     labels
-        Rows with the columns of `mat2spec.edos_store.store_schema`.
+        Rows with the columns of `mat2spec.labels.edos_store.store_schema`.
     failures
         Crystals without a label.
     settings
@@ -77,7 +77,7 @@ class LabelStore:
 
         Raises
         ------
-        mat2spec.files.TableError
+        mat2spec.tables.files.TableError
             If the file is no eDOS store.
         """
         return read_edos_store(self.path) if self.path.exists() else store_schema().empty_table()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from flows.errors import resumable
 from flows.settings_layers import SettingsRefusedError, load_model
 from flows.terminal import console
-from mat2spec.normalisation import Setting
+from mat2spec.spectra.normalisation import Setting
 from mat2spec.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ class Benchmark:
     def data(self) -> BenchmarkData:
         """The labelled spectra, and how predictions of them are judged."""
         from mat2spec.benchmark.data import ElectronData, PhononData
-        from mat2spec.sources import known_reserved_formulas
-        from screening.gap_scores import score_gapped_metals
+        from mat2spec.labels.readers import known_reserved_formulas
+        from screening.evaluate.gap_scores import score_gapped_metals
 
         folder = os.environ.get("MAT2SPEC_DATA_DIR")
         reserved = known_reserved_formulas(Path(folder) if folder else None)

@@ -11,8 +11,8 @@ from flows.commands.tables import find_run
 from flows.errors import resumable
 from flows.settings_layers import load_settings, read_layers, validate
 from flows.terminal import STAGE_TITLES, console, say_counts, stage_progress
-from screening.columns import TableName
-from screening.run_files import RUNNING, is_locked
+from mat2spec.tables.columns import TableName
+from screening.runs.record import RUNNING, is_locked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dft_validation.persistent_queue import JobQueue
     from dft_validation.queue_status import QueueStatus
     from flows.settings import ScreenSettings
-    from screening.runs import RunFolder
+    from screening.runs.folder import RunFolder
 
 # What is made again when more jobs have finished.
 RESULT_STAGES = ("run_dft", "evaluate")
@@ -53,7 +53,7 @@ def print_status(run_name: str | None, results_dir: Path | None) -> None:
 
 def run_queue(run_name: str | None, results_dir: Path | None, assignments: Sequence[str], *, remote: bool) -> None:
     """Work off the queue of a run, then classify, evaluate and report; nothing is predicted again."""
-    from screening.runs import RunFolder, RunLockedError
+    from screening.runs.folder import RunFolder, RunLockedError
 
     found = _find(run_name, results_dir)
     settings = settings_of(found, assignments)
@@ -98,7 +98,7 @@ def retry_jobs(
 
 def write_report(run_name: str | None, results_dir: Path | None) -> None:
     """Write the page of figures from what has finished so far, and print precision and recall."""
-    from screening import report
+    from screening.report import tables as report
 
     run = _find(run_name, results_dir)
     settings = settings_of(run)
@@ -241,7 +241,7 @@ def _finished_so_far(run: RunFolder, settings: ScreenSettings) -> tuple[pd.DataF
 def _precision_recall(
     run: RunFolder, settings: ScreenSettings, results: pd.DataFrame, jobs: pd.DataFrame
 ) -> pd.DataFrame:
-    from screening.evaluation import precision_recall
+    from screening.evaluate.evaluation import precision_recall
 
     classes = run.read_table(TableName.CLASSIFICATIONS)
     return precision_recall(classes, results, jobs, settings.evaluation, setting=settings.gap.describe())

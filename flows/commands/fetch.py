@@ -18,8 +18,8 @@ TITLES = {"edos": "Electronic DOS", "phdos": "Phonon DOS"}
 
 def fetch(kind: str, target: Path, data: Path | None, config: Path | None, assignments: Sequence[str]) -> None:
     """Fetch all spectra of a kind, "edos" or "phdos"; what training must not see stays out if `data` names it."""
-    from screening.materials_project.bulk_edos import fetch_edos
-    from screening.materials_project.bulk_phdos import fetch_phdos
+    from screening.sources.open_data.bulk_edos import fetch_edos
+    from screening.sources.open_data.bulk_phdos import fetch_phdos
 
     settings = load_settings(config, assignments).source
     start = time.perf_counter()
@@ -35,6 +35,6 @@ def fetch(kind: str, target: Path, data: Path | None, config: Path | None, assig
 
 
 def _reserved(data: Path | None) -> frozenset[str]:
-    from mat2spec.datasets import reserved_formulas
+    from mat2spec.labels.datasets import reserved_formulas
 
     return frozenset() if data is None else frozenset(reserved_formulas(data))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dft_validation.labels.factory import LabelFactory, LabelReport
     from dft_validation.labels.reserved import Reserved
     from flows.settings import ScreenSettings
-    from screening.sources import CrystalSource
+    from screening.sources.base import CrystalSource
 
 
 def label(
@@ -33,7 +33,7 @@ def label(
     if from_run is not None:
         _add_run(settings, from_run, data)
         return
-    from screening.sources import open_source
+    from screening.sources.opening import open_source
 
     factory = _make_factory(settings, open_source(settings.source), data)
     wanted = None if ids is None else read_ids(ids)
@@ -84,8 +84,8 @@ def _make_factory(settings: ScreenSettings, source: CrystalSource, data: Path | 
 
 def _labelled_formulas(data: Path | None) -> frozenset[str]:
     """Reduced formulas of the labels in the data folder; none without its table."""
-    from mat2spec.datasets import EDOS_FILE, canonical_formula
-    from mat2spec.files import read_parquet
+    from mat2spec.labels.datasets import EDOS_FILE, canonical_formula
+    from mat2spec.tables.files import read_parquet
 
     if data is None or not (data / EDOS_FILE).is_file():
         return frozenset()
@@ -96,7 +96,7 @@ def _labelled_formulas(data: Path | None) -> frozenset[str]:
 def _reserved(settings: ScreenSettings, data: Path | None, source: CrystalSource) -> Reserved:
     """The list of reserved materials; without one a warning."""
     from dft_validation.labels.reserved import find_reserved_list, read_reserved
-    from screening.columns import Column
+    from mat2spec.tables.columns import Column
 
     path = find_reserved_list(settings.label.reserved, data)
     if path is None:

@@ -11,9 +11,9 @@ from flows.settings_layers import SettingsRefusedError, load_settings
 from flows.spectrum_plots import PLOT_ENDINGS, write_plot
 from flows.table_files import TABLE_ENDINGS, check_ending, write_rows
 from flows.terminal import console, stage_progress
-from mat2spec.grids import EDOS_GRID, GRID_METADATA_KEY, GRIDS, SpectralGrid
-from mat2spec.structure_files import ReadStructure, read_structures
-from screening.columns import Column
+from mat2spec.crystals.readers import ReadStructure, read_structures
+from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, GRIDS, SpectralGrid
+from mat2spec.tables.columns import Column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,7 @@ def predict_files(
 def predict_read(read: Sequence[ReadStructure], settings: ScreenSettings, spectrum: str) -> list[Prediction]:
     """One prediction per model of all crystals that could be read."""
     from flows.stages import load_predictors
-    from mat2spec.crystals import Crystals
+    from mat2spec.crystals.arrays import Crystals
     from mat2spec.prediction import predict_with_models
 
     usable = [(entry.structure, entry.name) for entry in read if entry.structure is not None]
@@ -111,8 +111,8 @@ def _properties(prediction: Prediction, n_sites: NDArray[np.int64], settings: Sc
     """What follows from the spectra: classes of electronic ones, thermal properties of phonons."""
     import pandas as pd
 
-    from mat2spec.phonons import heat_capacity, mean_frequency
-    from screening.gaps import classify_spectra
+    from mat2spec.spectra.phonons import heat_capacity, mean_frequency
+    from screening.classify.gaps import classify_spectra
 
     spectra, grid = prediction.spectra, prediction.grid
     if grid == EDOS_GRID:
@@ -145,7 +145,7 @@ def _order(names: Sequence[str], read: Sequence[ReadStructure]) -> list[int]:
 
 
 def _summary(rows: pa.Table, settings: ScreenSettings) -> Any:
-    from screening.report import frame_table
+    from screening.report.tables import frame_table
 
     columns = [Column.MATERIAL_ID, Column.FORMULA, Column.MODEL, Column.STATUS, Column.REASON]
     columns += [Column.IS_GAPPED_METAL, Column.IS_METAL, Column.GAP_TOP_EV, Column.GAP_WIDTH_EV, Column.DOS_AT_EFERMI]

@@ -9,8 +9,8 @@ from flows import stages
 from flows.errors import resumable
 from flows.settings_layers import list_settings, load_settings
 from flows.terminal import STAGE_TITLES, console, say_counts, stage_progress
-from screening import report
-from screening.columns import Column, TableName
+from mat2spec.tables.columns import Column, TableName
+from screening.report import tables as report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from flows.settings import ScreenSettings
-    from screening.runs import RunFolder
+    from screening.runs.folder import RunFolder
 
 
 def screen_crystals(config: Path | None, assignments: Sequence[str], *, dry_run: bool) -> None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from flows.settings_layers import load_settings
 from flows.terminal import console, print_frame
-from screening.columns import TableName
-from screening.run_files import RunError, latest_run
-from screening.runs import RunFolder
+from mat2spec.tables.columns import TableName
+from screening.runs.folder import RunFolder
+from screening.runs.record import RunError, latest_run
 
 if TYPE_CHECKING:
     import duckdb
@@ -57,8 +57,8 @@ def print_new(
     """Print what is new since a day or a release, or in the last run."""
     import duckdb
 
-    from screening.news import new_materials
-    from screening.tables import to_arrow
+    from mat2spec.tables.parquet import to_arrow
+    from screening.report.news import new_materials
 
     found = to_arrow(new_materials(results_dir or load_settings().results_dir, since))
     rows = _select(duckdb.from_arrow(found), columns, where, sort, limit)
@@ -161,7 +161,7 @@ def _print_list(run: RunFolder) -> None:
 
 
 def _print_rows(rows: pa.Table, title: str) -> None:
-    from screening.tables import to_frame
+    from mat2spec.tables.parquet import to_frame
 
     print_frame(to_frame(rows), title)
 

@@ -24,9 +24,9 @@ from mat2spec.benchmark.data import (
     write_spectra,
 )
 from mat2spec.benchmark.recipes import Recipe
-from mat2spec.files import atomic_path, file_sha256
 from mat2spec.models import model_class
-from mat2spec.normalisation import Setting
+from mat2spec.spectra.normalisation import Setting
+from mat2spec.tables.files import atomic_path, file_sha256
 from mat2spec.training.runs import run_training
 from mat2spec.training.settings import TrainingSettings
 from mat2spec.weights import load_weights

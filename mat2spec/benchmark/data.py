@@ -18,15 +18,15 @@ from safetensors.numpy import load_file, save_file
 
 from mat2spec.benchmark.evaluation import Scores, evaluate_phdos
 from mat2spec.benchmark.evaluation_edos import JudgeGaps, evaluate_edos
-from mat2spec.datasets import STORE_TEST, LabelledSpectra
-from mat2spec.files import atomic_path
 from mat2spec.graphs import GraphSettings
-from mat2spec.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid
-from mat2spec.metrics import normalise_sum
+from mat2spec.labels.datasets import STORE_TEST, LabelledSpectra
+from mat2spec.labels.readers import load_spectra
 from mat2spec.models import SpectrumModel
-from mat2spec.phonons import scale_to_modes
 from mat2spec.prediction import SpectrumPredictor
-from mat2spec.sources import load_spectra
+from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid
+from mat2spec.spectra.metrics import normalise_sum
+from mat2spec.spectra.phonons import scale_to_modes
+from mat2spec.tables.files import atomic_path
 from mat2spec.training.calibration import spectra_with_uncertainty
 from mat2spec.weights import WeightsCard
 

@@ -23,8 +23,8 @@ from mat2spec.benchmark.data import (
     read_spectra,
 )
 from mat2spec.benchmark.evaluation import SIGMAS_OF_90_PERCENT
-from mat2spec.datasets import LabelledSpectra
-from mat2spec.normalisation import Setting
+from mat2spec.labels.datasets import LabelledSpectra
+from mat2spec.spectra.normalisation import Setting
 from mat2spec.weights import load_weights
 
 MIXED = "mixed"

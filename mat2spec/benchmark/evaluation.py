@@ -21,9 +21,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mat2spec.grids import SpectralGrid
-from mat2spec.metrics import mean_absolute_error, mean_squared_error, r2_score, wasserstein_distances
-from mat2spec.phonons import heat_capacity, mean_frequency, scale_to_modes
+from mat2spec.spectra.grids import SpectralGrid
+from mat2spec.spectra.metrics import mean_absolute_error, mean_squared_error, r2_score, wasserstein_distances
+from mat2spec.spectra.phonons import heat_capacity, mean_frequency, scale_to_modes
 
 FloatArray = NDArray[np.floating]
 Scores = dict[str, float | None]
@@ -34,7 +34,7 @@ SIGMAS_OF_90_PERCENT = 1.6448536269514722
 
 
 class Labels(Protocol):
-    """What is needed of labelled spectra (`mat2spec.datasets.LabelledSpectra` has it)."""
+    """What is needed of labelled spectra (`mat2spec.labels.datasets.LabelledSpectra` has it)."""
 
     @property
     def spectra(self) -> NDArray[np.float32]:

@@ -25,7 +25,7 @@ from mat2spec.benchmark.evaluation import (
     pointwise,
     rank_correlation,
 )
-from mat2spec.metrics import normalise_sum, wasserstein_distances
+from mat2spec.spectra.metrics import normalise_sum, wasserstein_distances
 
 # Predicted and true spectra per cell, sites per cell -> scores by name.
 JudgeGaps = Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]], Scores]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mat2spec.normalisation import Setting
+from mat2spec.spectra.normalisation import Setting
 
 
 class PublishedPhonons(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 
 from mat2spec.benchmark.data import BenchmarkError, Result
 from mat2spec.benchmark.layouts import Layout
-from mat2spec.files import atomic_path
+from mat2spec.tables.files import atomic_path
 
 PAPER = "paper"
 RESULTS_FILE, TABLE_FILE = "results.json", "table.md"

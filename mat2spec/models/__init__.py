@@ -7,7 +7,7 @@ from mat2spec.models.e3nn import E3nn
 from mat2spec.models.gatgnn import Gatgnn
 from mat2spec.models.mat2spec import Mat2Spec
 from mat2spec.models.sitedos import SiteDos
-from mat2spec.normalisation import Setting
+from mat2spec.spectra.normalisation import Setting
 
 MODELS: dict[str, type[SpectrumModel]] = {
     "mat2spec": Mat2Spec,

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from mat2spec.graphs import GraphSettings
-from mat2spec.normalisation import Setting
+from mat2spec.spectra.normalisation import Setting
+from mat2spec.spectra.uncertainty import ErrorModel
 from mat2spec.tensors import GraphTensors
-from mat2spec.uncertainty import ErrorModel
 
 LossTerms = dict[str, Tensor]
 
@@ -88,5 +88,5 @@ class SpectrumModel(nn.Module, ABC):
         graph
             The batch.
         target
-            Prepared targets (`mat2spec.normalisation.prepare_targets`), shape (n_crystals, size).
+            Prepared targets (`mat2spec.spectra.normalisation.prepare_targets`), shape (n_crystals, size).
         """

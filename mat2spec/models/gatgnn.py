@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mat2spec.models.base import LossTerms, ModelSettings, SpectrumModel
 from mat2spec.models.encoder import CrystalEncoder, EncoderSettings
-from mat2spec.normalisation import Setting, activate, prediction_loss
+from mat2spec.spectra.normalisation import Setting, activate, prediction_loss
 from mat2spec.tensors import GraphTensors
 
 

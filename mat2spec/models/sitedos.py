@@ -18,11 +18,11 @@ from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from mat2spec.crystals.elements import atomic_masses, element_features
 from mat2spec.descriptors import Descriptors
-from mat2spec.elements import atomic_masses, element_features
 from mat2spec.graphs import GraphSettings
 from mat2spec.models.base import LossTerms, ModelSettings, SpectrumModel
-from mat2spec.normalisation import Setting, activate, prediction_loss
+from mat2spec.spectra.normalisation import Setting, activate, prediction_loss
 from mat2spec.tensors import GraphTensors, sum_by_group
 
 # Inputs are standardised; what lies further out than this many standard deviations is drawn back.

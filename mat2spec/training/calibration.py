@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mat2spec.datasets import LabelledSpectra
+from mat2spec.labels.datasets import LabelledSpectra
 from mat2spec.models import SpectrumModel
-from mat2spec.normalisation import to_spectra_per_atom
+from mat2spec.spectra.normalisation import to_spectra_per_atom
+from mat2spec.spectra.uncertainty import ValidationSet
 from mat2spec.tensors import GraphTensors
 from mat2spec.training.loop import batches
-from mat2spec.uncertainty import ValidationSet
 
 _BATCH_SIZE = 256
 _TINY = 1e-9

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from mat2spec.files import atomic_path
+from mat2spec.tables.files import atomic_path
 
 CURVES_FILE = "curves.csv"
 PICTURE_FILE = "curves.png"

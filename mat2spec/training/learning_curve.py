@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from mat2spec.datasets import DataError, LabelledSpectra
-from mat2spec.files import atomic_path
+from mat2spec.labels.datasets import DataError, LabelledSpectra
+from mat2spec.tables.files import atomic_path
 
 CURVE_FILE = "learning_curve.csv"
 PICTURE_FILE = "learning_curve.png"

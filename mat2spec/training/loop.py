@@ -16,10 +16,10 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mat2spec.datasets import LabelledSpectra
-from mat2spec.files import atomic_path
+from mat2spec.labels.datasets import LabelledSpectra
 from mat2spec.models import SpectrumModel
-from mat2spec.normalisation import prediction_loss, prepare_targets
+from mat2spec.spectra.normalisation import prediction_loss, prepare_targets
+from mat2spec.tables.files import atomic_path
 from mat2spec.tensors import GraphTensors
 from mat2spec.training.curves import Line, draw_curves, read_curves, write_curves
 from mat2spec.training.settings import TrainingSettings

@@ -16,10 +16,10 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from numpy.typing import NDArray
 
 from mat2spec import __version__
-from mat2spec.datasets import STORE_TEST, LabelledSpectra
-from mat2spec.metrics import evaluate_spectra
+from mat2spec.labels.datasets import STORE_TEST, LabelledSpectra
+from mat2spec.labels.readers import known_reserved_formulas, load_spectra
 from mat2spec.models import SpectrumModel, build_model, model_class
-from mat2spec.sources import known_reserved_formulas, load_spectra
+from mat2spec.spectra.metrics import evaluate_spectra
 from mat2spec.training.calibration import calibrate, spectra_per_atom
 from mat2spec.training.learning_curve import learning_curve
 from mat2spec.training.loop import EpochReport, Progress, TrainingError, train_model
@@ -54,7 +54,7 @@ def train_phdos(
     Parameters
     ----------
     source
-        Folder with the phonon tables, or any other source: see `mat2spec.sources`.
+        Folder with the phonon tables, or any other source: see `mat2spec.labels.readers`.
     settings
         How to train.
     folder
@@ -91,7 +91,7 @@ def train_edos(
     Parameters
     ----------
     source
-        Folder with the eDOS table, or any other source: see `mat2spec.sources`; None trains on
+        Folder with the eDOS table, or any other source: see `mat2spec.labels.readers`; None trains on
         stores alone.
     settings
         How to train.

@@ -10,7 +10,7 @@ from pymatgen.core import Lattice, Structure
 
 from dft_validation import DftSettings, engines
 from dft_validation.engines.gpaw import GpawEngine
-from mat2spec.crystals import Crystals
+from mat2spec.crystals.arrays import Crystals
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dft_validation.bands import MeshBands, covered_to_ev, edos_of_bands, find_band_edges, tetrahedron_efermi
-from mat2spec.grids import EDOS_GRID
+from mat2spec.spectra.grids import EDOS_GRID
 
 
 def two_bands(gap, n_electrons=2.0, n_spins=1, efermi=0.0):

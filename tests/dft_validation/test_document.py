@@ -8,7 +8,7 @@ from pymatgen.electronic_structure.core import Spin
 from pymatgen.electronic_structure.dos import Dos
 
 from dft_validation.document import EdosDocument, edos_of_dos
-from mat2spec.grids import EDOS_GRID
+from mat2spec.spectra.grids import EDOS_GRID
 
 PROVENANCE = {
     "material_id": "mp-1",

@@ -18,8 +18,8 @@ from dft_validation.engines import choose_engine
 from dft_validation.engines.elk import ElkEngine, elk_input, find_species_folder, read_eigenvalues
 from dft_validation.magnetism import SpinAndU
 from dft_validation.outcomes import JobStatus
-from mat2spec.grids import EDOS_GRID
-from mat2spec.metrics import wasserstein_distances
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.spectra.metrics import wasserstein_distances
 
 ROOT = Path(__file__).resolve().parents[2]
 has_elk = shutil.which("elk-lapw") is not None

@@ -17,8 +17,8 @@ from dft_validation import DftSettings, calculate_edos
 from dft_validation.engines.gpaw import GpawEngine
 from dft_validation.engines.gpaw_setups import VALENCE_ELECTRONS
 from dft_validation.engines.gpaw_worker import standard_orientation
-from mat2spec.grids import EDOS_GRID
-from screening.gaps import GapSettings, classify_spectra
+from mat2spec.spectra.grids import EDOS_GRID
+from screening.classify.gaps import GapSettings, classify_spectra
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = "dft_validation.engines.gpaw_worker"

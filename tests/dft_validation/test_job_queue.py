@@ -17,8 +17,8 @@ from pymatgen.core import Lattice, Structure
 from dft_validation import EdosMaker, plan_jobs, results_table, run_jobs, update_jobs
 from dft_validation.cache import DocumentCache, structure_hash
 from dft_validation.calculation import cell_of
-from mat2spec.grids import EDOS_GRID
-from screening.gaps import GapSettings
+from mat2spec.spectra.grids import EDOS_GRID
+from screening.classify.gaps import GapSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -170,7 +170,7 @@ INTERRUPTED_RUN = """
     from pymatgen.core import Lattice, Structure
     from dft_validation import DftSettings, plan_jobs, register_engine, run_jobs
     from dft_validation.engines.gpaw import GpawEngine
-    from mat2spec.crystals import Crystals
+    from mat2spec.crystals.arrays import Crystals
 
     register_engine(GpawEngine(name="fake", worker=(sys.executable, {worker!r}, "hang_sodium", {counter!r}), package="numpy"))
     structures = [Structure(Lattice.cubic(3 + i / 10), [s], [[0, 0, 0]]) for i, s in enumerate(["Mg", "Na"])]

@@ -8,7 +8,7 @@ from dft_validation import DftSettings
 from dft_validation.bands import MeshBands, edos_of_bands, edos_of_spins, find_band_edges
 from dft_validation.calculation import cell_of
 from dft_validation.magnetism import SpinAndU, spin_and_u
-from mat2spec.grids import EDOS_GRID
+from mat2spec.spectra.grids import EDOS_GRID
 
 
 def rocksalt(cation, anion):

@@ -101,7 +101,7 @@ RUN = """
     from dft_validation import DftSettings, plan_jobs, register_engine, run_jobs
     from dft_validation.engines.gpaw import GpawEngine
     from dft_validation.persistent_queue import JobQueue
-    from mat2spec.crystals import Crystals
+    from mat2spec.crystals.arrays import Crystals
 
     register_engine(GpawEngine(name="fake", worker=(sys.executable, {worker!r}, {mode!r}, {counter!r}), package="numpy"))
     names = ["H", "Li", "Be", "Na", "Mg", "Al", "K", "Ca"]

@@ -8,7 +8,7 @@ from pymatgen.core import Lattice, Structure
 from dft_validation import DftSettings, plan_jobs, remaining_cpu_seconds, run_jobs
 from dft_validation.engines import available_engines, get_engine, register_engine
 from dft_validation.engines.gpaw import GpawEngine
-from mat2spec.crystals import Crystals
+from mat2spec.crystals.arrays import Crystals
 
 
 def plan_of(structures, settings):

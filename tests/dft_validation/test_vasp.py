@@ -17,8 +17,8 @@ from dft_validation.document import edos_of_dos
 from dft_validation.engines import vasp, vasp_flow
 from dft_validation.magnetism import structure_of
 from dft_validation.outcomes import EngineError, JobStatus
-from mat2spec.crystals import Crystals
-from mat2spec.grids import EDOS_GRID
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.spectra.grids import EDOS_GRID
 
 pytest.importorskip("atomate2", reason="atomate2 is not installed; `pip install -e .[vasp]` with constraints.txt")
 

@@ -6,7 +6,7 @@ from flows.command_line import run
 from flows.commands.benchmark import Benchmark
 from flows.errors import ExitCode
 from tests.mat2spec.benchmark.conftest import phonon_folder  # noqa: F401 - a fixture
-from tests.mat2spec.sources.small_archives import write_edos_archive, write_phdos_archive
+from tests.mat2spec.labels.readers.small_archives import write_edos_archive, write_phdos_archive
 
 SIZES = "model_settings={encoder: {width: 16, n_heads: 2}}"
 

@@ -76,7 +76,7 @@ def test_help_imports_nothing_heavy():
 
 @pytest.mark.parametrize(
     "command",
-    ["screen", "predict", "tables", "settings", "serve", "catalogue build", "train phdos", "train edos"],
+    ["screen", "predict", "tables", "settings", "serve", "train phdos", "train edos"],
 )
 def test_every_command_shows_examples(capfd, command):
     code, out, _ = say(capfd, *command.split(), "--help")
@@ -406,10 +406,3 @@ def test_a_stopped_training_says_how_it_goes_on(capfd, monkeypatch):
     code, _, err = say(capfd, "train", "phdos", "--data", "anywhere", "--folder", "mine")
     assert code == ExitCode.INTERRUPTED
     assert "Stopped. What is done stays in mine; give the same command again to go on from there." in err
-
-
-def test_the_catalogue_needs_chgnet_and_says_so(capfd, monkeypatch):
-    monkeypatch.setattr("flows.commands.catalogue.find_spec", lambda name: None)
-    code, _, err = say(capfd, "catalogue", "build")
-    assert code == ExitCode.FAILED
-    assert "CHGNet, which is not installed" in err

@@ -17,9 +17,9 @@ from flows import stages
 from flows.command_line import run as run_program
 from flows.errors import ExitCode
 from flows.settings_layers import load_settings
-from screening.columns import TableName
-from screening.figures import PAGE_FILE
-from screening.runs import RunFolder
+from mat2spec.tables.columns import TableName
+from screening.report.page import PAGE_FILE
+from screening.runs.folder import RunFolder
 from tests.flows.conftest import FAKE_WORKER, make_assignments
 
 RESULTS = (TableName.DFT_RESULTS, TableName.PRECISION_RECALL, TableName.THRESHOLD_CURVE)

@@ -9,8 +9,8 @@ import pytest
 
 from flows import stages
 from flows.command_line import run
-from mat2spec.edos_store import read_edos_store
-from tests.mat2spec.test_datasets import SPLIT_SALTS, edos_store
+from mat2spec.labels.edos_store import read_edos_store
+from tests.mat2spec.labels.test_datasets import SPLIT_SALTS, edos_store
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,12 +11,12 @@ import pytest
 from flows import stages
 from flows.commands.screen import run_stages
 from flows.settings_layers import load_settings
-from mat2spec.grids import EDOS_GRID
-from screening.columns import TableName
-from screening.materials_project import session
-from screening.materials_project.published import NO_SPECTRUM
-from screening.schemas import fields_of
-from tests.screening.materials_project.loopback import (
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.tables.columns import TableName
+from screening.runs.schemas import fields_of
+from screening.sources.materials_project import session
+from screening.sources.open_data.published import NO_SPECTRUM
+from tests.screening.sources.materials_project.loopback import (
     DB_VERSION,
     GOOD_KEY,
     SUMMARY,
@@ -25,7 +25,7 @@ from tests.screening.materials_project.loopback import (
     make_documents,
     stored_id,
 )
-from tests.screening.materials_project.open_s3 import OpenS3, dos_row
+from tests.screening.sources.materials_project.open_s3 import OpenS3, dos_row
 
 N_DOCUMENTS = 24
 # Metals (even) without an eDOS (no multiple of three), and what the model below says of them.

@@ -10,13 +10,13 @@ import pytest
 from flows import stages
 from flows.commands.screen import run_stages
 from flows.settings_layers import load_settings
-from mat2spec.grids import EDOS_GRID
-from screening.columns import TableName
-from screening.news import new_materials
-from screening.run_files import latest_run, list_runs
-from screening.runs import RunFolder
-from screening.schemas import fields_of
-from screening.tables import TableError
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.tables.columns import TableName
+from mat2spec.tables.parquet import TableError
+from screening.report.news import new_materials
+from screening.runs.folder import RunFolder
+from screening.runs.record import latest_run, list_runs
+from screening.runs.schemas import fields_of
 
 GAPPED = ("mp-1", "mp-3")
 

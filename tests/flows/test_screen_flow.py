@@ -11,8 +11,8 @@ from flows import artifacts, stages
 from flows.deployments import DEPLOYMENT_NAME, SCHEDULE_SLUG, screen_deployment
 from flows.screen import FLOW_NAME, screen_gapped_metals
 from flows.settings_layers import load_settings
-from screening.columns import TableName
-from screening.runs import RunFolder
+from mat2spec.tables.columns import TableName
+from screening.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 

@@ -9,11 +9,17 @@ import pytest
 from flows import stages
 from flows.command_line import run
 from flows.settings_layers import load_settings
-from screening.columns import TableName
-from screening.materials_project import session
-from screening.materials_project.errors import ApiKeyError
-from screening.runs import RunFolder
-from tests.screening.materials_project.loopback import GOOD_KEY, SUMMARY, LoopbackServer, legacy_id, make_documents
+from mat2spec.tables.columns import TableName
+from screening.runs.folder import RunFolder
+from screening.sources.materials_project import session
+from screening.sources.materials_project.errors import ApiKeyError
+from tests.screening.sources.materials_project.loopback import (
+    GOOD_KEY,
+    SUMMARY,
+    LoopbackServer,
+    legacy_id,
+    make_documents,
+)
 
 N_DOCUMENTS = 24
 
@@ -127,8 +133,8 @@ def test_ctrl_c_while_reading_keeps_the_pages(server, command, tmp_path, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("screening.materials_project.reading.Reading._scan", interrupt)
-        patch.setattr("screening.materials_project.reading.Reading._read_by_name", interrupt)
+        patch.setattr("screening.sources.materials_project.reading.Reading._scan", interrupt)
+        patch.setattr("screening.sources.materials_project.reading.Reading._read_by_name", interrupt)
         assert run(command) == 130
     assert "give the same command again" in capsys.readouterr().err
     server.requests.clear()

@@ -7,9 +7,9 @@ import pytest
 
 from flows import stages
 from flows.settings_layers import load_settings
-from screening.columns import TableName
-from screening.runs import RunFolder
-from screening.sources import SourceError
+from mat2spec.tables.columns import TableName
+from screening.runs.folder import RunFolder
+from screening.sources.base import SourceError
 
 N_MATERIALS, N_CANDIDATES, N_MODELS = 19, 17, 2
 

@@ -7,7 +7,7 @@ import pytest
 from flows import watch
 from flows.deployments import screen_deployment, watch_deployment
 from flows.settings_layers import load_settings
-from screening.run_files import RUN_FILE, write_record
+from screening.runs.record import RUN_FILE, write_record
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import leaky_relu, softplus
 
-from mat2spec.crystals import Crystals
+from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs import GraphSettings, build_graphs
 from mat2spec.models.encoder import CrystalEncoder, EncoderSettings, Ends, GraphAttention
 from mat2spec.tensors import GraphTensors, softmax_by_group

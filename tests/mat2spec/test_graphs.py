@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
-from mat2spec.crystals import Crystals
+from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs import GraphSettings, build_graphs, nearest_shells
 from tests.mat2spec.conftest import low_symmetry, perovskite, rock_salt
 

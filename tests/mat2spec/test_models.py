@@ -7,12 +7,12 @@ from pymatgen.core import Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from scipy.spatial.transform import Rotation
 
-from mat2spec.crystals import Crystals
+from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs import GraphSettings, build_graphs
-from mat2spec.grids import EDOS_GRID
 from mat2spec.models import MODELS, build_model
 from mat2spec.models.mat2spec import Mixture, contrastive_loss, symmetric_divergence
-from mat2spec.normalisation import Setting
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.spectra.normalisation import Setting
 from mat2spec.tensors import GraphTensors
 from mat2spec.weights import WeightsCard, load_weights, save_weights
 from tests.mat2spec.conftest import SMALL_SIZES, low_symmetry, perovskite, rock_salt

@@ -3,11 +3,9 @@ import pytest
 import torch
 from pymatgen.core import Structure
 
-from mat2spec.crystals import Crystals
+from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs import GraphSettings
-from mat2spec.grids import EDOS_GRID, PHDOS_GRID
 from mat2spec.models import MODELS, build_model
-from mat2spec.normalisation import Setting
 from mat2spec.prediction import (
     SpectrumPredictor,
     load_predictor,
@@ -17,7 +15,9 @@ from mat2spec.prediction import (
     shipped_weights,
     split_by_edges,
 )
-from mat2spec.uncertainty import ValidationSet
+from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID
+from mat2spec.spectra.normalisation import Setting
+from mat2spec.spectra.uncertainty import ValidationSet
 from mat2spec.weights import WeightsError
 from tests.mat2spec.conftest import SMALL_SIZES, low_symmetry, perovskite, rock_salt
 

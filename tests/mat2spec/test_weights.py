@@ -4,9 +4,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from mat2spec.graphs import GraphSettings
-from mat2spec.grids import EDOS_GRID
 from mat2spec.models import build_model
-from mat2spec.normalisation import Setting
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.spectra.normalisation import Setting
 from mat2spec.weights import (
     SHIPPED_WEIGHTS,
     WeightsCard,

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
 
-from mat2spec.grids import EDOS_GRID
+from mat2spec.spectra.grids import EDOS_GRID
 
 # The first example of a property pays for late imports of pandas, scipy and pymatgen.
 settings.register_profile("screening", deadline=None)

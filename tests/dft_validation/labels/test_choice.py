@@ -11,7 +11,7 @@ from dft_validation.labels.pool import element_matrix, make_pool
 from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.settings import LabelSettings
 from dft_validation.settings import DftSettings
-from mat2spec.crystals import Crystals
+from mat2spec.crystals.arrays import Crystals
 
 CUBE = [[0, 0, 0], [0.5, 0.5, 0.5]]
 

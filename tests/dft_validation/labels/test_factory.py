@@ -9,11 +9,11 @@ from dft_validation.engines import register_engine
 from dft_validation.engines.gpaw import GpawEngine
 from dft_validation.labels.factory import LabelError
 from dft_validation.labels.reserved import Reserved
-from mat2spec.crystals import Crystals
-from mat2spec.datasets import load_edos
-from mat2spec.edos_store import read_edos_store
+from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs import GraphSettings
-from screening.sources import SourceError
+from mat2spec.labels.datasets import load_edos
+from mat2spec.labels.edos_store import read_edos_store
+from screening.sources.base import SourceError
 from tests.dft_validation.labels.conftest import no_progress
 
 

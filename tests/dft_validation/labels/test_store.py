@@ -13,10 +13,10 @@ from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.store import LabelStore, additions_of, label_of_document
 from dft_validation.outcomes import FailedJob, JobStatus
 from dft_validation.settings import DftSettings
-from mat2spec.edos_store import read_edos_store, store_schema
-from mat2spec.files import TableError
-from mat2spec.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid
-from screening.edos_store import known_edos_ids
+from mat2spec.labels.edos_store import read_edos_store, store_schema
+from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid
+from mat2spec.tables.files import TableError
+from screening.sources.known_edos import known_edos_ids
 
 SETTINGS = DftSettings()
 

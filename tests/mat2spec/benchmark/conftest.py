@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mat2spec.crystals import Crystals
-from mat2spec.grids import PHDOS_GRID
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.spectra.grids import PHDOS_GRID
 from tests.mat2spec.conftest import rock_salt_primitive
 
 CATIONS, ANIONS = ("Li", "Na", "K", "Rb", "Mg", "Ca", "Sr", "Ba"), ("O", "S", "F", "Cl")

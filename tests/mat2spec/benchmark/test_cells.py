@@ -10,8 +10,8 @@ from mat2spec.benchmark.data import BenchmarkError, PhononData, read_spectra, wi
 from mat2spec.benchmark.ensembles import ensemble_of_cells, evaluate_weights
 from mat2spec.benchmark.recipes import RECIPES, Recipe, find_recipes
 from mat2spec.graphs import GraphSettings
-from mat2spec.grids import PHDOS_GRID
-from mat2spec.normalisation import Setting
+from mat2spec.spectra.grids import PHDOS_GRID
+from mat2spec.spectra.normalisation import Setting
 from tests.mat2spec.conftest import SMALL_SIZES
 
 KL = [Setting.SUMNORM_KL]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mat2spec.benchmark.evaluation import evaluate_phdos, material_errors, rank_correlation
-from mat2spec.grids import PHDOS_GRID
-from mat2spec.phonons import GAS_CONSTANT_J_PER_MOL_K, KELVIN_PER_CM1
+from mat2spec.spectra.grids import PHDOS_GRID
+from mat2spec.spectra.phonons import GAS_CONSTANT_J_PER_MOL_K, KELVIN_PER_CM1
 
 
 @dataclass

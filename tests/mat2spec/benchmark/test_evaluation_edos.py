@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mat2spec.benchmark.evaluation_edos import evaluate_edos
-from mat2spec.grids import EDOS_GRID
+from mat2spec.spectra.grids import EDOS_GRID
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Crystals as arrays, read from files and described."""

@@ -1,0 +1,1 @@
+"""Labelled spectra that models learn from."""

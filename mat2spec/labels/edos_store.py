@@ -1,0 +1,98 @@
+"""The eDOS store: computed electronic densities of states with their crystals and their origin, to train on.
+
+A store is one Parquet file with a row per crystal and DFT settings. `dft_validation.labels` writes it; here is its
+format and how it is read.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, SpectralGrid
+from mat2spec.tables.files import TableError, read_parquet
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SHIPPED_STORE = Path(__file__).resolve().parents[2] / "data" / "edos_store.parquet"
+# The level of theory of the labels that are trained on: others are kept in a store, but mixed they would be noise.
+TRAINING_LEVEL = {"functional": "PBE", "spin": "unpolarised", "u_values": "{}"}
+
+
+# Metadata of a store that is trained on at another level.
+TRAINING_LEVEL_KEY = "training_level"
+
+
+def store_schema() -> pa.Schema:
+    """Columns of a store.
+
+    `edos` holds the 128 bin averages on `mat2spec.spectra.grids.EDOS_GRID` in states/eV per cell of `nsites` atoms, zero at
+    the VBM or E_F; `efermi`, `energy_zero_ev`, `band_gap` and `covered_to_ev` are in eV; `lattice` is 9 numbers
+    (rows, Angstrom), `frac_coords` 3 per site. `u_values` and `versions` are JSON. `source` says where the crystal
+    comes from, `selected_as` why it was computed. What `settings_hash` stands for is in the metadata
+    (`dft_settings`).
+    """
+    import pyarrow as pa
+
+    text, real = pa.string(), pa.float64()
+    fields = {
+        "material_id": text,
+        "formula": text,
+        "nsites": pa.int64(),
+        "lattice": pa.list_(real),
+        "frac_coords": pa.list_(real),
+        "atomic_numbers": pa.list_(pa.int16()),
+        "edos": pa.list_(pa.float32()),
+        "band_gap": real,
+        "efermi": real,
+        "energy_zero_ev": real,
+        "is_metal": pa.bool_(),
+        "covered_to_ev": real,
+        "engine": text,
+        "engine_version": text,
+        "functional": text,
+        "spin": text,
+        "u_values": text,
+        "kpoints": text,
+        "cpu_seconds": real,
+        "versions": text,
+        "settings_hash": text,
+        "notes": text,
+        "source": text,
+        "selected_as": text,
+    }
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields.items()])
+
+
+def read_edos_store(path: Path) -> pa.Table:
+    """Read a store.
+
+    Raises
+    ------
+    mat2spec.tables.files.TableError
+        If the file is missing or damaged, lacks a column, or its spectra lie on another grid.
+    """
+    table = read_parquet(path, columns=store_schema().names)
+    text = (table.schema.metadata or {}).get(GRID_METADATA_KEY.encode())
+    if text is None or SpectralGrid.from_json(text.decode()) != EDOS_GRID:
+        raise TableError(
+            f"The spectra of the eDOS store {path} lie on another grid; write it anew with mat2spec label."
+        )
+    return table
+
+
+def training_level(store: pa.Table) -> dict[str, str]:
+    """The level of theory at which a store is trained on: what its metadata name, else `TRAINING_LEVEL`.
+
+    A store of the Materials Project names its functional only: with U and spin where its rules ask for them, its spectra
+    are one consistent set, but not to be mixed with others.
+    """
+    text = (store.schema.metadata or {}).get(TRAINING_LEVEL_KEY.encode())
+    return TRAINING_LEVEL if text is None else {str(name): str(value) for name, value in json.loads(text).items()}
+
+
+def shipped_stores() -> list[Path]:
+    """The store that the project carries, if it is there."""
+    return [SHIPPED_STORE] if SHIPPED_STORE.is_file() else []

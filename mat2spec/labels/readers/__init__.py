@@ -1,0 +1,17 @@
+"""Where labelled spectra come from: data folders, archives, folders of files, Parquet tables."""
+
+from mat2spec.labels.readers.archive import load_archive_edos, load_archive_phdos
+from mat2spec.labels.readers.folder import load_folder
+from mat2spec.labels.readers.opening import SourceKind, known_reserved_formulas, load_spectra, source_kind
+from mat2spec.labels.readers.table import load_table
+
+__all__ = [
+    "SourceKind",
+    "known_reserved_formulas",
+    "load_archive_edos",
+    "load_archive_phdos",
+    "load_folder",
+    "load_spectra",
+    "load_table",
+    "source_kind",
+]

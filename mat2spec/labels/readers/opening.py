@@ -1,0 +1,125 @@
+"""Open whatever a person points at: the kind of a source is told by the files that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from enum import StrEnum
+from pathlib import Path
+
+from mat2spec.graphs import GraphSettings
+from mat2spec.labels.datasets import (
+    DFPT_FILE,
+    EDOS_FILE,
+    FINITE_DISPLACEMENT_FILE,
+    RESERVED_FILE,
+    STRUCTURES_FILE,
+    DataError,
+    LabelledSpectra,
+    load_edos,
+    load_phdos,
+    reserved_formulas,
+)
+from mat2spec.labels.edos_store import shipped_stores
+from mat2spec.labels.readers.archive import load_archive_edos, load_archive_phdos
+from mat2spec.labels.readers.folder import load_folder
+from mat2spec.labels.readers.table import load_table
+from mat2spec.spectra.grids import EDOS_GRID, GRIDS
+
+_DATA_FOLDER_FILES = (EDOS_FILE, DFPT_FILE, FINITE_DISPLACEMENT_FILE, RESERVED_FILE)
+
+
+class SourceKind(StrEnum):
+    """What a path holds."""
+
+    DATA_FOLDER = "data folder"
+    ARCHIVE = "archive of the paper"
+    FOLDER = "folder of structures and spectra"
+    TABLE = "Parquet table"
+
+
+def source_kind(path: Path) -> SourceKind:
+    """Tell what a path holds.
+
+    Raises
+    ------
+    DataError
+        If it holds nothing to train on.
+    """
+    path = Path(path)
+    if any((path / name).is_file() for name in _DATA_FOLDER_FILES):
+        return SourceKind.DATA_FOLDER
+    if any((path / name).is_dir() for name in ("label_edos", "materials_with_edos", "phdos")):
+        return SourceKind.ARCHIVE
+    if (path / "structures").is_dir():
+        return SourceKind.FOLDER
+    if path.is_file() or (path.is_dir() and any(path.glob("*.parquet"))):
+        return SourceKind.TABLE
+    raise DataError(
+        f"There is nothing to train on in {path}: neither tables of labelled spectra ({EDOS_FILE}, {DFPT_FILE}), nor the "
+        "paper's archive (label_edos/, phdos/), nor structures/ with spectra, nor a Parquet table. "
+        "Give another path with --data or the variable MAT2SPEC_DATA_DIR."
+    )
+
+
+def load_spectra(
+    path: Path | None,
+    spectrum: str,
+    graph_settings: GraphSettings,
+    *,
+    pretraining: bool = True,
+    stores: Sequence[Path] | None = None,
+    reserved: Collection[str] = (),
+    materials_class: str | None = None,
+) -> LabelledSpectra:
+    """Labelled spectra of any source.
+
+    Parameters
+    ----------
+    path
+        Data folder, archive, folder of files or Parquet table (file or folder); None for the eDOS
+        stores alone.
+    spectrum
+        ``"edos"`` or ``"phdos"``.
+    graph_settings
+        How graphs are made.
+    pretraining
+        Whether the finite-displacement phonons of a data folder are added.
+    stores
+        eDOS stores beside a data folder; see `mat2spec.labels.datasets.load_edos`.
+    reserved
+        Reduced formulas that are neither trained nor validated on, for sources that do not bring
+        such a list themselves.
+    materials_class
+        Subclass of the archive, see `load_archive_edos`.
+
+    Raises
+    ------
+    DataError
+        If there is nothing to train on, or it cannot be used.
+    """
+    kind = SourceKind.DATA_FOLDER if path is None else source_kind(path)
+    if materials_class is not None and (kind is not SourceKind.ARCHIVE or spectrum != EDOS_GRID.name):
+        raise DataError(
+            "Classes of materials with their own index files belong to the eDOS of the paper's archive alone."
+        )
+    if path is None or kind is SourceKind.DATA_FOLDER:
+        if spectrum == EDOS_GRID.name:
+            return load_edos(path, graph_settings, stores)
+        if path is None:
+            raise DataError("There are no phonon spectra without a source; give one with --data.")
+        return load_phdos(path, graph_settings, pretraining)
+    if set(map(Path, stores or ())) - set(shipped_stores()):
+        raise DataError(f"eDOS stores are added to a data folder, not to the {kind} {path}: its split is its own.")
+    if kind is SourceKind.ARCHIVE:
+        if spectrum == EDOS_GRID.name:
+            return load_archive_edos(path, graph_settings, reserved, materials_class)
+        return load_archive_phdos(path, graph_settings, reserved)
+    load = load_folder if kind is SourceKind.FOLDER else load_table
+    return load(path, GRIDS[spectrum], graph_settings, reserved)
+
+
+def known_reserved_formulas(data_dir: Path | None) -> set[str]:
+    """Reserved formulas of a data folder, if it is one and holds the list."""
+    if data_dir is None or not all((Path(data_dir) / name).is_file() for name in (RESERVED_FILE, STRUCTURES_FILE)):
+        return set()
+    return reserved_formulas(data_dir)

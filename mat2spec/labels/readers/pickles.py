@@ -1,0 +1,174 @@
+"""Reading pickles of strangers without running anything of theirs.
+
+A pickle is a program that may call any function by its name. Here the few names that pickled numpy
+arrays and pymatgen structures need stand for `Record`, which keeps what it is given and does
+nothing, so that neither numpy's nor pymatgen's own unpickling runs, whatever their version. Any
+other name ends the reading.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import IO, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mat2spec.labels.datasets import DataError
+
+_NUMPY = frozenset({"_reconstruct", "scalar", "_frombuffer", "ndarray", "dtype"})
+_PYMATGEN = frozenset(
+    {
+        "Structure",
+        "IStructure",
+        "Lattice",
+        "PeriodicSite",
+        "Composition",
+        "Element",
+        "Species",
+        "Specie",
+        "DummySpecies",
+    }
+)
+_PLAIN_KINDS = frozenset("fiub")
+
+
+class PickleRefusedError(DataError):
+    """A pickle is damaged or wants more than data; the message says which name it asked for."""
+
+
+class Record:
+    """What a pickle says of one object: the arguments it is made with, and its state."""
+
+    arguments: tuple[Any, ...] = ()
+    state: Any = None
+
+    def __new__(cls, *arguments: Any) -> Self:
+        """Keep the arguments instead of using them."""
+        record = super().__new__(cls)
+        record.arguments = arguments
+        return record
+
+    def __init__(self, *arguments: Any) -> None:
+        """Do nothing: `__new__` has kept the arguments."""
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Attributes of the object; of a pair (dictionary, slots) both."""
+        parts = self.state if isinstance(self.state, tuple) else (self.state,)
+        return {key: value for part in parts if isinstance(part, dict) for key, value in part.items()}
+
+
+def read_pickle(path: Path) -> Any:
+    """Content of a pickle of lists, numbers, numpy arrays and pymatgen structures.
+
+    Arrays and structures are `Record`; see `as_list` and `as_array`.
+
+    Raises
+    ------
+    PickleRefusedError
+        If the file is damaged or asks for anything else, e.g. for a function to call.
+    """
+    with path.open("rb") as stream:
+        try:
+            return _Reader(stream, path).load()
+        except PickleRefusedError:
+            raise
+        # A damaged pickle can fail in any way; none of them may pass for data.
+        except Exception as error:
+            raise PickleRefusedError(f"The pickle {path} is damaged ({error}); get it again.") from error
+
+
+def as_list(value: Any) -> list[Any]:
+    """Members of a list, a tuple, a dictionary with the keys 0, 1, ... or an array of objects.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these.
+    """
+    if isinstance(value, dict):
+        if set(value) != set(range(len(value))):
+            raise ValueError("a list was expected, not a dictionary")
+        return [value[index] for index in range(len(value))]
+    if isinstance(value, Record) and isinstance(value.state, tuple) and isinstance(value.state[-1], list):
+        return value.state[-1]
+    if isinstance(value, Record):
+        return as_array(value).tolist()
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"a list was expected, not {type(value).__name__}")
+    return list(value)
+
+
+def as_array(value: Any) -> NDArray[Any]:
+    """Numbers of a list or of a pickled array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If these are no plain numbers.
+    """
+    if not isinstance(value, Record):
+        return np.asarray(value if isinstance(value, int | float) else [as_array(item) for item in as_list(value)])
+    name = type(value).__name__
+    if name == "_reconstruct":
+        _, shape, kind, is_fortran, content = value.state
+        return _from_bytes(content, kind, shape, "F" if is_fortran else "C")
+    if name == "_frombuffer":
+        content, kind, shape, order = value.arguments
+        return _from_bytes(content, kind, shape, order)
+    if name == "scalar":
+        return _from_bytes(value.arguments[1], value.arguments[0], (), "C")
+    raise ValueError(f"numbers were expected, not {name}")
+
+
+def _from_bytes(content: Any, kind: Record, shape: tuple[int, ...], order: Any) -> NDArray[Any]:
+    code = str(kind.arguments[0])
+    if code[:1] not in _PLAIN_KINDS or not isinstance(content, bytes | bytearray | memoryview):
+        raise ValueError(f"plain numbers were expected, not an array of kind {code!r}")
+    byte_order: Any = kind.state[1] if isinstance(kind.state, tuple) else "="
+    return np.frombuffer(content, dtype=np.dtype(code).newbyteorder(byte_order)).reshape(shape, order=order)
+
+
+class _Reader(pickle.Unpickler):
+    def __init__(self, stream: IO[bytes], path: Path) -> None:
+        super().__init__(stream)
+        self._path = path
+
+    def find_class(self, module: str, name: str) -> Any:
+        package = module.partition(".")[0]
+        if (package == "numpy" and name in _NUMPY) or (package == "pymatgen" and name in _PYMATGEN):
+            return type(name, (Record,), {})
+        if (module, name) == ("_codecs", "encode"):
+            return _encode_latin1
+        if module in {"copyreg", "copy_reg"} and name == "_reconstructor":
+            return _reconstructor
+        if module in {"builtins", "__builtin__"} and name == "object":
+            return object
+        raise PickleRefusedError(
+            f"The pickle {self._path} asks for '{module}.{name}', which no list of crystals or numbers needs: it may run "
+            "a program of its writer. Nothing of it was used; get the file from the authors of the archive."
+        )
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise PickleRefusedError(
+            f"The pickle {self._path} refers to objects outside itself ({pid}); it cannot be read."
+        )
+
+
+def _encode_latin1(text: str, encoding: str) -> bytes:
+    """What old protocols write bytes with; no other encoding is needed."""
+    if encoding not in {"latin1", "latin-1"}:
+        raise ValueError(f"bytes written with the encoding {encoding!r}")
+    return text.encode("latin-1")
+
+
+def _reconstructor(kind: type, base: type, state: Any) -> Record:
+    """What protocols 0 and 1 make objects with."""
+    if not issubclass(kind, Record) or base is not object or state is not None:
+        raise ValueError(f"an object of {kind.__name__} built from {base.__name__}")
+    return kind()

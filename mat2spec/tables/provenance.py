@@ -1,0 +1,80 @@
+"""What a result was made with: package versions, commit, hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+DISTRIBUTION = "mat2spec-screening"
+PACKAGES = (
+    DISTRIBUTION,
+    "torch",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "pymatgen",
+    "prefect",
+    "jobflow",
+    "gpaw",
+    "gpaw-data",
+    "ase",
+)
+REPOSITORY = Path(__file__).resolve().parents[2]
+GIT_TIMEOUT_S = 10
+NOT_INSTALLED = "not installed"
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on, without importing them."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = NOT_INSTALLED
+    return versions
+
+
+def git_commit(repository: Path = REPOSITORY) -> str | None:
+    """Commit of the code, with "-dirty" if files differ from it; None outside a clone or without git."""
+    if not (repository / ".git").exists():
+        return None
+    command = ["git", "-C", str(repository), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=True)
+    except (OSError, subprocess.SubprocessError):
+        # No git, or a clone that git does not trust: the commit is not known, which is what None says.
+        return None
+    return answer.stdout.strip() or None
+
+
+def hash_json(content: object) -> str:
+    """SHA-256 of anything that JSON can hold; the order of keys does not matter."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def run_fingerprint(settings: Mapping[str, object], weights_hashes: Mapping[str, str], source_fingerprint: str) -> str:
+    """SHA-256 of all that decides a run's results: settings, weights, source and version of this package."""
+    return hash_json(
+        {
+            "settings": settings,
+            "weights_hashes": dict(weights_hashes),
+            "source_fingerprint": source_fingerprint,
+            "version": package_versions()[DISTRIBUTION],
+        }
+    )
+
+
+def utc_now() -> str:
+    """Time in UTC to the second, as in "2026-11-23T02:06:54Z"."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

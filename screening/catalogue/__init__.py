@@ -1,5 +1,0 @@
-"""The embedded catalogue: crystals that we computed ourselves, and the command that computes them."""
-
-from screening.catalogue.settings import CatalogueSettings
-
-__all__ = ["CatalogueSettings"]

@@ -1,0 +1,1 @@
+"""Which crystals are screened, and which of them are computed."""

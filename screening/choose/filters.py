@@ -1,0 +1,221 @@
+"""Filters that turn a source's materials into the candidates of a screen, and count what each removes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+
+from mat2spec.tables.columns import Column
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from typing import Self
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+Unknown = Literal["keep", "drop"]
+
+
+class FilterSettings(BaseModel):
+    """Which materials are worth a prediction. Limits are inclusive; None means no limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    energy_above_hull_max_ev_per_atom: float | None = Field(
+        default=0.1, allow_inf_nan=False, description="Highest energy above the convex hull, in eV per atom."
+    )
+    unknown_energy_above_hull: Unknown = Field(
+        default="keep", description="Keep or drop materials whose energy above the hull is not known."
+    )
+    n_elements_min: int = Field(default=1, description="Least number of different elements.")
+    n_elements_max: int | None = Field(
+        default=5, description="Greatest number of different elements; predictions get worse with more."
+    )
+    band_gap_min_ev: float = Field(default=0.0, allow_inf_nan=False, description="Least band gap in eV.")
+    band_gap_max_ev: float | None = Field(
+        default=0.05,
+        allow_inf_nan=False,
+        description="Greatest band gap in eV; up to 0.05 eV a material counts as a metal.",
+    )
+    unknown_band_gap: Unknown = Field(default="keep", description="Keep or drop materials whose band gap is not known.")
+    n_sites_max: int | None = Field(
+        default=200, description="Greatest number of sites in the cell; predictions get worse and slower with more."
+    )
+    allowed_elements: tuple[str, ...] | None = Field(
+        default=None, description="Symbols of the only elements allowed, e.g. [Sr, V, O]; None allows all."
+    )
+    excluded_elements: tuple[str, ...] = Field(
+        default=(), description="Symbols of elements that no candidate may hold, e.g. [Tc, U]."
+    )
+
+    @field_validator(
+        "energy_above_hull_max_ev_per_atom", "n_elements_max", "band_gap_min_ev", "band_gap_max_ev", "n_sites_max"
+    )
+    @classmethod
+    def _not_negative(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is not None and value < 0:
+            raise ValueError(f"{info.field_name} = {value:g} is negative: nothing would pass; give zero or more.")
+        return value
+
+    @field_validator("allowed_elements", "excluded_elements")
+    @classmethod
+    def _known_symbols(cls, symbols: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        unknown = unknown_symbols(symbols or ())
+        if unknown:
+            raise ValueError(f"{info.field_name}: {', '.join(unknown)} is no chemical element; write symbols like Fe.")
+        return symbols
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _refuse_crossed("n_elements_min", self.n_elements_min, "n_elements_max", self.n_elements_max)
+        _refuse_crossed("band_gap_min_ev", self.band_gap_min_ev, "band_gap_max_ev", self.band_gap_max_ev)
+        _refuse_crossed("the least possible number of sites", 1, "n_sites_max", self.n_sites_max)
+        _refuse_crossed("the least possible number of elements", 1, "n_elements_min", self.n_elements_min)
+        if self.allowed_elements is not None:
+            self._check_allowed(set(self.allowed_elements))
+        return self
+
+    def _check_allowed(self, allowed: set[str]) -> None:
+        both = sorted(allowed & set(self.excluded_elements))
+        if both:
+            raise ValueError(f"{', '.join(both)} is both allowed and excluded; name it in one of the two.")
+        if len(allowed) < self.n_elements_min:
+            raise ValueError(
+                f"allowed_elements names {len(allowed)} elements but n_elements_min = {self.n_elements_min}: "
+                "nothing can pass; allow more elements or lower n_elements_min."
+            )
+
+
+def _refuse_crossed(low_name: str, low: float, high_name: str, high: float | None) -> None:
+    if high is not None and low > high:
+        raise ValueError(
+            f"{high_name} = {high:g} is below {low_name} = {low:g}: nothing would pass; change one of them."
+        )
+
+
+def unknown_symbols(symbols: Collection[str]) -> list[str]:
+    """Those of the given strings that are no symbol of a chemical element."""
+    if not symbols:
+        return []
+    from pymatgen.core.periodic_table import Element
+
+    return [symbol for symbol in symbols if not Element.is_valid_symbol(symbol)]
+
+
+class _Filter(NamedTuple):
+    """One filter: which rows pass, and which hold no value to judge by."""
+
+    name: str
+    passes: Callable[[pd.DataFrame], NDArray[np.bool_]]
+    column: Column | None = None
+    unknown: Unknown = "drop"
+
+
+def filter_candidates(
+    properties: pd.DataFrame,
+    settings: FilterSettings | None = None,
+    known_edos_ids: Collection[str] = frozenset(),
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Keep the materials that pass every filter.
+
+    Parameters
+    ----------
+    properties
+        The materials of a source, one row each: `CrystalSource.properties`.
+    settings
+        Limits; the defaults if not given.
+    known_edos_ids
+        Materials that have an eDOS already and need no prediction.
+
+    Returns
+    -------
+    candidates : pandas.DataFrame
+        The rows that pass, in the order of the source.
+    counts : pandas.DataFrame
+        One row per filter in the order applied: how many it removed (of them with unknown value),
+        how many it kept though the value is unknown, and how many remain. The first row counts
+        the source itself.
+    """
+    settings = settings or FilterSettings()
+    counts = [("source", 0, 0, 0, len(properties))]
+    candidates = properties
+    for step in _filters(settings, known_edos_ids):
+        passes, unknown = _judge(step, candidates)
+        kept = passes & ~unknown if step.unknown == "drop" else passes | unknown
+        n_unknown = int(unknown.sum())
+        removed = len(candidates) - int(kept.sum())
+        candidates = candidates[kept]
+        dropped, held = (n_unknown, 0) if step.unknown == "drop" else (0, n_unknown)
+        counts.append((step.name, removed, dropped, held, len(candidates)))
+    return candidates.reset_index(drop=True), _counts_table(counts)
+
+
+def _judge(step: _Filter, candidates: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    if step.column is None:
+        return step.passes(candidates), np.zeros(len(candidates), dtype=np.bool_)
+    return step.passes(candidates), candidates[step.column].isna().to_numpy(dtype=np.bool_)
+
+
+def _counts_table(counts: list[tuple[str, int, int, int, int]]) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = [Column.FILTER, Column.REMOVED, Column.UNKNOWN_REMOVED, Column.UNKNOWN_KEPT, Column.REMAINING]
+    return pd.DataFrame(counts, columns=[str(column) for column in columns])
+
+
+def _filters(settings: FilterSettings, known_edos_ids: Collection[str]) -> list[_Filter]:
+    known = set(known_edos_ids)
+    return [
+        _Filter("without a known eDOS", lambda rows: ~rows[Column.MATERIAL_ID].isin(known).to_numpy(dtype=np.bool_)),
+        _Filter(
+            "energy above hull",
+            lambda rows: _between(rows, Column.ENERGY_ABOVE_HULL, None, settings.energy_above_hull_max_ev_per_atom),
+            Column.ENERGY_ABOVE_HULL,
+            settings.unknown_energy_above_hull,
+        ),
+        _Filter(
+            "number of elements",
+            lambda rows: _between(rows, Column.NELEMENTS, settings.n_elements_min, settings.n_elements_max),
+        ),
+        _Filter(
+            "band gap",
+            lambda rows: _between(rows, Column.BAND_GAP, settings.band_gap_min_ev, settings.band_gap_max_ev),
+            Column.BAND_GAP,
+            settings.unknown_band_gap,
+        ),
+        _Filter("number of sites", lambda rows: _between(rows, Column.NSITES, None, settings.n_sites_max)),
+        _Filter("elements allowed", lambda rows: _has_allowed_elements(rows, settings)),
+    ]
+
+
+def _between(rows: pd.DataFrame, column: Column, low: float | None, high: float | None) -> NDArray[np.bool_]:
+    """Rows within inclusive limits; an unknown value is not within any."""
+    values = rows[column].to_numpy(dtype=np.float64, na_value=np.nan)
+    passes = np.ones(len(values), dtype=np.bool_)
+    # A limit of 0.1 shall keep a value that was stored as the 32-bit number nearest to 0.1.
+    tolerance = np.finfo(np.float32).eps
+    if low is not None:
+        passes &= values >= low - tolerance * abs(low)
+    if high is not None:
+        passes &= values <= high + tolerance * abs(high)
+    return passes
+
+
+def _has_allowed_elements(rows: pd.DataFrame, settings: FilterSettings) -> NDArray[np.bool_]:
+    """Judge each chemical system once, however many materials share it."""
+    import pandas as pd
+
+    allowed = None if settings.allowed_elements is None else set(settings.allowed_elements)
+    excluded = set(settings.excluded_elements)
+    if allowed is None and not excluded:
+        return np.ones(len(rows), dtype=np.bool_)
+    codes, systems = pd.factorize(rows[Column.CHEMSYS])
+    verdicts = [
+        (allowed is None or elements <= allowed) and not elements & excluded
+        for elements in (set(str(system).split("-")) for system in systems)
+    ]
+    # Code -1 (no chemical system known) takes the last place.
+    return np.array([*verdicts, False], dtype=np.bool_)[codes]

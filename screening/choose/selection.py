@@ -1,0 +1,198 @@
+"""Choice of the materials that DFT shall check: confident positives, and random samples of all others.
+
+Confident positives alone would tell how good the best picks are, but neither how good all predicted positives are nor
+what is missed: so a uniform random sample of the other positives is computed too, and one of the negatives.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from mat2spec.tables.columns import Column
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RANDOM_NEGATIVE = "random_negative"
+RANDOM_POSITIVE = "random_positive"
+# Groups of which a sample stands for all members.
+SAMPLED_GROUPS = (RANDOM_POSITIVE, RANDOM_NEGATIVE)
+POSITIVE_PREFIX = "positive:"
+
+
+class SelectionSettings(BaseModel):
+    """How many materials go to DFT, and which may."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_positives: int = Field(
+        default=12, ge=0, description="Most confident predicted gapped metals to compute, over all models together."
+    )
+    n_random_positives: int = Field(
+        default=4,
+        ge=0,
+        description="Random materials among the other predicted gapped metals to compute: they stand for all of these.",
+    )
+    n_random_negatives: int = Field(
+        default=8, ge=0, description="Random materials that every model calls negative to compute, for the recall."
+    )
+    max_sites: int | None = Field(
+        default=8,
+        ge=1,
+        description="Cells with more sites are too large for DFT here and are not drawn; None: no limit.",
+    )
+    seed: int = Field(default=2022, ge=0, description="Seed of the random sample.")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The materials for DFT and the pool they were drawn from.
+
+    Parameters
+    ----------
+    picks
+        One row per material in the order of computing: `material_id`, `selected_as`, `rank` (from 1 within each
+        group), `inclusion_probability` (1 for a positive picked by its rank; for a random positive or negative the
+        share of its group that was drawn).
+    n_too_large
+        Materials left out before drawing because their cells exceed `max_sites`.
+    n_positives
+        Predicted gapped metals of any model in the pool.
+    n_negatives
+        Materials in the pool that every model calls negative.
+    n_unpredicted
+        Materials left out because no model has a prediction for them.
+    """
+
+    picks: pd.DataFrame
+    n_too_large: int
+    n_positives: int
+    n_negatives: int
+    n_unpredicted: int
+
+
+def select_for_dft(
+    classifications: pd.DataFrame, candidates: pd.DataFrame, settings: SelectionSettings | None = None
+) -> Selection:
+    """Choose materials for DFT.
+
+    The models take turns, in alphabetical order: each names its most confident gapped metal that
+    is not chosen yet. The random positives are a uniform sample without replacement of the gapped
+    metals of any model that are left, the random negatives one of the materials that no model
+    calls a gapped metal.
+
+    Parameters
+    ----------
+    classifications
+        One row per material and model: `material_id`, `model`, `is_gapped_metal`,
+        `gapped_metal_confidence`, `gap_width_ev`.
+    candidates
+        The candidates: `material_id`, `nsites`.
+    settings
+        How many; the defaults if not given.
+
+    Returns
+    -------
+    Selection
+        The same for the same input, whatever the order of its rows.
+    """
+    settings = settings or SelectionSettings()
+    classifications = classifications.reset_index(drop=True)
+    sites = candidates.set_index(Column.MATERIAL_ID)[Column.NSITES]
+    n_sites = classifications[Column.MATERIAL_ID].map(sites)
+    rows = classifications[n_sites.notna()]
+    predicted = rows[rows[Column.IS_GAPPED_METAL].notna()]
+    n_unpredicted = rows[Column.MATERIAL_ID].nunique() - predicted[Column.MATERIAL_ID].nunique()
+    limit = np.inf if settings.max_sites is None else settings.max_sites
+    small_enough = n_sites[predicted.index] <= limit
+    pool = predicted[small_enough]
+    positive = pool[pool[Column.IS_GAPPED_METAL].astype(bool)]
+    positive_ids = set(positive[Column.MATERIAL_ID])
+    negative_ids = sorted(set(pool[Column.MATERIAL_ID]) - positive_ids)
+    ranked = _take_turns(positive, settings.max_positives)
+    other_ids = sorted(positive_ids - {material_id for material_id, *_ in ranked})
+    drawn = _draw(other_ids, settings.n_random_positives, RANDOM_POSITIVE, settings.seed + 1)
+    drawn += _draw(negative_ids, settings.n_random_negatives, RANDOM_NEGATIVE, settings.seed)
+    return Selection(
+        picks=_picks_table(ranked + drawn),
+        n_too_large=int(predicted[Column.MATERIAL_ID][~small_enough].nunique()),
+        n_positives=len(positive_ids),
+        n_negatives=len(negative_ids),
+        n_unpredicted=int(n_unpredicted),
+    )
+
+
+def rank_gapped_metals(classifications: pd.DataFrame) -> pd.DataFrame:
+    """Predicted gapped metals, the most confident first; ties go to the wider gap, then by identifier."""
+    positive = classifications[classifications[Column.IS_GAPPED_METAL].fillna(value=False).astype(bool)]
+    return positive.sort_values(
+        [Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV, Column.MATERIAL_ID],
+        ascending=[False, False, True],
+        kind="stable",
+        ignore_index=True,
+    )
+
+
+def rank_by_consensus(classifications: pd.DataFrame) -> pd.DataFrame:
+    """Materials that any model calls a gapped metal, the one first of which all models are most confident.
+
+    Parameters
+    ----------
+    classifications
+        One row per material and model, as for `select_for_dft`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per material: that of its most confident model, with `gapped_metal_confidence`
+        replaced by the mean over all models, also those that call it negative: a single model far
+        from its training data can be certain and wrong.
+    """
+    consensus = classifications.groupby(Column.MATERIAL_ID)[Column.GAPPED_METAL_CONFIDENCE].mean()
+    best = rank_gapped_metals(classifications).drop_duplicates(Column.MATERIAL_ID)
+    best = best.assign(**{str(Column.GAPPED_METAL_CONFIDENCE): best[Column.MATERIAL_ID].map(consensus)})
+    return best.sort_values(
+        [Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV, Column.MATERIAL_ID],
+        ascending=[False, False, True],
+        kind="stable",
+        ignore_index=True,
+    )
+
+
+def _take_turns(positive: pd.DataFrame, most: int) -> list[tuple[str, str, int, float]]:
+    """Let each model in turn name its best material that is not chosen yet."""
+    ranked = rank_gapped_metals(positive)
+    queues = {str(model): list(group[Column.MATERIAL_ID]) for model, group in ranked.groupby(Column.MODEL, sort=True)}
+    chosen: dict[str, str] = {}
+    while len(chosen) < most and any(queues.values()):
+        for model, queue in queues.items():
+            while queue and queue[0] in chosen:
+                queue.pop(0)
+            if queue and len(chosen) < most:
+                chosen[queue.pop(0)] = model
+    return [
+        (material_id, POSITIVE_PREFIX + model, rank, 1.0) for rank, (material_id, model) in enumerate(chosen.items(), 1)
+    ]
+
+
+def _draw(ids: list[str], most: int, kind: str, seed: int) -> list[tuple[str, str, int, float]]:
+    """Draw materials of one group uniformly, without replacement."""
+    size = min(most, len(ids))
+    if size == 0:
+        return []
+    drawn = np.random.default_rng(seed).choice(len(ids), size=size, replace=False)
+    share = size / len(ids)
+    return [(ids[index], kind, rank, share) for rank, index in enumerate(drawn, 1)]
+
+
+def _picks_table(picks: list[tuple[str, str, int, float]]) -> pd.DataFrame:
+    import pandas as pd
+
+    columns = [Column.MATERIAL_ID, Column.SELECTED_AS, Column.RANK, Column.INCLUSION_PROBABILITY]
+    return pd.DataFrame(picks, columns=[str(column) for column in columns]).astype(
+        {Column.RANK: "int64", Column.INCLUSION_PROBABILITY: "float64"}
+    )

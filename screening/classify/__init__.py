@@ -1,0 +1,1 @@
+"""From spectra to gaps, classes and derived properties."""

@@ -1,0 +1,352 @@
+"""Gaps in the valence band and metals, read from electronic densities of states.
+
+One classifier for predicted and for computed spectra alike. The rule is the one that agrees with
+the public labels of gapped metals: a run of bins with a DOS below a threshold, at least so wide,
+whose last bin lies in a window below E_F. The run may be open at the bottom of the grid.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.tables.columns import Column
+from screening.classify.properties import count_bins, dos_above_efermi, dos_at_efermi, first_bin_above_zero
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from mat2spec.spectra.grids import SpectralGrid
+
+# Spectra that are looked at together: bounds the memory of the working arrays to some 30 MB.
+BLOCK_SIZE = 8192
+
+CLASSIFICATION_COLUMNS = (
+    Column.IS_GAPPED_METAL,
+    Column.HAS_VB_GAP,
+    Column.IS_METAL,
+    Column.GAPPED_METAL_CONFIDENCE,
+    Column.GAP_CONFIDENCE,
+    Column.METAL_CONFIDENCE,
+    Column.GAP_TOP_EV,
+    Column.GAP_BOTTOM_EV,
+    Column.GAP_WIDTH_EV,
+    Column.GAP_FLOOR,
+    Column.GAP_OPEN_AT_BOTTOM,
+    Column.BELOW_THRESHOLD_EVERYWHERE,
+    Column.DOS_AT_EFERMI,
+    Column.DOS_ABOVE_EFERMI,
+)
+
+
+class GapSettings(BaseModel):
+    """What counts as a gap in the valence band, and what as a metal."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dos_threshold_states_per_ev: float = Field(
+        default=0.7,
+        gt=0,
+        allow_inf_nan=False,
+        description="A bin belongs to a gap if its DOS is below this, in states/eV per cell (per atom if per_atom).",
+    )
+    per_atom: bool = Field(
+        default=False,
+        description="Read both DOS thresholds per atom: fair to large cells, whose DOS grows with the number of sites.",
+    )
+    min_width_ev: float = Field(
+        default=1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Least width of a gap in eV, rounded up to whole bins: 1.0 eV is 16 bins of 8/127 eV.",
+    )
+    top_min_ev: float = Field(
+        default=-1.0,
+        allow_inf_nan=False,
+        description="The last bin of a gap must reach above this energy relative to E_F, in eV.",
+    )
+    top_max_ev: float = Field(
+        default=-0.3,
+        allow_inf_nan=False,
+        description="The last bin of a gap must begin at or below this energy relative to E_F, in eV.",
+    )
+    metal_dos_threshold_states_per_ev: float = Field(
+        default=0.1,
+        gt=0,
+        allow_inf_nan=False,
+        description="A metal has at least this DOS, in states/eV per cell (per atom if per_atom), in every stretch "
+        "just above E_F.",
+    )
+    metal_window_ev: float = Field(
+        default=0.3,
+        gt=0,
+        allow_inf_nan=False,
+        description="Length in eV of the window that starts at E_F in which a metal has no empty stretch.",
+    )
+    metal_stretch_ev: float = Field(
+        default=0.15,
+        gt=0,
+        allow_inf_nan=False,
+        description="Length in eV of an empty stretch, rounded up to whole bins; narrower band gaps count as metals.",
+    )
+    confidence_factor: float = Field(
+        default=3.0,
+        gt=1,
+        allow_inf_nan=False,
+        description="Confidence is the share of thresholds, up to this factor either side, at which the rule holds.",
+    )
+    confidence_steps: int = Field(
+        default=41, ge=3, le=1001, description="Number of thresholds tried for the confidence, spaced logarithmically."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.top_min_ev > self.top_max_ev:
+            raise ValueError(
+                f"top_min_ev = {self.top_min_ev:g} lies above top_max_ev = {self.top_max_ev:g}: "
+                "no gap can end in an empty window; exchange the two."
+            )
+        if self.top_max_ev >= 0:
+            raise ValueError(
+                f"top_max_ev = {self.top_max_ev:g} is not below E_F: a gap in the valence band of a metal ends "
+                "below E_F; give a negative energy."
+            )
+        if self.metal_stretch_ev > self.metal_window_ev:
+            raise ValueError(
+                f"metal_stretch_ev = {self.metal_stretch_ev:g} is longer than metal_window_ev = "
+                f"{self.metal_window_ev:g}: a stretch lies within the window; make it shorter."
+            )
+        return self
+
+    def describe(self) -> str:
+        """Say the gap rule in a few words, for the column `setting` of a table."""
+        unit = "states/eV per atom" if self.per_atom else "states/eV per cell"
+        return (
+            f"DOS < {self.dos_threshold_states_per_ev:g} {unit} over {self.min_width_ev:g} eV, "
+            f"top {self.top_min_ev:g} to {self.top_max_ev:g} eV"
+        )
+
+
+class _Rule(NamedTuple):
+    """Gap settings in bins of one grid."""
+
+    min_bins: int
+    first_top: int
+    last_top: int
+
+
+class _Runs(NamedTuple):
+    """The reported run of sub-threshold bins of each spectrum, as bin indices; length 0 where there is none."""
+
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    length: NDArray[np.int64]
+    qualifies: NDArray[np.bool_]
+
+
+def classify_spectra(
+    spectra: NDArray[np.floating],
+    grid: SpectralGrid = EDOS_GRID,
+    settings: GapSettings | None = None,
+    n_sites: NDArray[np.integer] | None = None,
+) -> pd.DataFrame:
+    """Find gaps in the valence band, metals, and materials that are both.
+
+    `has_vb_gap` follows the published rule to the letter, under which a spectrum that is below
+    the threshold everywhere counts as gapped. That is an artefact of a low DOS, so it is flagged
+    in `below_threshold_everywhere` and does not count in `is_gapped_metal`.
+
+    Parameters
+    ----------
+    spectra
+        Densities of states, shape (n, grid.size), states/eV per cell, zero at E_F (metal) or VBM.
+    grid
+        The grid of the spectra.
+    settings
+        Thresholds and windows; the defaults if not given.
+    n_sites
+        Sites per cell, shape (n,); needed for thresholds per atom.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per spectrum, in the same order. The gap columns describe the widest run that
+        satisfies the rule, or else the widest run below the threshold that begins below E_F
+        (null if there is none). Energies are bin edges, so that width = top - bottom; DOS values
+        are per cell. `gap_confidence` and `metal_confidence` are shares (0 to 1) of the thresholds
+        around the setting at which that rule holds, weighted by nearness;
+        `gapped_metal_confidence` is their product. All columns are null for a spectrum that holds
+        a number that is not finite.
+
+    Raises
+    ------
+    ValueError
+        If the spectra are not on the grid, the rule cannot be met on it, or thresholds are per
+        atom and `n_sites` is missing or has another length.
+    """
+    import pandas as pd
+
+    settings = settings or GapSettings()
+    grid.check(spectra)
+    rule = _rule_in_bins(grid, settings)
+    scale = _threshold_scale(len(spectra), settings, n_sites)
+    blocks = [
+        _classify_block(
+            np.asarray(spectra[i : i + BLOCK_SIZE], dtype=np.float64), grid, settings, rule, scale[i:][:BLOCK_SIZE]
+        )
+        for i in range(0, max(len(spectra), 1), BLOCK_SIZE)
+    ]
+    return pd.concat(blocks, ignore_index=True) if len(blocks) > 1 else blocks[0]
+
+
+def _rule_in_bins(grid: SpectralGrid, settings: GapSettings) -> _Rule:
+    """Translate widths and windows in eV to bins; the last bin of a gap must overlap the window."""
+    min_bins = count_bins(settings.min_width_ev, grid)
+    in_window = (grid.edges[:-1] <= settings.top_max_ev) & (grid.edges[1:] >= settings.top_min_ev)
+    tops = np.flatnonzero(in_window)
+    if len(tops) == 0 or tops[-1] + 1 < min_bins:
+        raise ValueError(
+            f"No gap of {settings.min_width_ev:g} eV can end between {settings.top_min_ev:g} and "
+            f"{settings.top_max_ev:g} eV on the grid '{grid.name}' that begins at {grid.edges[0]:.2f} eV; "
+            "lower min_width_ev or move the window."
+        )
+    return _Rule(min_bins, int(tops[0]), int(tops[-1]))
+
+
+def _threshold_scale(n_spectra: int, settings: GapSettings, n_sites: NDArray[np.integer] | None) -> NDArray[np.float64]:
+    """Factor that turns a threshold of the settings into one per cell, shape (n,)."""
+    if not settings.per_atom:
+        return np.ones(n_spectra)
+    if n_sites is None or len(n_sites) != n_spectra:
+        given = "none" if n_sites is None else str(len(n_sites))
+        raise ValueError(
+            f"Thresholds per atom need the number of sites of each of the {n_spectra} spectra, {given} given; "
+            "pass n_sites."
+        )
+    return np.asarray(n_sites, dtype=np.float64)
+
+
+def _classify_block(
+    values: NDArray[np.float64],
+    grid: SpectralGrid,
+    settings: GapSettings,
+    rule: _Rule,
+    scale: NDArray[np.float64],
+) -> pd.DataFrame:
+    import pandas as pd
+
+    usable = np.asarray(np.isfinite(values).all(axis=1), dtype=np.bool_)
+    values = np.where(usable[:, None], values, 0.0)
+    gap = _gap_columns(values, grid, rule, settings, settings.dos_threshold_states_per_ev * scale)
+    metal = _metal_columns(values, grid, settings, settings.metal_dos_threshold_states_per_ev * scale)
+    columns: dict[str, NDArray] = gap | metal
+    everywhere = columns[Column.BELOW_THRESHOLD_EVERYWHERE]
+    columns[Column.IS_GAPPED_METAL] = columns[Column.HAS_VB_GAP] & columns[Column.IS_METAL] & ~everywhere
+    columns[Column.GAPPED_METAL_CONFIDENCE] = columns[Column.GAP_CONFIDENCE] * columns[Column.METAL_CONFIDENCE]
+    frame = pd.DataFrame({name: _nullable(columns[name], usable) for name in CLASSIFICATION_COLUMNS})
+    frame[Column.GAP_OPEN_AT_BOTTOM] = frame[Column.GAP_OPEN_AT_BOTTOM].mask(frame[Column.GAP_TOP_EV].isna())
+    return frame
+
+
+def _gap_columns(
+    values: NDArray[np.float64],
+    grid: SpectralGrid,
+    rule: _Rule,
+    settings: GapSettings,
+    threshold: NDArray[np.float64],
+) -> dict[str, NDArray]:
+    below = np.asarray(values < threshold[:, None], dtype=np.bool_)
+    everywhere = np.asarray(below.all(axis=1), dtype=np.bool_)
+    runs = _find_runs(below, rule, first_bin_above_zero(grid))
+    found = np.greater(runs.length, 0)
+    return {
+        Column.HAS_VB_GAP: runs.qualifies | everywhere,
+        Column.BELOW_THRESHOLD_EVERYWHERE: everywhere,
+        Column.GAP_OPEN_AT_BOTTOM: found & np.equal(runs.start, 0),
+        Column.GAP_TOP_EV: np.where(found, grid.edges[runs.end + 1], np.nan),
+        Column.GAP_BOTTOM_EV: np.where(found, grid.edges[runs.start], np.nan),
+        Column.GAP_WIDTH_EV: np.where(found, runs.length * grid.width, np.nan),
+        Column.GAP_FLOOR: np.where(found, _lowest_in_run(values, runs), np.nan),
+        Column.GAP_CONFIDENCE: _gap_confidence(values, rule, threshold, settings),
+    }
+
+
+def _metal_columns(
+    values: NDArray[np.float64], grid: SpectralGrid, settings: GapSettings, threshold: NDArray[np.float64]
+) -> dict[str, NDArray]:
+    above_efermi = dos_above_efermi(values, grid, settings.metal_window_ev, settings.metal_stretch_ev)
+    factors, weights = _threshold_factors(settings)
+    return {
+        Column.IS_METAL: above_efermi >= threshold,
+        Column.DOS_AT_EFERMI: dos_at_efermi(values, grid),
+        Column.DOS_ABOVE_EFERMI: above_efermi,
+        Column.METAL_CONFIDENCE: (above_efermi[:, None] >= threshold[:, None] * factors) @ weights,
+    }
+
+
+def _nullable(values: NDArray, known: NDArray[np.bool_]) -> pd.Series:
+    """Flags or numbers with null where nothing is known."""
+    import pandas as pd
+
+    series = pd.Series(values, dtype="boolean" if values.dtype == np.bool_ else "float64")
+    return series.mask(~known)
+
+
+def _find_runs(below: NDArray[np.bool_], rule: _Rule, first_above_zero: int) -> _Runs:
+    """Pick the run to report for each spectrum.
+
+    A run is named by its last bin. Its length there is the distance to the last bin that is not
+    below the threshold.
+    """
+    bins = np.arange(below.shape[1], dtype=np.int16)
+    length = bins - np.maximum.accumulate(np.where(below, np.int16(-1), bins), axis=1)
+    is_end = below & ~np.pad(below[:, 1:], ((0, 0), (0, 1)))
+    starts_below_zero = bins - length + 1 < first_above_zero
+    qualifies = is_end & (length >= rule.min_bins)
+    qualifies[:, : rule.first_top] = False
+    qualifies[:, rule.last_top + 1 :] = False
+    # Runs that satisfy the rule rank before all others, then the wider, then the one nearer to E_F.
+    score = np.where(is_end & starts_below_zero, length, 0) + qualifies * np.int16(below.shape[1])
+    end = below.shape[1] - 1 - np.argmax(score[:, ::-1], axis=1)
+    rows = np.arange(len(below))
+    reported = np.where(score[rows, end] > 0, length[rows, end], 0).astype(np.int64)
+    return _Runs(np.maximum(end - reported + 1, 0), end, reported, qualifies[rows, end])
+
+
+def _lowest_in_run(values: NDArray[np.float64], runs: _Runs) -> NDArray[np.float64]:
+    bins = np.arange(values.shape[1])
+    inside = (bins >= runs.start[:, None]) & (bins <= runs.end[:, None])
+    return np.where(inside, values, np.inf).min(axis=1)
+
+
+def _threshold_factors(settings: GapSettings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Factors on a threshold, and weights that fall linearly to zero at `confidence_factor` and sum to one."""
+    distance = np.linspace(-1.0, 1.0, settings.confidence_steps + 2)[1:-1]
+    weights = 1.0 - np.abs(distance)
+    return settings.confidence_factor**distance, weights / weights.sum()
+
+
+def _gap_confidence(
+    values: NDArray[np.float64], rule: _Rule, threshold: NDArray[np.float64], settings: GapSettings
+) -> NDArray[np.float64]:
+    """Weighted share of thresholds at which some run satisfies the rule.
+
+    A run that ends at bin j exists for a threshold above the highest of the last `min_bins` bins
+    and not above the bin after j: only the bins of the window need be looked at.
+    """
+    first = max(rule.first_top, rule.min_bins - 1)
+    reach = values[:, first - rule.min_bins + 1 : rule.last_top + 1]
+    highest = sliding_window_view(reach, rule.min_bins, axis=1).max(axis=-1)
+    after = values[:, first + 1 : rule.last_top + 2]
+    confidence = np.zeros(len(values))
+    for factor, weight in zip(*_threshold_factors(settings), strict=True):
+        tried = (threshold * factor)[:, None]
+        confidence += weight * ((highest < tried) & (tried <= after)).any(axis=1)
+    return confidence

@@ -1,0 +1,270 @@
+"""Precision and recall of the models against DFT, with intervals that say how little a few runs tell.
+
+Two estimates stand side by side. That of the *validated set* counts the materials computed. It
+flatters recall when positives are sampled more densely than negatives; that of the *population*
+weights the random samples up to all the predicted positives and negatives they stand for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from mat2spec.tables.columns import Column, TableName
+from screening.choose.selection import RANDOM_NEGATIVE, RANDOM_POSITIVE, SAMPLED_GROUPS
+from screening.evaluate.confusion import NO_INTERVAL, Confusion, Interval, count, draw_intervals, wilson_interval
+from screening.evaluate.references import split_by_reference
+from screening.runs.schemas import fields_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+VALIDATED_SET = "validated_set"
+POPULATION = "population"
+TARGETS = (Column.IS_GAPPED_METAL, Column.HAS_VB_GAP, Column.IS_METAL)
+STATUS_OK = "ok"
+
+
+class EvaluationSettings(BaseModel):
+    """How models are compared with DFT."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    confidence_level: float = Field(
+        default=0.95, gt=0, lt=1, description="Level of the intervals of precision, recall, F1 and MCC."
+    )
+    n_draws: int = Field(
+        default=4000, ge=100, description="Random tables behind the intervals that have no closed form."
+    )
+    seed: int = Field(default=2022, ge=0, description="Seed of those random tables.")
+    curve_threshold_factors: tuple[float, ...] = Field(
+        default=(0.25, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0),
+        description="Factors on gap.dos_threshold_states_per_ev in the table of the threshold curve.",
+    )
+    curve_top_min_ev: tuple[float, ...] = Field(
+        default=(-1.5, -1.0, -0.7), description="Values of gap.top_min_ev in that table, in eV."
+    )
+    curve_min_width_ev: tuple[float, ...] = Field(
+        default=(0.5, 1.0, 1.5), description="Values of gap.min_width_ev in that table, in eV."
+    )
+
+
+@dataclass(frozen=True)
+class _Validated:
+    """Materials with a DFT answer for one model and target: arrays of one length, and what is not in them."""
+
+    predicted: NDArray[np.bool_]
+    truth: NDArray[np.bool_]
+    weights: NDArray[np.float64] | None
+    n_failed: int
+    n_missing_predictions: int
+    n_not_represented: int
+
+
+def precision_recall(
+    classifications: pd.DataFrame,
+    dft_results: pd.DataFrame,
+    picks: pd.DataFrame,
+    settings: EvaluationSettings | None = None,
+    reference: str | None = None,
+    setting: str = "",
+) -> pd.DataFrame:
+    """Compare what the models predicted with what DFT found.
+
+    Parameters
+    ----------
+    classifications
+        One row per material and model, from predicted spectra: `screening.classify.gaps.classify_spectra`.
+    dft_results
+        One row per material: `material_id`, `status` ("ok" or why not), and the same flags, found
+        by the same function in the DFT spectra. Rows that are not "ok" count as failed, not as negative.
+        Results of several functionals or treatments of spin are compared apart.
+    picks
+        How the materials were chosen: `Selection.picks`.
+    settings
+        Intervals.
+    reference
+        Name of the method that counts as the truth; the column `engine` of the results if None.
+    setting
+        The rule in words: `GapSettings.describe`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Per reference, model, target (gapped metal, VB gap, metal) and estimate one row. `n` materials were
+        computed and counted, `n_failed` chosen but without an answer, `n_missing_predictions`
+        counted as predicted negative because the model failed on them, and `n_not_represented`
+        predicted positives of any model that were not chosen and for which no random positive stands.
+        Undefined ratios are null. The population row of the target `is_gapped_metal` weights each
+        random positive and negative by what it stands for (`design_weights`). Intervals of precision and recall are
+        Wilson's for the validated set; all others are those of `screening.evaluate.confusion.draw_intervals`. `prevalence` is
+        the share of positives and `enrichment` the factor by which a pick beats a random one; the validated set is no
+        random sample, so only the population has them.
+
+    Raises
+    ------
+    ValueError
+        If the DFT results hold spectra that were not classified.
+    """
+    import pandas as pd
+
+    settings = settings or EvaluationSettings()
+    rows: list[dict[str, object]] = []
+    for level, results in split_by_reference(dft_results, reference):
+        truth = _answers(results, picks)
+        for model, group in sorted(classifications.groupby(Column.MODEL), key=lambda pair: str(pair[0])):
+            for target in TARGETS:
+                validated = _validate(group, truth, classifications, target)
+                head = {Column.MODEL: str(model), Column.TARGET: str(target), Column.SETTING: setting}
+                rows.append(head | level.columns() | _validated_set_row(validated, settings))
+                if target == Column.IS_GAPPED_METAL and validated.weights is not None:
+                    rows.append(head | level.columns() | _population_row(validated, settings))
+    return pd.DataFrame(rows, columns=[field.name for field in fields_of(TableName.PRECISION_RECALL)])
+
+
+def _answers(dft_results: pd.DataFrame, picks: pd.DataFrame) -> pd.DataFrame:
+    """Join each pick with its DFT answer; a pick without one has null flags."""
+    flags = [str(target) for target in TARGETS]
+    results = dft_results[dft_results[Column.STATUS] == STATUS_OK]
+    missing = [flag for flag in flags if flag not in results]
+    if missing and len(results):
+        raise ValueError(
+            f"The DFT results lack {', '.join(missing)}; classify their spectra with classify_spectra first."
+        )
+    results = results.reindex(columns=[*results.columns, *missing])
+    results = results[[str(Column.MATERIAL_ID), *flags]].drop_duplicates(Column.MATERIAL_ID, keep="last")
+    chosen = picks[[str(Column.MATERIAL_ID), str(Column.SELECTED_AS), str(Column.INCLUSION_PROBABILITY)]]
+    return chosen.merge(results, on=Column.MATERIAL_ID, how="left")
+
+
+def _validate(
+    predictions: pd.DataFrame, answers: pd.DataFrame, all_predictions: pd.DataFrame, target: Column
+) -> _Validated:
+    answered = answers[target].notna().to_numpy(dtype=np.bool_)
+    known = answers[answered]
+    predicted = known[Column.MATERIAL_ID].map(predictions.set_index(Column.MATERIAL_ID)[target])
+    positive_ids = set(all_predictions.loc[is_true(all_predictions[target]), Column.MATERIAL_ID])
+    return _Validated(
+        predicted=is_true(predicted),
+        truth=is_true(known[target]),
+        weights=design_weights(answers, answered),
+        n_failed=len(answers) - len(known),
+        n_missing_predictions=int(predicted.isna().sum()),
+        n_not_represented=len(positive_ids - set(answers[Column.MATERIAL_ID]))
+        - (_n_stood_for(answers, answered) if target == Column.IS_GAPPED_METAL else 0),
+    )
+
+
+def _n_stood_for(picks: pd.DataFrame, answered: NDArray[np.bool_]) -> int:
+    """Predicted positives that were not chosen and that the random positives stand for; 0 if none has an answer."""
+    random = _group(picks, RANDOM_POSITIVE)
+    return round(_population_of(picks, random)) - int(random.sum()) if (random & answered).any() else 0
+
+
+def _group(picks: pd.DataFrame, kind: str) -> NDArray[np.bool_]:
+    return (picks[Column.SELECTED_AS] == kind).to_numpy(dtype=np.bool_)
+
+
+def _population_of(picks: pd.DataFrame, members: NDArray[np.bool_]) -> float:
+    """Size of the group that some picks were drawn from."""
+    return float((1 / picks.loc[members, Column.INCLUSION_PROBABILITY]).sum())
+
+
+def design_weights(picks: pd.DataFrame, answered: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """How many materials of the population each answered pick stands for.
+
+    Parameters
+    ----------
+    picks
+        `selected_as` and `inclusion_probability` of all picks.
+    answered
+        Which of them have an answer, shape (n,).
+
+    Returns
+    -------
+    NDArray or None
+        Shape (answered.sum(),): one for a pick made by its rank; for a random positive or negative the size of its
+        group, shared by those with an answer. None if no random negative has one: nothing stands for them.
+    """
+    if not (_group(picks, RANDOM_NEGATIVE) & answered).any():
+        return None
+    weights = np.ones(len(picks))
+    for kind in SAMPLED_GROUPS:
+        members = _group(picks, kind)
+        weights[members] = _population_of(picks, members) / max(int((members & answered).sum()), 1)
+    return weights[answered]
+
+
+def is_true(flags: pd.Series) -> NDArray[np.bool_]:
+    """Flags as booleans; unknown is false."""
+    return flags.astype("boolean").fillna(value=False).to_numpy(dtype=np.bool_)
+
+
+def _validated_set_row(validated: _Validated, settings: EvaluationSettings) -> dict[str, object]:
+    counts = count(validated.predicted, validated.truth)
+    tp, fp, fn = int(counts.tp), int(counts.fp), int(counts.fn)
+    recall = wilson_interval(tp, tp + fn, settings.confidence_level)
+    precision = wilson_interval(tp, tp + fp, settings.confidence_level)
+    drawn = _drawn(validated, np.ones(len(validated.truth)), settings)
+    row = _row(VALIDATED_SET, validated, counts, drawn | {"precision": precision, "recall": recall})
+    # Its share of positives was chosen by us.
+    unknown = (Column.PREVALENCE, Column.ENRICHMENT, Column.ENRICHMENT_LOW, Column.ENRICHMENT_HIGH)
+    return row | dict.fromkeys(unknown)
+
+
+def _population_row(validated: _Validated, settings: EvaluationSettings) -> dict[str, object]:
+    """Weight the random picks up to the groups they were drawn from.
+
+    Those of them whose DFT failed are stood for by the others of their group.
+    """
+    assert validated.weights is not None
+    counts = count(validated.predicted, validated.truth, validated.weights)
+    return _row(POPULATION, validated, counts, _drawn(validated, validated.weights, settings))
+
+
+def _drawn(validated: _Validated, weights: NDArray[np.float64], settings: EvaluationSettings) -> dict[str, Interval]:
+    return draw_intervals(
+        validated.predicted,
+        validated.truth,
+        weights,
+        confidence_level=settings.confidence_level,
+        n_draws=settings.n_draws,
+        seed=settings.seed,
+    )
+
+
+def _row(estimate: str, validated: _Validated, counts: Confusion, intervals: dict[str, Interval]) -> dict[str, object]:
+    row: dict[str, object] = {
+        Column.ESTIMATE: estimate,
+        Column.N: len(validated.truth),
+        Column.PREVALENCE: counts.prevalence,
+        Column.N_FAILED: validated.n_failed,
+        Column.N_MISSING_PREDICTIONS: validated.n_missing_predictions,
+        Column.N_NOT_REPRESENTED: validated.n_not_represented,
+    }
+    return row | cells_of(counts) | scores_of(counts, intervals, ("precision", "recall", "f1", "mcc", "enrichment"))
+
+
+def cells_of(counts: Confusion) -> dict[str, object]:
+    """The cells of a table by the names of their columns."""
+    return {
+        Column.TRUE_POSITIVES: counts.tp,
+        Column.FALSE_POSITIVES: counts.fp,
+        Column.FALSE_NEGATIVES: counts.fn,
+        Column.TRUE_NEGATIVES: counts.tn,
+    }
+
+
+def scores_of(counts: Confusion, intervals: dict[str, Interval], names: Sequence[str]) -> dict[str, object]:
+    """Scores of a table with their intervals by the names of their columns."""
+    scores: dict[str, object] = {}
+    for name in names:
+        interval = intervals.get(name, NO_INTERVAL)
+        scores |= {name: getattr(counts, name), f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return scores

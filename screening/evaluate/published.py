@@ -1,0 +1,276 @@
+"""Validation at no cost: densities of states that others published after a former run had predicted them.
+
+A material that a run predicted had no eDOS then. When the store of known eDOS holds its spectrum later,
+prediction and spectrum are compared by the same rule as with our own DFT, separately for each level of theory.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
+from mat2spec.tables.columns import Column, TableName
+from mat2spec.tables.parquet import TableError, matrix_column, read_frame, read_metadata, read_table, require_columns
+from screening.classify.gaps import classify_spectra
+from screening.evaluate.evaluation import STATUS_OK, EvaluationSettings, precision_recall
+from screening.runs.history import structure_hashes
+from screening.sources.known_edos import known_edos_ids, store_files
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    import pandas as pd
+    import pyarrow as pa
+
+    from screening.classify.gaps import GapSettings
+    from screening.runs.history import FormerRuns
+    from screening.settings import SourceSettings
+    from screening.sources.open_data.published import Published
+
+logger = logging.getLogger(__name__)
+
+REFERENCE_KEY = "reference"
+PUBLISHED = "published"
+LEVEL = (Column.FUNCTIONAL, Column.SPIN, Column.U_VALUES)
+CRYSTAL_COLUMNS = (Column.LATTICE, Column.FRAC_COORDS, Column.ATOMIC_NUMBERS)
+OTHER_STRUCTURE = "structure_changed"
+NOT_READ = "not_read"
+MATERIALS_PROJECT = "materials-project"
+
+
+@dataclass(frozen=True)
+class PublishedSpectra:
+    """Spectra of the known-eDOS store for some materials.
+
+    Parameters
+    ----------
+    rows
+        Columns `material_id`, `reference`, `functional`, `spin`, `u_values`, `structure_hash` (null where the store
+        holds no crystals), `nsites`.
+    spectra
+        On `EDOS_GRID`, states/eV per cell, shape (n, 128).
+    """
+
+    rows: pd.DataFrame
+    spectra: np.ndarray
+
+
+def read_published(stores: Collection[Path], material_ids: Collection[str]) -> PublishedSpectra:
+    """Spectra of the given materials; a store of identifiers alone has none.
+
+    Raises
+    ------
+    TableError
+        If a table of the store is damaged or its spectra lie on another grid.
+    """
+    import pandas as pd
+
+    rows, spectra = [], [np.empty((0, EDOS_GRID.size))]
+    for file in (file for store in stores for file in store_files(store)):
+        present = require_columns(file, [Column.MATERIAL_ID])
+        if Column.EDOS not in present:
+            continue
+        _require_grid(file)
+        table = _rows_of(file, present, material_ids)
+        rows.append(_describe(table, file))
+        spectra.append(matrix_column(table, Column.EDOS, EDOS_GRID.size).astype(np.float64))
+    names = [Column.MATERIAL_ID, Column.REFERENCE, *LEVEL, Column.STRUCTURE_HASH, Column.NSITES]
+    empty = pd.DataFrame({str(name): pd.Series(dtype=object) for name in names})
+    return PublishedSpectra(pd.concat(rows, ignore_index=True) if rows else empty, np.concatenate(spectra))
+
+
+def _require_grid(file: Path) -> None:
+    text = read_metadata(file).get(GRID_METADATA_KEY)
+    if text is None or json.loads(text) != json.loads(EDOS_GRID.to_json()):
+        raise TableError(
+            f"The spectra of {file} lie on an unknown grid: its metadata name no or another {GRID_METADATA_KEY}. "
+            "Write it with `mat2spec fetch edos` or `mat2spec label`, or leave the column edos out."
+        )
+
+
+def _rows_of(file: Path, present: Collection[str], material_ids: Collection[str]) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = [Column.MATERIAL_ID, Column.EDOS, Column.NSITES, Column.STATUS, "engine", *LEVEL, *CRYSTAL_COLUMNS]
+    table = read_table(file, [name for name in wanted if name in present])
+    table = table.filter(pc.is_in(table[Column.MATERIAL_ID], value_set=pa.array(sorted(material_ids), pa.string())))
+    if Column.STATUS in table.column_names:
+        table = table.filter(pc.equal(table[Column.STATUS], STATUS_OK))
+    return table
+
+
+def _describe(table: pa.Table, file: Path) -> pd.DataFrame:
+    """What the store says of each spectrum besides its numbers."""
+    import pandas as pd
+
+    def column(name: str, default: object) -> list[object]:
+        return table[name].to_pylist() if name in table.column_names else [default] * len(table)
+
+    functionals, engines = column(Column.FUNCTIONAL, None), column("engine", "unknown")
+    reference = read_metadata(file).get(REFERENCE_KEY)
+    names = [reference or f"{e}-{f}".lower() for e, f in zip(engines, functionals, strict=True)]
+    hashes: list[object] = [None] * len(table)
+    n_sites = column(Column.NSITES, 1)
+    if set(CRYSTAL_COLUMNS) <= set(table.column_names):
+        crystals = Crystals.from_arrow(table)
+        hashes, n_sites = list(structure_hashes(crystals)), crystals.n_sites.tolist()
+    return pd.DataFrame(
+        {
+            str(Column.MATERIAL_ID): column(Column.MATERIAL_ID, None),
+            str(Column.REFERENCE): names,
+            str(Column.FUNCTIONAL): functionals,
+            str(Column.SPIN): column(Column.SPIN, None),
+            str(Column.U_VALUES): column(Column.U_VALUES, None),
+            str(Column.STRUCTURE_HASH): hashes,
+            str(Column.NSITES): n_sites,
+        }
+    )
+
+
+def published_since(source: SourceSettings, former: FormerRuns, known_edos: Collection[str]) -> Published:
+    """Spectra that the source's database has published of materials that former runs predicted.
+
+    Those of the store of known eDOS are not asked for. Where the database cannot be asked, that is the reason why each of
+    the spectra is missing, and the run goes on; the next one asks again.
+
+    Parameters
+    ----------
+    source
+        The source of the present run.
+    former
+        The former runs.
+    known_edos
+        Materials that have an eDOS now.
+    """
+    from screening.sources.materials_project.errors import MaterialsProjectError
+    from screening.sources.open_data.published import Published, fetch_published
+
+    asked = set(former.screened[Column.MATERIAL_ID]) & set(known_edos) - known_edos_ids(source.store_of_known_edos)
+    try:
+        return fetch_published(source, asked)
+    except MaterialsProjectError as error:
+        logger.warning("%d published eDOS are not compared with what was predicted: %s", len(asked), error)
+        return Published(None, dict.fromkeys(sorted(asked), str(error)))
+
+
+def published_results(
+    stores: Collection[Path], former: FormerRuns, gap: GapSettings, failures: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Rows of `published_results`: spectra of materials that a former run predicted before, classified.
+
+    A material whose structure is another than the one that was predicted is a row with that reason and no classes, and
+    so is one of the `failures`, which give a reason for each material.
+
+    Raises
+    ------
+    TableError
+        As `read_published`.
+    """
+    import pandas as pd
+
+    predicted = former.screened.drop_duplicates(Column.MATERIAL_ID, keep="last").set_index(Column.MATERIAL_ID)
+    published = read_published(stores, set(predicted.index))
+    rows = published.rows.reset_index(drop=True)
+    then = rows[Column.MATERIAL_ID].map(predicted[Column.STRUCTURE_HASH])
+    same = (rows[Column.STRUCTURE_HASH].isna() | (rows[Column.STRUCTURE_HASH] == then)).to_numpy(dtype=np.bool_)
+    n_sites = rows[Column.NSITES].to_numpy(dtype=np.int64)
+    spectra = np.where(same[:, None], published.spectra, np.nan)
+    classes = classify_spectra(spectra, EDOS_GRID, gap, n_sites=n_sites)
+    head = pd.DataFrame(
+        {
+            str(Column.MATERIAL_ID): rows[Column.MATERIAL_ID],
+            str(Column.STATUS): np.where(same, STATUS_OK, OTHER_STRUCTURE).astype(object),
+            str(Column.REASON): np.where(same, "", "The published structure is not the one that was predicted.").astype(
+                object
+            ),
+            **{str(name): rows[name] for name in (Column.REFERENCE, *LEVEL)},
+            str(Column.FORMER_RUN_ID): rows[Column.MATERIAL_ID].map(predicted[Column.RUN_ID]),
+            str(Column.EDOS): pd.Series(list(published.spectra), dtype=object),
+        }
+    )
+    results = pd.concat([head, classes], axis=1)
+    return _with_failures(results, failures or {}, predicted[Column.RUN_ID])
+
+
+def _with_failures(results: pd.DataFrame, failures: Mapping[str, str], run_of: pd.Series) -> pd.DataFrame:
+    """The results with a row for each material whose spectrum could not be read."""
+    import pandas as pd
+
+    names = [name for name in failures if name in run_of.index]
+    if not names:
+        return results
+    rows = pd.DataFrame(
+        {
+            str(Column.MATERIAL_ID): names,
+            str(Column.STATUS): NOT_READ,
+            str(Column.REASON): [failures[name] for name in names],
+            str(Column.REFERENCE): MATERIALS_PROJECT,
+            str(Column.FORMER_RUN_ID): [run_of[name] for name in names],
+        }
+    )
+    return pd.concat([results, rows.reindex(columns=results.columns)], ignore_index=True)
+
+
+def published_precision_recall(
+    results: pd.DataFrame,
+    results_dir: Path,
+    gap: GapSettings,
+    settings: EvaluationSettings,
+) -> list[pd.DataFrame]:
+    """Precision and recall against published spectra, one table for each reference and level of theory.
+
+    Materials computed with Hubbard U are kept apart from those without; `u_values` of their rows names the elements.
+
+    Parameters
+    ----------
+    results
+        The table `published_results`.
+    results_dir
+        Folder of all runs: the former ones hold the predictions.
+    gap, settings
+        The rule, and the level of the intervals.
+    """
+    if results.empty:
+        return []
+    predictions = _former_classifications(results, results_dir)
+    with_u = ~results[Column.U_VALUES].fillna("").isin(["", "{}"])
+    keys = [results[Column.REFERENCE], results[Column.FUNCTIONAL].fillna(""), results[Column.SPIN].fillna(""), with_u]
+    tables = []
+    for (reference, *_), group in sorted(results.groupby(keys), key=lambda pair: str(pair[0])):
+        answers = group.assign(**{str(Column.U_VALUES): _joined_u(group[Column.U_VALUES])})
+        chosen = predictions[predictions[Column.MATERIAL_ID].isin(answers[Column.MATERIAL_ID])]
+        picks = answers[[str(Column.MATERIAL_ID)]].copy()
+        picks[str(Column.SELECTED_AS)], picks[str(Column.INCLUSION_PROBABILITY)] = PUBLISHED, 1.0
+        table = precision_recall(chosen, answers, picks, settings, str(reference), gap.describe())
+        level: dict[str, Any] = {str(name): answers[name].iloc[0] for name in LEVEL}
+        tables.append(table.assign(**level))
+    return tables
+
+
+def _joined_u(texts: pd.Series) -> str:
+    """Hubbard U of all elements of a group, as JSON."""
+    joined: dict[str, float] = {}
+    for text in texts.dropna():
+        joined |= json.loads(text or "{}")
+    return json.dumps(joined, sort_keys=True)
+
+
+def _former_classifications(results: pd.DataFrame, results_dir: Path) -> pd.DataFrame:
+    """The classes that each material was given by the last run that predicted it."""
+    import pandas as pd
+
+    flags = [str(name) for name in (Column.IS_GAPPED_METAL, Column.HAS_VB_GAP, Column.IS_METAL)]
+    columns = [str(Column.MATERIAL_ID), str(Column.MODEL), *flags]
+    pieces = []
+    for run_id, group in results.groupby(Column.FORMER_RUN_ID):
+        classes = read_frame(results_dir / str(run_id) / f"{TableName.CLASSIFICATIONS}.parquet", columns)
+        pieces.append(classes[classes[Column.MATERIAL_ID].isin(group[Column.MATERIAL_ID])])
+    return pd.concat(pieces, ignore_index=True)

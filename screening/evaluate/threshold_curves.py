@@ -1,0 +1,183 @@
+"""Precision and recall when the rule of a gap is moved after the fact: from stored spectra, nothing is predicted anew."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.tables.columns import Column, TableName
+from mat2spec.tables.parquet import matrix_column
+from screening.classify.gaps import GapSettings, classify_spectra
+from screening.evaluate.confusion import count, draw_intervals
+from screening.evaluate.evaluation import (
+    POPULATION,
+    STATUS_OK,
+    VALIDATED_SET,
+    EvaluationSettings,
+    cells_of,
+    design_weights,
+    is_true,
+    scores_of,
+)
+from screening.evaluate.references import split_by_reference
+from screening.runs.schemas import fields_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+# The truth stays as the run's rule has it, and only the predictions are judged by another; or both are.
+PREDICTION_MOVED = "prediction"
+BOTH_MOVED = "both"
+# The curve does not ask for confidences; fewer steps of them save most of the time.
+_FEWEST_CONFIDENCE_STEPS = 3
+# A thousand rows need no third digit of their intervals.
+_MOST_DRAWS = 500
+
+
+@dataclass(frozen=True)
+class _Spectra:
+    """Validated materials: their DFT spectra, and the predicted ones of each model, NaN where it has none."""
+
+    dft: NDArray[np.float32]
+    predicted: dict[str, NDArray[np.float32]]
+    n_sites: NDArray[np.int64]
+    weights: NDArray[np.float64] | None
+
+
+def threshold_curve(
+    predictions: pd.DataFrame,
+    dft_results: pd.DataFrame,
+    picks: pd.DataFrame,
+    n_sites: pd.Series,
+    gap: GapSettings,
+    settings: EvaluationSettings | None = None,
+    reference: str | None = None,
+) -> pd.DataFrame:
+    """Precision and recall of gapped metals over the DOS threshold, the least width and the window of a gap.
+
+    Parameters
+    ----------
+    predictions
+        `material_id`, `model`, `edos`.
+    dft_results
+        `material_id`, `status`, `edos`, and where known the level of theory.
+    picks
+        How the materials were chosen: `Selection.picks`.
+    n_sites
+        Sites per cell by material, for thresholds per atom.
+    gap
+        The rule of the run, which is moved.
+    settings
+        How far it is moved.
+    reference
+        As for `screening.evaluate.evaluation.precision_recall`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Per reference, model, rule and estimate one row with the cells of the weighted table, precision and recall
+        with intervals of `screening.evaluate.confusion.draw_intervals`. `moved` says whether the rule was moved for the
+        "prediction" alone, which is how a better threshold for a model is found, or for "both".
+    """
+    import pandas as pd
+
+    settings = settings or EvaluationSettings()
+    rows = []
+    for level, results in split_by_reference(dft_results, reference):
+        spectra = _validated_spectra(predictions, results, picks, n_sites)
+        rows += [level.columns() | row for row in _rows(spectra, gap, settings)]
+    return pd.DataFrame(rows, columns=[field.name for field in fields_of(TableName.THRESHOLD_CURVE)])
+
+
+def moved_rules(gap: GapSettings, settings: EvaluationSettings) -> list[GapSettings]:
+    """All rules of the curve; the run's own is among them."""
+    thresholds = [gap.dos_threshold_states_per_ev * factor for factor in settings.curve_threshold_factors]
+    axes = (
+        sorted({*thresholds, gap.dos_threshold_states_per_ev}),
+        sorted({*settings.curve_min_width_ev, gap.min_width_ev}),
+        sorted({*(top for top in settings.curve_top_min_ev if top <= gap.top_max_ev), gap.top_min_ev}),
+    )
+    names = ("dos_threshold_states_per_ev", "min_width_ev", "top_min_ev")
+    few = {"confidence_steps": _FEWEST_CONFIDENCE_STEPS}
+    return [
+        gap.model_copy(update={**dict(zip(names, values, strict=True)), **few}) for values in itertools.product(*axes)
+    ]
+
+
+def _validated_spectra(
+    predictions: pd.DataFrame, results: pd.DataFrame, picks: pd.DataFrame, n_sites: pd.Series
+) -> _Spectra:
+    computed = results[results[Column.STATUS] == STATUS_OK].drop_duplicates(Column.MATERIAL_ID, keep="last")
+    answered = picks[Column.MATERIAL_ID].isin(computed[Column.MATERIAL_ID]).to_numpy(dtype=np.bool_)
+    material_ids = picks.loc[answered, Column.MATERIAL_ID].tolist()
+    predicted = {
+        str(model): _matrix(group, material_ids) for model, group in predictions.groupby(Column.MODEL, sort=True)
+    }
+    sites = n_sites.reindex(material_ids).fillna(1).to_numpy(dtype=np.int64)
+    return _Spectra(_matrix(computed, material_ids), predicted, sites, design_weights(picks, answered))
+
+
+def _matrix(rows: pd.DataFrame, material_ids: list[str]) -> NDArray[np.float32]:
+    """Spectra of materials in their order, shape (n, bins)."""
+    ordered = rows.set_index(Column.MATERIAL_ID)[[Column.EDOS]].reindex(material_ids)
+    return matrix_column(ordered, Column.EDOS, EDOS_GRID.size)
+
+
+def _rows(spectra: _Spectra, gap: GapSettings, settings: EvaluationSettings) -> Iterator[dict[str, object]]:
+    own_truth = _gapped_metals(spectra, gap)[0]
+    for rule in moved_rules(gap, settings):
+        moved_truth, *all_predicted = _gapped_metals(spectra, rule)
+        for model, predicted in zip(spectra.predicted, all_predicted, strict=True):
+            for moved, truth in ((PREDICTION_MOVED, own_truth), (BOTH_MOVED, moved_truth)):
+                head = {Column.MODEL: model, Column.MOVED: moved, **_rule_columns(rule)}
+                yield head | _estimate(VALIDATED_SET, predicted, truth, np.ones(len(truth)), settings)
+                if spectra.weights is not None:
+                    yield head | _estimate(POPULATION, predicted, truth, spectra.weights, settings)
+
+
+def _gapped_metals(spectra: _Spectra, rule: GapSettings) -> list[NDArray[np.bool_]]:
+    """Classes of the DFT spectra and of those of each model; all in one go, which a table per call would slow down."""
+    matrices = [spectra.dft, *spectra.predicted.values()]
+    n_sites = np.tile(spectra.n_sites, len(matrices))
+    classes = classify_spectra(np.concatenate(matrices), EDOS_GRID, rule, n_sites=n_sites)
+    return np.split(is_true(classes[Column.IS_GAPPED_METAL]), len(matrices))
+
+
+def _rule_columns(rule: GapSettings) -> dict[str, object]:
+    return {
+        Column.DOS_THRESHOLD: rule.dos_threshold_states_per_ev,
+        Column.MIN_WIDTH_EV: rule.min_width_ev,
+        Column.TOP_MIN_EV: rule.top_min_ev,
+        Column.TOP_MAX_EV: rule.top_max_ev,
+    }
+
+
+def _estimate(
+    name: str,
+    predicted: NDArray[np.bool_],
+    truth: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    settings: EvaluationSettings,
+) -> dict[str, object]:
+    counts = count(predicted, truth, weights)
+    intervals = draw_intervals(
+        predicted,
+        truth,
+        weights,
+        confidence_level=settings.confidence_level,
+        n_draws=min(settings.n_draws, _MOST_DRAWS),
+        seed=settings.seed,
+    )
+    row = {Column.ESTIMATE: name, Column.N: len(truth), Column.F1: counts.f1}
+    enrichment = counts.enrichment if name == POPULATION else None
+    return (
+        row | cells_of(counts) | scores_of(counts, intervals, ("precision", "recall")) | {Column.ENRICHMENT: enrichment}
+    )

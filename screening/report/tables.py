@@ -1,0 +1,225 @@
+"""Tables for the terminal and figures of spectra, in the words of a materials scientist."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mat2spec.tables.columns import Column
+from screening.choose.selection import rank_by_consensus
+from screening.evaluate.evaluation import VALIDATED_SET, is_true
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Mapping
+
+    import pandas as pd
+    from rich.table import Table
+
+
+UNKNOWN = "-"
+
+
+def frame_table(frame: pd.DataFrame, title: str = "", max_rows: int = 20) -> Table:
+    """Show any result table: numbers to the right, long lists as their length.
+
+    Parameters
+    ----------
+    frame
+        The rows.
+    title
+        Heading.
+    max_rows
+        Rows to show; the caption says how many there are.
+    """
+    from rich.table import Table
+
+    shown = min(len(frame), max_rows)
+    caption = f"{shown} of {len(frame)} rows" if shown < len(frame) else None
+    table = Table(title=title or None, caption=caption, title_justify="left", caption_justify="left")
+    for name in frame.columns:
+        table.add_column(str(name), justify="right" if frame[name].dtype.kind in "iuf" else "left")
+    for row in frame.head(max_rows).itertuples(index=False):
+        table.add_row(*(format_value(value) for value in row))
+    return table
+
+
+def format_value(value: object) -> str:
+    """Write a value of a table cell: three significant decimals, yes or no, a dash where nothing is known."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return f"[{len(value)} numbers]"
+    if value is None or _is_missing(value):
+        return UNKNOWN
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, float | np.floating):
+        number = float(value)
+        return f"{number:.0f}" if number.is_integer() and abs(number) >= 10 else f"{number:.3g}"
+    return str(value)
+
+
+def _is_missing(value: object) -> bool:
+    import pandas as pd
+
+    return value is pd.NA or value is pd.NaT or (isinstance(value, float | np.floating) and math.isnan(value))
+
+
+def filter_counts_table(counts: pd.DataFrame) -> Table:
+    """Show what each filter removed."""
+    from rich.table import Table
+
+    table = Table(title="Filters", title_justify="left")
+    table.add_column("Filter")
+    for heading in ("Removed", "of them unknown", "Unknown, kept", "Remaining"):
+        table.add_column(heading, justify="right")
+    columns = [Column.REMOVED, Column.UNKNOWN_REMOVED, Column.UNKNOWN_KEPT, Column.REMAINING]
+    for row in counts.to_dict("records"):
+        table.add_row(str(row[Column.FILTER]), *(f"{int(row[column]):,}" for column in columns))
+    return table
+
+
+def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame, max_rows: int = 10) -> Table:
+    """Show the predicted gapped metals, the one first of which all models together are most confident.
+
+    A material that several models predict stands once, with all of them named.
+    """
+    from rich.table import Table
+
+    positive = classifications[is_true(classifications[Column.IS_GAPPED_METAL])]
+    models = positive.groupby(Column.MATERIAL_ID, sort=False)[Column.MODEL].agg(lambda names: ", ".join(sorted(names)))
+    best = rank_by_consensus(classifications)
+    formulas = candidates.set_index(Column.MATERIAL_ID)[Column.FORMULA]
+    table = Table(
+        title=f"Predicted gapped metals: {len(best):,} of {classifications[Column.MATERIAL_ID].nunique():,} candidates",
+        caption="Confidence: mean over all models. Gap: run of low DOS below E_F. Energies relative to E_F.",
+        title_justify="left",
+        caption_justify="left",
+    )
+    for heading in ("#", "Material", "Formula", "Confidence", "Gap top (eV)", "Width (eV)", "DOS at E_F", "Models"):
+        table.add_column(heading, justify="left" if heading in {"Material", "Formula", "Models"} else "right")
+    for rank, row in enumerate(best.head(max_rows).to_dict("records"), 1):
+        material_id = row[Column.MATERIAL_ID]
+        table.add_row(
+            str(rank),
+            str(material_id),
+            str(formulas.get(material_id, UNKNOWN)),
+            f"{row[Column.GAPPED_METAL_CONFIDENCE]:.2f}",
+            f"{row[Column.GAP_TOP_EV]:.2f}",
+            _width(row),
+            f"{row[Column.DOS_AT_EFERMI]:.2f}",
+            str(models[material_id]),
+        )
+    return table
+
+
+def _width(row: Mapping[Hashable, Any]) -> str:
+    """Width of a gap; at least that if it is open at the bottom of the grid."""
+    width = format_value(row[Column.GAP_WIDTH_EV])
+    return f"≥ {width}" if row.get(Column.GAP_OPEN_AT_BOTTOM) is True else width
+
+
+def dft_table(dft_results: pd.DataFrame, picks: pd.DataFrame, candidates: pd.DataFrame) -> Table:
+    """Show what DFT said of each material that was chosen; one that was not computed with its reason."""
+    from rich.table import Table
+
+    formulas = candidates.set_index(Column.MATERIAL_ID)[Column.FORMULA]
+    results = dft_results.drop_duplicates(Column.MATERIAL_ID, keep="last").set_index(Column.MATERIAL_ID)
+    table = Table(title="Checked by DFT", title_justify="left")
+    headings = ("Material", "Formula", "Chosen as", "Status", "Gapped metal", "Gap top (eV)", "Width (eV)", "CPU (s)")
+    for heading in headings:
+        table.add_column(heading, justify="right" if "(" in heading else "left")
+    for pick in picks.to_dict("records"):
+        material_id = pick[Column.MATERIAL_ID]
+        row = results.loc[material_id].to_dict() if material_id in results.index else {}
+        status = str(row.get(Column.STATUS, "not computed"))
+        table.add_row(
+            str(material_id),
+            str(formulas.get(material_id, UNKNOWN)),
+            str(pick[Column.SELECTED_AS]).replace("_", " "),
+            status if status == "ok" else f"{status}: {format_value(row.get(Column.REASON))}",
+            format_value(row.get(Column.IS_GAPPED_METAL)),
+            format_value(row.get(Column.GAP_TOP_EV)),
+            format_value(row.get(Column.GAP_WIDTH_EV)),
+            format_value(row.get(Column.CPU_SECONDS)),
+        )
+    return table
+
+
+def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPED_METAL) -> Table:
+    """Show precision and recall of the models for one target, with their intervals."""
+    from rich.table import Table
+
+    rows = table[table[Column.TARGET] == str(target)].to_dict("records")
+    references = sorted({describe_reference(row) for row in rows})
+    shown = Table(
+        title=f"Precision and recall, {str(target).removeprefix('is_').replace('_', ' ')}, "
+        f"against {'; '.join(references) or UNKNOWN}",
+        caption="Brackets: 95 % intervals unless set otherwise. Population: random picks weighted up to all predicted "
+        "positives and negatives they stand for. Gain: how many times more often a predicted positive is right than a "
+        "random candidate. Left out: predicted positives that were not chosen and for which no random one stands.",
+        title_justify="left",
+        caption_justify="left",
+    )
+    words = ("Model", "Estimate", *(("Against",) if len(references) > 1 else ()))
+    for heading in (
+        *words,
+        "n",
+        "tp",
+        "fp",
+        "fn",
+        "tn",
+        "Precision",
+        "Recall",
+        "F1",
+        "MCC",
+        "Gain",
+        "Failed",
+        "Left out",
+    ):
+        shown.add_column(heading, justify="left" if heading in words else "right")
+    for row in rows:
+        shown.add_row(
+            str(row[Column.MODEL]),
+            "validated set" if row[Column.ESTIMATE] == VALIDATED_SET else "population",
+            *((describe_reference(row),) if len(references) > 1 else ()),
+            format_value(row[Column.N]),
+            *(format_value(row[name]) for name in CONFUSION),
+            _with_interval(row, Column.PRECISION, Column.PRECISION_LOW, Column.PRECISION_HIGH),
+            _with_interval(row, Column.RECALL, Column.RECALL_LOW, Column.RECALL_HIGH),
+            _ratio(row[Column.F1]),
+            _ratio(row[Column.MCC]),
+            _gain(row),
+            format_value(row[Column.N_FAILED]),
+            format_value(row.get(Column.N_NOT_REPRESENTED)),
+        )
+    return shown
+
+
+def describe_reference(row: Mapping[Hashable, Any]) -> str:
+    """Say what a row of a table was compared with, e.g. "gpaw PBE+U unpolarised"."""
+    u_values = row.get(Column.U_VALUES)
+    has_u = isinstance(u_values, str) and u_values not in {"", "{}"}
+    functional, spin = (str(row.get(name) or "") for name in (Column.FUNCTIONAL, Column.SPIN))
+    return " ".join(filter(None, [str(row[Column.REFERENCE]), f"{functional}+U" if has_u else functional, spin]))
+
+
+CONFUSION = (Column.TRUE_POSITIVES, Column.FALSE_POSITIVES, Column.FALSE_NEGATIVES, Column.TRUE_NEGATIVES)
+
+
+def _ratio(value: Any) -> str:
+    # Adding zero keeps a small negative number from being written as -0.00.
+    return UNKNOWN if value is None or _is_missing(value) else f"{round(value, 2) + 0.0:.2f}"
+
+
+def _gain(row: Mapping[Hashable, Any]) -> str:
+    value, low, high = (
+        format_value(row.get(name)) for name in (Column.ENRICHMENT, Column.ENRICHMENT_LOW, Column.ENRICHMENT_HIGH)
+    )
+    return value if UNKNOWN in {value, low} else f"{value} [{low}, {high}]"
+
+
+def _with_interval(row: Mapping[Hashable, Any], value: Column, low: Column, high: Column) -> str:
+    if _ratio(row[value]) == UNKNOWN:
+        return UNKNOWN
+    return f"{_ratio(row[value])} [{_ratio(row[low])}, {_ratio(row[high])}]"

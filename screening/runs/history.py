@@ -1,0 +1,215 @@
+"""What is new since former runs: materials, structures, and electronic densities of states.
+
+A run notes of each candidate a hash of its structure, and which materials had an eDOS. A later run
+on a newer release of the same source compares: it can screen only what was not screened before, and
+says what changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mat2spec.tables.columns import Column, TableName
+from mat2spec.tables.parquet import read_frame, require_columns
+from screening.runs.record import FINISHED, list_runs
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from mat2spec.crystals.arrays import Crystals
+    from screening.sources.base import CrystalSource
+
+# Structures that differ by less than this are the same: tables round coordinates in different ways.
+LENGTH_STEP_A = 1e-3
+FRACTION_STEP = 1e-4
+HASH_BYTES = 8
+# Crystals held in memory at a time.
+PIECE_SIZE = 16384
+SCREENED_BEFORE = "not screened before"
+
+
+class Change(StrEnum):
+    """What is new about a material."""
+
+    NEW = "new"
+    STRUCTURE = "structure changed"
+    LOST_EDOS = "lost its eDOS"
+    GAINED_EDOS = "gained an eDOS"
+
+
+def structure_hashes(crystals: Crystals) -> NDArray[np.object_]:
+    """Short hash of the cell, the sites and the elements of each crystal, shape (n,).
+
+    Lattices are compared to 0.001 Angstrom and fractional coordinates to 0.0001; the order of sites counts.
+    """
+    lattices = _steps(crystals.lattices.reshape(-1, 9), LENGTH_STEP_A)
+    per_cell = round(1 / FRACTION_STEP)
+    coordinates = _steps(crystals.frac_coords, FRACTION_STEP) % per_cell
+    numbers = crystals.atomic_numbers.astype(np.int64)
+    hashes = np.empty(len(crystals), dtype=object)
+    for index in range(len(crystals)):
+        sites = crystals.sites(index)
+        content = lattices[index].tobytes() + numbers[sites].tobytes() + coordinates[sites].tobytes()
+        hashes[index] = hashlib.blake2b(content, digest_size=HASH_BYTES).hexdigest()
+    return hashes
+
+
+def _steps(values: NDArray[np.float64], step: float) -> NDArray[np.int64]:
+    """Whole steps; a number that is not finite is as good as any other that is wrong."""
+    return np.rint(np.nan_to_num(values / step, nan=-1.0, posinf=-1.0, neginf=-1.0)).astype(np.int64)
+
+
+def with_structure_hashes(candidates: pd.DataFrame, source: CrystalSource) -> pd.DataFrame:
+    """The candidates with the column `structure_hash`; only a piece of the crystals is in memory at a time."""
+    ids = candidates[Column.MATERIAL_ID].tolist()
+    pieces = [
+        structure_hashes(source.crystals(ids[start : start + PIECE_SIZE])) for start in range(0, len(ids), PIECE_SIZE)
+    ]
+    hashes = np.concatenate(pieces) if pieces else np.empty(0, dtype=object)
+    return candidates.assign(**{str(Column.STRUCTURE_HASH): hashes.astype(object)})
+
+
+@dataclass(frozen=True)
+class FormerRuns:
+    """What finished runs screened that are comparable with the present one.
+
+    Parameters
+    ----------
+    screened
+        Columns `material_id`, `structure_hash`, `run_id`; oldest run first, a pair of material and structure once for
+        each run that had it.
+    known_edos
+        Materials that had an eDOS when the last of the runs began.
+    last_run_id
+        The last of the runs, None if there is none.
+    same_filters
+        Those of the runs that had the filters of the present one.
+    """
+
+    screened: pd.DataFrame
+    known_edos: frozenset[str]
+    last_run_id: str | None
+    same_filters: frozenset[str] = frozenset()
+
+    @classmethod
+    def find(cls, results_dir: Path, identity: Mapping[str, Any]) -> FormerRuns:
+        """Read the finished runs of a folder that used the same weights and the same rule for gaps.
+
+        Parameters
+        ----------
+        results_dir
+            Folder of all runs.
+        identity
+            `weights_hashes` and `settings` of the present run, as `run.json` holds them.
+        """
+        import pandas as pd
+
+        columns = [str(Column.MATERIAL_ID), str(Column.STRUCTURE_HASH)]
+        frames, known, last, same = [], frozenset[str](), None, set[str]()
+        for info in list_runs(results_dir):
+            folder = results_dir / str(info["run_id"])
+            if not _is_comparable(info, identity):
+                continue
+            if Column.STRUCTURE_HASH not in require_columns(folder / f"{TableName.CANDIDATES}.parquet", []):
+                continue
+            # Plain Python strings are looked up ten times faster than pandas' own.
+            screened = read_frame(folder / f"{TableName.CANDIDATES}.parquet", columns).astype(object)
+            frames.append(screened.assign(**{str(Column.RUN_ID): info["run_id"]}))
+            known = frozenset(read_frame(folder / f"{TableName.KNOWN_EDOS}.parquet")[Column.MATERIAL_ID])
+            last = str(info["run_id"])
+            same |= {last} if _what_is_asked(info) == _what_is_asked(identity) else set()
+        empty = pd.DataFrame({name: pd.Series(dtype=object) for name in [*columns, str(Column.RUN_ID)]})
+        return cls(pd.concat(frames, ignore_index=True) if frames else empty, known, last, frozenset(same))
+
+    def has_screened(self, candidates: pd.DataFrame) -> NDArray[np.bool_]:
+        """Which candidates were screened before with the structure that they have now, shape (n,)."""
+        return np.asarray(_keys(candidates).isin(_keys(self.screened)), dtype=np.bool_)
+
+    def gone_from(self, present: pd.DataFrame) -> frozenset[str]:
+        """Materials that runs with the same filters screened and that are not among the present ones."""
+        screened = self.screened[self.screened[Column.RUN_ID].isin(self.same_filters)]
+        return frozenset(screened[Column.MATERIAL_ID]) - frozenset(present[Column.MATERIAL_ID].astype(object))
+
+    def last_run_of(self, material_ids: pd.Series) -> pd.Series:
+        """The last run that screened each material; null if none did."""
+        last = self.screened.drop_duplicates(Column.MATERIAL_ID, keep="last").set_index(Column.MATERIAL_ID)
+        return material_ids.map(last[Column.RUN_ID])
+
+
+def _is_comparable(info: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
+    """Whether a run's predictions are those that the present run would make, and its classes too."""
+    settings, present = info.get("settings", {}), identity["settings"]
+    return (
+        info["status"] == FINISHED
+        and info.get("weights_hashes") == identity["weights_hashes"]
+        and settings.get("gap") == present["gap"]
+        and settings.get("source", {}).get("kind") == present["source"]["kind"]
+    )
+
+
+def _what_is_asked(info: Mapping[str, Any]) -> tuple[Any, Any]:
+    settings = info["settings"]
+    return settings.get("filters"), settings.get("source", {}).get("limit")
+
+
+def _keys(rows: pd.DataFrame) -> pd.Series:
+    return rows[Column.MATERIAL_ID].astype(object) + " " + rows[Column.STRUCTURE_HASH].astype(object)
+
+
+def find_changes(candidates: pd.DataFrame, known_edos: Collection[str], former: FormerRuns) -> pd.DataFrame:
+    """What changed since the former runs.
+
+    Parameters
+    ----------
+    candidates
+        All candidates of the present run, with their structure hash.
+    known_edos
+        Materials that have an eDOS now.
+    former
+        The former runs.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `material_id`, `change` (`Change`), `former_run_id` (the last run that screened it, null if none).
+        Materials that had neither news are not in it.
+    """
+    import pandas as pd
+
+    ids = candidates[Column.MATERIAL_ID].astype(object)
+    lost = ids.isin(former.known_edos).to_numpy()
+    screened = ids.isin(former.screened[Column.MATERIAL_ID]).to_numpy()
+    changed = screened & ~former.has_screened(candidates)
+    labels = np.select([lost, changed, ~screened], [Change.LOST_EDOS, Change.STRUCTURE, Change.NEW], default="")
+    frame = pd.DataFrame({str(Column.MATERIAL_ID): ids, str(Column.CHANGE): labels.astype(object)})
+    gained = former.screened.loc[former.screened[Column.MATERIAL_ID].isin(set(known_edos) - former.known_edos)]
+    gained = gained.drop_duplicates(Column.MATERIAL_ID)[[str(Column.MATERIAL_ID)]]
+    gained = gained.assign(**{str(Column.CHANGE): str(Change.GAINED_EDOS)})
+    changes = pd.concat([frame[frame[Column.CHANGE] != ""], gained], ignore_index=True)
+    return changes.assign(**{str(Column.FORMER_RUN_ID): former.last_run_of(changes[Column.MATERIAL_ID])})
+
+
+def keep_unscreened(
+    candidates: pd.DataFrame, counts: pd.DataFrame, former: FormerRuns
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Drop candidates that a former run screened with the same structure, and count that as one more filter."""
+    import pandas as pd
+
+    kept = candidates[~former.has_screened(candidates)].reset_index(drop=True)
+    row = {
+        str(Column.FILTER): SCREENED_BEFORE,
+        str(Column.REMOVED): len(candidates) - len(kept),
+        str(Column.UNKNOWN_REMOVED): 0,
+        str(Column.UNKNOWN_KEPT): 0,
+        str(Column.REMAINING): len(kept),
+    }
+    return kept, pd.concat([counts, pd.DataFrame([row])], ignore_index=True)

@@ -1,0 +1,180 @@
+"""The files of a run folder besides its tables: the record `run.json`, locks, and `results/latest`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from mat2spec.tables.parquet import atomic_file, explain_os_error
+from mat2spec.tables.provenance import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+RUN_FILE = "run.json"
+LOCK_FILE = ".lock"
+UPDATE_LOCK_FILE = ".update.lock"
+LATEST = "latest"
+# Seconds to wait for another process that creates a run or updates run.json: both take milliseconds.
+SHORT_WAIT_S = 30.0
+
+FINISHED = "finished"
+RUNNING = "running"
+
+
+class RunError(RuntimeError):
+    """A run folder cannot be used as asked; the message says why and what to do."""
+
+
+class RunLockedError(RunError):
+    """Another process works on the same run."""
+
+
+def point_latest(run: Path) -> None:
+    """Let `latest` beside a run folder point to it: a symbolic link, or a file with its name where links cannot be.
+
+    Raises
+    ------
+    TableError
+        If neither can be written.
+    """
+    latest = run.parent / LATEST
+    temporary = run.parent / f".{LATEST}-{uuid.uuid4().hex[:8]}"
+    try:
+        temporary.symlink_to(run.name, target_is_directory=True)
+    except (OSError, NotImplementedError):
+        with atomic_file(latest) as file:
+            file.write(run.name.encode())
+        return
+    try:
+        temporary.replace(latest)
+    except OSError as error:
+        temporary.unlink()
+        raise explain_os_error(error, latest, "write") from error
+
+
+def latest_run(results_dir: Path) -> Path:
+    """Folder of the last finished run.
+
+    Raises
+    ------
+    RunError
+        If no run has finished, or the one that did is gone.
+    """
+    latest = results_dir / LATEST
+    if latest.is_file():
+        target = results_dir / latest.read_text().strip()
+    elif latest.is_symlink():
+        target = results_dir / latest.readlink()
+    else:
+        raise RunError(f"No run in {results_dir} has finished yet. Run `mat2spec screen` first.")
+    if not (target / RUN_FILE).exists():
+        raise RunError(f"{latest} points to {target.name}, which is gone. Run `mat2spec screen` again.")
+    return target
+
+
+def list_runs(results_dir: Path) -> list[dict[str, Any]]:
+    """What the `run.json` of each run holds, oldest first; runs that cannot be read are logged and left out."""
+    runs = []
+    for file in sorted(results_dir.glob(f"*/{RUN_FILE}")):
+        if file.parent.is_symlink():
+            continue
+        try:
+            runs.append(read_record(file))
+        except RunError as error:
+            logger.warning("%s", error)
+    return runs
+
+
+def find_unfinished(results_dir: Path, fingerprint: str) -> Path | None:
+    """Folder of the last unfinished run with a fingerprint, or None."""
+    unfinished = [
+        info["run_id"]
+        for info in list_runs(results_dir)
+        if info["fingerprint"] == fingerprint and info["status"] != FINISHED
+    ]
+    return results_dir / unfinished[-1] if unfinished else None
+
+
+def new_run_id(results_dir: Path, fingerprint: str) -> str:
+    """Name of a new run: time in UTC and start of its fingerprint."""
+    stamp = utc_now().replace("-", "").replace(":", "")
+    run_id = f"{stamp}-{fingerprint[:8]}"
+    attempt = 2
+    while (results_dir / run_id).exists():
+        run_id = f"{stamp}-{fingerprint[:8]}-{attempt}"
+        attempt += 1
+    return run_id
+
+
+def take_lock(path: Path) -> FileLock:
+    """Lock a run for this process; the operating system frees it if the process dies."""
+    lock = FileLock(path / LOCK_FILE, thread_local=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunLockedError(
+            f"Another process works on the run {path.name} with the same settings. Wait until it ends, or stop it "
+            "and run the command again: it goes on where the other stopped."
+        ) from error
+    except OSError as error:
+        raise explain_os_error(error, path, "write") from error
+    return lock
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process works on the run in this folder; the system frees the lock of one that died."""
+    try:
+        take_lock(path).release()
+    except RunLockedError:
+        return True
+    return False
+
+
+@contextmanager
+def short_lock(path: Path) -> Iterator[None]:
+    """Hold a lock for a moment."""
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=SHORT_WAIT_S)
+    except Timeout as error:
+        raise RunLockedError(f"Another process holds {path} for more than {SHORT_WAIT_S:g} s; stop it.") from error
+    except OSError as error:
+        raise explain_os_error(error, path, "write") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def write_record(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a `run.json` atomically."""
+    with atomic_file(path) as file:
+        file.write(json.dumps(content, indent=2).encode() + b"\n")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a `run.json`.
+
+    Raises
+    ------
+    RunError
+        If it is missing, damaged or something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(str(explain_os_error(error, path, "read"))) from error
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}). Remove its folder; the next run makes a new one.") from error
+    if not isinstance(content, dict) or not {"run_id", "status", "fingerprint"} <= content.keys():
+        raise RunError(f"{path} is not the record of a run. Remove its folder; the next run makes a new one.")
+    return content

@@ -1,0 +1,57 @@
+"""What every source of crystals offers.
+
+A source gives the properties of all its materials without coordinates, and the crystals of chosen
+materials; so a screen of hundreds of thousands holds only a shard of coordinates in memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from mat2spec.crystals.arrays import Crystals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+
+# Metadata of a table: the database that it is from, and what was filtered before it was written.
+DB_VERSION_KEY = "db_version"
+
+
+FILTER_COUNTS_KEY = "filter_counts"
+
+
+class SourceError(ValueError):
+    """A source cannot be used; the message says what is wrong with it and what to do."""
+
+
+class CrystalSource(Protocol):
+    """What a screen needs to know of a collection of crystals."""
+
+    @property
+    def name(self) -> str:
+        """Short name for reports."""
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the content: the same for the same crystals."""
+
+    def db_version(self) -> str:
+        """Version of the database behind the source."""
+
+    def known_edos_ids(self) -> frozenset[str]:
+        """Materials of which the source itself says that they have an eDOS."""
+
+    def earlier_filters(self) -> pd.DataFrame | None:
+        """What was filtered before the source was made, as `screening.choose.filters.filter_candidates` counts; or None."""
+
+    def properties(self) -> pd.DataFrame:
+        """All materials without coordinates.
+
+        Columns `material_id`, `formula`, `chemsys`, `nsites`, `nelements`, `band_gap` (eV) and
+        `energy_above_hull` (eV/atom); the last two are NaN where unknown.
+        """
+
+    def crystals(self, material_ids: Sequence[str]) -> Crystals:
+        """The crystals of the given materials, in that order."""

@@ -1,0 +1,72 @@
+"""Which materials have an electronic DOS already: those in a local store of Parquet tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import TableError, explain_os_error, read_table, require_columns
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def known_edos_ids(path: Path | None) -> frozenset[str]:
+    """Identifiers of the materials whose eDOS is in the store.
+
+    Parameters
+    ----------
+    path
+        A Parquet table with the column `material_id`, a folder of such tables, or None for no
+        store. A `status` column, where there is one, must read "ok" for a row to count: a failed
+        calculation is no eDOS.
+
+    Returns
+    -------
+    frozenset of str
+        The identifiers; empty without a store.
+
+    Raises
+    ------
+    TableError
+        If the path does not exist, holds no Parquet table, or a table is damaged or has no
+        `material_id`.
+    """
+    if path is None:
+        return frozenset()
+    known: set[str] = set()
+    for file in store_files(path):
+        known.update(_ids_of(file))
+    return frozenset(known)
+
+
+def store_files(path: Path) -> list[Path]:
+    """List the Parquet tables of a store, sorted.
+
+    Raises
+    ------
+    TableError
+        If the path does not exist, cannot be read, or is a folder without a Parquet table.
+    """
+    try:
+        is_folder, files = path.is_dir(), sorted(path.glob("*.parquet"))
+    except OSError as error:
+        raise explain_os_error(error, path, "read") from error
+    if is_folder:
+        if not files:
+            raise TableError(f"The eDOS store {path} holds no Parquet table. Check the path or leave edos_store empty.")
+        return files
+    if not path.exists():
+        raise TableError(f"There is no eDOS store at {path}. Check the path or leave edos_store empty.")
+    return [path]
+
+
+def _ids_of(file: Path) -> list[str]:
+    import pyarrow.compute as pc
+
+    present = require_columns(file, [Column.MATERIAL_ID])
+    columns = [column for column in (Column.MATERIAL_ID, Column.STATUS) if column in present]
+    table = read_table(file, columns)
+    if Column.STATUS in columns:
+        table = table.filter(pc.equal(table[Column.STATUS], "ok"))
+    return [str(material_id) for material_id in table[Column.MATERIAL_ID].to_pylist() if material_id is not None]

@@ -1,0 +1,72 @@
+"""The API key of the Materials Project: where it comes from, checked before any work, never shown.
+
+The key is no setting of a run: settings are printed, hashed, written into `run.json` and given to
+Prefect as parameters. It travels as `pydantic.SecretStr`, whose text is asterisks.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pydantic import SecretStr
+
+from screening.sources.materials_project.errors import ApiKeyError
+
+KEY_VARIABLE = "MP_API_KEY"
+PYMATGEN_SETTING = "PMG_MAPI_KEY"
+KEY_LENGTH = 32
+KEY_PAGE = "https://next-gen.materialsproject.org/api"
+WHERE_TO_PUT_IT = (
+    f"Get yours from {KEY_PAGE} (free of charge) and give it as the environment variable {KEY_VARIABLE}, or once and "
+    f"for all with `pmg config --add {PYMATGEN_SETTING} <key>`."
+)
+
+
+def load_api_key(given: SecretStr | str | None = None) -> SecretStr:
+    """Find the API key: the argument, else the environment, else the settings file of pymatgen.
+
+    Parameters
+    ----------
+    given
+        The key, if the caller has it.
+
+    Raises
+    ------
+    ApiKeyError
+        If there is none, or it cannot be one. The message says where to get one.
+    """
+    found = _given(given) or _from_environment() or _from_pymatgen()
+    if found is None:
+        raise ApiKeyError(
+            f"The Materials Project needs an API key and none was found. {WHERE_TO_PUT_IT} Its open data need no key: "
+            "set source.kind=materials-project-open."
+        )
+    key, origin = found
+    if len(key) != KEY_LENGTH or not (key.isascii() and key.isprintable() and " " not in key):
+        raise ApiKeyError(
+            f"The Materials Project API key from {origin} cannot be one: it has {len(key)} characters, a key has "
+            f"{KEY_LENGTH} letters and digits. {WHERE_TO_PUT_IT}"
+        )
+    return SecretStr(key)
+
+
+def _given(given: SecretStr | str | None) -> tuple[str, str] | None:
+    key = given.get_secret_value() if isinstance(given, SecretStr) else given
+    return None if key is None else (key.strip(), "the argument")
+
+
+def _from_environment() -> tuple[str, str] | None:
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    return (key, f"the environment variable {KEY_VARIABLE}") if key else None
+
+
+def _from_pymatgen() -> tuple[str, str] | None:
+    from pymatgen.core import SETTINGS
+
+    key = str(SETTINGS.get(PYMATGEN_SETTING) or "").strip()
+    return (key, f"{PYMATGEN_SETTING} of the pymatgen settings") if key else None
+
+
+def hide(key: SecretStr, text: str) -> str:
+    """A text of the server or of a library with the key replaced by asterisks."""
+    return text.replace(key.get_secret_value(), "*" * 8)

@@ -1,0 +1,124 @@
+"""What was read from the Materials Project, on disk: pages while it is read, one table when it is complete.
+
+Each question to each version of the database has a folder, `<cache>/<db_version>/<hash of the question>/`.
+Pages are kept whatever happens, so reading goes on where it broke off; the table that they become is
+what a screen reads, and the same question to the same version gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from mat2spec.tables.parquet import atomic_file, make_folder, read_table, remove_unfinished_files, write_table
+from screening.sources.materials_project.errors import MaterialsProjectError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pyarrow as pa
+
+    from screening.settings import MaterialsProjectSettings
+    from screening.sources.materials_project.query import Query
+
+TABLE_FILE = "crystals.parquet"
+PLAN_FILE = "plan.json"
+LOCK_FILE = ".lock"
+
+
+class QueryCache:
+    """Folder of one question to one version of the database.
+
+    Parameters
+    ----------
+    settings
+        Cache folder, address and page size.
+    db_version
+        Version of the database.
+    query
+        The question.
+    """
+
+    def __init__(self, settings: MaterialsProjectSettings, db_version: str, query: Query) -> None:
+        name = query.fingerprint(settings.mp_endpoint)[:16]
+        self.db_version = db_version
+        self.folder = settings.mp_cache_dir / re.sub(r"[^A-Za-z0-9._-]", "_", db_version) / name
+        # Pages of another size are other pages.
+        self._pages = self.folder / f"pages-{settings.mp_page_size}"
+
+    @property
+    def table_path(self) -> Path:
+        """The complete table; it exists only once it is reconciled."""
+        return self.folder / TABLE_FILE
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing is left to be read."""
+        return self.table_path.exists()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from reading the same at the same time.
+
+        Raises
+        ------
+        MaterialsProjectError
+            If another process does.
+        """
+        make_folder(self.folder)
+        lock = FileLock(self.folder / LOCK_FILE, thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise MaterialsProjectError(
+                f"Another process reads the same from the Materials Project into {self.folder}. Wait until it ends and "
+                "give the command again: it finds the table there."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def read_plan(self) -> dict[str, Any] | None:
+        """What an earlier reading, which broke off, meant to read; None if there was none."""
+        path = self._pages / PLAN_FILE
+        if not path.exists():
+            return None
+        try:
+            plan = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            # Written whole or not at all; whatever else this is, the pages beside it prove nothing.
+            return None
+        return plan if isinstance(plan, dict) else None
+
+    def write_plan(self, plan: dict[str, Any]) -> None:
+        """Note what is to be read, before any page."""
+        make_folder(self._pages)
+        remove_unfinished_files(self._pages)
+        with atomic_file(self._pages / PLAN_FILE) as file:
+            file.write(json.dumps(plan, indent=2).encode())
+
+    def has_page(self, part: str, number: int) -> bool:
+        """Whether a page is there; it is complete then."""
+        return self._page_path(part, number).exists()
+
+    def write_page(self, part: str, number: int, table: pa.Table) -> None:
+        """Keep a page."""
+        write_table(self._page_path(part, number), table)
+
+    def read_page(self, part: str, number: int, columns: list[str] | None = None) -> pa.Table:
+        """A page, or some of its columns."""
+        return read_table(self._page_path(part, number), columns)
+
+    def discard_pages(self) -> None:
+        """Throw away all pages: the table is made of them, or they cannot be trusted."""
+        shutil.rmtree(self._pages, ignore_errors=True)
+
+    def _page_path(self, part: str, number: int) -> Path:
+        return self._pages / f"{part}-{number:06d}.parquet"

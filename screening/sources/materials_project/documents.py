@@ -1,0 +1,164 @@
+"""From documents of the Materials Project to rows of a table of crystals.
+
+No pymatgen object is made: a structure is nine numbers of a lattice, three for every site, and an
+atomic number for each. A document without a usable structure stays a row, without coordinates, so
+that the screen lists it with the reason; its atoms come from its composition.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from mat2spec.tables.columns import Column
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pyarrow as pa
+
+    Document = Mapping[str, Any]
+    Cell = tuple[list[float], list[float], list[int]]
+
+# Columns of pages besides those of every table of crystals.
+CLAIMS_EDOS = "claims_edos"
+PROVES_EDOS = "proves_edos"
+LICENSE = "license"
+LAST_UPDATED = "last_updated"
+NO_STRUCTURE = "no_structure"
+# A site is one atom if its only species fills it.
+FULL_OCCUPANCY_TOLERANCE = 1e-3
+
+
+def crystal_fields() -> dict[str, pa.DataType]:
+    """Columns of a crystal, lattice in Angstrom."""
+    import pyarrow as pa
+
+    return {
+        Column.MATERIAL_ID: pa.string(),
+        Column.FORMULA: pa.string(),
+        Column.LATTICE: pa.list_(pa.float64()),
+        Column.FRAC_COORDS: pa.list_(pa.float64()),
+        Column.ATOMIC_NUMBERS: pa.list_(pa.int16()),
+    }
+
+
+def page_schema() -> pa.Schema:
+    """Columns of a page."""
+    import pyarrow as pa
+
+    return pa.schema(
+        {
+            **crystal_fields(),
+            Column.BAND_GAP: pa.float64(),
+            Column.ENERGY_ABOVE_HULL: pa.float64(),
+            CLAIMS_EDOS: pa.bool_(),
+            PROVES_EDOS: pa.bool_(),
+            LICENSE: pa.string(),
+            LAST_UPDATED: pa.string(),
+            NO_STRUCTURE: pa.bool_(),
+        }
+    )
+
+
+def page_table(documents: Sequence[Document], structures: Mapping[str, Any] | None = None) -> pa.Table:
+    """Rows of summary documents, in their order.
+
+    Parameters
+    ----------
+    documents
+        With the fields of `screening.sources.materials_project.query`.
+    structures
+        Structure of each material by its normalised identifier; those of the documents if not given.
+    """
+    import pyarrow as pa
+
+    rows = [_row(document, structures) for document in documents]
+    return pa.Table.from_pylist(rows, schema=page_schema())
+
+
+def normal_id(identifier: Any) -> str:
+    """The identifier as everybody writes it: "mp-149", not the padded letters "mp-aaaaaaft" of the database."""
+    from emmet.core.types.typing import format_identifier
+
+    return str(format_identifier(identifier, legacy=True))
+
+
+def calculation_number(identifier: Any) -> str:
+    """What names a calculation: documents write "mp-149" or "mp-aaaaaaft", the tables of spectra "aaaaaaft" alone."""
+    return normal_id(identifier).rpartition("-")[2]
+
+
+def first_initial_structures(documents: Sequence[Document]) -> dict[str, Any]:
+    """The first initial structure of each core document, None where it has none."""
+    return {
+        normal_id(document["material_id"]): next(iter(document.get("initial_structures") or []), None)
+        for document in documents
+    }
+
+
+def cell_of(structure: Mapping[str, Any] | None) -> Cell | None:
+    """Lattice (9 numbers), fractional coordinates and atomic numbers, or None if that is no ordered crystal."""
+    try:
+        sites = (structure or {})["sites"]
+        matrix = [float(number) for row in structure["lattice"]["matrix"] for number in row]  # type: ignore[index]
+        numbers = [_atomic_number(site) for site in sites]
+        coordinates = [float(number) for site in sites for number in site["abc"]]
+    except (KeyError, TypeError, ValueError):
+        return None
+    if not numbers or len(matrix) != 9 or len(coordinates) != 3 * len(numbers):
+        return None
+    return matrix, coordinates, numbers
+
+
+def _row(document: Document, structures: Mapping[str, Any] | None) -> dict[str, Any]:
+    material_id = normal_id(document["material_id"])
+    structure = document.get("structure") if structures is None else structures.get(material_id)
+    cell = cell_of(structure)
+    lattice, coordinates, numbers = cell or (None, None, _atoms_of(document.get("composition")))
+    has_props = document.get("has_props") or {}
+    return {
+        Column.MATERIAL_ID: material_id,
+        Column.FORMULA: document.get("formula_pretty"),
+        Column.LATTICE: lattice,
+        Column.FRAC_COORDS: coordinates,
+        Column.ATOMIC_NUMBERS: numbers,
+        Column.BAND_GAP: document.get("band_gap"),
+        Column.ENERGY_ABOVE_HULL: document.get("energy_above_hull"),
+        CLAIMS_EDOS: bool(has_props.get("dos")),
+        PROVES_EDOS: any((document.get("dos") or {}).values()),
+        LICENSE: (document.get("builder_meta") or {}).get("license"),
+        LAST_UPDATED: _text_of_time(document.get("last_updated")),
+        NO_STRUCTURE: cell is None,
+    }
+
+
+def _text_of_time(time: Any) -> str | None:
+    return str(time.get("$date") if isinstance(time, dict) else time) if time else None
+
+
+def _atoms_of(composition: Mapping[str, float] | None) -> list[int]:
+    """Atomic numbers of a cell known by its composition only."""
+    atoms = [(_number_of(symbol), round(amount)) for symbol, amount in (composition or {}).items()]
+    return [number for number, amount in sorted(atoms) for _ in range(amount)]
+
+
+def _atomic_number(site: Mapping[str, Any]) -> int:
+    """Atomic number of the one atom of a site.
+
+    Raises
+    ------
+    ValueError
+        If several species share the site or it is partly empty.
+    """
+    (species,) = site["species"]
+    if abs(float(species.get("occu", 1)) - 1) > FULL_OCCUPANCY_TOLERANCE:
+        raise ValueError("partial occupancy")
+    return _number_of(species["element"])
+
+
+@lru_cache(maxsize=256)
+def _number_of(symbol: str) -> int:
+    from pymatgen.core import Element
+
+    return int(Element(symbol).Z)

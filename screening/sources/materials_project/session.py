@@ -1,0 +1,181 @@
+"""How requests go out: not too many a second, repeated while it helps, and with errors that are sentences.
+
+The resters of mp-api take a session of the caller's. This one adds what they lack: one limit for all
+threads, time limits that hold, patience with a server that is gone for minutes, answers that were
+cut short recognised, and no redirect that would carry the API key to another host.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from screening.sources.materials_project.api_key import WHERE_TO_PUT_IT, hide
+from screening.sources.materials_project.errors import ApiKeyError, MaterialsProjectError, ServerUnreachableError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from screening.settings import MaterialsProjectSettings
+
+# Too many requests, and errors of servers and gateways that pass.
+PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 30.0
+DETAIL_CHARACTERS = 200
+
+
+class RateLimiter:
+    """Lets threads through one after the other, so many a second; all of them wait when the server says so."""
+
+    def __init__(self, per_second: float, stopped: threading.Event) -> None:
+        self._interval = 1.0 / per_second
+        self._stopped = stopped
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self) -> None:
+        """Wait for this thread's turn, or until all is stopped."""
+        with self._lock:
+            turn = max(self._next, time.monotonic())
+            self._next = turn + self._interval
+        self._stopped.wait(max(0.0, turn - time.monotonic()))
+
+    def hold(self, seconds: float) -> None:
+        """Let nobody through for so many seconds."""
+        with self._lock:
+            self._next = max(self._next, time.monotonic() + seconds)
+
+
+class ApiSession(requests.Session):
+    """A session with the Materials Project.
+
+    Parameters
+    ----------
+    settings
+        Time limits and how many requests may go out.
+    key
+        The API key, sent as a header with every request but the heartbeat.
+    """
+
+    def __init__(self, settings: MaterialsProjectSettings, key: SecretStr) -> None:
+        super().__init__()
+        self._settings = settings
+        self._key = key
+        self._stopped = threading.Event()
+        self._limiter = RateLimiter(settings.mp_requests_per_second, self._stopped)
+        self.headers["x-api-key"] = key.get_secret_value()
+        self.headers["user-agent"] = "mat2spec-screening"
+        adapter = HTTPAdapter(pool_maxsize=settings.mp_parallel_requests)
+        self.mount("https://", adapter)
+        self.mount("http://", adapter)
+
+    def stop(self) -> None:
+        """Let no failed request be repeated any more: the reading is over."""
+        self._stopped.set()
+
+    def request(self, method: str, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
+        """Send a request, and send it again while its failure may pass.
+
+        Parameters
+        ----------
+        patience_s
+            How long to repeat it; `mp_patience_s` of the settings if not given.
+
+        Raises
+        ------
+        ApiKeyError
+            If the server refuses the key.
+        ServerUnreachableError
+            If it failed for longer than the patience.
+        MaterialsProjectError
+            If the server refuses the request itself.
+        """
+        patience = kwargs.pop("patience_s", self._settings.mp_patience_s)
+        kwargs |= {"timeout": self._settings.mp_timeout_s, "allow_redirects": False, "stream": False}
+        start, wait = time.monotonic(), FIRST_WAIT_S
+        while True:
+            failure, pause = self._try(method, url, args, kwargs)
+            if isinstance(failure, requests.Response):
+                return failure
+            pause = wait if pause is None else pause
+            if self._stopped.is_set() or time.monotonic() + pause - start > patience:
+                raise ServerUnreachableError(_gave_up(failure, time.monotonic() - start, pause, patience))
+            self._limiter.hold(pause)
+            wait = min(2 * wait, LONGEST_WAIT_S)
+
+    def _try(
+        self, method: str, url: str | bytes, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[requests.Response | str, float | None]:
+        """The answer, or what went wrong and how long the server says to wait."""
+        self._limiter.wait()
+        try:
+            response = super().request(method, url, *args, **kwargs)
+        except requests.Timeout:
+            return f"did not answer within {self._settings.mp_timeout_s:g} s", None
+        except requests.exceptions.InvalidURL as error:
+            raise MaterialsProjectError("source.mp_endpoint is no address that can be asked; correct it.") from error
+        except requests.RequestException as error:
+            return f"could not be reached, or hung up ({type(error).__name__})", None
+        if response.status_code in PASSING_STATUSES:
+            return f"answered with status {response.status_code}", _retry_after(response)
+        if response.status_code != requests.codes.ok:
+            raise self._refusal(response)
+        if not _is_whole(response.content):
+            return "gave an answer that ends in the middle", None
+        return response, None
+
+    def _refusal(self, response: requests.Response) -> MaterialsProjectError:
+        status = response.status_code
+        if status in {401, 403} and "x-api-key" not in response.request.headers:
+            return MaterialsProjectError(
+                f"The Materials Project lets nobody in from here (status {status}), with or without a key: it may be "
+                "under maintenance, or this network is blocked. Try again later; https://status.materialsproject.org "
+                "says more."
+            )
+        if status in {401, 403}:
+            return ApiKeyError(
+                f"The Materials Project refuses the API key (status {status}): it is mistyped or was revoked. "
+                f"{WHERE_TO_PUT_IT}"
+            )
+        if response.is_redirect:
+            return MaterialsProjectError(
+                f"The Materials Project at {self._settings.mp_endpoint} wants to send the request elsewhere (status "
+                f"{status}). It is not followed, as the API key would go along; correct source.mp_endpoint."
+            )
+        detail = hide(self._key, response.text)[:DETAIL_CHARACTERS].replace("\n", " ")
+        return MaterialsProjectError(
+            f"The Materials Project does not understand the question (status {status}: {detail}). Check "
+            "source.mp_endpoint; if it is right, the server may have become too new for the installed mp-api."
+        )
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether an answer can be a whole JSON object."""
+    text = content.strip()
+    return text.startswith(b"{") and text.endswith(b"}")
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """Seconds that the server says to wait, or None if it does not say."""
+    text = response.headers.get("Retry-After", "").strip()
+    if text.isdigit():
+        return float(text)
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, until.timestamp() - time.time())
+
+
+def _gave_up(failure: str, seconds: float, pause: float, patience: float) -> str:
+    waits = f"; it asks to wait {pause:g} s more" if pause > patience else ""
+    return (
+        f"The Materials Project {failure}, for {seconds:.0f} s now{waits}. What was read is kept: give the same command "
+        f"again later, and check the network and source.mp_endpoint."
+    )

@@ -1,0 +1,1 @@
+"""The Materials Project's open data: Delta tables that need no API key."""

@@ -1,0 +1,167 @@
+"""All phonon densities of states of the Materials Project, from its open data to a table to train on.
+
+The table has the columns that `mat2spec.labels.datasets.load_phdos` reads of `phdos_dfpt.parquet`: 51 points of 20 cm-1, three
+modes per atom. Crystals with 1 % imaginary modes or more are left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mat2spec.spectra.grids import GRID_METADATA_KEY, PHDOS_GRID
+from mat2spec.tables.columns import Column
+from mat2spec.tables.provenance import hash_json, package_versions
+from screening.sources.materials_project.documents import crystal_fields
+from screening.sources.open_data.bulk import (
+    NO_MATERIAL,
+    REFERENCE_KEY,
+    RESERVED,
+    BulkRead,
+    Materials,
+    say_left_out,
+)
+from screening.sources.open_data.delta import PHONON_DOS, open_delta
+from screening.sources.open_data.spectra import SpectrumError, bin_phdos
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    import pyarrow as pa
+
+    from screening.settings import MaterialsProjectSettings
+
+REFERENCE = "materials-project"
+METHOD = "dfpt"
+# As `mat2spec.labels.datasets` has it: from this share of imaginary modes on a crystal is not stable.
+UNSTABLE_FROM = 0.01
+
+
+def fetch_phdos(
+    target: Path,
+    settings: MaterialsProjectSettings,
+    reserved_formulas: Collection[str] = frozenset(),
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    method: str = METHOD,
+) -> tuple[int, dict[str, int]]:
+    """Stream the phonon densities of states of one method into a table.
+
+    Parameters
+    ----------
+    target
+        The table to write; `phdos_dfpt.parquet` in a folder of training data is what training reads.
+    settings, reserved_formulas, progress
+        As `screening.sources.open_data.bulk_edos.fetch_edos`.
+    method
+        "dfpt" or "pheasy".
+
+    Returns
+    -------
+    n_rows : int
+        Spectra in the table.
+    left_out : dict
+        Reason to number of spectra that are not.
+
+    Raises
+    ------
+    MaterialsProjectError
+        If the open data cannot be read.
+    """
+    source = open_delta(PHONON_DOS, settings)
+    materials = Materials.read(settings, _phonon_ids(method), {"phonon_IDs": _field("phonon_IDs")})
+    rows = _Rows(materials, frozenset(reserved_formulas), method)
+    identity = hash_json([materials.release, source.version(), sorted(reserved_formulas), method, "phdos 2"])
+    read = BulkRead(target, source, rows.of_batch, _columns(), _schema(), identity, (str(Column.MATERIAL_ID),))
+    metadata = {
+        GRID_METADATA_KEY: PHDOS_GRID.to_json(),
+        REFERENCE_KEY: REFERENCE,
+        "phonon_method": method,
+        "db_version": materials.release,
+        "delta_version": str(source.version()),
+        "versions": json.dumps(package_versions(), sort_keys=True),
+    }
+    n_rows = read.run(metadata, progress)
+    say_left_out(read.left_out)
+    return n_rows, dict(read.left_out)
+
+
+def _field(*path: str) -> Any:
+    import pyarrow.dataset as ds
+
+    return ds.field(*path)
+
+
+def _columns() -> dict[str, Any]:
+    """What is read of a row; its structure and its spectra by atom are not."""
+    fields = {name: _field(name) for name in ("identifier", "phonon_method")}
+    return fields | {name: _field("dos", name) for name in ("frequencies", "densities")}
+
+
+def _phonon_ids(method: str) -> Callable[[pa.RecordBatch], list[list[str]]]:
+    def calculations(batch: pa.RecordBatch) -> list[list[str]]:
+        # As mp-api has it, the first one of several is that of the material.
+        return [(dict(ids or []).get(method) or [])[:1] for ids in batch["phonon_IDs"].to_pylist()]
+
+    return calculations
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        {
+            **crystal_fields(),
+            "phdos_51": pa.list_(pa.float32()),
+            "imaginary_fraction": pa.float64(),
+            "has_imaginary": pa.bool_(),
+            "split": pa.string(),
+        }
+    )
+
+
+class _Rows:
+    """Rows of the table from batches of the Delta table."""
+
+    def __init__(self, materials: Materials, reserved: frozenset[str], method: str) -> None:
+        self._materials = materials
+        self._reserved = reserved
+        self._method = method
+
+    def of_batch(self, batch: pa.RecordBatch, left_out: Counter[str]) -> list[dict[str, Any]]:
+        """Rows of the spectra that can be used; the others are counted by their reason."""
+        rows = []
+        for document in batch.to_pylist():
+            try:
+                rows.append(self._row(document))
+            except SpectrumError as error:
+                left_out[str(error)] += 1
+        return rows
+
+    def _row(self, document: dict[str, Any]) -> dict[str, Any]:
+        from mat2spec.labels.datasets import split_of_formula
+
+        if document["phonon_method"] != self._method:
+            raise SpectrumError("another phonon method")
+        position = self._materials.row_of(document["identifier"])
+        if position is None:
+            raise SpectrumError(NO_MATERIAL)
+        crystal = {name: self._materials.table[name][position].as_py() for name in self._materials.table.column_names}
+        if crystal[Column.ATOMIC_NUMBERS] is None:
+            raise SpectrumError("The material has no usable structure.")
+        if crystal[Column.FORMULA] in self._reserved:
+            raise SpectrumError(RESERVED)
+        frequencies, densities = (np.array(document[name] or [], np.float64) for name in ("frequencies", "densities"))
+        phdos, imaginary = bin_phdos(frequencies, densities, len(crystal[Column.ATOMIC_NUMBERS]))
+        if imaginary >= UNSTABLE_FROM:
+            raise SpectrumError("1 % imaginary modes or more")
+        return {
+            **crystal,
+            "phdos_51": phdos.astype(np.float32),
+            "imaginary_fraction": imaginary,
+            "has_imaginary": imaginary > 0,
+            "split": split_of_formula(crystal[Column.FORMULA]),
+        }

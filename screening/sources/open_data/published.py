@@ -1,0 +1,197 @@
+"""What the Materials Project has published since a former run predicted the materials: who has an eDOS, and which.
+
+Only these materials are asked for, by name: their documents of the API or of the open data, their spectra of the open
+data. A spectrum that was read once is kept in the cache.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from filelock import FileLock
+
+from mat2spec.labels.edos_store import store_schema
+from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import atomic_file, make_folder, read_table, write_table
+from mat2spec.tables.provenance import hash_json
+from screening.settings import MATERIALS_PROJECT, OPEN_DATA
+from screening.sources.materials_project.api_key import load_api_key
+from screening.sources.materials_project.client import MaterialsProject
+from screening.sources.materials_project.documents import PROVES_EDOS, calculation_number, normal_id, page_table
+from screening.sources.materials_project.query import Query
+from screening.sources.open_data.bulk import Materials
+from screening.sources.open_data.bulk_edos import COLUMNS, EdosRows, samples_of, store_metadata
+from screening.sources.open_data.delta import SUMMARY, TOTAL_DOS, batches_with, open_delta, release_of
+from screening.sources.open_data.spectra import SpectrumError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+    from pathlib import Path
+
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+    from screening.settings import SourceSettings
+
+    Document = dict[str, Any]
+
+
+FOLDER = "published"
+NAMES_PER_REQUEST = 100
+CALCULATION = "calculation"
+CRYSTAL_COLUMNS = (Column.LATTICE, Column.FRAC_COORDS, Column.ATOMIC_NUMBERS)
+NO_SPECTRUM = "The open data hold no spectrum of its calculation (yet)."
+NO_DOCUMENT = "The Materials Project names no calculation of its eDOS."
+# Raised when rows of the cache are to be read anew.
+STORE_VERSION = 1
+
+
+class Published(NamedTuple):
+    """Spectra that were published meanwhile.
+
+    Parameters
+    ----------
+    store
+        An eDOS store with those that can be used; None if nothing was asked for.
+    failures
+        Why there is no spectrum of the other materials.
+    """
+
+    store: Path | None
+    failures: dict[str, str]
+
+
+def with_edos_now(settings: SourceSettings, material_ids: Collection[str]) -> frozenset[str]:
+    """Which of some materials have an eDOS now, although the filters of the query leave them out.
+
+    With its eDOS a material often gets another band gap, and the server no longer counts it among the metals. The
+    answer is kept for each version of the database. Of other sources than the API nothing needs to be asked.
+
+    Raises
+    ------
+    MaterialsProjectError
+        If the server cannot be asked.
+    """
+    if settings.kind != MATERIALS_PROJECT or not material_ids:
+        return frozenset()
+    with closing(MaterialsProject(settings, load_api_key())) as client:
+        version = client.first_db_version()
+        name = hash_json([settings.mp_endpoint, version, sorted(material_ids), settings.mp_include_gnome])[:16]
+        path = make_folder(settings.mp_cache_dir / FOLDER) / f"edos-{name}.json"
+        if not path.exists():
+            table = page_table(list(_documents(client, settings, material_ids)))
+            found = [name for name, proved in zip(*_columns(table), strict=True) if proved]
+            with atomic_file(path) as file:
+                file.write(json.dumps(found).encode())
+    return frozenset(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _columns(table: pa.Table) -> tuple[list[str], list[bool]]:
+    return table[Column.MATERIAL_ID].to_pylist(), table[PROVES_EDOS].to_pylist()
+
+
+def fetch_published(settings: SourceSettings, material_ids: Collection[str]) -> Published:
+    """Spectra of materials that have an eDOS now, in an eDOS store of the cache.
+
+    What cannot be read is named with its reason and is tried again by the next run. The store has no crystals where
+    cells before relaxation are screened: those are not the published ones.
+
+    Raises
+    ------
+    MaterialsProjectError
+        If the Materials Project or its open data cannot be asked.
+    """
+    if settings.kind not in {MATERIALS_PROJECT, OPEN_DATA} or not material_ids:
+        return Published(None, {})
+    materials = (
+        _materials_of_api(settings, material_ids)
+        if settings.kind == MATERIALS_PROJECT
+        else _of_open_data(settings, material_ids)
+    )
+    place = hash_json([settings.kind, settings.mp_endpoint, settings.mp_cells, STORE_VERSION])[:16]
+    path = make_folder(settings.mp_cache_dir / FOLDER) / f"edos-{place}.parquet"
+    with FileLock(path.with_suffix(".lock")):
+        failures = _add_spectra(path, settings, materials)
+    named = set(materials.table[Column.MATERIAL_ID].to_pylist())
+    return Published(path, dict.fromkeys(sorted(set(material_ids) - named), NO_DOCUMENT) | failures)
+
+
+def _documents(client: MaterialsProject, settings: SourceSettings, names: Collection[str]) -> Iterator[Document]:
+    query, ordered = Query((), settings.mp_include_gnome), sorted(names)
+    for start in range(0, len(ordered), NAMES_PER_REQUEST):
+        yield from client.summaries(ordered[start : start + NAMES_PER_REQUEST], query)
+
+
+def _materials_of_api(settings: SourceSettings, names: Collection[str]) -> Materials:
+    """Crystals and calculations of materials, by the API."""
+    with closing(MaterialsProject(settings, load_api_key())) as client:
+        release = client.first_db_version()
+        documents = [document for document in _documents(client, settings, names) if _calculation(document)]
+    table = page_table(documents)
+    rows = {calculation_number(_calculation(document)): row for row, document in enumerate(documents)}
+    columns = (Column.MATERIAL_ID, Column.FORMULA, *CRYSTAL_COLUMNS)
+    return Materials(release, rows, table.select([str(column) for column in columns]))
+
+
+def _calculation(document: Document) -> str | None:
+    """Identifier of the calculation that gave the eDOS."""
+    name = (document.get("dos") or {}).get("task_id")
+    return str(name) if name else None
+
+
+def _of_open_data(settings: SourceSettings, names: Collection[str]) -> Materials:
+    """Crystals and calculations of materials, from the open data."""
+    import pyarrow.dataset as ds
+
+    summary, wanted = open_delta(SUMMARY, settings), frozenset(names)
+    release = release_of(summary)
+    fields = Materials.fields({"task_id": ds.field("dos", "task_id")})
+    batches = batches_with(summary, fields, "material_id", lambda name: normal_id(name) in wanted, release)
+    return Materials.of_batches(
+        release, batches, settings, lambda batch: [[name] if name else [] for name in batch["task_id"].to_pylist()]
+    )
+
+
+def _add_spectra(path: Path, settings: SourceSettings, materials: Materials) -> dict[str, str]:
+    """Read the spectra that the store lacks; return the materials that have none, and why."""
+    import pyarrow as pa
+
+    kept = read_table(path) if path.exists() else _schema(settings).empty_table()
+    known = set(zip(kept[Column.MATERIAL_ID].to_pylist(), kept[CALCULATION].to_pylist(), strict=True))
+    owners = {number: str(materials.table[Column.MATERIAL_ID][row]) for number, row in materials.rows.items()}
+    missing = {number: owner for number, owner in owners.items() if (owner, number) not in known}
+    if path.exists() and not missing:
+        return {}
+    source = open_delta(TOTAL_DOS, settings)
+    found, reasons = _read_spectra(source, materials, missing)
+    table = pa.concat_tables([kept, pa.Table.from_pylist(found, schema=_schema(settings))])
+    keys = [(str(Column.MATERIAL_ID), "ascending"), (str(Column.SETTINGS_HASH), "ascending")]
+    write_table(path, table.sort_by(keys), store_metadata(materials.release, source.version()))
+    without = set(missing.values()) - {str(row[Column.MATERIAL_ID]) for row in found}
+    return {name: reasons.get(name, NO_SPECTRUM) for name in sorted(without)}
+
+
+def _read_spectra(
+    source: DeltaTable, materials: Materials, wanted: Collection[str]
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Rows of the spectra of calculations, and why others of them cannot be used."""
+    rows, found, reasons = EdosRows(materials, frozenset()), list[dict[str, Any]](), dict[str, str]()
+    for batch in batches_with(source, COLUMNS, "identifier", lambda name: calculation_number(name) in wanted):
+        for sample in samples_of(batch):
+            try:
+                found.append({**rows.row(sample), CALCULATION: calculation_number(sample["identifier"])})
+            except SpectrumError as error:
+                reasons[str(rows.material_of(sample))] = str(error)
+    return found, reasons
+
+
+def _schema(settings: SourceSettings) -> pa.Schema:
+    """Columns of the store of the cache."""
+    import pyarrow as pa
+
+    dropped = set() if settings.mp_cells == "relaxed" else set(CRYSTAL_COLUMNS)
+    return pa.schema(
+        [*(field for field in store_schema() if field.name not in dropped), pa.field(CALCULATION, pa.string())]
+    )

@@ -1,0 +1,65 @@
+"""Open the source that the settings name: the embedded catalogue, a Parquet table, the Materials Project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from screening.settings import SourceSettings
+from screening.sources.base import CrystalSource, SourceError
+from screening.sources.parquet import ParquetSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from screening.choose.filters import FilterSettings
+
+
+CATALOGUE_PATH = Path(__file__).resolve().parents[2] / "data" / "catalogue.parquet"
+
+
+def open_source(
+    settings: SourceSettings | None = None,
+    filters: FilterSettings | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    db_version: str | None = None,
+) -> CrystalSource:
+    """Open the source that the settings name.
+
+    Parameters
+    ----------
+    settings
+        The source.
+    filters
+        Filters that the Materials Project applies itself; other sources are filtered later.
+    progress
+        Called with how many of how many materials are read, where that takes long.
+    db_version
+        Version that a run began with: it goes on with what the cache has of it, whatever is new since.
+
+    Raises
+    ------
+    SourceError
+        If the table lacks columns, the catalogue is not installed, or the Materials Project cannot be read.
+    TableError
+        If the table does not exist or is damaged.
+    """
+    settings = settings or SourceSettings()
+    if settings.kind == "materials-project":
+        from screening.choose.filters import FilterSettings
+        from screening.sources.materials_project.source import no_progress, open_materials_project
+
+        return open_materials_project(
+            settings, filters or FilterSettings(), progress=progress or no_progress, db_version=db_version
+        )
+    if settings.kind == "materials-project-open":
+        from screening.sources.open_data.source import open_open_data
+
+        return open_open_data(settings, progress, db_version)
+    path = settings.path or CATALOGUE_PATH
+    if settings.path is None and not path.exists():
+        raise SourceError(
+            f"The embedded catalogue is not at {path}. Work in a clone of the repository, or give source.kind "
+            "'parquet' and source.path."
+        )
+    return ParquetSource(path, name=settings.kind, limit=settings.limit)

@@ -1,0 +1,270 @@
+"""Where crystals come from: the embedded catalogue or any Parquet table of crystals.
+
+A source gives the properties of all its materials without coordinates, and the crystals of chosen
+materials; so a screen of hundreds of thousands holds only a shard of coordinates in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.composition import Composition, compositions_of, reduced_formulas
+from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import explain_os_error, read_metadata, read_table, require_columns
+from screening.sources.base import DB_VERSION_KEY, FILTER_COUNTS_KEY, SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+
+CRYSTAL_COLUMNS = (Column.MATERIAL_ID, Column.LATTICE, Column.FRAC_COORDS, Column.ATOMIC_NUMBERS)
+OPTIONAL_COLUMNS = (Column.FORMULA, Column.BAND_GAP, Column.ENERGY_ABOVE_HULL)
+BATCH_ROWS = 16384
+
+
+class ParquetSource:
+    """A Parquet table of crystals, read by row groups and columns.
+
+    Parameters
+    ----------
+    path
+        The table.
+    name
+        Short name for reports; the file name if not given.
+    limit
+        Take only the first so many rows.
+
+    Raises
+    ------
+    SourceError
+        If columns are missing.
+    TableError
+        If the file is missing or damaged.
+    """
+
+    def __init__(self, path: Path, name: str | None = None, limit: int | None = None) -> None:
+        self.path = Path(path)
+        self.name = name or self.path.stem
+        self.limit = limit
+        self._last_row_group: tuple[int, pa.Table] | None = None
+        self._columns = require_columns(self.path, [])
+        missing = [str(column) for column in CRYSTAL_COLUMNS if column not in self._columns]
+        if missing:
+            raise SourceError(
+                f"{self.path} is no table of crystals: it lacks the column{'s' if len(missing) > 1 else ''} "
+                f"{', '.join(missing)}. Needed are {', '.join(CRYSTAL_COLUMNS)}."
+            )
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the file, and of the limit if there is one."""
+        try:
+            with self.path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256")
+        except OSError as error:
+            raise explain_os_error(error, self.path, "read") from error
+        if self.limit is not None:
+            digest.update(f"limit {self.limit}".encode())
+        return digest.hexdigest()
+
+    def db_version(self) -> str:
+        """Version that the table's metadata names, else the file name with the start of its hash."""
+        return read_metadata(self.path).get(DB_VERSION_KEY) or f"{self.path.stem}-{self.fingerprint()[:12]}"
+
+    def known_edos_ids(self) -> frozenset[str]:
+        """Materials whose flag `has_edos` is set; none where the table has no such column.
+
+        Raises
+        ------
+        SourceError
+            If the column holds something else than flags.
+        """
+        if Column.HAS_EDOS not in self._columns:
+            return frozenset()
+        flags = self._column(Column.HAS_EDOS)
+        if str(flags.type) != "bool":
+            raise SourceError(f"The column {Column.HAS_EDOS} of {self.path} holds {flags.type}; write true or false.")
+        return frozenset(name for name, has in zip(self._rows, flags.to_pylist(), strict=True) if has)
+
+    def earlier_filters(self) -> pd.DataFrame | None:
+        """What was filtered before the table was written, if its metadata says so."""
+        import pandas as pd
+
+        rows = read_metadata(self.path).get(FILTER_COUNTS_KEY)
+        if rows is None:
+            return None
+        columns = (Column.FILTER, Column.REMOVED, Column.UNKNOWN_REMOVED, Column.UNKNOWN_KEPT, Column.REMAINING)
+        return pd.DataFrame(json.loads(rows), columns=[str(column) for column in columns])
+
+    def properties(self) -> pd.DataFrame:
+        """All materials without coordinates, see `CrystalSource.properties`.
+
+        Raises
+        ------
+        SourceError
+            If an identifier is missing or not unique.
+        TableError
+            If the file is damaged.
+        """
+        import pandas as pd
+
+        composition = self._composition
+        frame = pd.DataFrame(
+            {
+                Column.MATERIAL_ID: list(self._rows),
+                Column.FORMULA: self._formulas(composition),
+                Column.CHEMSYS: composition.chemical_systems(),
+                Column.NSITES: composition.n_sites,
+                Column.NELEMENTS: composition.n_elements,
+            }
+        )
+        for column in (Column.BAND_GAP, Column.ENERGY_ABOVE_HULL):
+            frame[column] = self._numbers(column)
+        return frame
+
+    def crystals(self, material_ids: Sequence[str]) -> Crystals:
+        """The crystals of the given materials, in that order.
+
+        Only the row groups that hold them are read, one at a time. Of a crystal whose lattice or
+        coordinates are incomplete these are NaN, so that `mat2spec.crystals.arrays.find_problems` names
+        it and the rest goes on.
+
+        Raises
+        ------
+        SourceError
+            If a material is not in the source.
+        TableError
+            If the file is damaged.
+        """
+        unknown = [material_id for material_id in material_ids if material_id not in self._rows]
+        if unknown:
+            raise SourceError(
+                f"{len(unknown)} of {len(material_ids)} materials are not in {self.path}, the first is {unknown[0]}; "
+                "the candidates belong to another source."
+            )
+        rows = np.array([self._rows[material_id] for material_id in material_ids], dtype=np.int64)
+        wanted, back = np.unique(rows, return_inverse=True)
+        return Crystals.from_arrow(_repair(self._take(wanted))).take(back)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        """Row of each material."""
+        ids = self._column(Column.MATERIAL_ID).to_pylist()
+        if None in ids:
+            raise SourceError(
+                f"{ids.count(None)} rows of {self.path} have no material_id, the first is row {ids.index(None)}; "
+                "every crystal needs one."
+            )
+        names = [str(material_id) for material_id in ids]
+        rows = {name: row for row, name in enumerate(names)}
+        if len(rows) < len(names):
+            first = next(name for row, name in enumerate(names) if rows[name] != row)
+            raise SourceError(
+                f"{len(names) - len(rows)} rows of {self.path} repeat the material_id of another, the first is "
+                f"{first}; make the identifiers unique."
+            )
+        return rows
+
+    @cached_property
+    def _composition(self) -> Composition:
+        return compositions_of(batch.column(0) for batch in self._batches([Column.ATOMIC_NUMBERS]))
+
+    def _formulas(self, composition: Composition) -> list[str]:
+        """Formulas of the table, or worked out where it has none."""
+        given: list[str | None] = [None] * len(self._rows)
+        if Column.FORMULA in self._columns:
+            given = self._column(Column.FORMULA).to_pylist()
+        empty = [row for row, formula in enumerate(given) if not formula]
+        derived = dict(zip(empty, reduced_formulas(composition, empty), strict=True))
+        return [formula or derived[row] for row, formula in enumerate(given)]
+
+    def _numbers(self, column: Column) -> pd.Series:
+        """A column of numbers, NaN where unknown or where the table has no such column."""
+        import pandas as pd
+
+        if column not in self._columns:
+            return pd.Series(np.full(len(self._rows), np.nan))
+        values = self._column(column)
+        try:
+            return pd.Series(values.cast("float64").to_numpy(zero_copy_only=False))
+        except ValueError as error:
+            raise SourceError(f"The column {column} of {self.path} does not hold numbers: {error}.") from error
+
+    def _column(self, column: Column) -> pa.ChunkedArray:
+        values = read_table(self.path, [column])[column]
+        return values if self.limit is None else values.slice(0, self.limit)
+
+    def _batches(self, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
+        """Rows of the table in pieces, up to the limit."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        left = len(self._rows)
+        try:
+            for batch in pq.ParquetFile(self.path).iter_batches(BATCH_ROWS, columns=[str(name) for name in columns]):
+                if left <= 0:
+                    return
+                yield batch.slice(0, left)
+                left -= len(batch)
+        except (pa.ArrowException, OSError) as error:
+            raise SourceError(f"{self.path} is damaged ({error}); replace the table.") from error
+
+    def _take(self, wanted: np.ndarray) -> pa.Table:
+        """The crystals at the given sorted rows."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        columns = [str(name) for name in CRYSTAL_COLUMNS]
+        try:
+            file = pq.ParquetFile(self.path)
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            ends = np.cumsum(sizes)
+            pieces = [file.schema_arrow.empty_table().select(columns)]
+            for group, (size, end) in enumerate(zip(sizes, ends, strict=True)):
+                inside = wanted[(wanted >= end - size) & (wanted < end)] - (end - size)
+                if len(inside):
+                    pieces.append(self._row_group(file, group).take(pa.array(inside)))
+        except (pa.ArrowException, OSError) as error:
+            raise SourceError(f"{self.path} is damaged ({error}); replace the table.") from error
+        return pa.concat_tables(pieces).combine_chunks()
+
+    def _row_group(self, file: pq.ParquetFile, group: int) -> pa.Table:
+        """One row group of crystals; the last one is kept, since shards follow the order of the file."""
+        last = self._last_row_group
+        if last is None or last[0] != group:
+            last = (group, file.read_row_group(group, columns=[str(name) for name in CRYSTAL_COLUMNS]))
+            self._last_row_group = last
+        return last[1]
+
+
+def _repair(table: pa.Table) -> pa.Table:
+    """Put NaN where a lattice has not 9 numbers or a site not 3 coordinates, so that one bad row stops no shard."""
+    import pyarrow.compute as pc
+
+    n_sites = pc.fill_null(pc.list_value_length(table[Column.ATOMIC_NUMBERS]), 0).to_numpy()
+    for column, needed in ((Column.LATTICE, np.full(len(table), 9)), (Column.FRAC_COORDS, 3 * n_sites)):
+        lengths = pc.fill_null(pc.list_value_length(table[column]), -1).to_numpy()
+        wrong = np.flatnonzero(lengths != needed)
+        if len(wrong):
+            table = _replace_lists(table, column, wrong, needed)
+    return table
+
+
+def _replace_lists(table: pa.Table, column: Column, wrong: np.ndarray, needed: np.ndarray) -> pa.Table:
+    import pyarrow as pa
+
+    lists = table[column].to_pylist()
+    for row in wrong:
+        lists[row] = [float("nan")] * int(needed[row])
+    index = table.column_names.index(column)
+    return table.set_column(index, column, pa.array(lists, type=pa.list_(pa.float64())))
