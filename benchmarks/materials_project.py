@@ -42,7 +42,7 @@ OPEN_FILTERS = {
     "filters.n_elements_max": "null",
     "filters.n_sites_max": "null",
 }
-MAT2SPEC = [sys.executable, "-c", "from flows.command_line import main; main()"]
+MAT2SPEC = [sys.executable, "-c", "from flows.cli.program import main; main()"]
 
 
 def usage() -> dict[str, float]:

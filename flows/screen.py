@@ -15,7 +15,8 @@ from prefect.cache_policies import INPUTS, TASK_SOURCE
 from prefect.client.schemas.objects import TaskRun
 from pydantic import BaseModel, ConfigDict
 
-from flows import artifacts, stages
+from flows import stages
+from flows.serve import artifacts
 from flows.settings import ScreenSettings
 from flows.settings_layers import load_settings
 from flows.stages import Shard

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 import pytest
 
-from flows.errors import hear_interrupts
+from flows.cli.exits import hear_interrupts
 
 # Before numpy and torch are imported: two cores are shared by everything that runs here.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from flows.errors import resumable
+from flows.cli.exits import resumable
+from flows.commands.terminal import console
 from flows.settings_layers import SettingsRefusedError, load_model
-from flows.terminal import console
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.training.settings import TrainingSettings
 

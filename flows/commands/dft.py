@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows import dft_stages, stages
+from flows.cli.exits import resumable
 from flows.commands.tables import find_run
-from flows.errors import resumable
+from flows.commands.terminal import STAGE_TITLES, console, say_counts, stage_progress
 from flows.settings_layers import load_settings, read_layers, validate
-from flows.terminal import STAGE_TITLES, console, say_counts, stage_progress
 from mat2spec.tables.columns import TableName
 from screening.runs.record import RUNNING, is_locked
 

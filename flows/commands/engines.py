@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 
 from dft_validation import available_engines
-from flows.terminal import console
+from flows.commands.terminal import console
 
 
 def print_engines() -> None:

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.errors import resumable
+from flows.cli.exits import resumable
+from flows.commands.terminal import console, stage_progress
 from flows.settings_layers import load_settings
-from flows.terminal import console, stage_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

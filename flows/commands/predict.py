@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flows.errors import ExitCode
+from flows.cli.exits import ExitCode
+from flows.commands.spectrum_plots import PLOT_ENDINGS, write_plot
+from flows.commands.table_files import TABLE_ENDINGS, check_ending, write_rows
+from flows.commands.terminal import console, stage_progress
 from flows.settings_layers import SettingsRefusedError, load_settings
-from flows.spectrum_plots import PLOT_ENDINGS, write_plot
-from flows.table_files import TABLE_ENDINGS, check_ending, write_rows
-from flows.terminal import console, stage_progress
 from mat2spec.crystals.readers import ReadStructure, read_structures
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, GRIDS, SpectralGrid
 from mat2spec.tables.columns import Column

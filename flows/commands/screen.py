@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from flows import stages
-from flows.errors import resumable
+from flows.cli.exits import resumable
+from flows.commands.terminal import STAGE_TITLES, console, say_counts, stage_progress
 from flows.settings_layers import list_settings, load_settings
-from flows.terminal import STAGE_TITLES, console, say_counts, stage_progress
 from mat2spec.tables.columns import Column, TableName
 from screening.report import tables as report
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import yaml
 from rich.table import Table
 
+from flows.commands.terminal import console
 from flows.settings_layers import Setting, list_settings, load_settings
-from flows.terminal import console
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.commands.terminal import console, print_frame
 from flows.settings_layers import load_settings
-from flows.terminal import console, print_frame
 from mat2spec.tables.columns import TableName
 from screening.runs.folder import RunFolder
 from screening.runs.record import RunError, latest_run
@@ -167,7 +167,7 @@ def _print_rows(rows: pa.Table, title: str) -> None:
 
 
 def _write(rows: pa.Table, output: Path) -> None:
-    from flows.table_files import write_rows
+    from flows.commands.table_files import write_rows
 
     write_rows(rows, output)
     console.print(f"{rows.num_rows:,} rows written to {output}", soft_wrap=True)

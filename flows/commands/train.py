@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from flows.errors import resumable
+from flows.cli.exits import resumable
+from flows.commands.terminal import console
 from flows.settings_layers import SettingsRefusedError, load_model, validate
-from flows.terminal import console
+from mat2spec.labels.edos_store import shipped_stores
 from mat2spec.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -83,6 +84,11 @@ def training_options(
         **others,
     }
     return validate(TrainingOptions, words)
+
+
+def edos_stores(given: Sequence[Path], *, shipped: bool = True) -> list[Path]:
+    """The eDOS stores to train on: the given ones, and the one that the project carries where it is."""
+    return [*(shipped_stores() if shipped else []), *given]
 
 
 def _default_folder(spectrum: str, settings: TrainingSettings, options: TrainingOptions | None) -> Path:

@@ -14,17 +14,17 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from flows import stages
-from flows.command_line import run
-from flows.errors import ExitCode
+from flows.cli.exits import ExitCode
+from flows.cli.program import run
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = [sys.executable, "-c", "from flows.command_line import main; main()"]
+PROGRAM = [sys.executable, "-c", "from flows.cli.program import main; main()"]
 
 
 @pytest.fixture(autouse=True)
 def _wide_and_apart(tmp_path, monkeypatch):
     """A wide terminal, so that no sentence is wrapped, and a folder of its own for what commands write."""
-    from flows.terminal import console
+    from flows.commands.terminal import console
 
     monkeypatch.setattr(console, "width", 400)
     monkeypatch.chdir(tmp_path)
@@ -66,7 +66,7 @@ def test_help_starts_at_once_and_teaches():
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys; from flows.command_line import run; run(['--help']); run(['screen', '--help']);"
+        "import sys; from flows.cli.program import run; run(['--help']); run(['screen', '--help']);"
         "heavy = {'torch', 'pymatgen', 'prefect', 'pandas', 'plotly', 'numpy', 'pyarrow', 'duckdb', 'jobflow'};"
         "print('imported', sorted(heavy & sys.modules.keys()))"
     )
@@ -332,7 +332,7 @@ def test_a_signal_stops_with_one_sentence_and_the_rerun_goes_on(set_options, tmp
 SLOW_SCREEN = """
 import sys, time
 from flows import stages
-from flows.command_line import main
+from flows.cli.program import main
 original = stages.predict_shard
 def slow(run, settings, shard, on_batch=None):
     if shard.index > 0:

@@ -14,8 +14,8 @@ from dft_validation.engines.gpaw import GpawEngine
 from dft_validation.outcomes import JobStatus
 from dft_validation.persistent_queue import QUEUE_FILE, JobQueue
 from flows import stages
-from flows.command_line import run as run_program
-from flows.errors import ExitCode
+from flows.cli.exits import ExitCode
+from flows.cli.program import run as run_program
 from flows.settings_layers import load_settings
 from mat2spec.tables.columns import TableName
 from screening.report.page import PAGE_FILE
@@ -27,7 +27,7 @@ RESULTS = (TableName.DFT_RESULTS, TableName.PRECISION_RECALL, TableName.THRESHOL
 
 @pytest.fixture(autouse=True)
 def _wide_and_apart(tmp_path, monkeypatch):
-    from flows.terminal import console
+    from flows.commands.terminal import console
 
     monkeypatch.setattr(console, "width", 400)
     monkeypatch.chdir(tmp_path)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.command_line import run
+from flows.cli.program import run
 from mat2spec.labels.datasets import RESERVED_FILE, STRUCTURES_FILE
 from tests.screening.sources.materials_project.loopback import legacy_id, make_documents, stored_id
 from tests.screening.sources.materials_project.open_s3 import OpenS3, dos_row

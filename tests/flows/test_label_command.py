@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows import stages
-from flows.command_line import run
+from flows.cli.program import run
 from mat2spec.labels.edos_store import read_edos_store
 from tests.mat2spec.labels.test_datasets import SPLIT_SALTS, edos_store
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(autouse=True)
 def _wide_and_apart(tmp_path, monkeypatch):
-    from flows.terminal import console
+    from flows.commands.terminal import console
 
     monkeypatch.setattr(console, "width", 400)
     monkeypatch.chdir(tmp_path)
@@ -48,7 +48,7 @@ def runs(fake_engine):
 
 def test_the_help_teaches_without_loading_anything_heavy():
     code = (
-        "import sys; from flows.command_line import run; run(['label', '--help']); run(['train', 'edos', '--help']);"
+        "import sys; from flows.cli.program import run; run(['label', '--help']); run(['train', 'edos', '--help']);"
         "print('imported', sorted({'torch', 'pymatgen', 'numpy', 'pyarrow', 'pandas'} & sys.modules.keys()))"
     )
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from prefect.exceptions import ObjectNotFound
 
-from flows.plugin import DeploymentNameError, accept_bare_name, choose_full_name
+from flows.serve.plugin import DeploymentNameError, accept_bare_name, choose_full_name
 
 
 def test_the_only_flow_with_that_deployment_is_taken():

@@ -7,9 +7,10 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.testing.utilities import prefect_test_harness
 
-from flows import artifacts, stages
-from flows.deployments import DEPLOYMENT_NAME, SCHEDULE_SLUG, screen_deployment
+from flows import stages
 from flows.screen import FLOW_NAME, screen_gapped_metals
+from flows.serve import artifacts
+from flows.serve.deployments import DEPLOYMENT_NAME, SCHEDULE_SLUG, screen_deployment
 from flows.settings_layers import load_settings
 from mat2spec.tables.columns import TableName
 from screening.runs.folder import RunFolder

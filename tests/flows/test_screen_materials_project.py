@@ -7,7 +7,7 @@ import json
 import pytest
 
 from flows import stages
-from flows.command_line import run
+from flows.cli.program import run
 from flows.settings_layers import load_settings
 from mat2spec.tables.columns import TableName
 from screening.runs.folder import RunFolder

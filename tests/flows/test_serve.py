@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows.server import ServerError, prefect_server
+from flows.serve.server import ServerError, prefect_server
 from flows.settings import ServeSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -44,7 +44,7 @@ def served(tmp_path_factory, crystals_path):
     }
     values = {"source.kind": "parquet", "source.path": source, "results_dir": folder / "results"}
     options = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
-    command = [sys.executable, "-c", "from flows.command_line import main; main()", "serve", "--port", str(port)]
+    command = [sys.executable, "-c", "from flows.cli.program import main; main()", "serve", "--port", str(port)]
     log = folder / "serve.log"
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -137,7 +137,7 @@ def test_sigterm_stops_everything(served):
     assert len(family) >= 2
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 0, log.read_text()
-    assert "Server and deployment have stopped." in log.read_text()
+    assert "Server and deployments have stopped." in log.read_text()
     _, alive = psutil.wait_procs([psutil.Process(p.pid) for p in family if psutil.pid_exists(p.pid)], timeout=10)
     assert alive == []
     with pytest.raises(OSError, match="refused"):

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from flows.terminal import console, print_frame, say_counts
+from flows.commands.terminal import console, print_frame, say_counts
 
 
 @pytest.fixture

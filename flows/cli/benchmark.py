@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from flows.options import SetOption
+from flows import commands
+from flows.cli.options import SetOption
 
 benchmark_app = typer.Typer(no_args_is_help=True, help="Measure the models on public benchmarks.")
 
@@ -70,11 +71,11 @@ def benchmark_phdos(
 
         mat2spec benchmark phdos --data Mat2Spec_DATA --output table-1 --folder runs/table-1
     """
-    from flows.commands.benchmark import Benchmark, run_benchmark
-
     given = _with_epochs(epochs, assignments)
-    run_benchmark(
-        Benchmark("phdos", data, folder, output, models, settings, seeds, given, weights or [], shipped, plot),
+    commands.benchmark.run_benchmark(
+        commands.benchmark.Benchmark(
+            "phdos", data, folder, output, models, settings, seeds, given, weights or [], shipped, plot
+        ),
         only_report=only_report,
     )
 
@@ -121,13 +122,10 @@ def benchmark_edos(
 
         mat2spec benchmark edos --data Mat2Spec_DATA --output table-2 --folder runs/table-2
     """
-    from flows.commands.benchmark import Benchmark, run_benchmark
-    from mat2spec.labels.edos_store import shipped_stores
-
     given = _with_epochs(epochs, assignments)
-    all_stores = [*shipped_stores(), *(stores or [])]
-    run_benchmark(
-        Benchmark(
+    all_stores = commands.train.edos_stores(stores or [])
+    commands.benchmark.run_benchmark(
+        commands.benchmark.Benchmark(
             "edos", data, folder, output, models, settings, seeds, given, weights or [], shipped, plot, all_stores
         ),
         only_report=only_report,

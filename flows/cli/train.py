@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from flows.options import ConfigOption, SetOption
+from flows import commands
+from flows.cli.options import ConfigOption, SetOption
 
 train_app = typer.Typer(no_args_is_help=True, help="Train the models.")
 
@@ -66,12 +67,10 @@ def train_phdos(
 
         mat2spec train phdos --data Mat2Spec_DATA --learning-curve 0.1,0.25,0.5,1
     """
-    from flows.commands.train import train, training_options
-
-    options = training_options(
+    options = commands.train.training_options(
         fine_tune_from, learning_curve, elements, exclude_elements, n_elements=n_elements, space_group=space_group
     )
-    train("phdos", data, folder, config, assignments or [], pretraining=pretraining, options=options)
+    commands.train.train("phdos", data, folder, config, assignments or [], pretraining=pretraining, options=options)
 
 
 @train_app.command("edos")
@@ -120,10 +119,7 @@ def train_edos(
 
         mat2spec train edos --data Mat2Spec_DATA --fine-tune-from edos.safetensors --elements O --n-elements 3
     """
-    from flows.commands.train import train, training_options
-    from mat2spec.labels.edos_store import shipped_stores
-
-    options = training_options(
+    options = commands.train.training_options(
         fine_tune_from,
         learning_curve,
         elements,
@@ -132,5 +128,7 @@ def train_edos(
         space_group=space_group,
         materials_class=materials_class,
     )
-    all_stores = [*(shipped_stores() if shipped_store else []), *(stores or [])]
-    train("edos", data, folder, config, assignments or [], encoder_weights=encoder, stores=all_stores, options=options)
+    all_stores = commands.train.edos_stores(stores or [], shipped=shipped_store)
+    commands.train.train(
+        "edos", data, folder, config, assignments or [], encoder_weights=encoder, stores=all_stores, options=options
+    )

@@ -1,6 +1,6 @@
 """The watcher: asks for the release of the source's database, and tells Prefect when there is a new one.
 
-It emits an event that starts the deployment `screen-gapped-metals` for what is new (`flows.deployments`).
+It emits an event that starts the deployment `screen-gapped-metals` for what is new (`flows.serve.deployments`).
 The release that was told last is kept in a Prefect variable.
 """
 

@@ -15,13 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from httpx import ConnectError
+from prefect.client.orchestration import PrefectClient, SyncPrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+from prefect.exceptions import ObjectNotFound
 from prefect.plugins import register_hook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from prefect.client.orchestration import PrefectClient, SyncPrefectClient
-    from prefect.client.schemas.filters import DeploymentFilter
     from prefect.client.schemas.responses import DeploymentResponse
     from prefect.plugins import HookContext
 
@@ -33,8 +35,6 @@ class DeploymentNameError(ValueError):
 @register_hook
 def setup_environment(*, ctx: HookContext) -> None:  # noqa: ARG001  Prefect passes it by this name
     """Let both Prefect clients look up deployments by their bare name."""
-    from prefect.client.orchestration import PrefectClient, SyncPrefectClient
-
     for client_class in (PrefectClient, SyncPrefectClient):
         original = client_class.read_deployment_by_name
         if not hasattr(original, "__wrapped__"):  # the hook may run twice in one process
@@ -68,8 +68,6 @@ def accept_bare_name(read_by_full_name: Callable[..., Any]) -> Callable[..., Any
 @contextmanager
 def _server_expected(client: PrefectClient | SyncPrefectClient) -> Iterator[None]:
     """Say what to do where no server answers."""
-    from httpx import ConnectError
-
     try:
         yield
     except ConnectError as error:
@@ -79,7 +77,6 @@ def _server_expected(client: PrefectClient | SyncPrefectClient) -> Iterator[None
 
 
 def _called(name: str) -> DeploymentFilter:
-    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 
     return DeploymentFilter(name=DeploymentFilterName(any_=[name]))
 
@@ -94,8 +91,6 @@ def choose_full_name(name: str, flow_names: Sequence[str]) -> str:
     DeploymentNameError
         If several flows have one; under the `prefect` command the program ends with the sentence instead.
     """
-    from prefect.exceptions import ObjectNotFound
-
     if not flow_names:
         sentence = f"No deployment is called '{name}'; start one with `make serve`, or see `prefect deployment ls`."
         raise ObjectNotFound(LookupError(sentence), help_message=sentence)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from flows.options import ConfigOption, SetOption
+from flows import commands
+from flows.cli.options import ConfigOption, SetOption
 
 fetch_app = typer.Typer(no_args_is_help=True, help="Fetch spectra of the Materials Project to train on.")
 
@@ -37,9 +38,7 @@ def fetch_edos(
 
         mat2spec screen --source materials-project --only-new --set source.edos_store=mp_edos.parquet
     """
-    from flows.commands.fetch import fetch
-
-    fetch("edos", target, data, config, assignments or [])
+    commands.fetch.fetch("edos", target, data, config, assignments or [])
 
 
 @fetch_app.command("phdos")
@@ -57,6 +56,4 @@ def fetch_phdos(
 
         mat2spec train phdos --data mp_phonons --no-pretraining
     """
-    from flows.commands.fetch import fetch
-
-    fetch("phdos", target, data, config, assignments or [])
+    commands.fetch.fetch("phdos", target, data, config, assignments or [])

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows.options import SetOption
+from flows import commands
+from flows.cli.options import ResultsOption, SetOption
 
 dft_app = typer.Typer(no_args_is_help=True, help="See, work off, retry and report the DFT jobs of a run.")
 
 RunArgument = Annotated[
     str | None, typer.Argument(metavar="RUN", help="Run id or folder; the last finished run by default.")
 ]
-ResultsOption = Annotated[Path | None, typer.Option("--results-dir", help="Folder of all runs.")]
 
 
 @dft_app.command("status")
@@ -25,9 +24,7 @@ def dft_status(run: RunArgument = None, results_dir: ResultsOption = None) -> No
 
         mat2spec dft status
     """
-    from flows.commands.dft import print_status
-
-    print_status(run, results_dir)
+    commands.dft.print_status(run, results_dir)
 
 
 @dft_app.command("run")
@@ -53,9 +50,7 @@ def dft_run(
 
         mat2spec dft run 20261123T020654Z-1a2b3c4d --remote --set remote.project=hpc
     """
-    from flows.commands.dft import run_queue
-
-    run_queue(run, results_dir, assignments or [], remote=remote)
+    commands.dft.run_queue(run, results_dir, assignments or [], remote=remote)
 
 
 @dft_app.command("retry")
@@ -77,9 +72,7 @@ def dft_retry(
 
         mat2spec dft retry --type over_budget
     """
-    from flows.commands.dft import retry_jobs
-
-    retry_jobs(run, results_dir, types, assignments or [])
+    commands.dft.retry_jobs(run, results_dir, types, assignments or [])
 
 
 @dft_app.command("report")
@@ -90,6 +83,4 @@ def dft_report(run: RunArgument = None, results_dir: ResultsOption = None) -> No
 
         mat2spec dft report
     """
-    from flows.commands.dft import write_report
-
-    write_report(run, results_dir)
+    commands.dft.write_report(run, results_dir)

@@ -1,0 +1,10 @@
+"""The command `mat2spec engines`."""
+
+from __future__ import annotations
+
+from flows import commands
+
+
+def engines() -> None:
+    """List the DFT engines and say which can be used here."""
+    commands.engines.print_engines()

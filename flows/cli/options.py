@@ -1,0 +1,42 @@
+"""Options that several commands share, and what they stand for among the settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="YAML file with settings; see `mat2spec settings`."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", "-s", metavar="KEY=VALUE", help="Set one setting, e.g. gap.min_width_ev=1.2; may be repeated."
+    ),
+]
+ResultsOption = Annotated[Path | None, typer.Option("--results-dir", help="Folder of all runs.")]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or auto; short for --set prediction.device=...")]
+ModelOption = Annotated[
+    list[str] | None, typer.Option("--model", "-m", help="Model to predict with; may be repeated. Default: all.")
+]
+NAMED_SOURCES = frozenset({"catalogue", "materials-project", "materials-project-open"})
+
+
+def source_settings(source: Path | str | None) -> dict[str, object]:
+    """Settings of the source that --source names: one of ours by its name, else a Parquet table."""
+    named = str(source) in NAMED_SOURCES
+    return {
+        "source.kind": None if source is None else str(source) if named else "parquet",
+        "source.path": None if named else source,
+    }
+
+
+def as_assignments(given: Mapping[str, object], assignments: list[str] | None) -> list[str]:
+    """Options as assignments; an explicit --set comes last and wins."""
+    named = [f"{key}={json.dumps(value, default=str)}" for key, value in given.items() if value is not None]
+    return named + (assignments or [])

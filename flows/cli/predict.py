@@ -1,0 +1,49 @@
+"""The command `mat2spec predict`: its options and its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import commands
+from flows.cli.options import ConfigOption, DeviceOption, ModelOption, SetOption, as_assignments
+
+
+def predict(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CIF, POSCAR or pymatgen JSON files.")],
+    table: Annotated[Path, typer.Option("--table", "-t", help="Where the table goes: .parquet or .csv.")] = Path(
+        "predictions.parquet"
+    ),
+    plot: Annotated[Path, typer.Option("--plot", "-p", help="Where the plot goes: .html or .png.")] = Path(
+        "predictions.html"
+    ),
+    spectrum: Annotated[
+        str, typer.Option("--spectrum", help="edos: electronic, or phdos: phonon density of states.")
+    ] = "edos",
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    models: ModelOption = None,
+    device: DeviceOption = None,
+) -> None:
+    """Predict the electronic or phonon density of states of the crystals in files.
+
+    A file that cannot be read or predicted is a row of the table with its reason, the others go
+    on; the exit code is 1 then.
+
+    **Examples**
+
+        mat2spec predict SrVO3.cif
+
+        mat2spec predict *.cif --table dos.csv --plot dos.png
+
+        mat2spec predict POSCAR --model mat2spec
+
+        mat2spec predict POSCAR --spectrum phdos   # by sitedos, the best model of phonons
+    """
+    chosen = models or (["sitedos"] if spectrum == "phdos" else None)
+    given = {"prediction.models": chosen, "prediction.device": device}
+    raise typer.Exit(
+        commands.predict.predict_files(files, table, plot, config, as_assignments(given, assignments), spectrum)
+    )

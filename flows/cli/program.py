@@ -1,0 +1,108 @@
+"""The program `mat2spec`: its commands, its help and its exit codes.
+
+Only the standard library and typer are imported here and by the modules of the commands' options: what a command does
+is in `flows.commands`, and loaded when it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from flows.cli.benchmark import benchmark_app
+from flows.cli.dft import dft_app
+from flows.cli.engines import engines
+from flows.cli.exits import ExitCode, TerminatedError, end_on_sigterm, sentence_of
+from flows.cli.fetch import fetch_app
+from flows.cli.label import label
+from flows.cli.predict import predict
+from flows.cli.screen import screen
+from flows.cli.serve import serve
+from flows.cli.settings import settings
+from flows.cli.tables import tables
+from flows.cli.train import train_app
+
+# The class of all errors of usage: click's, or that of the copy of click which newer versions of typer bring along.
+USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="mat2spec",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Find gapped metals among crystals: predict electronic densities of states, check the best by DFT.
+
+A **gapped metal** is a metal with a gap in its valence band, just below the Fermi level.
+
+**First steps**
+
+    mat2spec screen                  # screen the embedded catalogue, DFT included
+
+    mat2spec tables                  # what the last run found
+
+    mat2spec predict my_crystal.cif  # the density of states of one crystal
+
+Every setting has a description: `mat2spec settings`. Every command has examples: `mat2spec COMMAND --help`.""",
+)
+for command in (screen, predict, tables, settings, serve, label, engines):
+    app.command()(command)
+for name, group in {
+    "dft": dft_app,
+    "train": train_app,
+    "fetch": fetch_app,
+    "benchmark": benchmark_app,
+}.items():
+    app.add_typer(group, name=name)
+
+
+@app.callback()
+def common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with every error.")] = False,
+) -> None:
+    """Describe options of all commands; `main` itself looks for --debug, so that it may stand anywhere."""
+
+
+def main() -> None:
+    """Run the program and end it with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the program; errors are sentences on standard error.
+
+    Returns
+    -------
+    int
+        The exit code: see `flows.cli.exits.ExitCode`.
+    """
+    debug = "--debug" in arguments
+    end_on_sigterm()
+    program = typer.main.get_command(app)
+    try:
+        # Not program.main(), which turns every KeyboardInterrupt into an exit without a word.
+        with program.make_context("mat2spec", [word for word in arguments if word != "--debug"]) as context:
+            program.invoke(context)
+    except typer.Exit as leave:
+        return leave.exit_code
+    except KeyboardInterrupt as interrupt:
+        return _interrupted(interrupt)
+    except Exception as error:
+        if isinstance(error, USAGE_ERROR):
+            error.show()  # type: ignore[attr-defined]
+            return ExitCode.WRONG_USE
+        sentence = sentence_of(error)
+        if debug or sentence is None:
+            raise
+        typer.echo(sentence, err=True)
+        return ExitCode.FAILED
+    return ExitCode.DONE
+
+
+def _interrupted(interrupt: KeyboardInterrupt) -> int:
+    sentence = str(interrupt) or "Stopped."
+    typer.echo(f"\n{sentence}", err=True)
+    return ExitCode.TERMINATED if isinstance(interrupt, TerminatedError) else ExitCode.INTERRUPTED

@@ -1,0 +1,69 @@
+"""The command `mat2spec screen`: its options and its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import commands
+from flows.cli.options import (
+    ConfigOption,
+    DeviceOption,
+    ModelOption,
+    ResultsOption,
+    SetOption,
+    as_assignments,
+    source_settings,
+)
+
+
+def screen(
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--source",
+            metavar="SOURCE",
+            help="Parquet table of crystals, or materials-project; the embedded catalogue by default.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+    results_dir: ResultsOption = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many materials of the source.")] = None,
+    models: ModelOption = None,
+    device: DeviceOption = None,
+    dft: Annotated[bool, typer.Option("--dft/--no-dft", help="Run the queued DFT jobs, or only queue them.")] = True,
+    only_new: Annotated[bool, typer.Option("--only-new", help="Only what no former run has screened.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what the screen would do.")] = False,
+) -> None:
+    """Screen crystals for gapped metals: filter, predict, classify, compute the best by DFT, evaluate.
+
+    Tables go to `results/RUN/`, and `results/latest` names the last finished run. A run that was
+    stopped goes on where it was when the same command is given again.
+
+    **Examples**
+
+        mat2spec screen
+
+        mat2spec screen --source crystals.parquet --no-dft
+
+        mat2spec screen --source materials-project   # API key: environment variable MP_API_KEY
+
+        mat2spec screen --source materials-project-open --only-new   # the open data need no key
+
+        mat2spec screen --set filters.n_elements_max=3 --set gap.min_width_ev=1.2
+
+        mat2spec screen --config my_screen.yaml --dry-run
+    """
+    given = {
+        **source_settings(source),
+        "source.limit": limit,
+        "results_dir": results_dir,
+        "prediction.models": models or None,
+        "prediction.device": device,
+        "run_dft": None if dft else False,
+        "only_new": True if only_new else None,
+    }
+    commands.screen.screen_crystals(config, as_assignments(given, assignments), dry_run=dry_run)

@@ -1,0 +1,55 @@
+"""The command `mat2spec tables`: its options and its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import commands
+from flows.cli.options import ResultsOption
+
+
+def tables(
+    run_or_name: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="Run id or folder; the last finished run by default.")
+    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Table; without it all are listed.")] = None,
+    columns: Annotated[str | None, typer.Option("--columns", help="Columns, separated by commas.")] = None,
+    where: Annotated[str | None, typer.Option("--where", help="Rows to show, as an SQL condition.")] = None,
+    sort: Annotated[str | None, typer.Option("--sort", help="Column to sort by; with a leading - descending.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Rows to show; 0 shows all.")] = 20,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the rows to this .csv or .parquet file instead.")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="DATE|RELEASE", help="With `new`: what runs found new since then."),
+    ] = None,
+    results_dir: ResultsOption = None,
+) -> None:
+    """Print the result tables of a run, or rows of one of them; or what is new since a day or a release.
+
+    **Examples**
+
+        mat2spec tables
+
+        mat2spec tables precision_recall
+
+        mat2spec tables classifications --where "is_gapped_metal" --sort=-gapped_metal_confidence -n 10
+
+        mat2spec tables 20261123T020654Z-1a2b3c4d dft_results --output dft.csv
+
+        mat2spec tables new
+
+        mat2spec tables new --since 2026-11-01 --where "gapped_metal_by is not null"
+
+        mat2spec tables new --since 2026.10.1
+    """
+    if run_or_name == "new" and name is None:
+        commands.tables.print_new(since, columns, where, sort, limit, output, results_dir)
+        return
+    if since is not None:
+        raise typer.BadParameter("--since goes with `mat2spec tables new`.")
+    commands.tables.print_tables(run_or_name, name, columns, where, sort, limit, output, results_dir)

@@ -1,0 +1,61 @@
+"""The deployments of the screen and of the watcher."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prefect.deployments.runner import RunnerDeployment
+from prefect.events import DeploymentEventTrigger
+from prefect.flows import EntrypointType
+from prefect.schedules import Cron
+
+from flows.screen import screen_gapped_metals
+from flows.serve.watch import NEW_RELEASE_EVENT, resource_id, watch_releases
+
+if TYPE_CHECKING:
+    from flows.settings import ScreenSettings
+
+DEPLOYMENT_NAME = "screen-gapped-metals"
+SCHEDULE_SLUG = "regular"
+WATCH_DEPLOYMENT_NAME = "watch-releases"
+WATCH_SLUG = "poll"
+
+
+def screen_deployment(settings: ScreenSettings) -> RunnerDeployment:
+    """The deployment of the flow, with all settings as parameters that a person can change in the UI."""
+    schedule = Cron(
+        settings.serve.cron,
+        timezone=settings.serve.timezone,
+        active=settings.serve.schedule_active,
+        slug=SCHEDULE_SLUG,
+    )
+    new_release = DeploymentEventTrigger(
+        name="new-release",
+        description="The watcher found a new release: screen what is new.",
+        expect={NEW_RELEASE_EVENT},
+        match={"prefect.resource.id": resource_id(settings.source)},
+        parameters={"release": "{{ event.payload.new }}"},
+    )
+    return RunnerDeployment.from_flow(
+        screen_gapped_metals,
+        name=DEPLOYMENT_NAME,
+        parameters={"settings": settings.model_dump(mode="json")},
+        schedules=[schedule],
+        triggers=[new_release],
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        tags=["screening"],
+    )
+
+
+def watch_deployment(settings: ScreenSettings) -> RunnerDeployment:
+    """The deployment of the watcher, which asks for the release of the source by its own schedule."""
+    serve = settings.serve
+    schedule = Cron(serve.watch_cron, timezone=serve.timezone, active=serve.watch_active, slug=WATCH_SLUG)
+    return RunnerDeployment.from_flow(
+        watch_releases,
+        name=WATCH_DEPLOYMENT_NAME,
+        parameters={"settings": settings.model_dump(mode="json")},
+        schedules=[schedule],
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        tags=["screening"],
+    )
