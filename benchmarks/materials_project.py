@@ -236,7 +236,8 @@ def random_shard(run: Any, settings: ScreenSettings, shard: Any, on_batch: Calla
     from flows.stages import _open_source, predictions_table
     from mat2spec.prediction import Prediction
     from mat2spec.spectra.grids import EDOS_GRID
-    from mat2spec.tables.columns import Column, TableName
+    from mat2spec.tables.columns import Column
+    from screening.runs.schemas import TableName
 
     ids = run.read_table(TableName.CANDIDATES)[Column.MATERIAL_ID].iloc[shard.start : shard.stop].tolist()
     crystals = _open_source(run, settings).crystals(ids)

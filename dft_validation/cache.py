@@ -87,10 +87,10 @@ class DocumentCache:
 
         Raises
         ------
-        mat2spec.tables.parquet.TableError
+        mat2spec.tables.files.TableError
             If it cannot be written, e.g. on a full disk.
         """
-        from mat2spec.tables.parquet import atomic_file
+        from mat2spec.tables.files import atomic_file
 
         path = self._file(key)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,8 @@ from dft_validation.engines.base import Engine
 from dft_validation.outcomes import JobStatus
 from dft_validation.persistent_queue import QueuedJob
 from dft_validation.settings import DftSettings
-from mat2spec.crystals.arrays import Crystals, find_problems
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.checks import find_problems
 from mat2spec.tables.columns import Column
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mat2spec.tables.columns import Column, TableName
+from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_path
 from screening.report.page import PAGE_FILE
+from screening.runs.schemas import TableName
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mat2spec.spectra.grids import EDOS_GRID
-from mat2spec.tables.columns import Column, TableName
+from mat2spec.tables.columns import Column
+from screening.runs.schemas import TableName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

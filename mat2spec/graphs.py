@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
-from mat2spec.crystals.arrays import MIN_DISTANCE_A, Crystals, find_problems
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.checks import MIN_DISTANCE_A, find_problems
 from mat2spec.descriptors import Descriptors, cached_site_descriptors, site_descriptors
 
 # On the radius of a sphere that holds the neighbours on average; larger ones find more at once, but too many.

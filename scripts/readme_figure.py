@@ -18,10 +18,11 @@ from matplotlib.figure import Figure
 
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.metrics import wasserstein_distances
-from mat2spec.tables.columns import Column, TableName
+from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_path
 from mat2spec.tables.parquet import matrix_column
 from screening.runs.folder import RunFolder
+from screening.runs.schemas import TableName
 
 
 def draw(run: RunFolder, path: Path) -> None:

@@ -23,7 +23,7 @@ from dft_validation.document import EdosDocument
 from dft_validation.engines import choose_engine, get_engine
 from dft_validation.job_queue import run_jobs
 from dft_validation.labels.choice import Uncertainty, choose
-from dft_validation.labels.pool import Pool, cell_at, element_matrix, formulas_of, make_pool
+from dft_validation.labels.pool import Pool, cell_at, element_matrix, make_pool
 from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.settings import LabelSettings
 from dft_validation.labels.store import LabelStore, additions_of, label_of_document
@@ -31,8 +31,9 @@ from dft_validation.outcomes import LASTING_FAILURES, FailedJob, JobStatus
 from dft_validation.plan import plan_jobs, remaining_cpu_seconds
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.tables.columns import Column
-from mat2spec.tables.parquet import atomic_file, make_folder
+from mat2spec.tables.files import atomic_file, make_folder
 from mat2spec.tables.provenance import hash_json
 from screening.sources.base import CrystalSource
 
@@ -255,7 +256,7 @@ class LabelFactory:
 
     def _refused(self, jobs: pd.DataFrame, crystals: Crystals) -> list[FailedJob]:
         """Jobs that the plan refuses, as failures."""
-        formulas = formulas_of(crystals)
+        formulas = reduced_formulas(crystals)
         refused = []
         for row, (status, reason) in enumerate(zip(jobs[Column.STATUS], jobs[Column.REASON], strict=True)):
             if JobStatus(status) not in _NOT_ABOUT_THE_CRYSTAL:
@@ -277,7 +278,7 @@ class LabelFactory:
             yield None if known is None else replace(known, material_id=str(material_id))
 
     def _without_reserved(self, crystals: Crystals) -> tuple[Crystals, int]:
-        formulas: NDArray[np.object_] = formulas_of(crystals)
+        formulas: NDArray[np.object_] = reduced_formulas(crystals)
         pairs = zip(crystals.material_ids, formulas, strict=True)
         kept = np.flatnonzero([not self.reserved.holds(str(i), str(formula)) for i, formula in pairs])
         return crystals.take(kept), len(crystals) - len(kept)

@@ -16,7 +16,7 @@ from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.settings import LabelSettings
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.crystals.composition import Composition, compositions_of, reduced_formulas, symbols
+from mat2spec.crystals.composition import ElementCounts, reduced_formulas, symbols
 
 
 @dataclass(frozen=True)
@@ -41,23 +41,10 @@ class Pool:
         return len(self.crystals)
 
 
-def composition_of(crystals: Crystals) -> Composition:
-    """Elements of each crystal."""
-    import pyarrow as pa
-
-    offsets = pa.array(crystals.offsets.astype(np.int32))
-    return compositions_of([pa.ListArray.from_arrays(offsets, pa.array(crystals.atomic_numbers))])
-
-
 def cell_at(crystals: Crystals, row: int) -> Cell:
     """One crystal as three arrays."""
     sites = crystals.sites(row)
     return Cell(crystals.lattices[row], crystals.frac_coords[sites], crystals.atomic_numbers[sites])
-
-
-def formulas_of(crystals: Crystals) -> NDArray[np.object_]:
-    """Reduced formula of each crystal, shape (n,); an unknown element is written as X."""
-    return np.array(reduced_formulas(composition_of(crystals), range(len(crystals))), dtype=object)
 
 
 def make_pool(
@@ -85,8 +72,8 @@ def make_pool(
     done_formulas
         Formulas with a label; left out if `settings.one_per_formula`.
     """
-    formulas = formulas_of(crystals)
-    composition = composition_of(crystals)
+    formulas = reduced_formulas(crystals)
+    composition = ElementCounts.from_crystals(crystals)
     unsupported = _unsupported(np.unique(crystals.atomic_numbers).tolist(), dft)
     magnetic = MAGNETIC_ELEMENTS if settings.skip_magnetic and dft.spin == "unpolarised" else frozenset()
     reasons: list[tuple[str, NDArray[np.bool_]]] = [
@@ -114,13 +101,13 @@ def _unsupported(atomic_numbers: list[int], dft: DftSettings) -> set[str]:
 
 def element_matrix(crystals: Crystals) -> NDArray[np.bool_]:
     """Which elements each crystal has, shape (n, 119); column Z belongs to atomic number Z, column 0 to unknown ones."""
-    composition = composition_of(crystals)
+    composition = ElementCounts.from_crystals(crystals)
     matrix = np.zeros((len(crystals), len(symbols())), dtype=np.bool_)
     matrix[composition.crystal, composition.atomic_number] = True
     return matrix
 
 
-def _holds_any(composition: Composition, elements: Collection[str]) -> NDArray[np.bool_]:
+def _holds_any(composition: ElementCounts, elements: Collection[str]) -> NDArray[np.bool_]:
     numbers = [number for number, symbol in enumerate(symbols()) if symbol in elements]
     found = np.zeros(len(composition.n_sites), dtype=np.bool_)
     found[composition.crystal[np.isin(composition.atomic_number, numbers)]] = True

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mat2spec.labels.datasets import RESERVED_FILE, STRUCTURES_FILE, DataError, canonical_formula
-from mat2spec.tables.files import read_parquet
+from mat2spec.crystals.composition import canonical_formula
+from mat2spec.labels.labelled import DataError
+from mat2spec.labels.reserved import RESERVED_FILE, STRUCTURES_FILE
+from mat2spec.tables.parquet import read_table
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def _formulas_in(table_path: Path, ids: set[str]) -> dict[str, str]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    table = read_parquet(table_path, columns=["material_id", "formula"])
+    table = read_table(table_path, columns=["material_id", "formula"])
     rows = table.filter(pc.is_in(table["material_id"], value_set=pa.array(sorted(ids)))).to_pylist()
     found = {row["material_id"]: canonical_formula(row["formula"]) for row in rows}
     return {material_id: formula for material_id, formula in found.items() if formula is not None}

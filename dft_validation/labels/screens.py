@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dft_validation.labels.factory import LabelError
-from dft_validation.labels.pool import formulas_of
 from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.store import LabelStore, additions_of, crystal_columns
 from dft_validation.outcomes import PASSING_STATES, FailedJob, JobStatus
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.tables.columns import Column, TableName
+from mat2spec.crystals.composition import reduced_formulas
+from mat2spec.tables.columns import Column
 from screening.choose.filters import FilterSettings
+from screening.runs.schemas import TableName
 from screening.settings import SourceSettings
 from screening.sources.base import CrystalSource
 from screening.sources.opening import open_source
@@ -92,7 +93,7 @@ def add_run(run: RunFolder, store_path: Path, reserved: Reserved) -> tuple[int, 
     results, info = run.read_table(TableName.DFT_RESULTS), run.info
     source = run_source(run)
     crystals = source.crystals(results[Column.MATERIAL_ID].tolist())
-    formulas = formulas_of(crystals)
+    formulas = reduced_formulas(crystals)
     versions = json.dumps(info["versions"], sort_keys=True)
     labels: list[dict[str, Any]] = []
     failures: list[FailedJob] = []

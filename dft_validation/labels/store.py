@@ -18,7 +18,8 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.labels.edos_store import read_edos_store, store_schema
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
 from mat2spec.tables.columns import Column
-from mat2spec.tables.parquet import make_folder, read_metadata, read_table, write_table
+from mat2spec.tables.files import make_folder
+from mat2spec.tables.parquet import read_metadata, read_table, write_table
 from screening.runs.record import short_lock
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ SETTINGS_KEY = "dft_settings"
 KEPT_APART_KEY = "kept_apart"
 SPLIT_KEY = "split"
 SPLIT_RULE = (
-    "mat2spec.labels.datasets.split_of_formula(reduced formula, seed 0): 80 % train, 10 % valid, 10 % test; a formula is in one "
+    "mat2spec.labels.splits.split_of_formula(reduced formula, seed 0): 80 % train, 10 % valid, 10 % test; a formula is in one "
     "split only, also across stores and edos_pbe.parquet"
 )
 NO_LIST = "no list of reserved materials"

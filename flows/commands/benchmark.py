@@ -79,7 +79,7 @@ class Benchmark:
     def data(self) -> BenchmarkData:
         """The labelled spectra, and how predictions of them are judged."""
         from mat2spec.benchmark.data import ElectronData, PhononData
-        from mat2spec.labels.readers import known_reserved_formulas
+        from mat2spec.labels.reserved import known_reserved_formulas
         from screening.evaluate.gap_scores import score_gapped_metals
 
         folder = os.environ.get("MAT2SPEC_DATA_DIR")

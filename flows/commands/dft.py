@@ -11,8 +11,8 @@ from flows.cli.exits import resumable
 from flows.commands.tables import find_run
 from flows.commands.terminal import STAGE_TITLES, console, say_counts, stage_progress
 from flows.settings_layers import load_settings, read_layers, validate
-from mat2spec.tables.columns import TableName
 from screening.runs.record import RUNNING, is_locked
+from screening.runs.schemas import TableName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -35,6 +35,6 @@ def fetch(kind: str, target: Path, data: Path | None, config: Path | None, assig
 
 
 def _reserved(data: Path | None) -> frozenset[str]:
-    from mat2spec.labels.datasets import reserved_formulas
+    from mat2spec.labels.reserved import reserved_formulas
 
     return frozenset() if data is None else frozenset(reserved_formulas(data))

@@ -84,12 +84,13 @@ def _make_factory(settings: ScreenSettings, source: CrystalSource, data: Path | 
 
 def _labelled_formulas(data: Path | None) -> frozenset[str]:
     """Reduced formulas of the labels in the data folder; none without its table."""
-    from mat2spec.labels.datasets import EDOS_FILE, canonical_formula
-    from mat2spec.tables.files import read_parquet
+    from mat2spec.crystals.composition import canonical_formula
+    from mat2spec.labels.readers.data_folder import EDOS_FILE
+    from mat2spec.tables.parquet import read_table
 
     if data is None or not (data / EDOS_FILE).is_file():
         return frozenset()
-    formulas = read_parquet(data / EDOS_FILE, columns=["formula"])["formula"].to_pylist()
+    formulas = read_table(data / EDOS_FILE, columns=["formula"])["formula"].to_pylist()
     return frozenset(filter(None, map(canonical_formula, formulas)))
 
 

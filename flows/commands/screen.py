@@ -9,8 +9,9 @@ from flows import stages
 from flows.cli.exits import resumable
 from flows.commands.terminal import STAGE_TITLES, console, say_counts, stage_progress
 from flows.settings_layers import list_settings, load_settings
-from mat2spec.tables.columns import Column, TableName
+from mat2spec.tables.columns import Column
 from screening.report import tables as report
+from screening.runs.schemas import TableName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from flows.commands.terminal import console, print_frame
 from flows.settings_layers import load_settings
-from mat2spec.tables.columns import TableName
 from screening.runs.folder import RunFolder
 from screening.runs.record import RunError, latest_run
+from screening.runs.schemas import TableName
 
 if TYPE_CHECKING:
     import duckdb

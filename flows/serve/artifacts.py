@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 
-from mat2spec.tables.columns import Column, TableName
+from mat2spec.tables.columns import Column
 from screening.choose.selection import rank_by_consensus
+from screening.runs.schemas import TableName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,8 +19,9 @@ from safetensors.numpy import load_file, save_file
 from mat2spec.benchmark.evaluation import Scores, evaluate_phdos
 from mat2spec.benchmark.evaluation_edos import JudgeGaps, evaluate_edos
 from mat2spec.graphs import GraphSettings
-from mat2spec.labels.datasets import STORE_TEST, LabelledSpectra
+from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.labels.readers import load_spectra
+from mat2spec.labels.splits import STORE_TEST
 from mat2spec.models import SpectrumModel
 from mat2spec.prediction import SpectrumPredictor
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid

@@ -23,7 +23,7 @@ from mat2spec.benchmark.data import (
     read_spectra,
 )
 from mat2spec.benchmark.evaluation import SIGMAS_OF_90_PERCENT
-from mat2spec.labels.datasets import LabelledSpectra
+from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.weights import load_weights
 

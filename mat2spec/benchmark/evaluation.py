@@ -34,7 +34,7 @@ SIGMAS_OF_90_PERCENT = 1.6448536269514722
 
 
 class Labels(Protocol):
-    """What is needed of labelled spectra (`mat2spec.labels.datasets.LabelledSpectra` has it)."""
+    """What is needed of labelled spectra (`mat2spec.labels.labelled.LabelledSpectra` has it)."""
 
     @property
     def spectra(self) -> NDArray[np.float32]:

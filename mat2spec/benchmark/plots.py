@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mat2spec.benchmark.evaluation import material_errors, scale_to_maximum
-from mat2spec.labels.datasets import LabelledSpectra
+from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.tables.files import atomic_path
 
 N_QUINTILES, PER_QUINTILE = 5, 5

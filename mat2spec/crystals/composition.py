@@ -1,35 +1,36 @@
-"""Elements and formulas of many crystals at once, from their atomic numbers."""
+"""Elements and formulas of crystals: the only place where formulas are made."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pymatgen.core import Composition, Element
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    import pyarrow as pa
-    from numpy.typing import NDArray
+from mat2spec.crystals.arrays import Crystals
 
 MAX_KNOWN_ATOMIC_NUMBER = 118
-# Column 0 of the count matrix gathers what is no element, so that a bad number stops nothing.
+# Atomic number 0 gathers everything that is not an element, so that a bad number stops nothing.
 N_COLUMNS = MAX_KNOWN_ATOMIC_NUMBER + 1
 UNKNOWN_ELEMENT = "X"
 
 
 @dataclass(frozen=True)
-class Composition:
+class ElementCounts:
     """How many atoms of each element each crystal has.
 
     Parameters
     ----------
     crystal, atomic_number, count
-        The entries that are not zero, sorted by crystal: shape (n_entries,) each. An atomic number
-        of 0 stands for one that is no element.
+        The entries that are not zero, sorted by crystal: shape (n_entries,) each. Atomic number 0
+        stands for a number that belongs to no element.
     n_sites
         Sites of each crystal, shape (n_crystals,).
     """
@@ -38,6 +39,36 @@ class Composition:
     atomic_number: NDArray[np.int64]
     count: NDArray[np.int64]
     n_sites: NDArray[np.int64]
+
+    @classmethod
+    def from_crystals(cls, crystals: Crystals) -> ElementCounts:
+        """Count the elements of crystals."""
+        return cls._of_parts([(crystals.n_sites, crystals.atomic_numbers)])
+
+    @classmethod
+    def from_lists(cls, columns: Iterable[pa.Array]) -> ElementCounts:
+        """Count the elements in columns of lists of atomic numbers; a null list has no sites."""
+        return cls._of_parts(
+            (
+                pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64),
+                pc.fill_null(pc.list_flatten(column), 0).to_numpy(zero_copy_only=False).astype(np.int64),
+            )
+            for column in columns
+        )
+
+    @classmethod
+    def _of_parts(cls, parts: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> ElementCounts:
+        """Counts of pairs of sites per crystal and atomic numbers of all sites."""
+        entries, sites, offset = [], [], 0
+        for n_sites, numbers in parts:
+            known = np.where((numbers >= 1) & (numbers <= MAX_KNOWN_ATOMIC_NUMBER), numbers, 0)
+            keys = (np.repeat(np.arange(len(n_sites)), n_sites) + offset) * N_COLUMNS + known
+            entries.append(np.stack(np.unique(keys, return_counts=True)))
+            sites.append(n_sites)
+            offset += len(n_sites)
+        keys, counts = np.concatenate([np.empty((2, 0), dtype=np.int64), *entries], axis=1)
+        crystal, atomic_number = np.divmod(keys, N_COLUMNS)
+        return cls(crystal, atomic_number, counts, np.concatenate([np.empty(0, dtype=np.int64), *sites]))
 
     @property
     def n_elements(self) -> NDArray[np.int64]:
@@ -56,41 +87,56 @@ class Composition:
         bounds = np.searchsorted(self.crystal, np.arange(len(self.n_sites) + 1)).tolist()
         return ["-".join(sorted(names[a:b])) for a, b in pairwise(bounds)]
 
+    def reduced_formulas(self, rows: Sequence[int] | None = None) -> list[str]:
+        """Reduced formulas of all crystals, or of those at `rows`; empty without sites."""
+        formulas = []
+        for row in range(len(self.n_sites)) if rows is None else rows:
+            entries = self.entries(row)
+            known = {symbol: count for symbol, count in entries.items() if symbol != UNKNOWN_ELEMENT}
+            formula = reduced_formula(known) if known else ""
+            formulas.append(formula + (UNKNOWN_ELEMENT if len(known) < len(entries) else ""))
+        return formulas
+
 
 @cache
 def symbols() -> tuple[str, ...]:
     """Symbols by atomic number; number 0 is `UNKNOWN_ELEMENT`."""
-    from pymatgen.core.periodic_table import Element
-
     return (UNKNOWN_ELEMENT, *(Element.from_Z(z).symbol for z in range(1, MAX_KNOWN_ATOMIC_NUMBER + 1)))
 
 
-def compositions_of(lists: Iterable[pa.Array]) -> Composition:
-    """Count elements in columns of lists of atomic numbers; a null list counts as no sites."""
-    import pyarrow.compute as pc
-
-    entries, sites, offset = [], [], 0
-    for column in lists:
-        n_sites = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-        numbers = pc.fill_null(pc.list_flatten(column), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-        numbers = np.where((numbers >= 1) & (numbers <= MAX_KNOWN_ATOMIC_NUMBER), numbers, 0)
-        keys = (np.repeat(np.arange(len(n_sites)), n_sites) + offset) * N_COLUMNS + numbers
-        entries.append(np.stack(np.unique(keys, return_counts=True)))
-        sites.append(n_sites)
-        offset += len(n_sites)
-    keys, counts = np.concatenate([np.empty((2, 0), dtype=np.int64), *entries], axis=1)
-    crystal, atomic_number = np.divmod(keys, N_COLUMNS)
-    return Composition(crystal, atomic_number, counts, np.concatenate([np.empty(0, dtype=np.int64), *sites]))
+def reduced_formulas(crystals: Crystals) -> NDArray[np.object_]:
+    """Reduced formula of each crystal, shape (n,)."""
+    return np.array(ElementCounts.from_crystals(crystals).reduced_formulas(), dtype=object)
 
 
-def reduced_formulas(composition: Composition, rows: Sequence[int]) -> list[str]:
-    """Reduced formulas of the crystals at `rows`; empty without sites."""
-    from pymatgen.core.composition import Composition as PymatgenComposition
+def reduced_formula(composition: str | Mapping[str, float]) -> str:
+    """Reduced formula as pymatgen writes it, with the elements in order of electronegativity.
 
-    formulas = []
-    for row in rows:
-        entries = composition.entries(row)
-        known = {symbol: count for symbol, count in entries.items() if symbol != UNKNOWN_ELEMENT}
-        formula = PymatgenComposition(known).reduced_formula if known else ""
-        formulas.append(formula + (UNKNOWN_ELEMENT if len(known) < len(entries) else ""))
-    return formulas
+    Raises
+    ------
+    ValueError
+        If the text is not a formula.
+
+    Examples
+    --------
+    >>> reduced_formula({"O": 6, "Sr": 2, "V": 2})
+    'SrVO3'
+    """
+    with warnings.catch_warnings():
+        # pymatgen warns that noble gases have no electronegativity.
+        warnings.simplefilter("ignore", UserWarning)
+        return Composition(composition).reduced_formula
+
+
+def canonical_formula(text: str) -> str | None:
+    """Reduced formula as pymatgen writes it; None if the text is not a formula.
+
+    Examples
+    --------
+    >>> canonical_formula("O6Sr2V2"), canonical_formula("mp-149")
+    ('SrVO3', None)
+    """
+    try:
+        return reduced_formula(text) or None
+    except (ValueError, KeyError):
+        return None

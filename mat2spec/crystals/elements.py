@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
-from mat2spec.crystals.arrays import MAX_ATOMIC_NUMBER
+if TYPE_CHECKING:
+    pass
 
+MAX_ATOMIC_NUMBER = 103
 N_GROUPS, N_PERIODS, N_BINS, MAX_VALENCE = 18, 7, 10, 12
 BLOCKS = "spdf"
 NOBLE_GAS_CORES = (0, 2, 10, 18, 36, 54, 86)

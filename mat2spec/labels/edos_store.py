@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, SpectralGrid
-from mat2spec.tables.files import TableError, read_parquet
+from mat2spec.tables.files import TableError
+from mat2spec.tables.parquet import read_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,7 +75,7 @@ def read_edos_store(path: Path) -> pa.Table:
     mat2spec.tables.files.TableError
         If the file is missing or damaged, lacks a column, or its spectra lie on another grid.
     """
-    table = read_parquet(path, columns=store_schema().names)
+    table = read_table(path, columns=store_schema().names)
     text = (table.schema.metadata or {}).get(GRID_METADATA_KEY.encode())
     if text is None or SpectralGrid.from_json(text.decode()) != EDOS_GRID:
         raise TableError(

@@ -16,8 +16,7 @@ from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, silu
 
-from mat2spec.crystals.arrays import MAX_ATOMIC_NUMBER
-from mat2spec.crystals.elements import atomic_masses
+from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER, atomic_masses
 from mat2spec.graphs import GraphSettings
 from mat2spec.models.base import LossTerms, ModelSettings, SpectrumModel
 from mat2spec.spectra.normalisation import Setting, activate, prediction_loss

@@ -14,8 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag, softplus
 
-from mat2spec.crystals.arrays import MAX_ATOMIC_NUMBER
-from mat2spec.crystals.elements import element_features
+from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER, element_features
 from mat2spec.tensors import GraphTensors, softmax_by_group, sum_by_group
 
 

@@ -5,22 +5,6 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class TableName(StrEnum):
-    """Tables of a run folder, in the order in which a run writes them."""
-
-    CANDIDATES = "candidates"
-    FILTER_COUNTS = "filter_counts"
-    PREDICTIONS = "predictions"
-    CLASSIFICATIONS = "classifications"
-    DFT_JOBS = "dft_jobs"
-    DFT_RESULTS = "dft_results"
-    PRECISION_RECALL = "precision_recall"
-    CHANGES = "changes"
-    KNOWN_EDOS = "known_edos"
-    PUBLISHED_RESULTS = "published_results"
-    THRESHOLD_CURVE = "threshold_curve"
-
-
 class Column(StrEnum):
     """Columns of the result tables; names of the Materials Project where it has one.
 

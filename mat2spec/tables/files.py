@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writing, hashes, and Parquet that says what is wrong with it."""
+"""Files that are complete or not there: atomic writing, hashes, errors as sentences, the cache folder."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+# What `mat2spec.tables.files.atomic_path` calls its temporary files.
+TEMPORARY_FILES = ".*.partial"
 
 
 class TableError(OSError):
@@ -79,81 +79,60 @@ def explain_os_error(error: OSError, path: Path, action: str) -> TableError:
     return TableError(sentences.get(error.errno or 0, general))
 
 
-@contextmanager
-def reading_parquet(path: Path) -> Iterator[None]:
-    """Turn what Arrow and the operating system raise while a Parquet file is read into sentences.
-
-    Raises
-    ------
-    TableError
-        If the file is missing, damaged or not readable.
-    """
-    import pyarrow as pa
-
-    try:
-        _require_file(path)
-        yield
-    except TableError:
-        raise
-    except OSError as error:
-        if error.errno is None:
-            raise TableError(_corrupt(path, error)) from error
-        raise explain_os_error(error, path, "read") from error
-    except pa.ArrowException as error:
-        raise TableError(_corrupt(path, error)) from error
-
-
-def _require_file(path: Path) -> None:
-    if not path.exists():
-        raise TableError(f"There is no table at {path}. Check the path, or run what writes it.")
-    if path.is_dir():
-        raise TableError(f"{path} is a folder, a Parquet file is needed. Check the path.")
-
-
-def _corrupt(path: Path, error: Exception) -> str:
-    detail = str(error).splitlines()[0].rstrip(".")
-    return f"{path} is no readable Parquet file, it is damaged or of another kind ({detail}). Replace or remove it."
-
-
-def require_columns(path: Path, columns: Sequence[str]) -> list[str]:
-    """Refuse a Parquet file that lacks columns, and return the names of those it has.
-
-    Raises
-    ------
-    TableError
-        If the file is missing or damaged, or lacks a column.
-    """
-    import pyarrow.parquet as pq
-
-    with reading_parquet(path):
-        present = list(pq.read_schema(path).names)
-    missing = [str(name) for name in columns if name not in present]
-    if missing:
-        raise TableError(
-            f"{path} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; "
-            f"it has {', '.join(present)}."
-        )
-    return present
-
-
-def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a Parquet table, or some of its columns.
-
-    Raises
-    ------
-    TableError
-        If the file is missing, damaged, not readable, or lacks a column asked for.
-    """
-    import pyarrow.parquet as pq
-
-    path = Path(path)
-    with reading_parquet(path):
-        if columns is not None:
-            require_columns(path, columns)
-        return pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
-
-
 def cache_dir(name: str) -> Path:
     """Folder of the user's cache for what can be computed again: `~/.cache/mat2spec-screening/<name>`."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "mat2spec-screening" / name
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing that appears at `path` only once it is complete and on the disk.
+
+    Raises
+    ------
+    TableError
+        If the file cannot be written. Nothing is left of it, whatever is raised in the block.
+    """
+    try:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            yield file
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise explain_os_error(error, path, "write") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force a rename to the disk, where the system lets a folder be opened (not on Windows)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_unfinished_files(folder: Path) -> list[str]:
+    """Remove temporary files that a killed process left in a folder, and return their names."""
+    leftovers = sorted(folder.glob(TEMPORARY_FILES))
+    for leftover in leftovers:
+        leftover.unlink(missing_ok=True)
+    return [leftover.name for leftover in leftovers]
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder and those above it.
+
+    Raises
+    ------
+    TableError
+        If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise TableError(f"{path} is a file, a folder is needed. Choose another folder.") from error
+    except OSError as error:
+        raise explain_os_error(error, path, "write") from error
+    return path

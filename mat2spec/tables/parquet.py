@@ -7,110 +7,29 @@ new one.
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from mat2spec.tables.files import (
     TableError,
-    atomic_path,
+    atomic_file,
     explain_os_error,
-    read_parquet,
-    reading_parquet,
-    require_columns,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    import pandas as pd
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
-# Those that the package below has are offered here too: who handles tables needs one module.
-__all__ = [
-    "TableError",
-    "atomic_file",
-    "concatenate_tables",
-    "explain_os_error",
-    "list_column",
-    "make_folder",
-    "matrix_column",
-    "read_frame",
-    "read_metadata",
-    "read_table",
-    "remove_unfinished_files",
-    "require_columns",
-    "to_arrow",
-    "to_frame",
-    "write_table",
-]
-
 COMPRESSION = "zstd"
-# What `mat2spec.tables.files.atomic_path` calls its temporary files.
-TEMPORARY_FILES = ".*.partial"
-
-
-@contextmanager
-def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for writing that appears at `path` only once it is complete and on the disk.
-
-    Raises
-    ------
-    TableError
-        If the file cannot be written. Nothing is left of it, whatever is raised in the block.
-    """
-    try:
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            yield file
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise explain_os_error(error, path, "write") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Force a rename to the disk, where the system lets a folder be opened (not on Windows)."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def remove_unfinished_files(folder: Path) -> list[str]:
-    """Remove temporary files that a killed process left in a folder, and return their names."""
-    leftovers = sorted(folder.glob(TEMPORARY_FILES))
-    for leftover in leftovers:
-        leftover.unlink(missing_ok=True)
-    return [leftover.name for leftover in leftovers]
-
-
-def make_folder(path: Path) -> Path:
-    """Make a folder and those above it.
-
-    Raises
-    ------
-    TableError
-        If it cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise TableError(f"{path} is a file, a folder is needed. Choose another folder.") from error
-    except OSError as error:
-        raise explain_os_error(error, path, "write") from error
-    return path
 
 
 def to_arrow(table: pd.DataFrame | pa.Table) -> pa.Table:
     """An Arrow table without index columns; not-a-number becomes null."""
-    import pyarrow as pa
-
     if isinstance(table, pa.Table):
         return table
     return pa.Table.from_pandas(table, preserve_index=False)
@@ -133,8 +52,6 @@ def write_table(path: Path, table: pd.DataFrame | pa.Table, metadata: Mapping[st
     TableError
         If the disk is full, permission is missing, or writing fails otherwise.
     """
-    import pyarrow.parquet as pq
-
     arrow = to_arrow(table).replace_schema_metadata(dict(metadata or {}))
     with atomic_file(path) as file:
         pq.write_table(arrow, file, **_encoding(arrow.schema))
@@ -145,8 +62,6 @@ def _encoding(schema: pa.Schema) -> dict[str, Any]:
 
     For spectra this is twice as fast as Arrow's default and a sixth smaller.
     """
-    import pyarrow as pa
-
     words = [field.name for field in schema if pa.types.is_string(field.type)]
     spectra = [f"{field.name}.list.element" for field in schema if field.type == pa.list_(pa.float32())]
     return {"compression": COMPRESSION, "use_dictionary": words, "use_byte_stream_split": spectra}
@@ -165,9 +80,6 @@ def concatenate_tables(path: Path, parts: Sequence[Path], metadata: Mapping[str,
     TableError
         If a part cannot be read or does not fit the first, or the table cannot be written.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     if not parts:
         raise TableError(f"There are no parts to join into {path}; the stage that writes them has not run.")
     schema = read_table(parts[0]).schema.with_metadata(dict(metadata or {}))
@@ -183,11 +95,6 @@ def concatenate_tables(path: Path, parts: Sequence[Path], metadata: Mapping[str,
     return rows
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a Parquet table, or some of its columns; raises as `mat2spec.tables.files.read_parquet`, which it is."""
-    return read_parquet(path, columns)
-
-
 def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Read a Parquet table as a DataFrame; flags that may be null are of the nullable type.
 
@@ -201,9 +108,6 @@ def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
     """Turn an Arrow table into a DataFrame; flags and counts become nullable types, so null stays null."""
-    import pandas as pd
-    import pyarrow as pa
-
     nullable = {pa.bool_(): pd.BooleanDtype(), pa.int64(): pd.Int64Dtype()}
     return table.to_pandas(types_mapper=nullable.get)
 
@@ -216,8 +120,6 @@ def read_metadata(path: Path) -> dict[str, str]:
     TableError
         If the file is missing, damaged or not readable.
     """
-    import pyarrow.parquet as pq
-
     with reading_parquet(path):
         metadata = pq.read_schema(path).metadata or {}
     return {key.decode(): value.decode() for key, value in metadata.items() if not key.startswith(b"ARROW:")}
@@ -238,8 +140,6 @@ def list_column(matrix: NDArray[np.floating], valid: NDArray[np.bool_] | None = 
     pyarrow.Array
         Type list<float32>, length n.
     """
-    import pyarrow as pa
-
     values = np.asarray(matrix, dtype=np.float32)
     keep = np.isfinite(values).all(axis=1) if valid is None else np.asarray(valid, dtype=np.bool_)
     offsets = np.concatenate([[0], np.cumsum(np.where(keep, values.shape[1], 0))]).astype(np.int32)
@@ -269,9 +169,6 @@ def matrix_column(table: pa.Table | pd.DataFrame, name: str, length: int) -> NDA
     TableError
         If a list has another length.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     column = table[name] if isinstance(table, pa.Table) else pa.array(table[name], type=pa.list_(pa.float32()))
     lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False).astype(np.float64)
     known = np.isfinite(lengths)
@@ -281,3 +178,71 @@ def matrix_column(table: pa.Table | pd.DataFrame, name: str, length: int) -> NDA
     matrix = np.full((len(lengths), length), np.nan, dtype=np.float32)
     matrix[known] = np.asarray(pc.list_flatten(column)).reshape(-1, length)
     return matrix
+
+
+@contextmanager
+def reading_parquet(path: Path) -> Iterator[None]:
+    """Turn what Arrow and the operating system raise while a Parquet file is read into sentences.
+
+    Raises
+    ------
+    TableError
+        If the file is missing, damaged or not readable.
+    """
+    try:
+        _require_file(path)
+        yield
+    except TableError:
+        raise
+    except OSError as error:
+        if error.errno is None:
+            raise TableError(_corrupt(path, error)) from error
+        raise explain_os_error(error, path, "read") from error
+    except pa.ArrowException as error:
+        raise TableError(_corrupt(path, error)) from error
+
+
+def _require_file(path: Path) -> None:
+    if not path.exists():
+        raise TableError(f"There is no table at {path}. Check the path, or run what writes it.")
+    if path.is_dir():
+        raise TableError(f"{path} is a folder, a Parquet file is needed. Check the path.")
+
+
+def _corrupt(path: Path, error: Exception) -> str:
+    detail = str(error).splitlines()[0].rstrip(".")
+    return f"{path} is no readable Parquet file, it is damaged or of another kind ({detail}). Replace or remove it."
+
+
+def require_columns(path: Path, columns: Sequence[str]) -> list[str]:
+    """Refuse a Parquet file that lacks columns, and return the names of those it has.
+
+    Raises
+    ------
+    TableError
+        If the file is missing or damaged, or lacks a column.
+    """
+    with reading_parquet(path):
+        present = list(pq.read_schema(path).names)
+    missing = [str(name) for name in columns if name not in present]
+    if missing:
+        raise TableError(
+            f"{path} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; "
+            f"it has {', '.join(present)}."
+        )
+    return present
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet table, or some of its columns.
+
+    Raises
+    ------
+    TableError
+        If the file is missing, damaged, not readable, or lacks a column asked for.
+    """
+    path = Path(path)
+    with reading_parquet(path):
+        if columns is not None:
+            require_columns(path, columns)
+        return pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    pass
 
 DISTRIBUTION = "mat2spec-screening"
 PACKAGES = (
@@ -61,18 +61,6 @@ def git_commit(repository: Path = REPOSITORY) -> str | None:
 def hash_json(content: object) -> str:
     """SHA-256 of anything that JSON can hold; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def run_fingerprint(settings: Mapping[str, object], weights_hashes: Mapping[str, str], source_fingerprint: str) -> str:
-    """SHA-256 of all that decides a run's results: settings, weights, source and version of this package."""
-    return hash_json(
-        {
-            "settings": settings,
-            "weights_hashes": dict(weights_hashes),
-            "source_fingerprint": source_fingerprint,
-            "version": package_versions()[DISTRIBUTION],
-        }
-    )
 
 
 def utc_now() -> str:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mat2spec.labels.datasets import LabelledSpectra
+from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.models import SpectrumModel
 from mat2spec.spectra.normalisation import to_spectra_per_atom
 from mat2spec.spectra.uncertainty import ValidationSet

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mat2spec.labels.datasets import DataError, LabelledSpectra
+from mat2spec.labels.labelled import DataError, LabelledSpectra
 from mat2spec.tables.files import atomic_path
 
 CURVE_FILE = "learning_curve.csv"

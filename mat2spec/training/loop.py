@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mat2spec.labels.datasets import LabelledSpectra
+from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.models import SpectrumModel
 from mat2spec.spectra.normalisation import prediction_loss, prepare_targets
 from mat2spec.tables.files import atomic_path

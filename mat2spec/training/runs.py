@@ -16,8 +16,10 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from numpy.typing import NDArray
 
 from mat2spec import __version__
-from mat2spec.labels.datasets import STORE_TEST, LabelledSpectra
-from mat2spec.labels.readers import known_reserved_formulas, load_spectra
+from mat2spec.labels.labelled import LabelledSpectra
+from mat2spec.labels.readers import load_spectra
+from mat2spec.labels.reserved import known_reserved_formulas
+from mat2spec.labels.splits import STORE_TEST
 from mat2spec.models import SpectrumModel, build_model, model_class
 from mat2spec.spectra.metrics import evaluate_spectra
 from mat2spec.training.calibration import calibrate, spectra_per_atom

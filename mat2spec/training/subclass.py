@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pymatgen.core import Composition, Element
 
-from mat2spec.labels.datasets import DataError, LabelledSpectra
+from mat2spec.labels.labelled import DataError, LabelledSpectra
 
 SYMMETRY_TOLERANCE_A = 0.01
 

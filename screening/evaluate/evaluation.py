@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from mat2spec.tables.columns import Column, TableName
+from mat2spec.tables.columns import Column
 from screening.choose.selection import RANDOM_NEGATIVE, RANDOM_POSITIVE, SAMPLED_GROUPS
 from screening.evaluate.confusion import NO_INTERVAL, Confusion, Interval, count, draw_intervals, wilson_interval
 from screening.evaluate.references import split_by_reference
-from screening.runs.schemas import fields_of
+from screening.runs.schemas import TableName, fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,11 +15,13 @@ import numpy as np
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
-from mat2spec.tables.columns import Column, TableName
-from mat2spec.tables.parquet import TableError, matrix_column, read_frame, read_metadata, read_table, require_columns
+from mat2spec.tables.columns import Column
+from mat2spec.tables.files import TableError
+from mat2spec.tables.parquet import matrix_column, read_frame, read_metadata, read_table, require_columns
 from screening.classify.gaps import classify_spectra
 from screening.evaluate.evaluation import STATUS_OK, EvaluationSettings, precision_recall
 from screening.runs.history import structure_hashes
+from screening.runs.schemas import TableName
 from screening.sources.known_edos import known_edos_ids, store_files
 
 if TYPE_CHECKING:

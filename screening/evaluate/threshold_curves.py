@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mat2spec.spectra.grids import EDOS_GRID
-from mat2spec.tables.columns import Column, TableName
+from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import matrix_column
 from screening.classify.gaps import GapSettings, classify_spectra
 from screening.evaluate.confusion import count, draw_intervals
@@ -24,7 +24,7 @@ from screening.evaluate.evaluation import (
     scores_of,
 )
 from screening.evaluate.references import split_by_reference
-from screening.runs.schemas import fields_of
+from screening.runs.schemas import TableName, fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

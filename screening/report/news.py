@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mat2spec.tables.columns import Column, TableName
+from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import read_frame
 from screening.runs.folder import RunFolder
 from screening.runs.releases import runs_since
+from screening.runs.schemas import TableName
 
 if TYPE_CHECKING:
     from pathlib import Path

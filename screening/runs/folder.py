@@ -16,18 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, SpectralGrid
-from mat2spec.tables.columns import TableName
-from mat2spec.tables.parquet import (
-    TableError,
-    concatenate_tables,
-    make_folder,
-    read_table,
-    remove_unfinished_files,
-    to_arrow,
-    to_frame,
-    write_table,
-)
-from mat2spec.tables.provenance import git_commit, hash_json, package_versions, run_fingerprint, utc_now
+from mat2spec.tables.files import TableError, make_folder, remove_unfinished_files
+from mat2spec.tables.parquet import concatenate_tables, read_table, to_arrow, to_frame, write_table
+from mat2spec.tables.provenance import git_commit, hash_json, package_versions, utc_now
 from screening.runs.record import (
     FINISHED,
     LOCK_FILE,
@@ -42,11 +33,12 @@ from screening.runs.record import (
     new_run_id,
     point_latest,
     read_record,
+    run_fingerprint,
     short_lock,
     take_lock,
     write_record,
 )
-from screening.runs.schemas import conform
+from screening.runs.schemas import TableName, conform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

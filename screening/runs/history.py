@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mat2spec.tables.columns import Column, TableName
+from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import read_frame, require_columns
 from screening.runs.record import FINISHED, list_runs
+from screening.runs.schemas import TableName
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

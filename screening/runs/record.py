@@ -6,12 +6,13 @@ import json
 import logging
 import uuid
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from mat2spec.tables.parquet import atomic_file, explain_os_error
-from mat2spec.tables.provenance import utc_now
+from mat2spec.tables.files import atomic_file, explain_os_error
+from mat2spec.tables.provenance import DISTRIBUTION, hash_json, package_versions, utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -178,3 +179,15 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not {"run_id", "status", "fingerprint"} <= content.keys():
         raise RunError(f"{path} is not the record of a run. Remove its folder; the next run makes a new one.")
     return content
+
+
+def run_fingerprint(settings: Mapping[str, object], weights_hashes: Mapping[str, str], source_fingerprint: str) -> str:
+    """SHA-256 of all that decides a run's results: settings, weights, source and version of this package."""
+    return hash_json(
+        {
+            "settings": settings,
+            "weights_hashes": dict(weights_hashes),
+            "source_fingerprint": source_fingerprint,
+            "version": package_versions()[DISTRIBUTION],
+        }
+    )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from mat2spec.tables.columns import Column, TableName
+from mat2spec.tables.columns import Column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -237,3 +238,19 @@ def _check_bins(table: pa.Table, table_name: TableName, grid: SpectralGrid) -> N
                 f"The column {name} of the table '{table_name}' holds spectra of {wrong[0]} bins, the grid "
                 f"'{grid.name}' has {grid.size}; rebin them first."
             )
+
+
+class TableName(StrEnum):
+    """Tables of a run folder, in the order in which a run writes them."""
+
+    CANDIDATES = "candidates"
+    FILTER_COUNTS = "filter_counts"
+    PREDICTIONS = "predictions"
+    CLASSIFICATIONS = "classifications"
+    DFT_JOBS = "dft_jobs"
+    DFT_RESULTS = "dft_results"
+    PRECISION_RECALL = "precision_recall"
+    CHANGES = "changes"
+    KNOWN_EDOS = "known_edos"
+    PUBLISHED_RESULTS = "published_results"
+    THRESHOLD_CURVE = "threshold_curve"

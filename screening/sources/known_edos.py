@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mat2spec.tables.columns import Column
-from mat2spec.tables.parquet import TableError, explain_os_error, read_table, require_columns
+from mat2spec.tables.files import TableError, explain_os_error
+from mat2spec.tables.parquet import read_table, require_columns
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.crystals.composition import Composition, compositions_of, reduced_formulas
+from mat2spec.crystals.composition import ElementCounts
 from mat2spec.tables.columns import Column
-from mat2spec.tables.parquet import explain_os_error, read_metadata, read_table, require_columns
+from mat2spec.tables.files import explain_os_error
+from mat2spec.tables.parquet import read_metadata, read_table, require_columns
 from screening.sources.base import DB_VERSION_KEY, FILTER_COUNTS_KEY, SourceError
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class ParquetSource:
         """The crystals of the given materials, in that order.
 
         Only the row groups that hold them are read, one at a time. Of a crystal whose lattice or
-        coordinates are incomplete these are NaN, so that `mat2spec.crystals.arrays.find_problems` names
+        coordinates are incomplete these are NaN, so that `mat2spec.crystals.checks.find_problems` names
         it and the rest goes on.
 
         Raises
@@ -176,16 +177,16 @@ class ParquetSource:
         return rows
 
     @cached_property
-    def _composition(self) -> Composition:
-        return compositions_of(batch.column(0) for batch in self._batches([Column.ATOMIC_NUMBERS]))
+    def _composition(self) -> ElementCounts:
+        return ElementCounts.from_lists(batch.column(0) for batch in self._batches([Column.ATOMIC_NUMBERS]))
 
-    def _formulas(self, composition: Composition) -> list[str]:
+    def _formulas(self, composition: ElementCounts) -> list[str]:
         """Formulas of the table, or worked out where it has none."""
         given: list[str | None] = [None] * len(self._rows)
         if Column.FORMULA in self._columns:
             given = self._column(Column.FORMULA).to_pylist()
         empty = [row for row, formula in enumerate(given) if not formula]
-        derived = dict(zip(empty, reduced_formulas(composition, empty), strict=True))
+        derived = dict(zip(empty, composition.reduced_formulas(empty), strict=True))
         return [formula or derived[row] for row, formula in enumerate(given)]
 
     def _numbers(self, column: Column) -> pd.Series:

@@ -17,9 +17,9 @@ from flows import stages
 from flows.cli.exits import ExitCode
 from flows.cli.program import run as run_program
 from flows.settings_layers import load_settings
-from mat2spec.tables.columns import TableName
 from screening.report.page import PAGE_FILE
 from screening.runs.folder import RunFolder
+from screening.runs.schemas import TableName
 from tests.flows.conftest import FAKE_WORKER, make_assignments
 
 RESULTS = (TableName.DFT_RESULTS, TableName.PRECISION_RECALL, TableName.THRESHOLD_CURVE)

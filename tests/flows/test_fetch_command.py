@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows.cli.program import run
-from mat2spec.labels.datasets import RESERVED_FILE, STRUCTURES_FILE
+from mat2spec.labels.reserved import RESERVED_FILE, STRUCTURES_FILE
 from tests.screening.sources.materials_project.loopback import legacy_id, make_documents, stored_id
 from tests.screening.sources.materials_project.open_s3 import OpenS3, dos_row
 

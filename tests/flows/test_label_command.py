@@ -10,7 +10,7 @@ import pytest
 from flows import stages
 from flows.cli.program import run
 from mat2spec.labels.edos_store import read_edos_store
-from tests.mat2spec.labels.test_datasets import SPLIT_SALTS, edos_store
+from tests.mat2spec.labels.readers.test_data_folder import SPLIT_SALTS, edos_store
 
 ROOT = Path(__file__).parents[2]
 

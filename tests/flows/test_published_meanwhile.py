@@ -12,8 +12,7 @@ from flows import stages
 from flows.commands.screen import run_stages
 from flows.settings_layers import load_settings
 from mat2spec.spectra.grids import EDOS_GRID
-from mat2spec.tables.columns import TableName
-from screening.runs.schemas import fields_of
+from screening.runs.schemas import TableName, fields_of
 from screening.sources.materials_project import session
 from screening.sources.open_data.published import NO_SPECTRUM
 from tests.screening.sources.materials_project.loopback import (

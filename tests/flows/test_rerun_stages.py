@@ -11,12 +11,11 @@ from flows import stages
 from flows.commands.screen import run_stages
 from flows.settings_layers import load_settings
 from mat2spec.spectra.grids import EDOS_GRID
-from mat2spec.tables.columns import TableName
-from mat2spec.tables.parquet import TableError
+from mat2spec.tables.files import TableError
 from screening.report.news import new_materials
 from screening.runs.folder import RunFolder
 from screening.runs.record import latest_run, list_runs
-from screening.runs.schemas import fields_of
+from screening.runs.schemas import TableName, fields_of
 
 GAPPED = ("mp-1", "mp-3")
 

@@ -12,8 +12,8 @@ from flows.screen import FLOW_NAME, screen_gapped_metals
 from flows.serve import artifacts
 from flows.serve.deployments import DEPLOYMENT_NAME, SCHEDULE_SLUG, screen_deployment
 from flows.settings_layers import load_settings
-from mat2spec.tables.columns import TableName
 from screening.runs.folder import RunFolder
+from screening.runs.schemas import TableName
 
 pytestmark = pytest.mark.slow
 

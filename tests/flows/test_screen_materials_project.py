@@ -9,8 +9,8 @@ import pytest
 from flows import stages
 from flows.cli.program import run
 from flows.settings_layers import load_settings
-from mat2spec.tables.columns import TableName
 from screening.runs.folder import RunFolder
+from screening.runs.schemas import TableName
 from screening.sources.materials_project import session
 from screening.sources.materials_project.errors import ApiKeyError
 from tests.screening.sources.materials_project.loopback import (

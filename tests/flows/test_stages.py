@@ -7,8 +7,8 @@ import pytest
 
 from flows import stages
 from flows.settings_layers import load_settings
-from mat2spec.tables.columns import TableName
 from screening.runs.folder import RunFolder
+from screening.runs.schemas import TableName
 from screening.sources.base import SourceError
 
 N_MATERIALS, N_CANDIDATES, N_MODELS = 19, 17, 2

@@ -6,8 +6,9 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.graphs import build_graphs
-from mat2spec.labels.datasets import LabelledSpectra, reduced_formulas
+from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.spectra.grids import EDOS_GRID
 
 SMALL_ENCODER = {"width": 16, "n_heads": 2}

@@ -29,9 +29,10 @@ from numpy.typing import NDArray
 from pymatgen.core import Element
 
 from mat2spec.graphs import GraphSettings
-from mat2spec.labels.datasets import SPLITS, DataError, LabelledSpectra, hash_of
+from mat2spec.labels.labelled import DataError, LabelledSpectra, hash_of
 from mat2spec.labels.readers.parts import CrystalArrays, Parts, assemble_parts
 from mat2spec.labels.readers.pickles import Record, as_array, as_list, read_pickle
+from mat2spec.labels.splits import SPLITS
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid
 from mat2spec.spectra.phonons import scale_to_modes
 

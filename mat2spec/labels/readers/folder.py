@@ -21,10 +21,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mat2spec.crystals.composition import canonical_formula
 from mat2spec.crystals.readers import ReadStructure, read_structures
 from mat2spec.graphs import GraphSettings
-from mat2spec.labels.datasets import SPLITS, DataError, LabelledSpectra, canonical_formula, hash_of, split_of_formula
+from mat2spec.labels.labelled import DataError, LabelledSpectra, hash_of
 from mat2spec.labels.readers.parts import CrystalArrays, Parts, assemble_parts
+from mat2spec.labels.splits import SPLITS, split_of_formula
 from mat2spec.spectra.grids import PHDOS_GRID, SpectralGrid
 from mat2spec.spectra.phonons import scale_to_modes
 

@@ -7,22 +7,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from mat2spec.graphs import GraphSettings
-from mat2spec.labels.datasets import (
-    DFPT_FILE,
-    EDOS_FILE,
-    FINITE_DISPLACEMENT_FILE,
-    RESERVED_FILE,
-    STRUCTURES_FILE,
-    DataError,
-    LabelledSpectra,
-    load_edos,
-    load_phdos,
-    reserved_formulas,
-)
 from mat2spec.labels.edos_store import shipped_stores
+from mat2spec.labels.labelled import DataError, LabelledSpectra
 from mat2spec.labels.readers.archive import load_archive_edos, load_archive_phdos
+from mat2spec.labels.readers.data_folder import DFPT_FILE, EDOS_FILE, FINITE_DISPLACEMENT_FILE, load_edos, load_phdos
 from mat2spec.labels.readers.folder import load_folder
 from mat2spec.labels.readers.table import load_table
+from mat2spec.labels.reserved import RESERVED_FILE
 from mat2spec.spectra.grids import EDOS_GRID, GRIDS
 
 _DATA_FOLDER_FILES = (EDOS_FILE, DFPT_FILE, FINITE_DISPLACEMENT_FILE, RESERVED_FILE)
@@ -85,7 +76,7 @@ def load_spectra(
     pretraining
         Whether the finite-displacement phonons of a data folder are added.
     stores
-        eDOS stores beside a data folder; see `mat2spec.labels.datasets.load_edos`.
+        eDOS stores beside a data folder; see `mat2spec.labels.readers.data_folder.load_edos`.
     reserved
         Reduced formulas that are neither trained nor validated on, for sources that do not bring
         such a list themselves.
@@ -116,10 +107,3 @@ def load_spectra(
         return load_archive_phdos(path, graph_settings, reserved)
     load = load_folder if kind is SourceKind.FOLDER else load_table
     return load(path, GRIDS[spectrum], graph_settings, reserved)
-
-
-def known_reserved_formulas(data_dir: Path | None) -> set[str]:
-    """Reserved formulas of a data folder, if it is one and holds the list."""
-    if data_dir is None or not all((Path(data_dir) / name).is_file() for name in (RESERVED_FILE, STRUCTURES_FILE)):
-        return set()
-    return reserved_formulas(data_dir)

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.graphs import GraphSettings
-from mat2spec.labels.datasets import DataError, LabelledSpectra, assemble_spectra, reduced_formulas
+from mat2spec.labels.labelled import DataError, LabelledSpectra, assemble_spectra
+from mat2spec.labels.reserved import without_reserved
 from mat2spec.spectra.grids import SpectralGrid
 
 CrystalArrays = tuple[Sequence[int], NDArray[np.float64], NDArray[np.float64]]
@@ -89,12 +91,3 @@ def assemble_parts(
         why = "; ".join(f"{reason} ({count})" for reason, count in data.dropped.items()) or "It is empty."
         raise DataError(f"No material of {name} can be trained on. {why}")
     return without_reserved(data, reserved)
-
-
-def without_reserved(data: LabelledSpectra, reserved: Collection[str]) -> LabelledSpectra:
-    """The data without reserved formulas among what is trained or validated on."""
-    hidden = np.isin(data.formulas, list(reserved)) & (data.split != "test")
-    if not hidden.any():
-        return data
-    dropped = {**data.dropped, "reserved formula": int(hidden.sum())}
-    return replace(data.take(np.flatnonzero(~hidden)), dropped=dropped)

@@ -15,7 +15,7 @@ from typing import IO, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mat2spec.labels.datasets import DataError
+from mat2spec.labels.labelled import DataError
 
 _NUMPY = frozenset({"_reconstruct", "scalar", "_frombuffer", "ndarray", "dtype"})
 _PYMATGEN = frozenset(

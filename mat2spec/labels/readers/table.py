@@ -20,21 +20,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.graphs import GraphSettings
-from mat2spec.labels.datasets import (
-    SPLITS,
-    DataError,
-    LabelledSpectra,
-    assemble_spectra,
-    hash_of,
-    reduced_formulas,
-    split_of_formula,
-    stack_column,
-)
-from mat2spec.labels.readers.parts import without_reserved
+from mat2spec.labels.labelled import DataError, LabelledSpectra, assemble_spectra, hash_of, stack_column
+from mat2spec.labels.reserved import without_reserved
+from mat2spec.labels.splits import SPLITS, split_of_formula
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, PHDOS_GRID, SpectralGrid
 from mat2spec.spectra.phonons import scale_to_modes
-from mat2spec.tables.files import read_parquet
+from mat2spec.tables.parquet import read_table
 
 SPECTRUM_COLUMNS = {EDOS_GRID.name: "edos", PHDOS_GRID.name: "phdos_51"}
 CRYSTAL_COLUMNS = ("material_id", "lattice", "frac_coords", "atomic_numbers")
@@ -87,7 +80,7 @@ def load_table(
 
 def _read(file: Path, grid: SpectralGrid) -> pa.Table:
     spectrum = SPECTRUM_COLUMNS[grid.name]
-    table = read_parquet(file)
+    table = read_table(file)
     missing = [name for name in (*CRYSTAL_COLUMNS, spectrum) if name not in table.column_names]
     if missing:
         raise DataError(

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from mat2spec.tables.parquet import atomic_file, make_folder, read_table, remove_unfinished_files, write_table
+from mat2spec.tables.files import atomic_file, make_folder, remove_unfinished_files
+from mat2spec.tables.parquet import read_table, write_table
 from screening.sources.materials_project.errors import MaterialsProjectError
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mat2spec.tables.columns import Column
-from mat2spec.tables.parquet import COMPRESSION, atomic_file
+from mat2spec.tables.files import atomic_file
+from mat2spec.tables.parquet import COMPRESSION
 from screening.sources.base import DB_VERSION_KEY, FILTER_COUNTS_KEY
 from screening.sources.materials_project.documents import CLAIMS_EDOS, NO_STRUCTURE, PROVES_EDOS, page_schema
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mat2spec.tables.columns import Column
-from mat2spec.tables.parquet import concatenate_tables, make_folder, read_metadata, read_table, write_table
+from mat2spec.tables.files import make_folder
+from mat2spec.tables.parquet import concatenate_tables, read_metadata, read_table, write_table
 from screening.sources.materials_project.documents import calculation_number, normal_id
 from screening.sources.materials_project.errors import MaterialsProjectError, ReconciliationError
 from screening.sources.open_data.arrow_structures import crystal_columns

@@ -1,6 +1,6 @@
 """All phonon densities of states of the Materials Project, from its open data to a table to train on.
 
-The table has the columns that `mat2spec.labels.datasets.load_phdos` reads of `phdos_dfpt.parquet`: 51 points of 20 cm-1, three
+The table has the columns that `mat2spec.labels.readers.data_folder.load_phdos` reads of `phdos_dfpt.parquet`: 51 points of 20 cm-1, three
 modes per atom. Crystals with 1 % imaginary modes or more are left out.
 """
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 REFERENCE = "materials-project"
 METHOD = "dfpt"
-# As `mat2spec.labels.datasets` has it: from this share of imaginary modes on a crystal is not stable.
+# As `mat2spec.labels.readers.data_folder` has it: from this share of imaginary modes on a crystal is not stable.
 UNSTABLE_FROM = 0.01
 
 
@@ -142,7 +142,7 @@ class _Rows:
         return rows
 
     def _row(self, document: dict[str, Any]) -> dict[str, Any]:
-        from mat2spec.labels.datasets import split_of_formula
+        from mat2spec.labels.splits import split_of_formula
 
         if document["phonon_method"] != self._method:
             raise SpectrumError("another phonon method")

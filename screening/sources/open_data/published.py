@@ -14,7 +14,8 @@ from filelock import FileLock
 
 from mat2spec.labels.edos_store import store_schema
 from mat2spec.tables.columns import Column
-from mat2spec.tables.parquet import atomic_file, make_folder, read_table, write_table
+from mat2spec.tables.files import atomic_file, make_folder
+from mat2spec.tables.parquet import read_table, write_table
 from mat2spec.tables.provenance import hash_json
 from screening.settings import MATERIALS_PROJECT, OPEN_DATA
 from screening.sources.materials_project.api_key import load_api_key

@@ -19,7 +19,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from mat2spec.tables.columns import Column
-from mat2spec.tables.parquet import COMPRESSION, atomic_file, make_folder
+from mat2spec.tables.files import atomic_file, make_folder
+from mat2spec.tables.parquet import COMPRESSION
 from screening.sources.base import DB_VERSION_KEY, FILTER_COUNTS_KEY
 from screening.sources.materials_project.counts import FilterCount
 from screening.sources.materials_project.documents import LAST_UPDATED, LICENSE, crystal_fields, normal_id

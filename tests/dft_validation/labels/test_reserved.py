@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dft_validation.labels.reserved import Reserved, find_reserved_list, read_reserved
-from mat2spec.labels.datasets import DataError
+from mat2spec.labels.labelled import DataError
 
 
 def test_formulas_come_from_the_source_the_structures_and_the_list_itself(tmp_path):

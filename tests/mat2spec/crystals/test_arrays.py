@@ -3,7 +3,8 @@ import pyarrow as pa
 import pytest
 from pymatgen.core import Structure
 
-from mat2spec.crystals.arrays import Crystals, find_problems
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.checks import find_problems
 from tests.mat2spec.conftest import rock_salt
 
 

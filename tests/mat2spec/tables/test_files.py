@@ -4,7 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mat2spec.tables.files import TableError, atomic_path, file_sha256, read_parquet
+from mat2spec.tables.files import TableError, atomic_path, file_sha256
+from mat2spec.tables.parquet import read_table
 
 
 def test_file_appears_whole(tmp_path):
@@ -38,11 +39,11 @@ def test_hash_is_sha256(tmp_path):
 
 def test_unreadable_tables_are_sentences(tmp_path):
     with pytest.raises(TableError, match="There is no table"):
-        read_parquet(tmp_path / "none.parquet")
+        read_table(tmp_path / "none.parquet")
     whole = tmp_path / "t.parquet"
     pq.write_table(pa.table({"a": [1, 2]}), whole)
     with pytest.raises(TableError, match="lacks the columns c, b; it has a"):
-        read_parquet(whole, ["a", "c", "b"])
+        read_table(whole, ["a", "c", "b"])
     whole.write_bytes(whole.read_bytes()[:-30])
     with pytest.raises(TableError, match="no readable Parquet file"):
-        read_parquet(whole)
+        read_table(whole)

@@ -14,18 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from mat2spec.tables.files import TableError, atomic_file, explain_os_error, make_folder, remove_unfinished_files
 from mat2spec.tables.parquet import (
-    TableError,
-    atomic_file,
     concatenate_tables,
-    explain_os_error,
     list_column,
-    make_folder,
     matrix_column,
     read_frame,
     read_metadata,
     read_table,
-    remove_unfinished_files,
     write_table,
 )
 
@@ -59,7 +55,7 @@ def test_a_full_disk_leaves_the_old_table_or_none(tmp_path, monkeypatch, number,
     def no_space(descriptor):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("mat2spec.tables.parquet.os.fsync", no_space)
+    monkeypatch.setattr("mat2spec.tables.files.os.fsync", no_space)
     with pytest.raises(TableError, match=r"t\.parquet") as caught:
         write_table(path, FRAME.head(1))
     assert number != errno.ENOSPC or "The disk is full" in str(caught.value)
@@ -87,7 +83,8 @@ def test_a_limit_that_the_system_sets_stops_the_write_and_leaves_nothing(tmp_pat
     script = (
         "import resource, signal, sys, numpy as np, pyarrow as pa\n"
         "from pathlib import Path\n"
-        "from mat2spec.tables.parquet import TableError, list_column, write_table\n"
+        "from mat2spec.tables.files import TableError\n"
+        "from mat2spec.tables.parquet import list_column, write_table\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "table = pa.table({'edos': list_column(np.random.default_rng(0).random((2000, 128)))})\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
@@ -121,7 +118,7 @@ def test_an_interruption_leaves_nothing(tmp_path, interruption):
 def test_a_folder_without_permission_gives_sentences(tmp_path):
     script = (
         "import os, sys, pandas as pd\nfrom pathlib import Path\n"
-        "from mat2spec.tables.parquet import TableError, make_folder, read_table, write_table\n"
+        "from mat2spec.tables.files import TableError, make_folder\nfrom mat2spec.tables.parquet import read_table, write_table\n"
         "import mat2spec.tables.files, pyarrow.parquet\n"
         "folder, frame = Path(sys.argv[1]), pd.DataFrame({'n': [1]})\n"
         "os.geteuid() or os.seteuid(65534)\n"
@@ -198,7 +195,7 @@ def test_unknown_errors_keep_the_words_of_the_system(tmp_path):
 
 def test_what_a_killed_process_left_is_removed(tmp_path):
     script = (
-        "import os, sys\nfrom pathlib import Path\nfrom mat2spec.tables.parquet import atomic_file\n"
+        "import os, sys\nfrom pathlib import Path\nfrom mat2spec.tables.files import atomic_file\n"
         "with atomic_file(Path(sys.argv[1]) / 't.parquet') as file:\n    file.write(b'half')\n    os._exit(9)\n"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False, cwd=Path(__file__).parents[3])

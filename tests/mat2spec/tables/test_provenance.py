@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import subprocess
 
-from mat2spec.tables.provenance import git_commit, hash_json, package_versions, run_fingerprint
+from mat2spec.tables.provenance import git_commit, hash_json, package_versions
+from screening.runs.record import run_fingerprint
 
 
 def test_versions_name_python_and_what_is_missing(monkeypatch):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs import build_graphs
-from mat2spec.labels.datasets import DataError
+from mat2spec.labels.labelled import DataError
 from mat2spec.spectra.grids import PHDOS_GRID
 from mat2spec.training.learning_curve import training_part
 from mat2spec.training.loop import TrainingError

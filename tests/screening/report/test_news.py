@@ -5,12 +5,11 @@ import json
 import pandas as pd
 import pytest
 
-from mat2spec.tables.columns import TableName
 from screening.report.news import new_materials
 from screening.runs.folder import RunFolder
 from screening.runs.record import RUN_FILE, RunError
 from screening.runs.releases import last_screened_release, runs_since
-from screening.runs.schemas import fields_of
+from screening.runs.schemas import TableName, fields_of
 from screening.settings import SourceSettings
 from screening.sources.releases import current_release
 

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, SpectralGrid
-from mat2spec.tables.columns import TableName
-from mat2spec.tables.parquet import TableError, read_metadata
+from mat2spec.tables.files import TableError
+from mat2spec.tables.parquet import read_metadata
 from screening.runs.folder import RunError, RunFolder, RunLockedError, latest_run, list_runs
 from screening.runs.record import point_latest
-from screening.runs.schemas import SchemaError
+from screening.runs.schemas import SchemaError, TableName
 
 SETTINGS = {"filter": {"band_gap_max_ev": 0.05}, "seed": 1}
 COUNTS = pd.DataFrame(
@@ -196,7 +196,7 @@ def test_a_full_disk_leaves_the_run_as_it_was(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         with monkeypatch.context() as patch:
-            patch.setattr("mat2spec.tables.parquet.os.fsync", no_space)
+            patch.setattr("mat2spec.tables.files.os.fsync", no_space)
             with pytest.raises(TableError, match="The disk is full"):
                 run.write_table("filter_counts", COUNTS)
             with pytest.raises(TableError, match="The disk is full"):
@@ -210,7 +210,7 @@ def test_a_full_disk_at_the_start_leaves_no_folder(tmp_path, monkeypatch):
     def no_space(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("mat2spec.tables.parquet.os.fsync", no_space)
+    monkeypatch.setattr("mat2spec.tables.files.os.fsync", no_space)
     with pytest.raises(TableError, match="The disk is full"):
         open_run(tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
@@ -220,7 +220,7 @@ def test_a_full_disk_at_the_start_leaves_no_folder(tmp_path, monkeypatch):
 def test_results_that_cannot_be_written_give_a_sentence(tmp_path):
     script = (
         "import os, sys\nfrom pathlib import Path\nfrom screening.runs.folder import RunFolder\n"
-        "from mat2spec.tables.parquet import TableError\n"
+        "from mat2spec.tables.files import TableError\n"
         "os.geteuid() or os.seteuid(65534)\n"
         "try:\n    RunFolder.open(Path(sys.argv[1]), {})\nexcept TableError as error:\n    print(error)\n"
     )

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.tables.columns import TableName
 from screening.runs.folder import RunFolder
 from screening.runs.history import SCREENED_BEFORE, Change, FormerRuns, find_changes, keep_unscreened, structure_hashes
+from screening.runs.schemas import TableName
 
 IDENTITY = {"settings": {"gap": {"min_width_ev": 1.0}, "source": {"kind": "parquet"}}, "weights_hashes": {"m": "1"}}
 

@@ -6,13 +6,12 @@ import pyarrow as pa
 import pytest
 
 from mat2spec.spectra.grids import EDOS_GRID
-from mat2spec.tables.columns import TableName
 from mat2spec.tables.parquet import to_arrow
 from screening.choose.filters import filter_candidates
 from screening.choose.selection import select_for_dft
 from screening.classify.gaps import classify_spectra
 from screening.evaluate.evaluation import precision_recall
-from screening.runs.schemas import SchemaError, conform, fields_of
+from screening.runs.schemas import SchemaError, TableName, conform, fields_of
 from screening.sources.parquet import ParquetSource
 
 COUNTS = pa.table(

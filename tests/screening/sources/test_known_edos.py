@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from mat2spec.tables.parquet import TableError
+from mat2spec.tables.files import TableError
 from screening.sources.known_edos import known_edos_ids
 
 

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mat2spec.crystals.arrays import find_problems
-from mat2spec.tables.parquet import TableError
+from mat2spec.crystals.checks import find_problems
+from mat2spec.tables.files import TableError
 from screening.settings import SourceSettings
 from screening.sources.base import SourceError
 from screening.sources.opening import open_source

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mat2spec.graphs import GraphSettings
-from mat2spec.labels.datasets import DataError
+from mat2spec.labels.labelled import DataError
 from mat2spec.labels.readers import load_archive_edos, load_archive_phdos
 from mat2spec.labels.readers.archive import published_edos_split
 from tests.mat2spec.conftest import low_symmetry, perovskite, rock_salt

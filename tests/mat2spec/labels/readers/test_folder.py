@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from mat2spec.graphs import GraphSettings
-from mat2spec.labels.datasets import DataError, split_of_formula
+from mat2spec.labels.labelled import DataError
 from mat2spec.labels.readers import load_folder
+from mat2spec.labels.splits import split_of_formula
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID
 from tests.mat2spec.conftest import perovskite, rock_salt, rock_salt_primitive
 

@@ -9,8 +9,9 @@ import pytest
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs import GraphSettings
-from mat2spec.labels.datasets import DataError, split_of_formula
+from mat2spec.labels.labelled import DataError
 from mat2spec.labels.readers import SourceKind, load_spectra, load_table, source_kind
+from mat2spec.labels.splits import split_of_formula
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID
 from mat2spec.tables.files import TableError
 from tests.mat2spec.conftest import rock_salt_primitive

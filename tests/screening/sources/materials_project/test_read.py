@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from mat2spec.crystals.arrays import find_problems
+from mat2spec.crystals.checks import find_problems
 from screening.choose.filters import FilterSettings, filter_candidates
 from screening.sources.materials_project.errors import ReconciliationError
 from screening.sources.materials_project.source import open_materials_project

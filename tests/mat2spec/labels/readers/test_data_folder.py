@@ -6,9 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.graphs import GraphSettings
-from mat2spec.labels.datasets import DataError, load_edos, load_phdos, reduced_formulas, split_of_formula
 from mat2spec.labels.edos_store import store_schema
+from mat2spec.labels.labelled import DataError
+from mat2spec.labels.readers.data_folder import load_edos, load_phdos
+from mat2spec.labels.splits import split_of_formula
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.files import TableError
 from tests.mat2spec.conftest import rock_salt, rock_salt_primitive

@@ -1,0 +1,179 @@
+"""Labelled spectra to train on: crystals, their graphs and spectra, and the split they belong to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.graphs import CrystalBatch, GraphSettings, build_graphs
+from mat2spec.spectra.grids import SpectralGrid
+from mat2spec.tables.files import cache_dir, file_sha256
+
+
+class DataError(ValueError):
+    """Training data are missing or cannot be used; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class LabelledSpectra:
+    """Crystals with their spectra.
+
+    Parameters
+    ----------
+    name
+        Where the data come from, for the card of the weights.
+    material_ids
+        Shape (n,).
+    formulas
+        Reduced formulas, shape (n,): what must not be shared between splits.
+    graphs
+        One graph per crystal.
+    spectra
+        Spectra per atom on `grid`, shape (n, size).
+    split
+        ``"train"``, ``"valid"``, ``"test"`` or ``"store_test"``, shape (n,).
+    grid
+        The spectral grid.
+    sources
+        File name to content hash of everything that was read.
+    dropped
+        Reason to number of materials left out.
+    crystals
+        The crystals themselves, for choosing by symmetry; None if they were not kept.
+    """
+
+    name: str
+    material_ids: NDArray[np.object_]
+    formulas: NDArray[np.object_]
+    graphs: CrystalBatch
+    spectra: NDArray[np.float32]
+    split: NDArray[np.object_]
+    grid: SpectralGrid
+    sources: dict[str, str]
+    dropped: dict[str, int]
+    crystals: Crystals | None = None
+
+    def __len__(self) -> int:
+        return len(self.material_ids)
+
+    @property
+    def n_atoms(self) -> NDArray[np.int64]:
+        """Atoms in each cell, shape (n,)."""
+        return self.graphs.n_atoms
+
+    def take(self, indices: NDArray[np.integer]) -> LabelledSpectra:
+        """The materials at `indices`."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        return replace(
+            self,
+            material_ids=self.material_ids[chosen],
+            formulas=self.formulas[chosen],
+            graphs=self.graphs.take(chosen),
+            spectra=self.spectra[chosen],
+            split=self.split[chosen],
+            crystals=None if self.crystals is None else self.crystals.take(chosen),
+        )
+
+    def part(self, split: str) -> LabelledSpectra:
+        """The materials of one split."""
+        return self.take(np.flatnonzero(self.split == split))
+
+
+def concatenate(parts: list[LabelledSpectra], name: str) -> LabelledSpectra:
+    """Join data sets on the same grid."""
+    dropped: Counter[str] = Counter()
+    for part in parts:
+        dropped.update(part.dropped)
+    kept = [part.crystals for part in parts if part.crystals is not None]
+    return LabelledSpectra(
+        name=name,
+        material_ids=np.concatenate([part.material_ids for part in parts]),
+        formulas=np.concatenate([part.formulas for part in parts]),
+        graphs=CrystalBatch.concatenate([part.graphs for part in parts]),
+        spectra=np.concatenate([part.spectra for part in parts]),
+        split=np.concatenate([part.split for part in parts]),
+        grid=parts[0].grid,
+        sources=_joined_sources(parts),
+        dropped=dict(dropped),
+        crystals=None if len(kept) < len(parts) else Crystals.concatenate(kept),
+    )
+
+
+def _joined_sources(parts: list[LabelledSpectra]) -> dict[str, str]:
+    """Hashes of all files; one that has the name of another gets the start of its hash."""
+    joined: dict[str, str] = {}
+    for part in parts:
+        for name, digest in part.sources.items():
+            taken = joined.get(name, digest) != digest
+            joined[f"{name}-{digest[:8]}" if taken else name] = digest
+    return joined
+
+
+def assemble_spectra(
+    name: str,
+    crystals: Crystals,
+    formulas: NDArray[np.object_],
+    spectra: NDArray[np.floating],
+    split: NDArray[np.object_],
+    grid: SpectralGrid,
+    graph_settings: GraphSettings,
+    sources: dict[str, str],
+) -> LabelledSpectra:
+    """Make graphs and drop the materials that cannot be trained on, with the reasons counted.
+
+    Parameters
+    ----------
+    name, formulas, split, grid, sources
+        As in `LabelledSpectra`.
+    crystals
+        The crystals, n of them.
+    spectra
+        Spectra per atom on the grid, shape (n, size).
+    graph_settings
+        How graphs are made.
+    """
+    graphs, problems = build_graphs(crystals, graph_settings, cache_dir("descriptors"))
+    reasons = [problem or _label_problem(row) for problem, row in zip(problems, spectra, strict=True)]
+    usable = np.flatnonzero([reason is None for reason in reasons])
+    data = LabelledSpectra(
+        name=name,
+        material_ids=crystals.material_ids,
+        formulas=formulas,
+        graphs=graphs,
+        spectra=spectra.astype(np.float32),
+        split=split,
+        grid=grid,
+        sources=sources,
+        dropped=dict(Counter(filter(None, reasons))),
+        crystals=crystals,
+    )
+    return data.take(usable)
+
+
+def hash_of(path: Path) -> dict[str, str]:
+    """Name of a file to the hash of its content."""
+    return {path.name: file_sha256(path)}
+
+
+def _label_problem(spectrum: NDArray[np.floating]) -> str | None:
+    if not np.isfinite(spectrum).all():
+        return "The spectrum holds numbers that are not finite."
+    if spectrum.min() < 0:
+        return "The spectrum has negative values."
+    if spectrum.sum() == 0:
+        return "The spectrum is zero everywhere."
+    return None
+
+
+def stack_column(table: pa.Table, column: str, grid: SpectralGrid) -> NDArray[np.float64]:
+    """Lists of a column as rows on a grid; `SpectralGrid.check` refuses other lengths."""
+    rows = table[column].to_numpy()
+    spectra = np.stack([np.asarray(row, dtype=np.float64) for row in rows])
+    grid.check(spectra)
+    return spectra

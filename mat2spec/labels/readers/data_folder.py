@@ -1,0 +1,183 @@
+"""Labelled spectra to train on: graphs, spectra per atom, and a split that leaks nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.composition import reduced_formulas
+from mat2spec.graphs import GraphSettings
+from mat2spec.labels.edos_store import read_edos_store, shipped_stores, training_level
+from mat2spec.labels.labelled import DataError, LabelledSpectra, assemble_spectra, concatenate, hash_of, stack_column
+from mat2spec.labels.reserved import data_file, reserved_formulas
+from mat2spec.labels.splits import STORE_TEST, split_of_formula
+from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, rebin_to_edges
+from mat2spec.spectra.phonons import scale_to_modes
+from mat2spec.tables.parquet import read_table
+
+DFPT_FILE = "phdos_dfpt.parquet"
+FINITE_DISPLACEMENT_FILE = "phdos_finite_displacement.parquet"
+EDOS_FILE = "edos_pbe.parquet"
+_CRYSTAL_COLUMNS = ["material_id", "lattice", "frac_coords", "atomic_numbers"]
+
+
+def load_phdos(data_dir: Path, graph_settings: GraphSettings, pretraining: bool = True) -> LabelledSpectra:
+    """Phonon spectra: the published DFPT split, with the finite-displacement set as further training data.
+
+    From the finite-displacement set every material is dropped whose reduced formula is in the
+    validation or test split, that has 1 % imaginary modes or more, or that is in the DFPT set
+    already. No material of a reserved formula is trained on: the encoder goes on to eDOS.
+
+    Parameters
+    ----------
+    data_dir
+        Folder with the phonon tables.
+    graph_settings
+        How graphs are made.
+    pretraining
+        Whether to add the finite-displacement set.
+    """
+    dfpt = _load_dfpt(data_dir, graph_settings)
+    if not pretraining:
+        return _without_reserved(dfpt, data_dir)
+    large = _load_finite_displacement(data_dir, graph_settings)
+    held_out = dfpt.split != "train"
+    shared = np.isin(large.formulas, dfpt.formulas[held_out]) | np.isin(large.material_ids, dfpt.material_ids)
+    joined = concatenate([dfpt, large.take(np.flatnonzero(~shared))], name="DFPT + finite-displacement phonons")
+    dropped = {**joined.dropped, "shared with the DFPT set": int(shared.sum())}
+    return _without_reserved(replace(joined, dropped=dropped), data_dir)
+
+
+def _without_reserved(data: LabelledSpectra, data_dir: Path) -> LabelledSpectra:
+    """Without the training materials whose formula is reserved."""
+    reserved = np.isin(data.formulas, list(reserved_formulas(data_dir))) & (data.split == "train")
+    dropped = {**data.dropped, "reserved formula": int(reserved.sum())}
+    return replace(data.take(np.flatnonzero(~reserved)), dropped=dropped)
+
+
+def load_edos(
+    data_dir: Path | None, graph_settings: GraphSettings, stores: Sequence[Path] | None = None
+) -> LabelledSpectra:
+    """Electronic densities of states of the table of a data folder and of eDOS stores.
+
+    Every material is put into a split by a hash of its reduced formula alone (`split_of_formula`: 80/10/10), so that
+    no formula is shared between training and held-out materials, whatever file they are in. The test materials of
+    the data folder stay ``"test"`` whatever stores are added; those of stores are ``"store_test"`` beside them, and
+    ``"test"`` without a data folder. Of a material that is there twice the first is taken.
+
+    Parameters
+    ----------
+    data_dir
+        Folder with `edos_pbe.parquet` and the list of reserved materials; None trains on stores alone.
+    graph_settings
+        How graphs are made.
+    stores
+        eDOS stores; by default the one that the project carries, if it is there.
+
+    Raises
+    ------
+    DataError
+        If there is neither a folder nor a store, or a reserved material is among the labels.
+    mat2spec.tables.files.TableError
+        If a store cannot be read.
+    """
+    paths = shipped_stores() if stores is None else list(stores)
+    reserved = set() if data_dir is None else reserved_formulas(data_dir)
+    parts = [] if data_dir is None else [_load_edos_table(data_file(data_dir, EDOS_FILE), graph_settings)]
+    test_split = "test" if data_dir is None else STORE_TEST
+    parts += [_load_store(Path(path), graph_settings, test_split) for path in paths]
+    if not parts:
+        raise DataError(
+            "There are no electronic densities of states to train on: the project carries no data/edos_store.parquet "
+            "here; give the folder of labelled spectra with --data, or an eDOS store with --store."
+        )
+    for part in parts:
+        _refuse_reserved(part, reserved)
+    return _first_of_each_material(concatenate(parts, name=" + ".join(part.name for part in parts)))
+
+
+def _load_edos_table(path: Path, graph_settings: GraphSettings) -> LabelledSpectra:
+    table = read_table(path)
+    crystals = Crystals.from_arrow(table)
+    formulas = reduced_formulas(crystals)
+    spectra = stack_column(table, "edos", EDOS_GRID) / crystals.n_sites[:, None]
+    split = np.array([split_of_formula(str(formula)) for formula in formulas], dtype=object)
+    return assemble_spectra(
+        "GPAW PBE eDOS", crystals, formulas, spectra, split, EDOS_GRID, graph_settings, hash_of(path)
+    )
+
+
+def _load_store(path: Path, graph_settings: GraphSettings, test_split: str) -> LabelledSpectra:
+    """The labels of one store at the level of theory that is trained on."""
+    table = read_edos_store(path)
+    wanted = training_level(table)
+    same_level = np.logical_and.reduce([pc.equal(table[name], value) for name, value in wanted.items()])
+    chosen = table.filter(pa.array(same_level, type=pa.bool_()))
+    if not len(chosen):
+        level = ", ".join(f"{name} {value}" for name, value in wanted.items())
+        raise DataError(
+            f"The eDOS store {path} holds no label at the level that is trained on ({level}); leave it out."
+        )
+    crystals = Crystals.from_arrow(chosen)
+    formulas = reduced_formulas(crystals)
+    spectra = stack_column(chosen, "edos", EDOS_GRID) / crystals.n_sites[:, None]
+    splits = [split_of_formula(str(formula)) for formula in formulas]
+    split = np.array([test_split if name == "test" else name for name in splits], dtype=object)
+    data = assemble_spectra(
+        f"labels of {path.name}", crystals, formulas, spectra, split, EDOS_GRID, graph_settings, hash_of(path)
+    )
+    n_others = len(table) - len(chosen)
+    return replace(data, dropped={**data.dropped, "another level of theory": n_others} if n_others else data.dropped)
+
+
+def _refuse_reserved(data: LabelledSpectra, reserved: set[str]) -> None:
+    leaked = [str(formula) for formula in data.formulas if formula in reserved]
+    if leaked:
+        raise DataError(
+            f"{' and '.join(data.sources)} labels {len(leaked)} materials whose formula is reserved for the independent "
+            f"test (first: {leaked[0]}); remove them before training."
+        )
+
+
+def _first_of_each_material(data: LabelledSpectra) -> LabelledSpectra:
+    first = np.sort(np.unique(data.material_ids.astype(str), return_index=True)[1])
+    repeated = len(data) - len(first)
+    if not repeated:
+        return data
+    return replace(data.take(first), dropped={**data.dropped, "labelled more than once": repeated})
+
+
+def _load_dfpt(data_dir: Path, graph_settings: GraphSettings) -> LabelledSpectra:
+    path = data_file(data_dir, DFPT_FILE)
+    table = read_table(path, columns=[*_CRYSTAL_COLUMNS, "phdos_51", "split"])
+    crystals = Crystals.from_arrow(table)
+    spectra = scale_to_modes(stack_column(table, "phdos_51", PHDOS_GRID), PHDOS_GRID)
+    split = np.array(table["split"].to_pylist(), dtype=object)
+    formulas = reduced_formulas(crystals)
+    return assemble_spectra(
+        "DFPT phonons", crystals, formulas, spectra, split, PHDOS_GRID, graph_settings, hash_of(path)
+    )
+
+
+def _load_finite_displacement(data_dir: Path, graph_settings: GraphSettings) -> LabelledSpectra:
+    path = data_file(data_dir, FINITE_DISPLACEMENT_FILE)
+    table = read_table(path, columns=[*_CRYSTAL_COLUMNS, "phdos_4cm1", "imaginary_fraction"])
+    unstable = pc.greater_equal(table["imaginary_fraction"], 0.01)
+    stable = table.filter(pc.invert(unstable))
+    crystals = Crystals.from_arrow(stable)
+    fine = np.stack(stable["phdos_4cm1"].to_numpy())
+    edges = np.linspace(0.0, 4.0 * fine.shape[1], fine.shape[1] + 1)
+    coarse = np.stack([rebin_to_edges(edges, row, PHDOS_GRID.edges) for row in fine])
+    spectra = scale_to_modes(coarse, PHDOS_GRID)
+    split = np.full(len(crystals), "train", dtype=object)
+    formulas = reduced_formulas(crystals)
+    data = assemble_spectra(
+        "finite-displacement phonons", crystals, formulas, spectra, split, PHDOS_GRID, graph_settings, hash_of(path)
+    )
+    return replace(data, dropped={**data.dropped, "1 % imaginary modes or more": table.num_rows - stable.num_rows})
