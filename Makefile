@@ -50,7 +50,7 @@ $(STAMPS)/torch: $(STAMPS)/venv
 
 $(STAMPS)/packages: $(STAMPS)/torch pyproject.toml constraints.txt
 	@echo "Installing the packages of constraints.txt ..."
-	@$(CONSTRAINED) -e '.[dev,vasp]'
+	@$(CONSTRAINED) -e '.[dev]'
 # The Materials Project's own server code, for the tests: without the monitoring and web server that it asks for.
 	@$(CONSTRAINED) --no-deps emmet-api
 	@touch $@

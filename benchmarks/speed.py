@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.graphs import build_graphs
+from mat2spec.graphs.building import build_graphs
 from mat2spec.prediction import load_predictor
 from screening.settings import SourceSettings
 from screening.sources.opening import open_source

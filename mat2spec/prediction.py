@@ -17,16 +17,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch_geometric.data import Data
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.graphs import CrystalBatch, GraphSettings, build_graphs
+from mat2spec.graphs.batch import CrystalGraphs
+from mat2spec.graphs.building import build_graphs
+from mat2spec.graphs.from_data import crystals_from_data
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models import MODELS, SpectrumModel
+from mat2spec.models.checkpoints import SHIPPED_WEIGHTS, WeightsError, load_weights, tensors_hash, weights_name
 from mat2spec.settings import DEFAULT_MAX_EDGES, PredictionSettings
 from mat2spec.spectra.grids import EDOS_GRID, GRIDS, SpectralGrid
 from mat2spec.spectra.normalisation import Setting, to_spectra_per_atom
 from mat2spec.spectra.phonons import MODES_PER_ATOM
-from mat2spec.tensors import GraphTensors
-from mat2spec.weights import SHIPPED_WEIGHTS, WeightsError, load_weights, tensors_hash, weights_name
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -155,30 +158,33 @@ class SpectrumPredictor:
             dict(shape_model.encoder.state_dict())
         ) == tensors_hash(dict(scale_model.encoder.state_dict()))
 
-    def predict(self, crystals: Crystals, on_batch: BatchReport | None = None) -> Prediction:
+    def predict(self, crystals: Crystals | Data | Sequence[Data], on_batch: BatchReport | None = None) -> Prediction:
         """Predict the spectrum of every crystal; one that cannot be predicted gets a reason.
 
         Parameters
         ----------
         crystals
-            Any crystals.
+            Any crystals; as `Crystals`, or as a `Data`, a `Batch` or several `Data` of PyTorch Geometric with the
+            attributes of `mat2spec.graphs.from_data.crystals_from_data`.
         on_batch
             Called with the number of crystals of every finished batch.
         """
+        if not isinstance(crystals, Crystals):
+            crystals = crystals_from_data(crystals)
         graphs, problems = build_graphs(crystals, self.graph_settings)
         return self.predict_graphs(crystals.material_ids, graphs, problems, on_batch)
 
     def predict_graphs(
         self,
         material_ids: NDArray[np.object_],
-        graphs: CrystalBatch,
+        graphs: CrystalGraphs,
         problems: Sequence[str | None],
         on_batch: BatchReport | None = None,
     ) -> Prediction:
-        """Predict from graphs that were made with `graph_settings` (`mat2spec.graphs.build_graphs`)."""
+        """Predict from graphs that were made with `graph_settings` (`mat2spec.graphs.building.build_graphs`)."""
         usable = np.flatnonzero([problem is None for problem in problems])
         answers = _Answers.unknown(len(graphs), self.grid.size)
-        batches = list(split_by_edges(usable, graphs.n_edges, self.max_edges_per_batch))
+        batches = list(split_by_edges(usable, graphs.n_edges.numpy(), self.max_edges_per_batch))
         with _deterministic(self.device), _batch_threads(self.device) as executor:
             results = executor.map(lambda chosen: self._predict_batch(graphs, chosen), batches)
             for chosen, answer in zip(batches, results, strict=True):
@@ -189,10 +195,10 @@ class SpectrumPredictor:
             on_batch(len(graphs) - len(usable))
         return self._collect(material_ids, answers, problems)
 
-    def _predict_batch(self, graphs: CrystalBatch, chosen: NDArray[np.int64]) -> _Answers:
+    def _predict_batch(self, graphs: CrystalGraphs, chosen: NDArray[np.int64]) -> _Answers:
         try:
             with torch.inference_mode():
-                graph = GraphTensors.from_batch(graphs.take(chosen)).to(self.device)
+                graph = graphs.take(chosen).to(self.device)
                 return _Answers(*(tensor.float().cpu().numpy() for tensor in self._forward(graph)))
         except torch.cuda.OutOfMemoryError:
             if len(chosen) == 1:
@@ -202,7 +208,7 @@ class SpectrumPredictor:
         parts = [self._predict_batch(graphs, half) for half in halves]
         return _Answers(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
-    def _forward(self, graph: GraphTensors) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _forward(self, graph: CrystalGraphs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Spectra per cell, their standard deviations, relative errors and distances to the domain."""
         vectors = self.shape_model.encoder(graph)
         shape = _per_atom(self.shape_model, vectors, graph)
@@ -210,7 +216,7 @@ class SpectrumPredictor:
             shape, self.shape_model.spread(vectors, graph), self.shape_model.crystal_vectors(vectors, graph)
         )
         if self.scale_model is None:
-            scale = MODES_PER_ATOM * graph.n_atoms
+            scale = MODES_PER_ATOM * graph.n_atoms.to(shape.dtype)
             relative_error = torch.zeros_like(scale)
         else:
             if not self._shares_encoder:
@@ -322,7 +328,7 @@ def predict_with_models(
     predictors: Sequence[SpectrumPredictor], crystals: Crystals, on_batch: BatchReport | None = None
 ) -> list[Prediction]:
     """Predict with several models; graphs are made once for all that want the same ones."""
-    made: dict[GraphSettings, tuple[CrystalBatch, list[str | None]]] = {}
+    made: dict[GraphSettings, tuple[CrystalGraphs, list[str | None]]] = {}
     predictions = []
     for predictor in predictors:
         if predictor.graph_settings not in made:
@@ -368,7 +374,7 @@ def split_by_edges(
         yield indices[start:]
 
 
-def _per_atom(model: SpectrumModel, vectors: Tensor, graph: GraphTensors) -> Tensor:
+def _per_atom(model: SpectrumModel, vectors: Tensor, graph: CrystalGraphs) -> Tensor:
     predicted = model.forward_from_vectors(vectors, graph)
     return to_spectra_per_atom(predicted, model.setting, model.target_mean, model.target_std)
 

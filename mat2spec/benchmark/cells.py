@@ -25,11 +25,11 @@ from mat2spec.benchmark.data import (
 )
 from mat2spec.benchmark.recipes import Recipe
 from mat2spec.models import model_class
+from mat2spec.models.checkpoints import load_weights
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.tables.files import atomic_path, file_sha256
 from mat2spec.training.runs import run_training
 from mat2spec.training.settings import TrainingSettings
-from mat2spec.weights import load_weights
 
 RESULT_FILE = "result.json"
 SPECTRA_FILE = "spectra.safetensors"

@@ -18,18 +18,18 @@ from safetensors.numpy import load_file, save_file
 
 from mat2spec.benchmark.evaluation import Scores, evaluate_phdos
 from mat2spec.benchmark.evaluation_edos import JudgeGaps, evaluate_edos
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.labels.readers import load_spectra
 from mat2spec.labels.splits import STORE_TEST
 from mat2spec.models import SpectrumModel
+from mat2spec.models.checkpoints import WeightsCard
 from mat2spec.prediction import SpectrumPredictor
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid
 from mat2spec.spectra.metrics import normalise_sum
 from mat2spec.spectra.phonons import scale_to_modes
 from mat2spec.tables.files import atomic_path
 from mat2spec.training.calibration import spectra_with_uncertainty
-from mat2spec.weights import WeightsCard
 
 EVALUATED = ("valid", "test")
 NO_TOTALS: Mapping[str, None] = dict.fromkeys(EVALUATED)

@@ -24,8 +24,8 @@ from mat2spec.benchmark.data import (
 )
 from mat2spec.benchmark.evaluation import SIGMAS_OF_90_PERCENT
 from mat2spec.labels.labelled import LabelledSpectra
+from mat2spec.models.checkpoints import load_weights
 from mat2spec.spectra.normalisation import Setting
-from mat2spec.weights import load_weights
 
 MIXED = "mixed"
 

@@ -11,7 +11,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.graphs import CrystalBatch, GraphSettings, build_graphs
+from mat2spec.graphs.batch import CrystalGraphs
+from mat2spec.graphs.building import build_graphs
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.tables.files import cache_dir, file_sha256
 
@@ -51,7 +53,7 @@ class LabelledSpectra:
     name: str
     material_ids: NDArray[np.object_]
     formulas: NDArray[np.object_]
-    graphs: CrystalBatch
+    graphs: CrystalGraphs
     spectra: NDArray[np.float32]
     split: NDArray[np.object_]
     grid: SpectralGrid
@@ -65,7 +67,7 @@ class LabelledSpectra:
     @property
     def n_atoms(self) -> NDArray[np.int64]:
         """Atoms in each cell, shape (n,)."""
-        return self.graphs.n_atoms
+        return self.graphs.n_atoms.numpy()
 
     def take(self, indices: NDArray[np.integer]) -> LabelledSpectra:
         """The materials at `indices`."""
@@ -95,7 +97,7 @@ def concatenate(parts: list[LabelledSpectra], name: str) -> LabelledSpectra:
         name=name,
         material_ids=np.concatenate([part.material_ids for part in parts]),
         formulas=np.concatenate([part.formulas for part in parts]),
-        graphs=CrystalBatch.concatenate([part.graphs for part in parts]),
+        graphs=CrystalGraphs.concatenate([part.graphs for part in parts]),
         spectra=np.concatenate([part.spectra for part in parts]),
         split=np.concatenate([part.split for part in parts]),
         grid=parts[0].grid,

@@ -9,10 +9,10 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.batch import CrystalGraphs
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.spectra.uncertainty import ErrorModel
-from mat2spec.tensors import GraphTensors
 
 LossTerms = dict[str, Tensor]
 
@@ -60,27 +60,27 @@ class SpectrumModel(nn.Module, ABC):
         """Change graph settings to what the model needs; most models take any graph."""
         return settings
 
-    def forward(self, graph: GraphTensors) -> Tensor:
+    def forward(self, graph: CrystalGraphs) -> Tensor:
         """Activated prediction in the form of the setting, shape (n_crystals, size)."""
         return self.forward_from_vectors(self.encoder(graph), graph)
 
     @abstractmethod
-    def forward_from_vectors(self, vectors: Tensor, graph: GraphTensors) -> Tensor:
+    def forward_from_vectors(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:
         """Activated prediction from what the encoder gives: a row per crystal, or per node of `graph`."""
 
-    def fit_inputs(self, graph: GraphTensors) -> None:
+    def fit_inputs(self, graph: CrystalGraphs) -> None:
         """Store statistics of the training crystals; most models need none."""
 
-    def spread(self, vectors: Tensor, graph: GraphTensors) -> Tensor:
+    def spread(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:
         """Standard deviation among the members of an ensemble, shape (n_crystals, size); zero for a single model."""
-        return torch.zeros(graph.n_crystals, self.size, device=vectors.device)
+        return torch.zeros(graph.num_graphs, self.size, device=vectors.device)
 
-    def crystal_vectors(self, vectors: Tensor, graph: GraphTensors) -> Tensor:  # noqa: ARG002
+    def crystal_vectors(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:  # noqa: ARG002
         """One vector per crystal, in which distance means difference, shape (n_crystals, width)."""
         return vectors
 
     @abstractmethod
-    def losses(self, graph: GraphTensors, target: Tensor) -> LossTerms:
+    def losses(self, graph: CrystalGraphs, target: Tensor) -> LossTerms:
         """Weighted terms of the training loss; their sum is minimised.
 
         Parameters

@@ -9,18 +9,20 @@ atoms within 4 Angstrom, a graph has the neighbours that all models here have.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, silu
+from torch_geometric.nn import MessagePassing
 
 from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER, atomic_masses
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.batch import CrystalGraphs
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models.base import LossTerms, ModelSettings, SpectrumModel
+from mat2spec.models.pooling import WeightedMean
 from mat2spec.spectra.normalisation import Setting, activate, prediction_loss
-from mat2spec.tensors import GraphTensors, sum_by_group
 
 if TYPE_CHECKING:
     from e3nn import o3
@@ -58,10 +60,10 @@ class E3nn(SpectrumModel):
         """Graphs of all atoms: merged sites have no edge vectors."""
         return settings.model_copy(update={"merge_sites": False})
 
-    def forward_from_vectors(self, vectors: Tensor, graph: GraphTensors) -> Tensor:  # noqa: ARG002
+    def forward_from_vectors(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:  # noqa: ARG002
         return activate(self.head(vectors), self.setting)
 
-    def losses(self, graph: GraphTensors, target: Tensor) -> LossTerms:
+    def losses(self, graph: CrystalGraphs, target: Tensor) -> LossTerms:
         return {"prediction": prediction_loss(self(graph), target, self.setting)}
 
 
@@ -90,21 +92,22 @@ class EquivariantEncoder(nn.Module):
             irreps = hidden_irreps(settings)
         self.layers = nn.ModuleList(layers)
         self.last = Convolution(irreps, o3.Irreps([(settings.pooled, (0, 1))]), settings)
+        self.pool = WeightedMean()
 
-    def forward(self, graph: GraphTensors) -> Tensor:
-        if graph.vectors is None:
+    def forward(self, graph: CrystalGraphs) -> Tensor:
+        if "edge_vector" not in graph:
             raise ValueError("The model e3nn needs edge vectors: make its graphs with merge_sites=false.")
         numbers = graph.atomic_numbers
         weighted = one_hot(numbers, len(self.masses)) * self.masses[numbers, None]
         nodes = silu(self.embed_mass(weighted))
         types = self.embed_type(numbers)
-        harmonics = self.harmonics(graph.vectors)
-        radial = self._radial_basis(graph.lengths)
+        harmonics = self.harmonics(graph.edge_vector)
+        lengths, length_index = graph.edge_length.unique(return_inverse=True)
+        edges = Neighbours(graph.edges, harmonics, self._radial_basis(lengths), length_index, graph.edge_multiplicity)
         for layer in self.layers:
-            nodes = layer(nodes, types, harmonics, radial, graph)
-        invariants = silu(self.last(nodes, types, harmonics, radial, graph))
-        totals = sum_by_group(invariants * graph.multiplicity[:, None], graph.crystal, graph.n_crystals)
-        return totals / graph.n_atoms[:, None]
+            nodes = layer(nodes, types, edges)
+        invariants = silu(self.last(nodes, types, edges))
+        return self.pool(invariants, graph.batch, graph.ptr, weight=graph.multiplicity)
 
     def _radial_basis(self, lengths: Tensor) -> Tensor:
         from e3nn.math import soft_one_hot_linspace
@@ -114,14 +117,38 @@ class EquivariantEncoder(nn.Module):
         return basis * math.sqrt(size)
 
 
-class Convolution(nn.Module):
+class Neighbours(NamedTuple):
+    """The edges of a batch as convolutions see them.
+
+    Parameters
+    ----------
+    edge_index
+        From neighbours to centres, shape (2, n_edges).
+    harmonics
+        Spherical harmonics of the edge vectors, shape (n_edges, (max_order + 1)^2).
+    radial
+        Radial basis of the different edge lengths, shape (n_lengths, n_radial).
+    length_index
+        Which of them an edge has, shape (n_edges,).
+    multiplicity
+        Links that an edge stands for, shape (n_edges,).
+    """
+
+    edge_index: Tensor
+    harmonics: Tensor
+    radial: Tensor
+    length_index: Tensor
+    multiplicity: Tensor
+
+
+class Convolution(MessagePassing):
     """One equivariant convolution with an element-dependent self-connection.
 
     Radial networks act on the different edge lengths of a batch, not on every edge.
     """
 
     def __init__(self, irreps_in: o3.Irreps, irreps_out: o3.Irreps, settings: E3nnSettings) -> None:
-        super().__init__()
+        super().__init__(aggr="sum")
         from e3nn import o3
         from e3nn.nn import FullyConnectedNet
 
@@ -134,11 +161,14 @@ class Convolution(nn.Module):
         self.radial = FullyConnectedNet([settings.n_radial, settings.radial_width, self.product.weight_numel], silu)
         self.after = o3.Linear(self.product.irreps_out, irreps_out)
 
-    def forward(self, nodes: Tensor, types: Tensor, harmonics: Tensor, radial: Tensor, graph: GraphTensors) -> Tensor:
-        weights = self.radial(radial)[graph.length_index] * graph.edge_multiplicity[:, None]
-        messages = self.product(self.before(nodes)[graph.neighbour], harmonics, weights)
-        received = sum_by_group(messages, graph.centre, len(nodes)) * self.scale
-        return self.itself(nodes, types) + self.after(received)
+    def forward(self, nodes: Tensor, types: Tensor, edges: Neighbours) -> Tensor:
+        weights = self.radial(edges.radial)[edges.length_index] * edges.multiplicity[:, None]
+        received = self.propagate(edges.edge_index, x=self.before(nodes), harmonics=edges.harmonics, weights=weights)
+        return self.itself(nodes, types) + self.after(received * self.scale)
+
+    def message(self, x_j: Tensor, harmonics: Tensor, weights: Tensor) -> Tensor:
+        """Tensor product of the features of every neighbour with the harmonics of its edge."""
+        return self.product(x_j, harmonics, weights)
 
 
 class GatedConvolution(nn.Module):
@@ -155,8 +185,8 @@ class GatedConvolution(nn.Module):
         self.gate = Gate(scalars, [silu], gates, [torch.sigmoid] * len(gates), gated)
         self.convolution = Convolution(irreps_in, self.gate.irreps_in, settings)
 
-    def forward(self, nodes: Tensor, types: Tensor, harmonics: Tensor, radial: Tensor, graph: GraphTensors) -> Tensor:
-        return self.gate(self.convolution(nodes, types, harmonics, radial, graph))
+    def forward(self, nodes: Tensor, types: Tensor, edges: Neighbours) -> Tensor:
+        return self.gate(self.convolution(nodes, types, edges))
 
 
 def hidden_irreps(settings: E3nnSettings) -> o3.Irreps:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
+from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.models.base import LossTerms, ModelSettings, SpectrumModel
 from mat2spec.models.encoder import CrystalEncoder, EncoderSettings
 from mat2spec.spectra.normalisation import Setting, activate, prediction_loss
-from mat2spec.tensors import GraphTensors
 
 
 class GatgnnSettings(ModelSettings):
@@ -40,8 +40,8 @@ class Gatgnn(SpectrumModel):
             nn.Linear(2 * width, size),
         )
 
-    def forward_from_vectors(self, vectors: Tensor, graph: GraphTensors) -> Tensor:  # noqa: ARG002
+    def forward_from_vectors(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:  # noqa: ARG002
         return activate(self.head(vectors), self.setting)
 
-    def losses(self, graph: GraphTensors, target: Tensor) -> LossTerms:
+    def losses(self, graph: CrystalGraphs, target: Tensor) -> LossTerms:
         return {"prediction": prediction_loss(self(graph), target, self.setting)}

@@ -19,10 +19,10 @@ from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.models.base import LossTerms, ModelSettings, SpectrumModel
 from mat2spec.models.encoder import CrystalEncoder, EncoderSettings
 from mat2spec.spectra.normalisation import Setting, activate, prediction_loss
-from mat2spec.tensors import GraphTensors
 
 
 class Mat2SpecSettings(ModelSettings):
@@ -123,14 +123,14 @@ class Mat2Spec(SpectrumModel):
         self.projector = nn.Sequential(nn.Linear(settings.translated, settings.projected), nn.ReLU())
         self.predictor = nn.Linear(settings.translated, size, bias=False)
 
-    def forward_from_vectors(self, vectors: Tensor, graph: GraphTensors) -> Tensor:  # noqa: ARG002
+    def forward_from_vectors(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:  # noqa: ARG002
         translated = self._translate(self.feature_generator(vectors).mean(), vectors)
         return activate(self.predictor(translated), self.setting)
 
     def _translate(self, latent: Tensor, vectors: Tensor) -> Tensor:
         return self.translator(torch.cat([vectors, latent], dim=1))
 
-    def losses(self, graph: GraphTensors, target: Tensor) -> LossTerms:
+    def losses(self, graph: CrystalGraphs, target: Tensor) -> LossTerms:
         vectors = self.encoder(graph)
         features = self.feature_generator(vectors)
         # A sum-normalised bin is of the order 1/size; both branches get targets of the order one.

@@ -1,6 +1,6 @@
 """SiteDOS, the model of this project: a spectrum is the sum of the spectra of its atoms.
 
-Each atom is described by a frozen interatomic potential (`mat2spec.descriptors`) and predicts a spectrum of its
+Each atom is described by a frozen interatomic potential (`mat2spec.graphs.descriptors`) and predicts a spectrum of its
 own that sums to one; the crystal's is their mean. For phonons that is exact: the site-projected densities of
 states of a harmonic crystal hold three modes per atom each, so the integral is 3N by construction. For electrons
 the share of an atom is learned, as atoms differ in valence.
@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from mat2spec.crystals.elements import atomic_masses, element_features
-from mat2spec.descriptors import Descriptors
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.batch import CrystalGraphs
+from mat2spec.graphs.settings import Descriptors, GraphSettings
 from mat2spec.models.base import LossTerms, ModelSettings, SpectrumModel
+from mat2spec.models.pooling import WeightedMean
 from mat2spec.spectra.normalisation import Setting, activate, prediction_loss
-from mat2spec.tensors import GraphTensors, sum_by_group
 
 # Inputs are standardised; what lies further out than this many standard deviations is drawn back.
 _LARGEST_INPUT = 6.0
@@ -68,7 +68,7 @@ class SiteEncoder(nn.Module):
             for _ in range(settings.n_members)
         )
 
-    def inputs(self, graph: GraphTensors) -> Tensor:
+    def inputs(self, graph: CrystalGraphs) -> Tensor:
         """Descriptors and element features, shape (n_nodes, size).
 
         Raises
@@ -76,11 +76,11 @@ class SiteEncoder(nn.Module):
         ValueError
             If the graphs were made without descriptors.
         """
-        if graph.descriptors is None:
+        if "descriptors" not in graph:
             raise ValueError("These graphs carry no descriptors; build them with the settings of `adapt_graphs`.")
         return torch.cat([graph.descriptors, self.elements[graph.atomic_numbers]], dim=1)
 
-    def forward(self, graph: GraphTensors) -> Tensor:
+    def forward(self, graph: CrystalGraphs) -> Tensor:
         standard = (self.inputs(graph) - self.input_mean) / self.input_std
         standard = standard.clamp(-_LARGEST_INPUT, _LARGEST_INPUT)
         return torch.cat([member(standard) for member in self.members], dim=1)
@@ -120,29 +120,30 @@ class SiteDos(SpectrumModel):
         super().__init__(settings, size, setting)
         self.encoder = SiteEncoder(settings)
         self.heads = nn.ModuleList(SiteHead(settings, size) for _ in range(settings.n_members))
+        self.mean_over_atoms = WeightedMean()
 
     @classmethod
     def adapt_graphs(cls, settings: GraphSettings) -> GraphSettings:
         return settings.model_copy(update={"descriptors": Descriptors.CHGNET})
 
     @torch.no_grad()
-    def fit_inputs(self, graph: GraphTensors) -> None:
+    def fit_inputs(self, graph: CrystalGraphs) -> None:
         inputs = self.encoder.inputs(graph)
         self.encoder.input_mean.copy_(inputs.mean(dim=0))
         # A column that does not vary says nothing and must not divide by zero.
         self.encoder.input_std.copy_(inputs.std(dim=0) + 1e-3)
 
-    def forward_from_vectors(self, vectors: Tensor, graph: GraphTensors) -> Tensor:
+    def forward_from_vectors(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:
         return self._members(vectors, graph).mean(dim=0)
 
-    def spread(self, vectors: Tensor, graph: GraphTensors) -> Tensor:
+    def spread(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:
         members = self._members(vectors, graph)
         return members.std(dim=0) if len(members) > 1 else torch.zeros_like(members[0])
 
-    def crystal_vectors(self, vectors: Tensor, graph: GraphTensors) -> Tensor:
+    def crystal_vectors(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:
         return self._mean_over_atoms(vectors, graph.multiplicity, graph)
 
-    def losses(self, graph: GraphTensors, target: Tensor) -> LossTerms:
+    def losses(self, graph: CrystalGraphs, target: Tensor) -> LossTerms:
         members = self._members(self.encoder(graph), graph)
         # Every member learns for itself: the sum, not the loss of the mean.
         terms = {"prediction": torch.stack([prediction_loss(one, target, self.setting) for one in members]).sum()}
@@ -151,19 +152,17 @@ class SiteDos(SpectrumModel):
             terms["wasserstein"] = self.settings.wasserstein_weight * torch.stack(distances).sum()
         return terms
 
-    def _members(self, vectors: Tensor, graph: GraphTensors) -> Tensor:
+    def _members(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:
         """Activated prediction of every member, shape (n_members, n_crystals, size)."""
         blocks = vectors.split(self.settings.width, dim=1)
         return torch.stack([self._member(head, nodes, graph) for head, nodes in zip(self.heads, blocks, strict=True)])
 
-    def _member(self, head: nn.Module, nodes: Tensor, graph: GraphTensors) -> Tensor:
+    def _member(self, head: nn.Module, nodes: Tensor, graph: CrystalGraphs) -> Tensor:
         raw, share = head(nodes)
         weight = share * graph.multiplicity
         if self.setting in (Setting.SUMNORM_KL, Setting.SUMNORM_WD):
             return self._mean_over_atoms(activate(raw, self.setting), weight, graph)
         return activate(self._mean_over_atoms(raw, weight, graph), self.setting)
 
-    @staticmethod
-    def _mean_over_atoms(values: Tensor, weight: Tensor, graph: GraphTensors) -> Tensor:
-        total = sum_by_group(weight, graph.crystal, graph.n_crystals)
-        return sum_by_group(values * weight[:, None], graph.crystal, graph.n_crystals) / total[:, None]
+    def _mean_over_atoms(self, values: Tensor, weight: Tensor, graph: CrystalGraphs) -> Tensor:
+        return self.mean_over_atoms(values, graph.batch, graph.ptr, weight=weight)

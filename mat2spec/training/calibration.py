@@ -13,8 +13,7 @@ from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.models import SpectrumModel
 from mat2spec.spectra.normalisation import to_spectra_per_atom
 from mat2spec.spectra.uncertainty import ValidationSet
-from mat2spec.tensors import GraphTensors
-from mat2spec.training.loop import batches
+from mat2spec.training.batching import load_batches
 
 _BATCH_SIZE = 256
 _TINY = 1e-9
@@ -47,8 +46,7 @@ def forward_all(model: SpectrumModel, data: LabelledSpectra) -> Forwarded:
     """Predict all crystals of a data set, in evaluation mode."""
     model.eval()
     rows = []
-    for chosen in batches(np.arange(len(data)), _BATCH_SIZE):
-        graph = GraphTensors.from_batch(data.graphs.take(chosen))
+    for graph in load_batches(data.graphs, np.arange(len(data)), _BATCH_SIZE):
         encoded = model.encoder(graph)
         predicted = model.forward_from_vectors(encoded, graph)
         spectra = to_spectra_per_atom(predicted, model.setting, model.target_mean, model.target_std)

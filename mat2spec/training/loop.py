@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.models import SpectrumModel
-from mat2spec.spectra.normalisation import prediction_loss, prepare_targets
+from mat2spec.spectra.normalisation import prediction_loss
 from mat2spec.tables.files import atomic_path
-from mat2spec.tensors import GraphTensors
+from mat2spec.training.batching import load_batches, with_targets
 from mat2spec.training.curves import Line, draw_curves, read_curves, write_curves
 from mat2spec.training.settings import TrainingSettings
 
@@ -91,17 +92,18 @@ def train_model(
     fabric.seed_everything(settings.seed, verbose=False)
     if not keep_statistics:
         set_target_statistics(model, train)
-        model.fit_inputs(GraphTensors.from_batch(train.graphs))
+        model.fit_inputs(train.graphs)
     optimizer = _make_optimizer(model, settings)
     trainable, optimizer = fabric.setup(model, optimizer)
     trainable.mark_forward_method("losses")
     progress, best = _resume(folder, fingerprint, model, optimizer)
+    train_graphs, valid_graphs = with_targets(model, train), with_targets(model, valid)
     while not progress.is_finished(settings):
         started = time.monotonic()
         _set_learning_rate(optimizer, settings, progress.epoch)
-        terms = _run_epoch(fabric, trainable, optimizer, train, settings, progress.epoch)
+        terms = _run_epoch(fabric, trainable, optimizer, train_graphs, settings, progress.epoch)
         # Every process has its own statistics of batch norm: the first one judges for all.
-        valid_loss = fabric.broadcast(validation_loss(model, valid, settings.batch_size, fabric.device))
+        valid_loss = fabric.broadcast(validation_loss(model, valid_graphs, settings.batch_size, fabric.device))
         if not math.isfinite(valid_loss):
             raise TrainingError(
                 f"The validation loss of epoch {progress.epoch + 1} is {valid_loss}; lower the learning rate. "
@@ -157,41 +159,22 @@ def set_target_statistics(model: SpectrumModel, train: LabelledSpectra) -> None:
     model.target_std.copy_(spectra.std().clamp_min(torch.finfo(spectra.dtype).tiny))
 
 
-def batches(indices: NDArray[np.integer], batch_size: int) -> Iterator[NDArray[np.integer]]:
-    """Split indices into batches; a last batch of one joins the one before, for batch norm needs two."""
-    n_batches = max(1, math.ceil(len(indices) / batch_size))
-    if n_batches > 1 and len(indices) % batch_size == 1:
-        n_batches -= 1
-    for start in range(n_batches):
-        stop = None if start == n_batches - 1 else (start + 1) * batch_size
-        yield indices[start * batch_size : stop]
-
-
 @torch.no_grad()
-def validation_loss(model: SpectrumModel, data: LabelledSpectra, batch_size: int, device: torch.device) -> float:
-    """Mean prediction loss of the deterministic model."""
+def validation_loss(model: SpectrumModel, graphs: CrystalGraphs, batch_size: int, device: torch.device) -> float:
+    """Mean prediction loss of the deterministic model on graphs with targets."""
     model.eval()
     total = 0.0
-    for chosen in batches(np.arange(len(data)), batch_size):
-        graph, target = load_batch(model, data, chosen, device)
-        total += float(prediction_loss(model(graph), target, model.setting)) * len(chosen)
-    return total / len(data)
-
-
-def load_batch(
-    model: SpectrumModel, data: LabelledSpectra, chosen: NDArray[np.integer], device: torch.device
-) -> tuple[GraphTensors, Tensor]:
-    """Graphs and prepared targets of some materials, on the device."""
-    spectra = torch.from_numpy(data.spectra[chosen]).to(device)
-    target = prepare_targets(spectra, model.setting, model.target_mean, model.target_std)
-    return GraphTensors.from_batch(data.graphs.take(chosen)).to(device), target
+    for batch in load_batches(graphs, np.arange(len(graphs)), batch_size):
+        graph = batch.to(device)
+        total += float(prediction_loss(model(graph), graph.y, model.setting)) * len(graph)
+    return total / len(graphs)
 
 
 def _run_epoch(
     fabric: Fabric,
     model: Any,
     optimizer: Any,
-    train: LabelledSpectra,
+    train: CrystalGraphs,
     settings: TrainingSettings,
     epoch: int,
 ) -> dict[str, float]:
@@ -203,16 +186,16 @@ def _run_epoch(
     order = np.random.default_rng([settings.seed, epoch]).permutation(len(train))
     share = _share_of(order, fabric.global_rank, fabric.world_size)
     totals: dict[str, float] = {}
-    for chosen in batches(share, settings.batch_size):
-        graph, target = load_batch(model.module, train, chosen, fabric.device)
+    for batch in load_batches(train, share, settings.batch_size):
+        graph = batch.to(fabric.device)
         with fabric.autocast():  # `losses` alone would not be run in the precision of Fabric's forward
-            terms = model.losses(graph, target)
+            terms = model.losses(graph, graph.y)
         optimizer.zero_grad()
         fabric.backward(torch.stack(list(terms.values())).sum())
         fabric.clip_gradients(model, optimizer, max_norm=settings.gradient_clip)
         optimizer.step()
         for name, value in terms.items():
-            totals[name] = totals.get(name, 0.0) + value.item() * len(chosen) / len(share)
+            totals[name] = totals.get(name, 0.0) + value.item() * len(graph) / len(share)
     means: Any = fabric.all_reduce(torch.tensor(list(totals.values()), device=fabric.device), reduce_op="mean")
     return dict(zip(totals, means.tolist(), strict=True))
 

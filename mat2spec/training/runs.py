@@ -21,14 +21,7 @@ from mat2spec.labels.readers import load_spectra
 from mat2spec.labels.reserved import known_reserved_formulas
 from mat2spec.labels.splits import STORE_TEST
 from mat2spec.models import SpectrumModel, build_model, model_class
-from mat2spec.spectra.metrics import evaluate_spectra
-from mat2spec.training.calibration import calibrate, spectra_per_atom
-from mat2spec.training.learning_curve import learning_curve
-from mat2spec.training.loop import EpochReport, Progress, TrainingError, train_model
-from mat2spec.training.options import FINE_TUNING_RATE_FACTOR, TrainingOptions
-from mat2spec.training.settings import TrainingSettings
-from mat2spec.training.subclass import select
-from mat2spec.weights import (
+from mat2spec.models.checkpoints import (
     WeightsCard,
     WeightsError,
     load_weights,
@@ -37,6 +30,13 @@ from mat2spec.weights import (
     tensors_hash,
     weights_name,
 )
+from mat2spec.spectra.metrics import evaluate_spectra
+from mat2spec.training.calibration import calibrate, spectra_per_atom
+from mat2spec.training.learning_curve import learning_curve
+from mat2spec.training.loop import EpochReport, Progress, TrainingError, train_model
+from mat2spec.training.options import FINE_TUNING_RATE_FACTOR, TrainingOptions
+from mat2spec.training.settings import TrainingSettings
+from mat2spec.training.subclass import select
 
 EVALUATED_SPLITS = ("valid", "test")
 # A checkpoint can be gone on from on another machine, for longer or with more patience.

@@ -20,8 +20,6 @@ from dft_validation.outcomes import EngineError, JobStatus
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.spectra.grids import EDOS_GRID
 
-pytest.importorskip("atomate2", reason="atomate2 is not installed; `pip install -e .[vasp]` with constraints.txt")
-
 OUTPUTS = Path(__file__).with_name("vasp_outputs")
 LIKE_MP = {"engine": "vasp", "spin": "polarised", "hubbard_u": "mp"}
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -7,7 +7,7 @@ from pymatgen.core import Lattice, Structure
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
-from mat2spec.graphs import build_graphs
+from mat2spec.graphs.building import build_graphs
 from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.spectra.grids import EDOS_GRID
 

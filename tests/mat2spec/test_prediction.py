@@ -4,8 +4,9 @@ import torch
 from pymatgen.core import Structure
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models import MODELS, build_model
+from mat2spec.models.checkpoints import WeightsError
 from mat2spec.prediction import (
     SpectrumPredictor,
     load_predictor,
@@ -18,7 +19,6 @@ from mat2spec.prediction import (
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.spectra.uncertainty import ValidationSet
-from mat2spec.weights import WeightsError
 from tests.mat2spec.conftest import SMALL_SIZES, low_symmetry, perovskite, rock_salt
 
 
@@ -104,7 +104,7 @@ def test_out_of_memory_halves_the_batch(crystals, monkeypatch):
     forward = predictor._forward
 
     def scarce(graph):
-        if graph.n_crystals > 1:
+        if graph.num_graphs > 1:
             raise torch.cuda.OutOfMemoryError
         return forward(graph)
 

@@ -28,7 +28,7 @@ import orjson
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.labelled import DataError, LabelledSpectra, hash_of
 from mat2spec.labels.readers.parts import CrystalArrays, Parts, assemble_parts
 from mat2spec.labels.readers.pickles import Record, as_array, as_list, read_pickle

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.edos_store import read_edos_store, shipped_stores, training_level
 from mat2spec.labels.labelled import DataError, LabelledSpectra, assemble_spectra, concatenate, hash_of, stack_column
 from mat2spec.labels.reserved import data_file, reserved_formulas

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from mat2spec.crystals.composition import canonical_formula
 from mat2spec.crystals.readers import ReadStructure, read_structures
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.labelled import DataError, LabelledSpectra, hash_of
 from mat2spec.labels.readers.parts import CrystalArrays, Parts, assemble_parts
 from mat2spec.labels.splits import SPLITS, split_of_formula

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from enum import StrEnum
 from pathlib import Path
 
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.edos_store import shipped_stores
 from mat2spec.labels.labelled import DataError, LabelledSpectra
 from mat2spec.labels.readers.archive import load_archive_edos, load_archive_phdos

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.labelled import DataError, LabelledSpectra, assemble_spectra
 from mat2spec.labels.reserved import without_reserved
 from mat2spec.spectra.grids import SpectralGrid

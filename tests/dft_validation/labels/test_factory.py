@@ -10,7 +10,7 @@ from dft_validation.engines.gpaw import GpawEngine
 from dft_validation.labels.factory import LabelError
 from dft_validation.labels.reserved import Reserved
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.edos_store import read_edos_store
 from mat2spec.labels.readers.data_folder import load_edos
 from screening.sources.base import SourceError

@@ -9,7 +9,7 @@ from mat2spec.benchmark.cells import BusyCellError, make_cells, read_results, ru
 from mat2spec.benchmark.data import BenchmarkError, PhononData, read_spectra, without_polymorphs
 from mat2spec.benchmark.ensembles import ensemble_of_cells, evaluate_weights
 from mat2spec.benchmark.recipes import RECIPES, Recipe, find_recipes
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.spectra.grids import PHDOS_GRID
 from mat2spec.spectra.normalisation import Setting
 from tests.mat2spec.conftest import SMALL_SIZES

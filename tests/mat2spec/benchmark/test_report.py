@@ -8,7 +8,7 @@ from mat2spec.benchmark.layouts import LAYOUTS
 from mat2spec.benchmark.plots import choose_materials, draw_quintiles
 from mat2spec.benchmark.published import PUBLISHED_PHONONS
 from mat2spec.benchmark.report import Figures, make_rows, markdown, read_report, write_report
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.readers.data_folder import load_phdos
 
 PHONONS = LAYOUTS["phdos"]

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
+from mat2spec.models.checkpoints import load_weights, read_card
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.training.loop import TrainingError, _share_of
 from mat2spec.training.runs import run_training
 from mat2spec.training.settings import TrainingSettings
-from mat2spec.weights import load_weights, read_card
 from tests.mat2spec.conftest import SMALL_SIZES
 
 QUICK = {

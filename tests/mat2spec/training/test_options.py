@@ -10,8 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.graphs import build_graphs
+from mat2spec.graphs.building import build_graphs
 from mat2spec.labels.labelled import DataError
+from mat2spec.models.checkpoints import WeightsError, load_weights, read_card
 from mat2spec.spectra.grids import PHDOS_GRID
 from mat2spec.training.learning_curve import training_part
 from mat2spec.training.loop import TrainingError
@@ -19,7 +20,6 @@ from mat2spec.training.options import TrainingOptions
 from mat2spec.training.runs import run_training, starting_settings, train_edos
 from mat2spec.training.settings import TrainingSettings
 from mat2spec.training.subclass import Subclass, select
-from mat2spec.weights import WeightsError, load_weights, read_card
 from tests.mat2spec.conftest import SMALL_SIZES, perovskite, rock_salt_primitive
 from tests.mat2spec.labels.readers.test_table import columns
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from mat2spec.models import build_model
+from mat2spec.models.checkpoints import WeightsError, load_weights
 from mat2spec.spectra.normalisation import Setting, prediction_loss
 from mat2spec.training.calibration import spectra_per_atom
-from mat2spec.training.loop import TrainingError, batches, set_target_statistics, train_model
+from mat2spec.training.loop import TrainingError, set_target_statistics, train_model
 from mat2spec.training.runs import run_training
 from mat2spec.training.settings import TrainingSettings
-from mat2spec.weights import WeightsError, load_weights
 from tests.mat2spec.conftest import SMALL_SIZES
 
 
@@ -32,13 +32,6 @@ def trained_state(labelled, settings, folder):
     model = build_model(settings.model, settings.model_settings, 128, settings.setting)
     train_model(model, labelled, settings, folder, "fingerprint")
     return model.state_dict()
-
-
-@pytest.mark.parametrize("size", [1, 5, 18, 19, 27, 28])
-def test_batches_cover_everything_and_never_leave_one_alone(size):
-    parts = list(batches(np.arange(size), 9))
-    assert np.concatenate(parts).tolist() == list(range(size))
-    assert size == 1 or min(len(part) for part in parts) > 1
 
 
 @pytest.mark.parametrize("model", ["mat2spec", "gatgnn"])

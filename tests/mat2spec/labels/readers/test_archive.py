@@ -9,7 +9,7 @@ import types
 import numpy as np
 import pytest
 
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.labelled import DataError
 from mat2spec.labels.readers import load_archive_edos, load_archive_phdos
 from mat2spec.labels.readers.archive import published_edos_split

@@ -7,7 +7,7 @@ import pytest
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.edos_store import store_schema
 from mat2spec.labels.labelled import DataError
 from mat2spec.labels.readers.data_folder import load_edos, load_phdos

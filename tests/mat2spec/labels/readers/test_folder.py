@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.labelled import DataError
 from mat2spec.labels.readers import load_folder
 from mat2spec.labels.splits import split_of_formula

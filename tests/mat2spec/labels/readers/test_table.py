@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.labelled import DataError
 from mat2spec.labels.readers import SourceKind, load_spectra, load_table, source_kind
 from mat2spec.labels.splits import split_of_formula

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.edos_store import read_edos_store
 from mat2spec.labels.readers.data_folder import _load_dfpt, load_edos
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID

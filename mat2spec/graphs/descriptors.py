@@ -11,13 +11,13 @@ import hashlib
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mat2spec.graphs.settings import Descriptors
 from mat2spec.tables.files import atomic_path
 
 if TYPE_CHECKING:
@@ -31,18 +31,6 @@ if TYPE_CHECKING:
 # Atoms in one pass through the network, which bounds its memory.
 ATOMS_PER_BATCH = 256
 _LOCK = threading.Lock()
-
-
-class Descriptors(StrEnum):
-    """Where the vectors of the nodes come from."""
-
-    NONE = "none"
-    CHGNET = "chgnet-0.3.0"
-
-    @property
-    def width(self) -> int:
-        """Numbers per atom."""
-        return 0 if self is Descriptors.NONE else 256
 
 
 class DescriptorError(RuntimeError):

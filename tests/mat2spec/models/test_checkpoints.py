@@ -3,11 +3,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models import build_model
-from mat2spec.spectra.grids import EDOS_GRID
-from mat2spec.spectra.normalisation import Setting
-from mat2spec.weights import (
+from mat2spec.models.checkpoints import (
     SHIPPED_WEIGHTS,
     WeightsCard,
     WeightsError,
@@ -16,6 +14,8 @@ from mat2spec.weights import (
     save_weights,
     tensors_hash,
 )
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.spectra.normalisation import Setting
 from tests.mat2spec.conftest import SMALL_SIZES
 
 

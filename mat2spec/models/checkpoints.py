@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from mat2spec.graphs import GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models import MODELS, SpectrumModel, build_model
 from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.spectra.normalisation import Setting
@@ -26,7 +26,7 @@ from mat2spec.tables.files import atomic_path
 FORMAT_VERSION = 1
 # Kong et al., Nat. Commun. 13, 949 (2022): a model trained on 2,000-3,000 labels is useful.
 USEFUL_LABELS = 2000
-SHIPPED_WEIGHTS = Path(__file__).parent / "weights"
+SHIPPED_WEIGHTS = Path(__file__).parents[1] / "weights"
 _HEADER_KEY = "mat2spec_card"
 
 

@@ -7,14 +7,15 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.descriptors import (
+from mat2spec.graphs.building import build_graphs
+from mat2spec.graphs.descriptors import (
     DescriptorError,
     Descriptors,
     cached_site_descriptors,
     load_chgnet,
     site_descriptors,
 )
-from mat2spec.graphs import GraphSettings, build_graphs
+from mat2spec.graphs.settings import GraphSettings
 from tests.mat2spec.conftest import low_symmetry, perovskite, rock_salt, rock_salt_primitive
 
 CHGNET = Descriptors.CHGNET
@@ -55,7 +56,7 @@ def test_atoms_too_far_apart_are_a_reason_and_stop_nobody_else():
 def test_cache_is_read_again_for_the_same_crystals_only(tmp_path, monkeypatch):
     crystals, usable = Crystals.from_structures([rock_salt()]), np.array([True])
     first, _ = cached_site_descriptors(crystals, CHGNET, usable, tmp_path)
-    monkeypatch.setattr("mat2spec.descriptors.site_descriptors", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr("mat2spec.graphs.descriptors.site_descriptors", lambda *_: pytest.fail("computed again"))
     again, problems = cached_site_descriptors(crystals, CHGNET, usable, tmp_path)
     np.testing.assert_array_equal(again, first)
     assert problems == [None]

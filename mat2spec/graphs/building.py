@@ -1,0 +1,113 @@
+"""Graphs of crystals, the way from structures to what models read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch_geometric.utils import cumsum
+
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.checks import MIN_DISTANCE_A, find_problems
+from mat2spec.graphs.batch import CrystalGraphs
+from mat2spec.graphs.descriptors import cached_site_descriptors, site_descriptors
+from mat2spec.graphs.merging import merge_equivalent_sites
+from mat2spec.graphs.neighbours import NO_EDGES, Edges, nearest_shells
+from mat2spec.graphs.settings import Descriptors, GraphSettings
+
+
+def build_graphs(
+    crystals: Crystals, settings: GraphSettings | None = None, cache_dir: Path | None = None
+) -> tuple[CrystalGraphs, list[str | None]]:
+    """Make a graph of every crystal that can have one.
+
+    Parameters
+    ----------
+    crystals
+        Any crystals; unusable ones are reported, not raised.
+    settings
+        Cutoff, number of neighbours, merging. Graphs without merging carry edge vectors.
+    cache_dir
+        Where descriptors are kept, for crystals whose graphs are built again and again; None keeps nothing.
+
+    Returns
+    -------
+    CrystalGraphs
+        One graph per crystal, in order; an unusable crystal has an empty graph.
+    list of str or None
+        Why a crystal has no graph, or None.
+    """
+    settings = settings or GraphSettings()
+    problems = find_problems(crystals)
+    edges = []
+    for index in range(len(crystals)):
+        found = NO_EDGES
+        if problems[index] is None:
+            found, problems[index] = _edges_of(crystals, index, settings)
+        edges.append(found)
+    descriptors, problems = _describe_sites(crystals, problems, settings.descriptors, cache_dir)
+    usable = np.array([problem is None for problem in problems], dtype=bool)
+    edges = [found if problem is None else NO_EDGES for found, problem in zip(edges, problems, strict=True)]
+    graphs = _join(crystals, edges, usable, settings.distance_resolution_a)
+    if descriptors is not None:
+        graphs.descriptors = torch.from_numpy(descriptors[np.repeat(usable, crystals.n_sites)])
+    if settings.merge_sites:
+        return merge_equivalent_sites(graphs, settings), problems
+    vectors = [found.vectors(*_cartesian(crystals, i)) for i, found in enumerate(edges) if len(found.distance)]
+    graphs.edge_vector = torch.from_numpy(np.concatenate([np.empty((0, 3)), *vectors]).astype(np.float32))
+    return graphs, problems
+
+
+def _describe_sites(
+    crystals: Crystals, problems: list[str | None], kind: Descriptors, cache_dir: Path | None
+) -> tuple[NDArray[np.float32] | None, list[str | None]]:
+    if kind is Descriptors.NONE:
+        return None, problems
+    usable = np.array([problem is None for problem in problems], dtype=bool)
+    if cache_dir is None:
+        descriptors, found = site_descriptors(crystals, kind, usable)
+    else:
+        descriptors, found = cached_site_descriptors(crystals, kind, usable, cache_dir)
+    return descriptors, [problem or new for problem, new in zip(problems, found, strict=True)]
+
+
+def _edges_of(crystals: Crystals, index: int, settings: GraphSettings) -> tuple[Edges, str | None]:
+    positions, lattice = _cartesian(crystals, index)
+    edges = nearest_shells(positions, lattice, settings)
+    if len(edges.distance) == 0:
+        return NO_EDGES, (
+            f"No two atoms are within {settings.cutoff_a:g} Angstrom of each other: isolated atoms, no crystal."
+        )
+    shortest = edges.distance.min()
+    if shortest < MIN_DISTANCE_A:
+        return NO_EDGES, f"Two atoms overlap: they are {shortest:.3f} Angstrom apart, below {MIN_DISTANCE_A:g}."
+    return edges, None
+
+
+def _cartesian(crystals: Crystals, index: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    lattice = np.ascontiguousarray(crystals.lattices[index])
+    return np.ascontiguousarray((crystals.frac_coords[crystals.sites(index)] % 1.0) @ lattice), lattice
+
+
+def _join(crystals: Crystals, edges: list[Edges], usable: NDArray[np.bool_], resolution_a: float) -> CrystalGraphs:
+    n_nodes = np.where(usable, crystals.n_sites, 0)
+    first_node = np.repeat(np.cumsum(n_nodes) - n_nodes, [len(found.distance) for found in edges])
+    ends = np.stack(
+        [
+            np.concatenate([NO_EDGES.neighbour, *(found.neighbour for found in edges)]),
+            np.concatenate([NO_EDGES.centre, *(found.centre for found in edges)]),
+        ]
+    )
+    distances = np.concatenate([NO_EDGES.distance, *(found.distance for found in edges)])
+    numbers = crystals.atomic_numbers[np.repeat(usable, crystals.n_sites)]
+    return CrystalGraphs.join(
+        cumsum(torch.from_numpy(n_nodes)),
+        torch.from_numpy(ends + first_node),
+        atomic_numbers=torch.from_numpy(numbers),
+        multiplicity=torch.ones(len(numbers), dtype=torch.int32),
+        edge_length=torch.from_numpy((np.rint(distances / resolution_a) * resolution_a).astype(np.float32)),
+        edge_multiplicity=torch.ones(len(distances), dtype=torch.int32),
+        n_atoms=torch.from_numpy(crystals.n_sites),
+    )

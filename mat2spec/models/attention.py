@@ -1,0 +1,121 @@
+"""Attention of an atom over its neighbours, as message passing from the ends of edges to nodes."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding_bag, softplus
+from torch_geometric import EdgeIndex
+from torch_geometric.nn import MessagePassing
+from torch_geometric.utils import softmax
+
+from mat2spec.graphs.batch import CrystalGraphs
+
+
+class Ends(NamedTuple):
+    """The different ends of the edges of a batch: a node seen over a length.
+
+    What attention needs of an end of an edge depends on its node and the length of the edge alone.
+    Both ends of an edge are looked up among these, which are about half as many: an edge and its
+    reverse share theirs, and so do edges of one node over one length.
+
+    Parameters
+    ----------
+    lengths
+        The different edge lengths of the batch in Angstrom, shape (n_lengths,).
+    node, length_index
+        Of each end, shape (n_ends,).
+    centre
+        Which end is that of the centre of each edge, shape (n_edges,).
+    edge_index
+        An `EdgeIndex` of shape (2, n_edges), ordered by its second row: from the ends at the neighbours to the nodes
+        at the centres.
+    """
+
+    lengths: Tensor
+    node: Tensor
+    length_index: Tensor
+    centre: Tensor
+    edge_index: EdgeIndex
+
+    @classmethod
+    def of(cls, graph: CrystalGraphs) -> Ends:
+        """Ends of a batch."""
+        neighbour, centre = graph.edges
+        n_edges = len(centre)
+        lengths, length_index = graph.edge_length.unique(return_inverse=True)
+        n_lengths = max(len(lengths), 1)
+        keys = torch.cat([centre, neighbour]) * n_lengths + length_index.repeat(2)
+        ends, where = torch.unique(keys, return_inverse=True)
+        node = torch.div(ends, n_lengths, rounding_mode="floor")
+        edge_index = EdgeIndex(
+            torch.stack([where[n_edges:], centre]), sparse_size=(len(ends), len(graph.atomic_numbers)), sort_order="col"
+        )
+        return cls(lengths, node, ends - node * n_lengths, where[:n_edges], edge_index)
+
+
+class GraphAttention(MessagePassing):
+    """Attention of an atom over its neighbours with edge features, heads averaged.
+
+    The weight matrix that acts on [node, edge] is held as a node part and an edge part, so that
+    the first is applied once per node and the second once per different edge length. Their sum is
+    taken once per different end (`Ends`), and messages are summed without a tensor of all of them.
+    """
+
+    SUPPORTS_FUSED_EDGE_INDEX: Final[bool] = True
+
+    def __init__(self, width: int, n_heads: int) -> None:
+        super().__init__(aggr="sum")
+        self.width, self.n_heads = width, n_heads
+        self.node = nn.Linear(width, n_heads * width, bias=False)
+        self.edge = nn.Linear(width, n_heads * width, bias=False)
+        self.attention = nn.Parameter(torch.empty(2, n_heads, width))
+        self.bias = nn.Parameter(torch.zeros(width))
+        nn.init.xavier_uniform_(self.attention)
+
+    def forward(self, nodes: Tensor, edges: Tensor, ends: Ends, multiplicity: Tensor) -> Tensor:
+        """New node vectors, shape (n_nodes, width).
+
+        Parameters
+        ----------
+        nodes
+            Node vectors, shape (n_nodes, width).
+        edges
+            Vectors of the different edge lengths, shape (n_lengths, width).
+        ends
+            The ends of the edges.
+        multiplicity
+            Equal links that each edge stands for, shape (n_edges,): a prior of the attention, so that the weight of an
+            edge is the sum of those of its links.
+        """
+        per_edge = self.edge(edges).index_select(0, ends.length_index)
+        hidden = softplus(self.node(nodes).index_select(0, ends.node) + per_edge)
+        as_centre, as_neighbour = (hidden @ self._score_matrix().to(hidden.dtype)).split(self.n_heads, dim=1)
+        neighbour = ends.edge_index.as_tensor()[0]
+        scores = softplus(as_centre.index_select(0, ends.centre) + as_neighbour.index_select(0, neighbour))
+        weights = softmax(scores + multiplicity.log()[:, None], ptr=ends.edge_index.get_indptr()) / self.n_heads
+        return self.propagate(ends.edge_index, x=(hidden, None), weights=weights) + self.bias
+
+    def _score_matrix(self) -> Tensor:
+        """Attention vectors as columns that each see their own head, shape (n_heads * width, 2 * n_heads)."""
+        own_head = torch.eye(self.n_heads, dtype=self.attention.dtype, device=self.attention.device)
+        blocks = self.attention[:, :, :, None] * own_head[None, :, None, :]
+        return blocks.permute(1, 2, 0, 3).reshape(self.n_heads * self.width, 2 * self.n_heads)
+
+    def message(self, x_j: Tensor, weights: Tensor) -> Tensor:
+        """Weighted sum of the heads of every neighbour, shape (n_edges, width): what is summed where nothing is fused."""
+        return (x_j.view(-1, self.n_heads, self.width) * weights[:, :, None]).sum(dim=1)
+
+    def message_and_aggregate(self, edge_index: EdgeIndex, x: tuple[Tensor, Tensor | None], weights: Tensor) -> Tensor:
+        """The sum of `message` over the edges of each node, shape (n_nodes, width), without a tensor of all messages."""
+        hidden, heads = x[0], torch.arange(self.n_heads, device=weights.device)
+        return embedding_bag(
+            (edge_index.as_tensor()[0][:, None] * self.n_heads + heads).flatten(),
+            hidden.view(-1, self.width),
+            edge_index.get_indptr() * self.n_heads,
+            mode="sum",
+            per_sample_weights=weights.to(hidden.dtype).flatten(),
+            include_last_offset=True,
+        )

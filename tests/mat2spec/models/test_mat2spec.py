@@ -1,0 +1,47 @@
+"""Losses of Mat2Spec."""
+
+import pytest
+import torch
+
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.graphs.building import build_graphs
+from mat2spec.models import build_model
+from mat2spec.models.mat2spec import Mixture, contrastive_loss, symmetric_divergence
+from mat2spec.spectra.normalisation import Setting
+from tests.mat2spec.conftest import SMALL_SIZES, low_symmetry, perovskite, rock_salt
+
+
+def test_ablations_switch_their_losses_off():
+    sizes = SMALL_SIZES["mat2spec"] | {"alignment_weight": 0.0, "contrastive_weight": 0.0}
+    model = build_model("mat2spec", sizes, 128, Setting.SUMNORM_KL)
+    target = torch.full((3, 128), 1 / 128)
+    graphs, _ = build_graphs(Crystals.from_structures([rock_salt(), perovskite(), low_symmetry()]))
+    terms = model.losses(graphs, target)
+    assert terms["alignment"].item() == terms["contrastive"].item() == 0
+    assert terms["prediction"].item() > 0
+
+
+def test_divergence_by_matrix_products_is_the_plain_sum_over_all_pairs():
+    generator = torch.Generator().manual_seed(0)
+    n, k, k_shared, d = 3, 4, 6, 5
+
+    def rand(*shape):
+        return torch.rand(*shape, generator=generator, dtype=torch.float64) + 0.1
+
+    first = Mixture(torch.softmax(rand(n, k), 1), rand(n, k, d), rand(n, k, d))
+    second = Mixture(torch.softmax(rand(n, k_shared), 1), rand(k_shared, d), rand(k_shared, d))
+    expected = 0.0
+    for crystal in range(n):
+        for i in range(k):
+            for j in range(k_shared):
+                one = torch.distributions.Normal(first.means[crystal, i], first.variances[crystal, i].sqrt())
+                two = torch.distributions.Normal(second.means[j], second.variances[j].sqrt())
+                both = torch.distributions.kl_divergence(one, two) + torch.distributions.kl_divergence(two, one)
+                expected += first.weights[crystal, i] * second.weights[crystal, j] * both.mean() / n
+    assert symmetric_divergence(first, second).item() == pytest.approx(expected.item(), rel=1e-9)
+
+
+def test_contrastive_loss_is_zero_for_a_single_crystal_and_least_for_matching_sides():
+    assert contrastive_loss(torch.rand(1, 4), torch.rand(1, 4), 1.0).item() == 0
+    sides = torch.eye(4)
+    assert contrastive_loss(sides, sides, 1.0) < contrastive_loss(sides, sides.roll(1, 0), 1.0)
