@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dft_validation.cache import Outcome
-    from screening.classify.gaps import GapSettings
+    from screening.settings import GapSettings
 
 
 def results_table(outcomes: Sequence[Outcome], gap_settings: GapSettings | None = None) -> pd.DataFrame:

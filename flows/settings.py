@@ -17,11 +17,7 @@ from dft_validation.labels.settings import LabelSettings
 from dft_validation.remote_settings import RemoteSettings
 from dft_validation.settings import DftSettings
 from mat2spec.settings import PredictionSettings
-from screening.choose.filters import FilterSettings
-from screening.choose.selection import SelectionSettings
-from screening.classify.gaps import GapSettings
-from screening.evaluate.evaluation import EvaluationSettings
-from screening.settings import SourceSettings
+from screening.settings import EvaluationSettings, FilterSettings, GapSettings, SelectionSettings, SourceSettings
 
 ENVIRONMENT_PREFIX = "MAT2SPEC_"
 ENVIRONMENT_DELIMITER = "__"

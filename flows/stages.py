@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
     from mat2spec.prediction import Prediction, SpectrumPredictor
-    from screening.choose.filters import FilterSettings
     from screening.runs.folder import RunFolder
-    from screening.settings import SourceSettings
+    from screening.settings import FilterSettings, SourceSettings
     from screening.sources.base import CrystalSource
 
     Counts = dict[str, int]

@@ -1,13 +1,27 @@
-"""Settings of prediction, in a module that a command line can import without torch."""
+"""Settings of prediction and the places that they refer to; imported without torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict, Field
 
+# What a clone of the repository carries beside the packages.
+DATA_DIR = Path(__file__).resolve().parents[1] / "data"
+SHIPPED_STORE = DATA_DIR / "edos_store.parquet"
 # Larger batches are slower on a CPU: their messages no longer fit in its caches.
 DEFAULT_MAX_EDGES = 2000
+
+
+def cache_dir(name: str) -> Path:
+    """A folder of the user's cache, such as `~/.cache/mat2spec-screening/<name>`: all that can be computed again."""
+    return user_cache_path("mat2spec-screening", appauthor=False) / name
+
+
+def shipped_stores() -> list[Path]:
+    """The eDOS store that the project carries, if it is there."""
+    return [SHIPPED_STORE] if SHIPPED_STORE.is_file() else []
 
 
 class PredictionSettings(BaseModel):

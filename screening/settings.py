@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import os
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from mat2spec.labels.edos_store import shipped_stores
+from mat2spec.settings import DATA_DIR, cache_dir, shipped_stores
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Self
 
+
+CATALOGUE_PATH = DATA_DIR / "catalogue.parquet"
+Unknown = Literal["keep", "drop"]
 DEFAULT_ENDPOINT = "https://api.materialsproject.org/"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
-# The server gives at most so many documents a page.
+# The most documents that the server puts on a page.
 MAX_PAGE_SIZE = 1000
 # The client of the Materials Project allows itself no more than this.
 MAX_PARALLEL_REQUESTS = 4
@@ -24,14 +28,17 @@ MAX_PARALLEL_REQUESTS = 4
 Cells = Literal["relaxed", "initial"]
 
 
-def default_cache_dir() -> Path:
-    """Folder of the tables read from the Materials Project, in the user's cache."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "mat2spec-screening" / "materials-project"
+class SourceKind(StrEnum):
+    """Kinds of sources of crystals, as they are named in settings, tables and reports."""
+
+    CATALOGUE = "catalogue"
+    PARQUET = "parquet"
+    MATERIALS_PROJECT = "materials-project"
+    OPEN_DATA = "materials-project-open"
 
 
 class MaterialsProjectSettings(BaseModel):
-    """How the Materials Project is asked. The API key is no setting: see `screening.sources.materials_project.api_key`."""
+    """How the Materials Project is queried. The API key is not a setting: see `screening.sources.materials_project.api_key`."""
 
     mp_endpoint: str = Field(default=DEFAULT_ENDPOINT, description="Address of the Materials Project's API.")
     mp_cells: Cells = Field(
@@ -43,21 +50,24 @@ class MaterialsProjectSettings(BaseModel):
         "only to users who accepted its terms.",
     )
     mp_cache_dir: Path = Field(
-        default_factory=default_cache_dir,
+        default_factory=lambda: cache_dir(SourceKind.MATERIALS_PROJECT),
         description="Folder of the tables read from the Materials Project, one for each database version and query.",
     )
-    mp_page_size: int = Field(default=MAX_PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE, description="Documents in one answer.")
+    mp_page_size: int = Field(default=MAX_PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE, description="Documents per answer.")
     mp_parallel_requests: int = Field(
-        default=MAX_PARALLEL_REQUESTS, ge=1, le=MAX_PARALLEL_REQUESTS, description="Requests under way at a time."
+        default=MAX_PARALLEL_REQUESTS,
+        ge=1,
+        le=MAX_PARALLEL_REQUESTS,
+        description="Maximum number of parallel requests.",
     )
     mp_requests_per_second: float = Field(
-        default=10.0, gt=0, le=25.0, description="Most requests a second, of all that are under way together."
+        default=10.0, gt=0, le=25.0, description="Maximum requests per second, over all parallel ones."
     )
-    mp_timeout_s: float = Field(default=60.0, gt=0, description="Longest wait for one answer, in seconds.")
+    mp_timeout_s: float = Field(default=60.0, gt=0, description="Maximum wait for one answer, in seconds.")
     mp_patience_s: float = Field(
         default=300.0,
         ge=0,
-        description="How long a request that fails is repeated, in seconds, before the reading stops.",
+        description="How long a failing request is repeated, in seconds, before reading stops.",
     )
 
     @field_validator("mp_endpoint")
@@ -65,50 +75,270 @@ class MaterialsProjectSettings(BaseModel):
     def _safe_endpoint(cls, endpoint: str) -> str:
         parts = urlsplit(endpoint)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("mp_endpoint is no address; write e.g. https://api.materialsproject.org/")
+            raise ValueError("mp_endpoint is not an address; write e.g. https://api.materialsproject.org/")
         if parts.username or parts.password or parts.query:
-            raise ValueError("mp_endpoint holds more than an address; the API key never goes there, see MP_API_KEY")
+            raise ValueError("mp_endpoint contains more than an address; the API key never goes there, see MP_API_KEY")
         if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
             raise ValueError("mp_endpoint would send the API key unencrypted; write https://")
         return endpoint if endpoint.endswith("/") else f"{endpoint}/"
 
 
 class SourceSettings(MaterialsProjectSettings):
-    """Which crystals are screened, and which of them have an eDOS already."""
+    """Which crystals are screened, and which of them already have an eDOS."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["catalogue", "parquet", "materials-project", "materials-project-open"] = Field(
-        default="catalogue",
+    kind: SourceKind = Field(
+        default=SourceKind.CATALOGUE,
         description="The embedded catalogue, a Parquet table of crystals, the live Materials Project (API key in "
         "MP_API_KEY), or its open-data copy (no key).",
     )
     path: Path | None = Field(
         default=None,
         description="The Parquet table, with the columns material_id, lattice (9 numbers, Angstrom), frac_coords and "
-        "atomic_numbers; formula, band_gap (eV) and energy_above_hull (eV/atom) are used where they are there.",
+        "atomic_numbers; formula, band_gap (eV) and energy_above_hull (eV/atom) are used where present.",
     )
     edos_store: Path | None = Field(
         default=None,
-        description="Parquet table, or folder of them, whose material_id have an eDOS already and are not screened; "
-        "for the embedded catalogue the labels that the project carries, if not given.",
+        description="Parquet table, or folder of them, whose material_id already have an eDOS and are not screened; "
+        "by default, for the embedded catalogue, the labels that the project carries.",
     )
-    limit: int | None = Field(default=None, ge=1, description="Take only the first so many materials of the source.")
+    limit: int | None = Field(
+        default=None, ge=1, description="Use only this many materials from the start of the source."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.kind == "parquet" and self.path is None:
+        if self.kind is SourceKind.PARQUET and self.path is None:
             raise ValueError("The source 'parquet' needs a path; give source.path.")
         return self
 
     @property
     def store_of_known_edos(self) -> Path | None:
-        """Where eDOS are that are known already: models were trained on those of the catalogue, so they prove nothing."""
-        shipped = shipped_stores() if self.kind == "catalogue" else []
+        """Store of eDOS that are already known: models were trained on the catalogue's, so they would prove nothing."""
+        shipped = shipped_stores() if self.kind is SourceKind.CATALOGUE else []
         return self.edos_store or next(iter(shipped), None)
 
 
-MATERIALS_PROJECT = "materials-project"
+class FilterSettings(BaseModel):
+    """Which materials are worth a prediction. Limits are inclusive; None means no limit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    energy_above_hull_max_ev_per_atom: float | None = Field(
+        default=0.1, allow_inf_nan=False, description="Highest energy above the convex hull, in eV per atom."
+    )
+    unknown_energy_above_hull: Unknown = Field(
+        default="keep", description="Keep or drop materials whose energy above the hull is not known."
+    )
+    n_elements_min: int = Field(default=1, description="Minimum number of different elements.")
+    n_elements_max: int | None = Field(
+        default=5, description="Maximum number of different elements; predictions get worse with more."
+    )
+    band_gap_min_ev: float = Field(default=0.0, allow_inf_nan=False, description="Minimum band gap in eV.")
+    band_gap_max_ev: float | None = Field(
+        default=0.05,
+        allow_inf_nan=False,
+        description="Maximum band gap in eV; up to 0.05 eV a material counts as a metal.",
+    )
+    unknown_band_gap: Unknown = Field(default="keep", description="Keep or drop materials whose band gap is not known.")
+    n_sites_max: int | None = Field(
+        default=200, description="Maximum number of sites in the cell; predictions get worse and slower with more."
+    )
+    allowed_elements: tuple[str, ...] | None = Field(
+        default=None, description="Symbols of the only elements allowed, e.g. [Sr, V, O]; None allows all."
+    )
+    excluded_elements: tuple[str, ...] = Field(
+        default=(), description="Symbols of elements that no candidate may contain, e.g. [Tc, U]."
+    )
+
+    @field_validator(
+        "energy_above_hull_max_ev_per_atom", "n_elements_max", "band_gap_min_ev", "band_gap_max_ev", "n_sites_max"
+    )
+    @classmethod
+    def _not_negative(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is not None and value < 0:
+            raise ValueError(f"{info.field_name} = {value:g} is negative: nothing would pass; give zero or more.")
+        return value
+
+    @field_validator("allowed_elements", "excluded_elements")
+    @classmethod
+    def _known_symbols(cls, symbols: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
+        unknown = unknown_symbols(symbols or ())
+        if unknown:
+            raise ValueError(
+                f"{info.field_name}: {', '.join(unknown)} is not a chemical element; write symbols like Fe."
+            )
+        return symbols
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        _refuse_crossed("n_elements_min", self.n_elements_min, "n_elements_max", self.n_elements_max)
+        _refuse_crossed("band_gap_min_ev", self.band_gap_min_ev, "band_gap_max_ev", self.band_gap_max_ev)
+        _refuse_crossed("the smallest possible number of sites", 1, "n_sites_max", self.n_sites_max)
+        _refuse_crossed("the smallest possible number of elements", 1, "n_elements_min", self.n_elements_min)
+        if self.allowed_elements is not None:
+            self._check_allowed(set(self.allowed_elements))
+        return self
+
+    def _check_allowed(self, allowed: set[str]) -> None:
+        both = sorted(allowed & set(self.excluded_elements))
+        if both:
+            raise ValueError(f"{', '.join(both)} is both allowed and excluded; name it in one of the two.")
+        if len(allowed) < self.n_elements_min:
+            raise ValueError(
+                f"allowed_elements names {len(allowed)} elements but n_elements_min = {self.n_elements_min}: "
+                "nothing can pass; allow more elements or lower n_elements_min."
+            )
 
 
-OPEN_DATA = "materials-project-open"
+def _refuse_crossed(low_name: str, low: float, high_name: str, high: float | None) -> None:
+    if high is not None and low > high:
+        raise ValueError(
+            f"{high_name} = {high:g} is below {low_name} = {low:g}: nothing would pass; change one of them."
+        )
+
+
+def unknown_symbols(symbols: Collection[str]) -> list[str]:
+    """Those of the given strings that are not the symbol of a chemical element."""
+    if not symbols:
+        return []
+    from pymatgen.core.periodic_table import Element
+
+    return [symbol for symbol in symbols if not Element.is_valid_symbol(symbol)]
+
+
+class SelectionSettings(BaseModel):
+    """How many materials go to DFT, and which may."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_positives: int = Field(
+        default=12, ge=0, description="Most confident predicted gapped metals to compute, over all models together."
+    )
+    n_random_positives: int = Field(
+        default=4,
+        ge=0,
+        description="Random materials among the other predicted gapped metals to compute: they stand for all of these.",
+    )
+    n_random_negatives: int = Field(
+        default=8, ge=0, description="Random materials that every model calls negative to compute, for the recall."
+    )
+    max_sites: int | None = Field(
+        default=8,
+        ge=1,
+        description="Cells with more sites are too large for DFT here and are not drawn; None: no limit.",
+    )
+    seed: int = Field(default=2022, ge=0, description="Seed of the random sample.")
+
+
+class GapSettings(BaseModel):
+    """What counts as a gap in the valence band, and what as a metal."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dos_threshold_states_per_ev: float = Field(
+        default=0.7,
+        gt=0,
+        allow_inf_nan=False,
+        description="A bin belongs to a gap if its DOS is below this, in states/eV per cell (per atom if per_atom).",
+    )
+    per_atom: bool = Field(
+        default=False,
+        description="Read both DOS thresholds per atom: fair to large cells, whose DOS grows with the number of sites.",
+    )
+    min_width_ev: float = Field(
+        default=1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Minimum width of a gap in eV, rounded up to whole bins: 1.0 eV is 16 bins of 8/127 eV.",
+    )
+    top_min_ev: float = Field(
+        default=-1.0,
+        allow_inf_nan=False,
+        description="The last bin of a gap must reach above this energy relative to E_F, in eV.",
+    )
+    top_max_ev: float = Field(
+        default=-0.3,
+        allow_inf_nan=False,
+        description="The last bin of a gap must begin at or below this energy relative to E_F, in eV.",
+    )
+    metal_dos_threshold_states_per_ev: float = Field(
+        default=0.1,
+        gt=0,
+        allow_inf_nan=False,
+        description="A metal has at least this DOS, in states/eV per cell (per atom if per_atom), in every stretch "
+        "just above E_F.",
+    )
+    metal_window_ev: float = Field(
+        default=0.3,
+        gt=0,
+        allow_inf_nan=False,
+        description="Length in eV of the window that starts at E_F in which a metal has no empty stretch.",
+    )
+    metal_stretch_ev: float = Field(
+        default=0.15,
+        gt=0,
+        allow_inf_nan=False,
+        description="Length in eV of an empty stretch, rounded up to whole bins; narrower band gaps count as metals.",
+    )
+    confidence_factor: float = Field(
+        default=3.0,
+        gt=1,
+        allow_inf_nan=False,
+        description="Confidence is the share of thresholds, up to this factor either side, at which the rule holds.",
+    )
+    confidence_steps: int = Field(
+        default=41, ge=3, le=1001, description="Number of thresholds tried for the confidence, spaced logarithmically."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.top_min_ev > self.top_max_ev:
+            raise ValueError(
+                f"top_min_ev = {self.top_min_ev:g} lies above top_max_ev = {self.top_max_ev:g}: "
+                "no gap can end in an empty window; exchange the two."
+            )
+        if self.top_max_ev >= 0:
+            raise ValueError(
+                f"top_max_ev = {self.top_max_ev:g} is not below E_F: a gap in the valence band of a metal ends "
+                "below E_F; give a negative energy."
+            )
+        if self.metal_stretch_ev > self.metal_window_ev:
+            raise ValueError(
+                f"metal_stretch_ev = {self.metal_stretch_ev:g} is longer than metal_window_ev = "
+                f"{self.metal_window_ev:g}: a stretch lies within the window; make it shorter."
+            )
+        return self
+
+    def describe(self) -> str:
+        """Say the gap rule in a few words, for the column `setting` of a table."""
+        unit = "states/eV per atom" if self.per_atom else "states/eV per cell"
+        return (
+            f"DOS < {self.dos_threshold_states_per_ev:g} {unit} over {self.min_width_ev:g} eV, "
+            f"top {self.top_min_ev:g} to {self.top_max_ev:g} eV"
+        )
+
+
+class EvaluationSettings(BaseModel):
+    """How models are compared with DFT."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    confidence_level: float = Field(
+        default=0.95, gt=0, lt=1, description="Level of the intervals of precision, recall, F1 and MCC."
+    )
+    n_draws: int = Field(
+        default=4000, ge=100, description="Random tables behind the intervals that have no closed form."
+    )
+    seed: int = Field(default=2022, ge=0, description="Seed of those random tables.")
+    curve_threshold_factors: tuple[float, ...] = Field(
+        default=(0.25, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0),
+        description="Factors on gap.dos_threshold_states_per_ev in the table of the threshold curve.",
+    )
+    curve_top_min_ev: tuple[float, ...] = Field(
+        default=(-1.5, -1.0, -0.7), description="Values of gap.top_min_ev in that table, in eV."
+    )
+    curve_min_width_ev: tuple[float, ...] = Field(
+        default=(0.5, 1.0, 1.5), description="Values of gap.min_width_ev in that table, in eV."
+    )

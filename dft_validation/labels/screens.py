@@ -15,9 +15,8 @@ from dft_validation.settings import DftSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.tables.columns import Column
-from screening.choose.filters import FilterSettings
 from screening.runs.schemas import TableName
-from screening.settings import SourceSettings
+from screening.settings import FilterSettings, SourceSettings
 from screening.sources.base import CrystalSource
 from screening.sources.opening import open_source
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from mat2spec.labels.edos_store import SHIPPED_STORE
+from mat2spec.settings import SHIPPED_STORE
 
 
 class Choice(StrEnum):

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from flows.cli.exits import resumable
 from flows.commands.terminal import console
 from flows.settings_layers import SettingsRefusedError, load_model, validate
-from mat2spec.labels.edos_store import shipped_stores
+from mat2spec.settings import shipped_stores
 from mat2spec.training.settings import TrainingSettings
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ The release that was told last is kept in a Prefect variable.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
 
 from prefect import flow, get_run_logger
 from prefect.events import emit_event
@@ -16,10 +15,8 @@ from prefect.variables import Variable
 from flows.settings import ScreenSettings
 from flows.settings_layers import load_settings
 from screening.runs.releases import last_screened_release
+from screening.settings import SourceKind, SourceSettings
 from screening.sources.releases import current_release
-
-if TYPE_CHECKING:
-    from screening.settings import SourceSettings
 
 WATCH_FLOW_NAME = "watch-releases"
 NEW_RELEASE_EVENT = "mat2spec.release.new"
@@ -76,7 +73,7 @@ def tell(source: SourceSettings, former: str, present: str) -> None:
 
 def resource_id(source: SourceSettings) -> str:
     """What the event is about: the kind of source and where it is, without a path or an address in clear."""
-    place = str(source.mp_endpoint if source.kind == "materials-project" else source.path)
+    place = str(source.mp_endpoint if source.kind is SourceKind.MATERIALS_PROJECT else source.path)
     return f"{RESOURCE_PREFIX}.{source.kind}.{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
 

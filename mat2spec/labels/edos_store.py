@@ -17,7 +17,6 @@ from mat2spec.tables.parquet import read_table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SHIPPED_STORE = Path(__file__).resolve().parents[2] / "data" / "edos_store.parquet"
 # The level of theory of the labels that are trained on: others are kept in a store, but mixed they would be noise.
 TRAINING_LEVEL = {"functional": "PBE", "spin": "unpolarised", "u_values": "{}"}
 
@@ -92,8 +91,3 @@ def training_level(store: pa.Table) -> dict[str, str]:
     """
     text = (store.schema.metadata or {}).get(TRAINING_LEVEL_KEY.encode())
     return TRAINING_LEVEL if text is None else {str(name): str(value) for name, value in json.loads(text).items()}
-
-
-def shipped_stores() -> list[Path]:
-    """The store that the project carries, if it is there."""
-    return [SHIPPED_STORE] if SHIPPED_STORE.is_file() else []

@@ -14,8 +14,9 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.graphs.building import build_graphs
 from mat2spec.graphs.settings import GraphSettings
+from mat2spec.settings import cache_dir
 from mat2spec.spectra.grids import SpectralGrid
-from mat2spec.tables.files import cache_dir, file_sha256
+from mat2spec.tables.files import file_sha256
 
 
 class DataError(ValueError):

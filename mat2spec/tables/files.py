@@ -79,12 +79,6 @@ def explain_os_error(error: OSError, path: Path, action: str) -> TableError:
     return TableError(sentences.get(error.errno or 0, general))
 
 
-def cache_dir(name: str) -> Path:
-    """Folder of the user's cache for what can be computed again: `~/.cache/mat2spec-screening/<name>`."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "mat2spec-screening" / name
-
-
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a file for writing that appears at `path` only once it is complete and on the disk.

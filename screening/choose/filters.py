@@ -2,107 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from mat2spec.tables.columns import Column
+from screening.settings import FilterSettings, Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
-    from typing import Self
 
     import pandas as pd
     from numpy.typing import NDArray
-
-Unknown = Literal["keep", "drop"]
-
-
-class FilterSettings(BaseModel):
-    """Which materials are worth a prediction. Limits are inclusive; None means no limit."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    energy_above_hull_max_ev_per_atom: float | None = Field(
-        default=0.1, allow_inf_nan=False, description="Highest energy above the convex hull, in eV per atom."
-    )
-    unknown_energy_above_hull: Unknown = Field(
-        default="keep", description="Keep or drop materials whose energy above the hull is not known."
-    )
-    n_elements_min: int = Field(default=1, description="Least number of different elements.")
-    n_elements_max: int | None = Field(
-        default=5, description="Greatest number of different elements; predictions get worse with more."
-    )
-    band_gap_min_ev: float = Field(default=0.0, allow_inf_nan=False, description="Least band gap in eV.")
-    band_gap_max_ev: float | None = Field(
-        default=0.05,
-        allow_inf_nan=False,
-        description="Greatest band gap in eV; up to 0.05 eV a material counts as a metal.",
-    )
-    unknown_band_gap: Unknown = Field(default="keep", description="Keep or drop materials whose band gap is not known.")
-    n_sites_max: int | None = Field(
-        default=200, description="Greatest number of sites in the cell; predictions get worse and slower with more."
-    )
-    allowed_elements: tuple[str, ...] | None = Field(
-        default=None, description="Symbols of the only elements allowed, e.g. [Sr, V, O]; None allows all."
-    )
-    excluded_elements: tuple[str, ...] = Field(
-        default=(), description="Symbols of elements that no candidate may hold, e.g. [Tc, U]."
-    )
-
-    @field_validator(
-        "energy_above_hull_max_ev_per_atom", "n_elements_max", "band_gap_min_ev", "band_gap_max_ev", "n_sites_max"
-    )
-    @classmethod
-    def _not_negative(cls, value: float | None, info: ValidationInfo) -> float | None:
-        if value is not None and value < 0:
-            raise ValueError(f"{info.field_name} = {value:g} is negative: nothing would pass; give zero or more.")
-        return value
-
-    @field_validator("allowed_elements", "excluded_elements")
-    @classmethod
-    def _known_symbols(cls, symbols: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
-        unknown = unknown_symbols(symbols or ())
-        if unknown:
-            raise ValueError(f"{info.field_name}: {', '.join(unknown)} is no chemical element; write symbols like Fe.")
-        return symbols
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        _refuse_crossed("n_elements_min", self.n_elements_min, "n_elements_max", self.n_elements_max)
-        _refuse_crossed("band_gap_min_ev", self.band_gap_min_ev, "band_gap_max_ev", self.band_gap_max_ev)
-        _refuse_crossed("the least possible number of sites", 1, "n_sites_max", self.n_sites_max)
-        _refuse_crossed("the least possible number of elements", 1, "n_elements_min", self.n_elements_min)
-        if self.allowed_elements is not None:
-            self._check_allowed(set(self.allowed_elements))
-        return self
-
-    def _check_allowed(self, allowed: set[str]) -> None:
-        both = sorted(allowed & set(self.excluded_elements))
-        if both:
-            raise ValueError(f"{', '.join(both)} is both allowed and excluded; name it in one of the two.")
-        if len(allowed) < self.n_elements_min:
-            raise ValueError(
-                f"allowed_elements names {len(allowed)} elements but n_elements_min = {self.n_elements_min}: "
-                "nothing can pass; allow more elements or lower n_elements_min."
-            )
-
-
-def _refuse_crossed(low_name: str, low: float, high_name: str, high: float | None) -> None:
-    if high is not None and low > high:
-        raise ValueError(
-            f"{high_name} = {high:g} is below {low_name} = {low:g}: nothing would pass; change one of them."
-        )
-
-
-def unknown_symbols(symbols: Collection[str]) -> list[str]:
-    """Those of the given strings that are no symbol of a chemical element."""
-    if not symbols:
-        return []
-    from pymatgen.core.periodic_table import Element
-
-    return [symbol for symbol in symbols if not Element.is_valid_symbol(symbol)]
 
 
 class _Filter(NamedTuple):

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from mat2spec.tables.columns import Column
+from screening.settings import SelectionSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,30 +22,6 @@ RANDOM_POSITIVE = "random_positive"
 # Groups of which a sample stands for all members.
 SAMPLED_GROUPS = (RANDOM_POSITIVE, RANDOM_NEGATIVE)
 POSITIVE_PREFIX = "positive:"
-
-
-class SelectionSettings(BaseModel):
-    """How many materials go to DFT, and which may."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    max_positives: int = Field(
-        default=12, ge=0, description="Most confident predicted gapped metals to compute, over all models together."
-    )
-    n_random_positives: int = Field(
-        default=4,
-        ge=0,
-        description="Random materials among the other predicted gapped metals to compute: they stand for all of these.",
-    )
-    n_random_negatives: int = Field(
-        default=8, ge=0, description="Random materials that every model calls negative to compute, for the recall."
-    )
-    max_sites: int | None = Field(
-        default=8,
-        ge=1,
-        description="Cells with more sites are too large for DFT here and are not drawn; None: no limit.",
-    )
-    seed: int = Field(default=2022, ge=0, description="Seed of the random sample.")
 
 
 @dataclass(frozen=True)

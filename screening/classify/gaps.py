@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.columns import Column
 from screening.classify.properties import count_bins, dos_above_efermi, dos_at_efermi, first_bin_above_zero
+from screening.settings import GapSettings
 
 if TYPE_CHECKING:
-    from typing import Self
-
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -44,94 +42,6 @@ CLASSIFICATION_COLUMNS = (
     Column.DOS_AT_EFERMI,
     Column.DOS_ABOVE_EFERMI,
 )
-
-
-class GapSettings(BaseModel):
-    """What counts as a gap in the valence band, and what as a metal."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    dos_threshold_states_per_ev: float = Field(
-        default=0.7,
-        gt=0,
-        allow_inf_nan=False,
-        description="A bin belongs to a gap if its DOS is below this, in states/eV per cell (per atom if per_atom).",
-    )
-    per_atom: bool = Field(
-        default=False,
-        description="Read both DOS thresholds per atom: fair to large cells, whose DOS grows with the number of sites.",
-    )
-    min_width_ev: float = Field(
-        default=1.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="Least width of a gap in eV, rounded up to whole bins: 1.0 eV is 16 bins of 8/127 eV.",
-    )
-    top_min_ev: float = Field(
-        default=-1.0,
-        allow_inf_nan=False,
-        description="The last bin of a gap must reach above this energy relative to E_F, in eV.",
-    )
-    top_max_ev: float = Field(
-        default=-0.3,
-        allow_inf_nan=False,
-        description="The last bin of a gap must begin at or below this energy relative to E_F, in eV.",
-    )
-    metal_dos_threshold_states_per_ev: float = Field(
-        default=0.1,
-        gt=0,
-        allow_inf_nan=False,
-        description="A metal has at least this DOS, in states/eV per cell (per atom if per_atom), in every stretch "
-        "just above E_F.",
-    )
-    metal_window_ev: float = Field(
-        default=0.3,
-        gt=0,
-        allow_inf_nan=False,
-        description="Length in eV of the window that starts at E_F in which a metal has no empty stretch.",
-    )
-    metal_stretch_ev: float = Field(
-        default=0.15,
-        gt=0,
-        allow_inf_nan=False,
-        description="Length in eV of an empty stretch, rounded up to whole bins; narrower band gaps count as metals.",
-    )
-    confidence_factor: float = Field(
-        default=3.0,
-        gt=1,
-        allow_inf_nan=False,
-        description="Confidence is the share of thresholds, up to this factor either side, at which the rule holds.",
-    )
-    confidence_steps: int = Field(
-        default=41, ge=3, le=1001, description="Number of thresholds tried for the confidence, spaced logarithmically."
-    )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.top_min_ev > self.top_max_ev:
-            raise ValueError(
-                f"top_min_ev = {self.top_min_ev:g} lies above top_max_ev = {self.top_max_ev:g}: "
-                "no gap can end in an empty window; exchange the two."
-            )
-        if self.top_max_ev >= 0:
-            raise ValueError(
-                f"top_max_ev = {self.top_max_ev:g} is not below E_F: a gap in the valence band of a metal ends "
-                "below E_F; give a negative energy."
-            )
-        if self.metal_stretch_ev > self.metal_window_ev:
-            raise ValueError(
-                f"metal_stretch_ev = {self.metal_stretch_ev:g} is longer than metal_window_ev = "
-                f"{self.metal_window_ev:g}: a stretch lies within the window; make it shorter."
-            )
-        return self
-
-    def describe(self) -> str:
-        """Say the gap rule in a few words, for the column `setting` of a table."""
-        unit = "states/eV per atom" if self.per_atom else "states/eV per cell"
-        return (
-            f"DOS < {self.dos_threshold_states_per_ev:g} {unit} over {self.min_width_ev:g} eV, "
-            f"top {self.top_min_ev:g} to {self.top_max_ev:g} eV"
-        )
 
 
 class _Rule(NamedTuple):

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
 from mat2spec.tables.columns import Column
 from screening.choose.selection import RANDOM_NEGATIVE, RANDOM_POSITIVE, SAMPLED_GROUPS
 from screening.evaluate.confusion import NO_INTERVAL, Confusion, Interval, count, draw_intervals, wilson_interval
 from screening.evaluate.references import split_by_reference
 from screening.runs.schemas import TableName, fields_of
+from screening.settings import EvaluationSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,30 +29,6 @@ VALIDATED_SET = "validated_set"
 POPULATION = "population"
 TARGETS = (Column.IS_GAPPED_METAL, Column.HAS_VB_GAP, Column.IS_METAL)
 STATUS_OK = "ok"
-
-
-class EvaluationSettings(BaseModel):
-    """How models are compared with DFT."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    confidence_level: float = Field(
-        default=0.95, gt=0, lt=1, description="Level of the intervals of precision, recall, F1 and MCC."
-    )
-    n_draws: int = Field(
-        default=4000, ge=100, description="Random tables behind the intervals that have no closed form."
-    )
-    seed: int = Field(default=2022, ge=0, description="Seed of those random tables.")
-    curve_threshold_factors: tuple[float, ...] = Field(
-        default=(0.25, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0),
-        description="Factors on gap.dos_threshold_states_per_ev in the table of the threshold curve.",
-    )
-    curve_top_min_ev: tuple[float, ...] = Field(
-        default=(-1.5, -1.0, -0.7), description="Values of gap.top_min_ev in that table, in eV."
-    )
-    curve_min_width_ev: tuple[float, ...] = Field(
-        default=(0.5, 1.0, 1.5), description="Values of gap.min_width_ev in that table, in eV."
-    )
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mat2spec.tables.columns import Column
-from screening.classify.gaps import GapSettings, classify_spectra
+from screening.classify.gaps import classify_spectra
 from screening.evaluate.confusion import count
+from screening.settings import GapSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

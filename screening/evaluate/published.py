@@ -19,9 +19,10 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.files import TableError
 from mat2spec.tables.parquet import matrix_column, read_frame, read_metadata, read_table, require_columns
 from screening.classify.gaps import classify_spectra
-from screening.evaluate.evaluation import STATUS_OK, EvaluationSettings, precision_recall
+from screening.evaluate.evaluation import STATUS_OK, precision_recall
 from screening.runs.history import structure_hashes
 from screening.runs.schemas import TableName
+from screening.settings import EvaluationSettings, SourceKind
 from screening.sources.known_edos import known_edos_ids, store_files
 
 if TYPE_CHECKING:
@@ -31,9 +32,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from screening.classify.gaps import GapSettings
     from screening.runs.history import FormerRuns
-    from screening.settings import SourceSettings
+    from screening.settings import GapSettings, SourceSettings
     from screening.sources.open_data.published import Published
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,6 @@ LEVEL = (Column.FUNCTIONAL, Column.SPIN, Column.U_VALUES)
 CRYSTAL_COLUMNS = (Column.LATTICE, Column.FRAC_COORDS, Column.ATOMIC_NUMBERS)
 OTHER_STRUCTURE = "structure_changed"
 NOT_READ = "not_read"
-MATERIALS_PROJECT = "materials-project"
 
 
 @dataclass(frozen=True)
@@ -214,7 +213,7 @@ def _with_failures(results: pd.DataFrame, failures: Mapping[str, str], run_of: p
             str(Column.MATERIAL_ID): names,
             str(Column.STATUS): NOT_READ,
             str(Column.REASON): [failures[name] for name in names],
-            str(Column.REFERENCE): MATERIALS_PROJECT,
+            str(Column.REFERENCE): SourceKind.MATERIALS_PROJECT,
             str(Column.FORMER_RUN_ID): [run_of[name] for name in names],
         }
     )

@@ -11,13 +11,12 @@ import numpy as np
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import matrix_column
-from screening.classify.gaps import GapSettings, classify_spectra
+from screening.classify.gaps import classify_spectra
 from screening.evaluate.confusion import count, draw_intervals
 from screening.evaluate.evaluation import (
     POPULATION,
     STATUS_OK,
     VALIDATED_SET,
-    EvaluationSettings,
     cells_of,
     design_weights,
     is_true,
@@ -25,6 +24,7 @@ from screening.evaluate.evaluation import (
 )
 from screening.evaluate.references import split_by_reference
 from screening.runs.schemas import TableName, fields_of
+from screening.settings import EvaluationSettings, GapSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from plotly.graph_objects import Figure
 
-    from screening.classify.gaps import GapSettings
+    from screening.settings import GapSettings
 
 PAGE_FILE = "dft_report.html"
 # Scores from here on are written without decimals that say nothing.

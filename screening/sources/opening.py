@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from screening.settings import SourceSettings
+from screening.settings import CATALOGUE_PATH, SourceKind, SourceSettings
 from screening.sources.base import CrystalSource, SourceError
 from screening.sources.parquet import ParquetSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from screening.choose.filters import FilterSettings
-
-
-CATALOGUE_PATH = Path(__file__).resolve().parents[2] / "data" / "catalogue.parquet"
+    from screening.settings import FilterSettings
 
 
 def open_source(
@@ -45,14 +41,14 @@ def open_source(
         If the table does not exist or is damaged.
     """
     settings = settings or SourceSettings()
-    if settings.kind == "materials-project":
-        from screening.choose.filters import FilterSettings
+    if settings.kind is SourceKind.MATERIALS_PROJECT:
+        from screening.settings import FilterSettings
         from screening.sources.materials_project.source import no_progress, open_materials_project
 
         return open_materials_project(
             settings, filters or FilterSettings(), progress=progress or no_progress, db_version=db_version
         )
-    if settings.kind == "materials-project-open":
+    if settings.kind is SourceKind.OPEN_DATA:
         from screening.sources.open_data.source import open_open_data
 
         return open_open_data(settings, progress, db_version)

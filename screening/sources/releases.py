@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from screening.settings import MATERIALS_PROJECT, OPEN_DATA
+from screening.settings import SourceKind
 from screening.sources.opening import open_source
 
 if TYPE_CHECKING:
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 def current_release(settings: SourceSettings) -> str:
-    """Version of the database behind a source now; the Materials Project tells it to everybody, without a key.
+    """Current version of the database behind a source; the Materials Project gives it without a key.
 
     Raises
     ------
     screening.sources.base.SourceError
         If the source cannot be asked.
     """
-    if settings.kind == OPEN_DATA:
+    if settings.kind is SourceKind.OPEN_DATA:
         from screening.sources.open_data.source import open_data_release
 
         return open_data_release(settings)
-    if settings.kind != MATERIALS_PROJECT:
+    if settings.kind is not SourceKind.MATERIALS_PROJECT:
         return open_source(settings).db_version()
     from pydantic import SecretStr
 

@@ -18,7 +18,8 @@ from dft_validation.engines.gpaw import GpawEngine
 from dft_validation.engines.gpaw_setups import VALENCE_ELECTRONS
 from dft_validation.engines.gpaw_worker import standard_orientation
 from mat2spec.spectra.grids import EDOS_GRID
-from screening.classify.gaps import GapSettings, classify_spectra
+from screening.classify.gaps import classify_spectra
+from screening.settings import GapSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = "dft_validation.engines.gpaw_worker"

@@ -18,7 +18,7 @@ from dft_validation import EdosMaker, plan_jobs, results_table, run_jobs, update
 from dft_validation.cache import DocumentCache, structure_hash
 from dft_validation.calculation import cell_of
 from mat2spec.spectra.grids import EDOS_GRID
-from screening.classify.gaps import GapSettings
+from screening.settings import GapSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.graphs.settings import GraphSettings
-from mat2spec.labels.edos_store import read_edos_store, shipped_stores, training_level
+from mat2spec.labels.edos_store import read_edos_store, training_level
 from mat2spec.labels.labelled import DataError, LabelledSpectra, assemble_spectra, concatenate, hash_of, stack_column
 from mat2spec.labels.reserved import data_file, reserved_formulas
 from mat2spec.labels.splits import STORE_TEST, split_of_formula
+from mat2spec.settings import shipped_stores
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, rebin_to_edges
 from mat2spec.spectra.phonons import scale_to_modes
 from mat2spec.tables.parquet import read_table

@@ -7,13 +7,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from mat2spec.graphs.settings import GraphSettings
-from mat2spec.labels.edos_store import shipped_stores
 from mat2spec.labels.labelled import DataError, LabelledSpectra
 from mat2spec.labels.readers.archive import load_archive_edos, load_archive_phdos
 from mat2spec.labels.readers.data_folder import DFPT_FILE, EDOS_FILE, FINITE_DISPLACEMENT_FILE, load_edos, load_phdos
 from mat2spec.labels.readers.folder import load_folder
 from mat2spec.labels.readers.table import load_table
 from mat2spec.labels.reserved import RESERVED_FILE
+from mat2spec.settings import shipped_stores
 from mat2spec.spectra.grids import EDOS_GRID, GRIDS
 
 _DATA_FOLDER_FILES = (EDOS_FILE, DFPT_FILE, FINITE_DISPLACEMENT_FILE, RESERVED_FILE)

@@ -12,8 +12,7 @@ from mat2spec.tables.provenance import hash_json
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from screening.choose.filters import FilterSettings
-    from screening.settings import MaterialsProjectSettings
+    from screening.settings import FilterSettings, MaterialsProjectSettings
 
 GNOME_BATCH = "gnome_r2scan_statics"
 # Raised when tables of the cache are to be read anew: other fields, other columns.

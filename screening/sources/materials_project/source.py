@@ -1,7 +1,7 @@
 """The live Materials Project as a source of a screen.
 
     from screening.sources.materials_project.source import open_materials_project
-    source = open_materials_project(SourceSettings(kind="materials-project"), FilterSettings())
+    source = open_materials_project(SourceSettings(kind=SourceKind.MATERIALS_PROJECT), FilterSettings())
 
 What the filters leave is read once for each version of the database, into a Parquet table; from then on the
 source is that table.
@@ -13,6 +13,7 @@ import logging
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from screening.settings import FilterSettings, SourceKind, SourceSettings
 from screening.sources.materials_project.api_key import load_api_key
 from screening.sources.materials_project.cache import QueryCache
 from screening.sources.materials_project.client import MaterialsProject
@@ -26,12 +27,9 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
 
-    from screening.choose.filters import FilterSettings
-    from screening.settings import SourceSettings
 
 logger = logging.getLogger(__name__)
 
-NAME = "materials-project"
 # A release takes minutes to go live; a database that changes more often than this is not read.
 MAX_ATTEMPTS = 3
 
@@ -73,7 +71,7 @@ def open_materials_project(
     """
     query = Query.of_settings(filters, settings, settings.limit)
     if db_version is not None and (cache := QueryCache(settings, db_version, query)).is_complete:
-        return ParquetSource(cache.table_path, name=NAME)
+        return ParquetSource(cache.table_path, name=SourceKind.MATERIALS_PROJECT)
     key = load_api_key(api_key)
     for attempt in range(1, MAX_ATTEMPTS + 1):
         try:
@@ -82,7 +80,7 @@ def open_materials_project(
                 with cache.locked():
                     if not cache.is_complete:
                         Reading(client, query, cache, settings, progress).run()
-            return ParquetSource(cache.table_path, name=NAME)
+            return ParquetSource(cache.table_path, name=SourceKind.MATERIALS_PROJECT)
         except DatabaseChangedError as error:
             if attempt == MAX_ATTEMPTS:
                 raise

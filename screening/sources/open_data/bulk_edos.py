@@ -18,6 +18,7 @@ from mat2spec.labels.edos_store import TRAINING_LEVEL_KEY, store_schema
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
 from mat2spec.tables.columns import Column
 from mat2spec.tables.provenance import hash_json, package_versions
+from screening.settings import MaterialsProjectSettings, SourceKind
 from screening.sources.open_data.bulk import (
     NO_MATERIAL,
     REFERENCE_KEY,
@@ -35,9 +36,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from screening.settings import MaterialsProjectSettings
 
-REFERENCE = "materials-project"
 # The Materials Project's own mixture: with U where its rules ask for it, spin-polarised where that matters.
 TRAINING_LEVEL = {"functional": "PBE"}
 FUNCTIONALS = {"GGA": "PBE", "PBE": "PBE", "r2SCAN": "r2SCAN", "SCAN": "SCAN", "PBEsol": "PBEsol", "PBESol": "PBEsol"}
@@ -94,7 +93,7 @@ def store_metadata(release: str, delta_version: int) -> dict[str, str]:
     """What a store says of all its spectra."""
     return {
         GRID_METADATA_KEY: EDOS_GRID.to_json(),
-        REFERENCE_KEY: REFERENCE,
+        REFERENCE_KEY: SourceKind.MATERIALS_PROJECT,
         TRAINING_LEVEL_KEY: json.dumps(TRAINING_LEVEL),
         "db_version": release,
         "delta_version": str(delta_version),
@@ -126,7 +125,7 @@ class EdosRows:
     def __init__(self, materials: Materials, reserved: frozenset[str]) -> None:
         self._materials = materials
         self._reserved = reserved
-        self._versions = json.dumps({"materials-project": materials.release})
+        self._versions = json.dumps({SourceKind.MATERIALS_PROJECT: materials.release})
 
     def of_batch(self, batch: pa.RecordBatch, left_out: Counter[str]) -> list[dict[str, Any]]:
         """Rows of the spectra that can be used; the others are counted by their reason."""
@@ -185,9 +184,9 @@ class EdosRows:
             Column.KPOINTS: UNKNOWN,
             Column.CPU_SECONDS: 0.0,
             "versions": self._versions,
-            Column.SETTINGS_HASH: hash_json([REFERENCE, sample["run_type"]])[:16],
+            Column.SETTINGS_HASH: hash_json([SourceKind.MATERIALS_PROJECT, sample["run_type"]])[:16],
             "notes": "",
-            "source": REFERENCE,
+            "source": SourceKind.MATERIALS_PROJECT,
             "selected_as": "published",
         }
 

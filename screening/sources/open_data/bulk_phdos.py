@@ -16,6 +16,7 @@ import numpy as np
 from mat2spec.spectra.grids import GRID_METADATA_KEY, PHDOS_GRID
 from mat2spec.tables.columns import Column
 from mat2spec.tables.provenance import hash_json, package_versions
+from screening.settings import MaterialsProjectSettings, SourceKind
 from screening.sources.materials_project.documents import crystal_fields
 from screening.sources.open_data.bulk import (
     NO_MATERIAL,
@@ -33,9 +34,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from screening.settings import MaterialsProjectSettings
 
-REFERENCE = "materials-project"
 METHOD = "dfpt"
 # As `mat2spec.labels.readers.data_folder` has it: from this share of imaginary modes on a crystal is not stable.
 UNSTABLE_FROM = 0.01
@@ -78,7 +77,7 @@ def fetch_phdos(
     read = BulkRead(target, source, rows.of_batch, _columns(), _schema(), identity, (str(Column.MATERIAL_ID),))
     metadata = {
         GRID_METADATA_KEY: PHDOS_GRID.to_json(),
-        REFERENCE_KEY: REFERENCE,
+        REFERENCE_KEY: SourceKind.MATERIALS_PROJECT,
         "phonon_method": method,
         "db_version": materials.release,
         "delta_version": str(source.version()),

@@ -17,7 +17,7 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_file, make_folder
 from mat2spec.tables.parquet import read_table, write_table
 from mat2spec.tables.provenance import hash_json
-from screening.settings import MATERIALS_PROJECT, OPEN_DATA
+from screening.settings import SourceKind, SourceSettings
 from screening.sources.materials_project.api_key import load_api_key
 from screening.sources.materials_project.client import MaterialsProject
 from screening.sources.materials_project.documents import PROVES_EDOS, calculation_number, normal_id, page_table
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
     from deltalake import DeltaTable
-
-    from screening.settings import SourceSettings
 
     Document = dict[str, Any]
 
@@ -75,7 +73,7 @@ def with_edos_now(settings: SourceSettings, material_ids: Collection[str]) -> fr
     MaterialsProjectError
         If the server cannot be asked.
     """
-    if settings.kind != MATERIALS_PROJECT or not material_ids:
+    if settings.kind is not SourceKind.MATERIALS_PROJECT or not material_ids:
         return frozenset()
     with closing(MaterialsProject(settings, load_api_key())) as client:
         version = client.first_db_version()
@@ -104,11 +102,11 @@ def fetch_published(settings: SourceSettings, material_ids: Collection[str]) -> 
     MaterialsProjectError
         If the Materials Project or its open data cannot be asked.
     """
-    if settings.kind not in {MATERIALS_PROJECT, OPEN_DATA} or not material_ids:
+    if settings.kind not in {SourceKind.MATERIALS_PROJECT, SourceKind.OPEN_DATA} or not material_ids:
         return Published(None, {})
     materials = (
         _materials_of_api(settings, material_ids)
-        if settings.kind == MATERIALS_PROJECT
+        if settings.kind is SourceKind.MATERIALS_PROJECT
         else _of_open_data(settings, material_ids)
     )
     place = hash_json([settings.kind, settings.mp_endpoint, settings.mp_cells, STORE_VERSION])[:16]

@@ -1,7 +1,7 @@
 """The open-data copy of the Materials Project as a source: no API key, no filter on the server, one bulk read.
 
     from screening.sources.open_data.source import open_open_data
-    source = open_open_data(SourceSettings(kind="materials-project-open"))
+    source = open_open_data(SourceSettings(kind=SourceKind.OPEN_DATA))
 
 The collection `summary` is read once for each release into a Parquet table; from then on the source is that table.
 It holds the relaxed cells only.
@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_file, make_folder
 from mat2spec.tables.parquet import COMPRESSION
+from screening.settings import MaterialsProjectSettings, SourceKind, SourceSettings
 from screening.sources.base import DB_VERSION_KEY, FILTER_COUNTS_KEY
 from screening.sources.materials_project.counts import FilterCount
 from screening.sources.materials_project.documents import LAST_UPDATED, LICENSE, crystal_fields, normal_id
@@ -38,11 +39,9 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
     from numpy.typing import NDArray
 
-    from screening.settings import MaterialsProjectSettings, SourceSettings
 
 logger = logging.getLogger(__name__)
 
-NAME = "materials-project-open"
 NON_COMMERCIAL = "BY-NC"
 # Raised when the table of the cache gets other columns.
 TABLE_VERSION = 1
@@ -78,14 +77,14 @@ def open_open_data(
             "(source.kind=materials-project)."
         )
     if db_version is not None and (path := _table_path(settings, db_version)).exists():
-        return ParquetSource(path, name=NAME, limit=settings.limit)
+        return ParquetSource(path, name=SourceKind.OPEN_DATA, limit=settings.limit)
     table = open_delta(SUMMARY, settings)
     release = release_of(table)
     path = _table_path(settings, release)
     with _locked(make_folder(path.parent)):
         if not path.exists():
             _download(table, release, path, settings.mp_include_gnome, progress or (lambda _done, _total: None))
-    return ParquetSource(path, name=NAME, limit=settings.limit)
+    return ParquetSource(path, name=SourceKind.OPEN_DATA, limit=settings.limit)
 
 
 def _table_path(settings: MaterialsProjectSettings, release: str) -> Path:

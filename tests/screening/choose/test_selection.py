@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from screening.choose.selection import SelectionSettings, rank_by_consensus, select_for_dft
+from screening.choose.selection import rank_by_consensus, select_for_dft
+from screening.settings import SelectionSettings
 
 FLAG = st.sampled_from([True, False, None])
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mat2spec.spectra.grids import EDOS_GRID
-from screening.classify.gaps import GapSettings, classify_spectra
+from screening.classify.gaps import classify_spectra
+from screening.settings import GapSettings
 
 WIDTH = EDOS_GRID.width
 # Read here: the tests themselves run without the settings of the person who starts them.

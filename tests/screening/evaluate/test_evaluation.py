@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from screening.choose.selection import SelectionSettings, select_for_dft
+from screening.choose.selection import select_for_dft
 from screening.evaluate.confusion import Confusion, count, draw_intervals, wilson_interval
 from screening.evaluate.evaluation import precision_recall
+from screening.settings import SelectionSettings
 
 counts = st.integers(0, 200)
 

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from screening.classify.gaps import GapSettings, classify_spectra
-from screening.evaluate.evaluation import EvaluationSettings, precision_recall
+from screening.classify.gaps import classify_spectra
+from screening.evaluate.evaluation import precision_recall
 from screening.evaluate.threshold_curves import moved_rules, threshold_curve
+from screening.settings import EvaluationSettings, GapSettings
 
 SETTINGS = EvaluationSettings(
     curve_threshold_factors=(0.5, 1.0, 2.0), curve_top_min_ev=(-1.5, -1.0), curve_min_width_ev=(1.0,), n_draws=200

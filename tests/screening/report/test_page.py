@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 
 from mat2spec.spectra.grids import EDOS_GRID
-from screening.classify.gaps import GapSettings, classify_spectra
-from screening.evaluate.evaluation import EvaluationSettings, precision_recall
+from screening.classify.gaps import classify_spectra
+from screening.evaluate.evaluation import precision_recall
 from screening.evaluate.threshold_curves import threshold_curve
 from screening.report.figures import spectrum_figure
 from screening.report.page import figures_page, validation_page
+from screening.settings import EvaluationSettings, GapSettings
 
 
 @pytest.fixture

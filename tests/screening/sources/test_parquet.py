@@ -7,9 +7,7 @@ import pytest
 
 from mat2spec.crystals.checks import find_problems
 from mat2spec.tables.files import TableError
-from screening.settings import SourceSettings
 from screening.sources.base import SourceError
-from screening.sources.opening import open_source
 from screening.sources.parquet import ParquetSource
 
 
@@ -130,35 +128,3 @@ def test_a_file_damaged_inside_gives_a_sentence(tmp_path, crystals_path):
     source = ParquetSource(damaged)
     with pytest.raises((SourceError, TableError), match="damaged"):
         source.crystals(source.properties().material_id.tolist())
-
-
-def test_a_missing_file_gives_a_sentence(tmp_path):
-    with pytest.raises(TableError, match="There is no table at"):
-        open_source(SourceSettings(kind="parquet", path=tmp_path / "nothing.parquet"))
-
-
-def test_settings_ask_for_the_path_of_a_table():
-    with pytest.raises(ValueError, match=r"give source\.path"):
-        SourceSettings(kind="parquet")
-
-
-def test_open_source_reads_the_table_of_the_settings(crystals_path):
-    source = open_source(SourceSettings(kind="parquet", path=crystals_path, limit=2))
-    assert source.name == "parquet"
-    assert len(source.properties()) == 2
-
-
-def test_a_catalogue_that_is_not_there_gives_a_sentence(monkeypatch, tmp_path):
-    monkeypatch.setattr("screening.sources.opening.CATALOGUE_PATH", tmp_path / "catalogue.parquet")
-    with pytest.raises(SourceError, match="The embedded catalogue is not at"):
-        open_source(SourceSettings())
-
-
-def test_the_catalogue_knows_the_labels_that_the_project_carries(tmp_path, monkeypatch):
-    shipped, mine = tmp_path / "shipped.parquet", tmp_path / "mine.parquet"
-    monkeypatch.setattr("mat2spec.labels.edos_store.SHIPPED_STORE", shipped)
-    assert SourceSettings().store_of_known_edos is None
-    shipped.touch()
-    assert SourceSettings().store_of_known_edos == shipped
-    assert SourceSettings(edos_store=mine).store_of_known_edos == mine
-    assert SourceSettings(kind="parquet", path=tmp_path / "t.parquet").store_of_known_edos is None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from screening.choose.filters import FilterSettings
-from screening.settings import SourceSettings
+from screening.settings import FilterSettings, SourceSettings
 from screening.sources.materials_project import session
 from screening.sources.materials_project.source import open_materials_project
 from tests.screening.sources.materials_project.loopback import GOOD_KEY, LoopbackServer, make_documents

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from emmet.core.types.typing import format_identifier
 from pymatgen.core import Element
 
-from screening.sources.opening import CATALOGUE_PATH
+from screening.settings import CATALOGUE_PATH
 
 GOOD_KEY = "loopbackkeyloopbackkeyloopback01"
 DB_VERSION = "2026.11.1"

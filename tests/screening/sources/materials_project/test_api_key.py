@@ -8,8 +8,7 @@ import traceback
 import pytest
 from pydantic import SecretStr
 
-from screening.choose.filters import FilterSettings
-from screening.settings import SourceSettings
+from screening.settings import FilterSettings, SourceSettings
 from screening.sources.materials_project.api_key import KEY_PAGE, hide, load_api_key
 from screening.sources.materials_project.client import MaterialsProject
 from screening.sources.materials_project.errors import ApiKeyError, MaterialsProjectError, ServerUnreachableError

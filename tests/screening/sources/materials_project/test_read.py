@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from mat2spec.crystals.checks import find_problems
-from screening.choose.filters import FilterSettings, filter_candidates
+from screening.choose.filters import filter_candidates
+from screening.settings import CATALOGUE_PATH, FilterSettings
 from screening.sources.materials_project.errors import ReconciliationError
 from screening.sources.materials_project.source import open_materials_project
-from screening.sources.opening import CATALOGUE_PATH
 from tests.screening.sources.materials_project.conftest import ALL, N_DOCUMENTS, PAGE_SIZE, quick_settings
 from tests.screening.sources.materials_project.loopback import (
     CORE,
