@@ -1,0 +1,149 @@
+"""Overlap and Hamiltonian matrices of a crystal at k-points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mat2spec.tight_binding.cells import PrimitiveCell
+from mat2spec.tight_binding.channels import N_SHELLS, SHELL_OF_ORBITAL
+from mat2spec.tight_binding.pairs import find_pairs
+from mat2spec.tight_binding.parameters import SlaterKosterTables, load_tables
+from mat2spec.tight_binding.slater_koster import slater_koster_blocks
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Orbitals of a crystal, atom by atom.
+
+    Parameters
+    ----------
+    first_orbital
+        First orbital of each atom and one past the last, shape (n_atoms + 1,).
+    atom, shell
+        Atom and angular momentum of each orbital, shape (n_orbitals,).
+    on_site_ev
+        Energy of each orbital in the free atom, shape (n_orbitals,).
+    valence_electrons
+        Of each neutral atom, shape (n_atoms,).
+    """
+
+    first_orbital: NDArray[np.int64]
+    atom: NDArray[np.int64]
+    shell: NDArray[np.int64]
+    on_site_ev: NDArray[np.float64]
+    valence_electrons: NDArray[np.int64]
+
+    @property
+    def size(self) -> int:
+        """Orbitals in the cell."""
+        return len(self.atom)
+
+    @property
+    def n_atoms(self) -> int:
+        """Atoms in the cell."""
+        return len(self.valence_electrons)
+
+    @property
+    def n_electrons(self) -> int:
+        """Valence electrons in the cell."""
+        return int(self.valence_electrons.sum())
+
+    @property
+    def site_shell(self) -> NDArray[np.int64]:
+        """3 x atom + shell of each orbital, shape (n_orbitals,)."""
+        return N_SHELLS * self.atom + self.shell
+
+    @classmethod
+    def of(cls, tables: SlaterKosterTables, rows: NDArray[np.int64]) -> Basis:
+        """Orbitals of atoms that are rows of the tables; every element has s, s and p, or s, p and d."""
+        n_shells = tables.has_shell[rows].sum(axis=1)
+        counts = n_shells**2
+        atom = np.repeat(np.arange(len(rows)), counts)
+        first = np.concatenate([[0], np.cumsum(counts)])
+        shell = SHELL_OF_ORBITAL[np.arange(first[-1]) - first[atom]]
+        return cls(first, atom, shell, tables.on_site_ev[rows[atom], shell], tables.valence_electrons[rows])
+
+
+@dataclass(frozen=True)
+class TightBindingCrystal:
+    """Real-space blocks of a crystal, from which matrices at any k-point follow.
+
+    Parameters
+    ----------
+    cell
+        The primitive cell.
+    basis
+        Its orbitals.
+    first, second, offsets
+        Pairs of atoms as in `mat2spec.tight_binding.pairs.Pairs`.
+    blocks
+        Overlap and Hamiltonian of each pair, shape (n_pairs, 2, 9, 9), dimensionless and eV.
+    hubbard_u_ev
+        Hardness of each atom, shape (n_atoms,).
+    """
+
+    cell: PrimitiveCell
+    basis: Basis
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    blocks: NDArray[np.float64]
+    hubbard_u_ev: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, cell: PrimitiveCell, tables: SlaterKosterTables | None = None) -> TightBindingCrystal:
+        """Evaluate the integrals of all pairs.
+
+        Raises
+        ------
+        mat2spec.tight_binding.parameters.ParametersError
+            If an element is not tabulated.
+        """
+        tables = tables or load_tables()
+        rows = tables.element_indices(cell.atomic_numbers)
+        pairs = find_pairs(cell, tables, rows)
+        if len(pairs.first):
+            first, second = rows[pairs.first], rows[pairs.second]
+            forward = tables.integrals(first, second, pairs.distances_a)
+            backward = tables.integrals(second, first, pairs.distances_a)
+            blocks = np.stack(
+                [slater_koster_blocks(f, b, pairs.directions) for f, b in zip(forward, backward, strict=True)], axis=1
+            )
+        else:
+            blocks = np.empty((0, 2, 9, 9))
+        return cls(
+            cell,
+            Basis.of(tables, rows),
+            pairs.first,
+            pairs.second,
+            pairs.offsets,
+            blocks,
+            tables.hubbard_u_ev[rows],
+        )
+
+    def matrices(self, kpoints: NDArray[np.float64]) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+        """Overlap and Hamiltonian without on-site energies at k-points, each (n_kpoints, n_orbitals, n_orbitals).
+
+        Parameters
+        ----------
+        kpoints
+            Fractional coordinates, shape (n_kpoints, 3).
+        """
+        first_orbital, n = self.basis.first_orbital, self.basis.size
+        matrices = np.zeros((2, len(kpoints), n, n), dtype=np.complex128)
+        phases = np.exp(2j * np.pi * (kpoints @ self.offsets.T))
+        starts = np.flatnonzero(np.diff(self.first * self.basis.n_atoms + self.second, prepend=-1))
+        for start, end in zip(starts, [*starts[1:], len(self.first)], strict=True):
+            a, b = self.first[start], self.second[start]
+            rows = slice(first_orbital[a], first_orbital[a + 1])
+            columns = slice(first_orbital[b], first_orbital[b + 1])
+            blocks = self.blocks[start:end, :, : rows.stop - rows.start, : columns.stop - columns.start]
+            summed = phases[:, start:end] @ blocks.reshape(end - start, -1)
+            matrices[:, :, rows, columns] = summed.reshape(len(kpoints), *blocks.shape[1:]).swapaxes(0, 1)
+        matrices += matrices.conj().swapaxes(-1, -2)
+        overlap, hopping = matrices
+        overlap[:, np.arange(n), np.arange(n)] += 1
+        return overlap, hopping

@@ -1,0 +1,160 @@
+"""Charge self-consistency: the potential that the charges of the atoms make on each other.
+
+Each atom carries a Gaussian charge whose self-repulsion is its Hubbard U (Elstner et al., Phys. Rev. B 58, 7260
+(1998)); the sums over the lattice are Ewald's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pymatgen.optimization.neighbors import find_points_in_spheres
+from scipy.special import erf
+
+from mat2spec.tight_binding.bloch import TightBindingCrystal
+from mat2spec.tight_binding.cells import PrimitiveCell
+from mat2spec.tight_binding.eigenproblem import orthogonalise, populations, solve
+from mat2spec.tight_binding.filling import fermi_level
+from mat2spec.tight_binding.kmesh import make_mesh
+
+COULOMB_EV_A = 14.399645
+# Width of the Gaussians that the reciprocal sum carries, in Angstrom.
+_EWALD_WIDTH_A = 1.4
+_TEMPERATURE_EV = 0.15
+_TOLERANCE = 5e-3
+_STEPS = 14
+_MIXING = 0.25
+_HISTORY = 4
+KPOINTS_PER_ATOM = 120.0
+
+
+@dataclass(frozen=True)
+class SelfConsistentCharges:
+    """Converged charges.
+
+    Parameters
+    ----------
+    potentials_ev
+        Shift of the levels of each atom, shape (n_atoms,).
+    charges
+        Electrons gained by each atom, shape (n_atoms,).
+    steps
+        Iterations that were made.
+    converged
+        Whether charges changed by less than 0.005 in the last.
+    """
+
+    potentials_ev: NDArray[np.float64]
+    charges: NDArray[np.float64]
+    steps: int
+    converged: bool
+
+
+def coulomb_matrix(cell: PrimitiveCell, hubbard_u_ev: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Energy in eV between unit charges on each pair of atoms and all their images, for neutral cells.
+
+    Parameters
+    ----------
+    cell
+        The crystal.
+    hubbard_u_ev
+        Self-repulsion of the charge of each atom, shape (n_atoms,).
+    """
+    width = np.minimum(COULOMB_EV_A / (hubbard_u_ev * np.sqrt(np.pi)), _EWALD_WIDTH_A)
+    matrix = _reciprocal_sum(cell)
+    coordinates = np.ascontiguousarray(cell.frac_coords @ cell.lattice)
+    first, second, _, distance = find_points_in_spheres(
+        coordinates,
+        coordinates,
+        r=6.2 * _EWALD_WIDTH_A,
+        pbc=np.ones(3, dtype=np.int64),
+        lattice=np.ascontiguousarray(cell.lattice),
+    )
+    away = distance > 1e-8
+    first, second, distance = first[away], second[away], distance[away]
+    between = np.sqrt(2 * (width[first] ** 2 + width[second] ** 2))
+    short = (erf(distance / between) - erf(distance / (2 * _EWALD_WIDTH_A))) / distance
+    np.add.at(matrix, (first, second), short)
+    own = np.arange(cell.n_atoms)
+    matrix[own, own] += (1 / width - 1 / _EWALD_WIDTH_A) / np.sqrt(np.pi)
+    return COULOMB_EV_A * matrix
+
+
+def self_consistent_charges(
+    crystal: TightBindingCrystal, kpoints_per_atom: float = KPOINTS_PER_ATOM
+) -> SelfConsistentCharges:
+    """Iterate Mulliken charges and their potential to self-consistency; Anderson mixing.
+
+    Parameters
+    ----------
+    crystal
+        The crystal.
+    kpoints_per_atom
+        Density of the mesh: charges converge long before spectra do.
+    """
+    basis = crystal.basis
+    if basis.n_atoms == 1:
+        return SelfConsistentCharges(np.zeros(1), np.zeros(1), 0, converged=True)
+    coulomb = coulomb_matrix(crystal.cell, crystal.hubbard_u_ev)
+    charge_of = _ChargeResponse(crystal, kpoints_per_atom)
+    charges = np.zeros(basis.n_atoms)
+    inputs: list[NDArray[np.float64]] = []
+    residuals: list[NDArray[np.float64]] = []
+    for step in range(_STEPS):
+        residual = charge_of(coulomb @ charges) - charges
+        if np.abs(residual).max() < _TOLERANCE:
+            return SelfConsistentCharges(coulomb @ charges, charges, step, converged=True)
+        inputs, residuals = [*inputs, charges][-_HISTORY:], [*residuals, residual][-_HISTORY:]
+        charges = _mixed(inputs, residuals)
+    return SelfConsistentCharges(coulomb @ charges, charges, _STEPS, converged=False)
+
+
+class _ChargeResponse:
+    """Charges of the atoms in a given potential."""
+
+    def __init__(self, crystal: TightBindingCrystal, kpoints_per_atom: float) -> None:
+        self.crystal = crystal
+        mesh = make_mesh(crystal.cell, kpoints_per_atom)
+        self.weights = torch.from_numpy(mesh.weights)
+        overlap, hopping = crystal.matrices(mesh.kpoints)
+        self.overlap = torch.from_numpy(overlap)
+        self.hamiltonian = torch.from_numpy(hopping) + torch.diag(torch.from_numpy(crystal.basis.on_site_ev))
+        self.orthogonaliser = orthogonalise(self.overlap)
+        self.groups = torch.eye(crystal.basis.n_atoms, dtype=torch.float64)[torch.from_numpy(crystal.basis.atom)]
+
+    def __call__(self, potentials_ev: NDArray[np.float64]) -> NDArray[np.float64]:
+        shift = torch.from_numpy(potentials_ev[self.crystal.basis.atom])
+        hamiltonian = self.hamiltonian + self.overlap * ((shift[:, None] + shift) / 2)
+        bands = solve(hamiltonian, self.orthogonaliser)
+        level = fermi_level(bands.energies, self.weights, self.crystal.basis.n_electrons, _TEMPERATURE_EV)
+        occupation = 2 * self.weights[:, None] * torch.special.expit((level - bands.energies) / _TEMPERATURE_EV)
+        shares = populations(self.overlap, bands.coefficients, self.groups)
+        electrons = torch.einsum("kb,kba->a", occupation, shares).numpy()
+        return self.crystal.cell.average_equivalent(electrons - self.crystal.basis.valence_electrons)
+
+
+def _mixed(inputs: list[NDArray[np.float64]], residuals: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    current, residual = inputs[-1], residuals[-1]
+    if len(inputs) == 1:
+        return current + _MIXING * residual
+    differences = np.array([residual - old for old in residuals[:-1]])
+    factors = np.linalg.lstsq(differences.T, residual, rcond=1e-4)[0]
+    steps = np.array([current - old for old in inputs[:-1]])
+    return current - factors @ steps + _MIXING * (residual - factors @ differences)
+
+
+def _reciprocal_sum(cell: PrimitiveCell) -> NDArray[np.float64]:
+    reciprocal = 2 * np.pi * np.linalg.inv(cell.lattice).T
+    largest = 4.6 / _EWALD_WIDTH_A
+    counts = np.ceil(largest * np.linalg.norm(cell.lattice, axis=1) / (2 * np.pi)).astype(int)
+    axes = [np.arange(-count, count + 1) for count in counts]
+    indices = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    squares = ((indices @ reciprocal) ** 2).sum(axis=1)
+    chosen = (squares > 1e-9) & (squares < largest**2)
+    indices, squares = indices[chosen], squares[chosen]
+    phases = np.exp(2j * np.pi * (cell.frac_coords @ indices.T))
+    weights = 4 * np.pi / cell.volume * np.exp(-squares * _EWALD_WIDTH_A**2) / squares
+    return np.asarray(((phases * weights) @ phases.conj().T).real)

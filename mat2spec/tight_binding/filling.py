@@ -1,0 +1,95 @@
+"""Where the electrons end: Fermi level or valence band maximum, found by counting them.
+
+Labels have their zero at the VBM if the gap is above 0.05 eV, else at E_F. A switch there makes the zero jump, so it
+is blended over a few hundredths of an eV around that gap; away from it nothing changes. Every function takes the
+gradient through the energies, that of E_F by implicit differentiation of the electron count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Above this a crystal counts as gapped, as for the labels.
+GAP_THRESHOLD_EV = 0.05
+BLENDING_WIDTH_EV = 0.02
+# Broadening of the occupations, in eV; on coarse meshes it takes the place of an integration over k.
+TEMPERATURE_EV = 0.08
+_BISECTIONS = 60
+_SMALLEST_DENSITY = 1e-8
+
+
+@dataclass(frozen=True)
+class Filling:
+    """Filled bands of a crystal.
+
+    Parameters
+    ----------
+    zero_ev
+        Energy of the zero of the spectrum, a scalar with gradient.
+    gap_ev
+        Gap between the filled and the empty bands; zero where bands overlap or are partly filled.
+    is_metal
+        Whether the gap is at most `GAP_THRESHOLD_EV`.
+    """
+
+    zero_ev: Tensor
+    gap_ev: float
+    is_metal: bool
+
+
+def fermi_level(energies: Tensor, weights: Tensor, n_electrons: float, temperature_ev: float = TEMPERATURE_EV) -> Tensor:
+    """Fermi level in eV of bands with two electrons each.
+
+    Parameters
+    ----------
+    energies
+        Shape (n_kpoints, n_bands), in eV.
+    weights
+        Of the k-points, sum to one, shape (n_kpoints,).
+    n_electrons
+        Per cell.
+    temperature_ev
+        Width of the Fermi-Dirac occupation.
+    """
+    fixed = energies.detach().double()
+    k_weights = weights.double()[:, None]
+    low, high = fixed.min() - 1, fixed.max() + 1
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        count = 2 * (k_weights * torch.special.expit((middle - fixed) / temperature_ev)).sum()
+        low, high = torch.where(count < n_electrons, middle, low), torch.where(count < n_electrons, high, middle)
+    level = (low + high) / 2
+    occupation = torch.special.expit((level - fixed) / temperature_ev)
+    density = k_weights * occupation * (1 - occupation)
+    total = density.sum()
+    if float(total) < _SMALLEST_DENSITY:
+        return level.to(energies.dtype)
+    shares = (density / total).to(energies.dtype)
+    return level.to(energies.dtype) + ((energies - energies.detach()) * shares).sum()
+
+
+def band_edges(energies: Tensor, n_electrons: int) -> tuple[Tensor, Tensor] | None:
+    """VBM and CBM in eV; None where the bands cannot be filled completely."""
+    filled = n_electrons // 2
+    if n_electrons % 2 or not 0 < filled < energies.shape[1]:
+        return None
+    return energies[:, :filled].max(), energies[:, filled:].min()
+
+
+def fill(energies: Tensor, weights: Tensor, n_electrons: int) -> Filling:
+    """Fill bands with the electrons of the cell; parameters as in `fermi_level`."""
+    edges = band_edges(energies, n_electrons)
+    if edges is None:
+        return Filling(fermi_level(energies, weights, n_electrons), 0.0, is_metal=True)
+    vbm, cbm = edges
+    gap = cbm - vbm
+    gap_ev = max(0.0, float(gap.detach()))
+    share = torch.sigmoid((gap - GAP_THRESHOLD_EV) / BLENDING_WIDTH_EV)
+    if float(share.detach()) > 1 - 1e-6:
+        return Filling(vbm, gap_ev, is_metal=False)
+    level = fermi_level(energies, weights, n_electrons)
+    zero = level if float(share.detach()) < 1e-6 else share * vbm + (1 - share) * level
+    return Filling(zero, gap_ev, is_metal=gap_ev <= GAP_THRESHOLD_EV)
