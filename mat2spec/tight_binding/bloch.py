@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,8 +136,8 @@ class TightBindingCrystal:
         first_orbital, n = self.basis.first_orbital, self.basis.size
         matrices = np.zeros((2, len(kpoints), n, n), dtype=np.complex128)
         phases = np.exp(2j * np.pi * (kpoints @ self.offsets.T))
-        starts = np.flatnonzero(np.diff(self.first * self.basis.n_atoms + self.second, prepend=-1))
-        for start, end in zip(starts, [*starts[1:], len(self.first)], strict=True):
+        changes = np.diff(self.first * self.basis.n_atoms + self.second, prepend=-1, append=-1)
+        for start, end in pairwise(np.flatnonzero(changes).tolist()):
             a, b = self.first[start], self.second[start]
             rows = slice(first_orbital[a], first_orbital[a + 1])
             columns = slice(first_orbital[b], first_orbital[b + 1])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import moyopy
 import numpy as np
-import spglib
 from numpy.typing import NDArray
 
 SYMMETRY_TOLERANCE_A = 0.01
@@ -26,7 +26,7 @@ class PrimitiveCell:
     rotations
         Point group in the basis of the lattice, integers, shape (n_operations, 3, 3).
     equivalent_atoms
-        The first atom that each is equivalent to, shape (n_atoms,).
+        An atom of the same orbit, the same for all of them, shape (n_atoms,).
     """
 
     lattice: NDArray[np.float64]
@@ -53,22 +53,34 @@ class PrimitiveCell:
         atomic_numbers: NDArray[np.integer],
         tolerance_a: float = SYMMETRY_TOLERANCE_A,
     ) -> PrimitiveCell:
-        """Reduce a crystal to its standardised primitive cell; one in which spglib finds none is kept as it is.
+        """Reduce a crystal to its standardised primitive cell.
 
-        Spectra per atom are the same in both, so a supercell costs what its primitive cell costs.
+        Spectra per atom are the same in both, so a supercell costs what its primitive cell costs. A crystal whose
+        symmetry cannot be found, such as one with two atoms in one place, is kept as it is.
         """
-        found = spglib.standardize_cell(
-            (lattice, frac_coords, atomic_numbers), to_primitive=True, no_idealize=False, symprec=tolerance_a
-        )
-        cell = (lattice, frac_coords, np.asarray(atomic_numbers)) if found is None else found
-        dataset = spglib.get_symmetry_dataset(cell, symprec=tolerance_a)
-        n_atoms = len(cell[2])
+        numbers = np.asarray(atomic_numbers, dtype=np.int64)
+        try:
+            found = moyopy.MoyoDataset(
+                moyopy.Cell(lattice.tolist(), frac_coords.tolist(), numbers.tolist()), symprec=tolerance_a
+            )
+        except ValueError:
+            return cls(lattice, frac_coords, numbers, np.eye(3, dtype=np.int64)[None], np.arange(len(numbers)))
+        primitive = found.prim_std_cell
+        if len(primitive.numbers) < len(numbers):
+            # The group of a supercell may lack rotations of the crystal.
+            return cls.of(np.array(primitive.basis), np.array(primitive.positions), np.array(primitive.numbers))
+        to_primitive = np.array(found.prim_std_linear)
+        given = np.array(found.operations.rotations, dtype=np.float64)
+        rotations = np.rint(np.linalg.inv(to_primitive) @ given @ to_primitive).astype(np.int64)
+        site_in_primitive = np.array(found.mapping_std_prim)
+        equivalent = np.zeros(len(primitive.numbers), dtype=np.int64)
+        equivalent[site_in_primitive] = site_in_primitive[np.array(found.orbits)]
         return cls(
-            np.asarray(cell[0], dtype=np.float64),
-            np.asarray(cell[1], dtype=np.float64),
-            np.asarray(cell[2], dtype=np.int64),
-            np.eye(3, dtype=np.int64)[None] if dataset is None else np.unique(dataset.rotations, axis=0).astype(np.int64),
-            np.arange(n_atoms) if dataset is None else np.asarray(dataset.equivalent_atoms, dtype=np.int64),
+            np.array(primitive.basis),
+            np.array(primitive.positions),
+            np.array(primitive.numbers, dtype=np.int64),
+            rotations,
+            equivalent,
         )
 
     def average_equivalent(self, values: NDArray[np.floating]) -> NDArray[np.floating]:

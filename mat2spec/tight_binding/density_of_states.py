@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from mat2spec.grids import SpectralGrid
+from mat2spec.spectra.grids import SpectralGrid
 
 BROADENING_EV = 0.2
 # Bands this many broadenings outside the grid are left out.

@@ -17,7 +17,7 @@ GAP_THRESHOLD_EV = 0.05
 BLENDING_WIDTH_EV = 0.02
 # Broadening of the occupations, in eV; on coarse meshes it takes the place of an integration over k.
 TEMPERATURE_EV = 0.08
-_BISECTIONS = 60
+_SECTIONS, _POINTS = 7, 24
 _SMALLEST_DENSITY = 1e-8
 
 
@@ -54,16 +54,17 @@ def fermi_level(energies: Tensor, weights: Tensor, n_electrons: float, temperatu
     temperature_ev
         Width of the Fermi-Dirac occupation.
     """
-    fixed = energies.detach().double()
-    k_weights = weights.double()[:, None]
-    low, high = fixed.min() - 1, fixed.max() + 1
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        count = 2 * (k_weights * torch.special.expit((middle - fixed) / temperature_ev)).sum()
-        low, high = torch.where(count < n_electrons, middle, low), torch.where(count < n_electrons, high, middle)
-    level = (low + high) / 2
+    fixed = energies.detach().double().ravel()
+    k_weights = weights.double()[:, None].expand(energies.shape).ravel()
+    low, high = float(fixed.min()) - 1, float(fixed.max()) + 1
+    for _ in range(_SECTIONS):
+        levels = torch.linspace(low, high, _POINTS, dtype=torch.float64, device=fixed.device)
+        counts = 2 * torch.special.expit((levels[:, None] - fixed) / temperature_ev) @ k_weights
+        above = min(max(int((counts < n_electrons).sum()), 1), _POINTS - 1)
+        low, high = float(levels[above - 1]), float(levels[above])
+    level = fixed.new_tensor((low + high) / 2)
     occupation = torch.special.expit((level - fixed) / temperature_ev)
-    density = k_weights * occupation * (1 - occupation)
+    density = (k_weights * occupation * (1 - occupation)).reshape(energies.shape)
     total = density.sum()
     if float(total) < _SMALLEST_DENSITY:
         return level.to(energies.dtype)

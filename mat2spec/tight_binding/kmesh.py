@@ -65,7 +65,7 @@ def reduce_mesh(divisions: NDArray[np.int64], rotations: NDArray[np.int64]) -> K
     axes = [np.arange(count) for count in divisions]
     addresses = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     # A rotation of the lattice acts on reciprocal coordinates by its transpose.
-    operations = np.unique(np.concatenate([rotations, -rotations]).transpose(0, 2, 1), axis=0)
+    operations = np.concatenate([rotations, -rotations]).transpose(0, 2, 1)
     images = np.einsum("oij,kj->oki", operations, addresses) % divisions
     indices = np.ravel_multi_index(tuple(np.moveaxis(images, -1, 0)), tuple(divisions))
     first, irreducible_of, counts = np.unique(indices.min(axis=0), return_inverse=True, return_counts=True)

@@ -8,16 +8,16 @@ takes the integrals to zero. On-site energies are levels of the free atoms on on
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from mat2spec.files import atomic_path, file_sha256
+from mat2spec.tables.files import atomic_path, file_sha256
 from mat2spec.tight_binding.channels import DIRECTED_CHANNELS, N_CHANNELS, SYMMETRIC_CHANNELS
 
 PARAMETERS_FILE = Path(__file__).with_name("slater_koster_tables.npz")

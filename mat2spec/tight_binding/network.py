@@ -1,0 +1,140 @@
+"""What is learned: corrections of levels and hoppings from the chemistry of each site, and of the site spectra after it.
+
+Each shell of each atom gets an energy shift and a hopping scale: an entry of a table of elements plus a small network
+on site descriptors. After the bands are solved, a second small network reweights the spectrum of each site and its
+share. Both start at zero, so that training starts from the tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mat2spec.crystals.elements import element_features
+from mat2spec.spectra.grids import SpectralGrid
+from mat2spec.tight_binding.channels import N_SHELLS
+from mat2spec.tight_binding.density_of_states import BROADENING_EV, projected_dos
+from mat2spec.tight_binding.filling import Filling, fill
+from mat2spec.tight_binding.problem import Problem, corrected_bands
+
+# Units in which the networks answer: eV of a shift, and relative change of a hopping.
+_SHIFT_EV, _SCALE = 2.0, 0.3
+_N_ELEMENTS = 100
+_LARGEST_INPUT = 6.0
+# Floor of a site spectrum, relative to its mean, before its logarithm is taken.
+_FLOOR = 1e-3
+_LARGEST_LOG_SHARE = 2.0
+
+
+@dataclass(frozen=True)
+class SiteSpectra:
+    """Answer for one crystal.
+
+    Parameters
+    ----------
+    spectra
+        Density of states of each atom of the primitive cell, states/eV, shape (n_atoms, size).
+    filling
+        Zero, gap and metallicity of the corrected bands.
+    """
+
+    spectra: Tensor
+    filling: Filling
+
+
+class SiteInputs(nn.Module):
+    """Standardised site descriptors and element features, shape (n_atoms, width)."""
+
+    elements: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, descriptor_width: int) -> None:
+        super().__init__()
+        self.register_buffer("elements", torch.from_numpy(element_features()).float(), persistent=False)
+        self.width = descriptor_width + self.elements.shape[1]
+        self.register_buffer("mean", torch.zeros(self.width))
+        self.register_buffer("std", torch.ones(self.width))
+
+    def raw(self, descriptors: Tensor, atomic_numbers: Tensor) -> Tensor:
+        """Inputs before standardisation."""
+        return torch.cat([descriptors, self.elements[atomic_numbers]], dim=1)
+
+    @torch.no_grad()
+    def fit(self, descriptors: Tensor, atomic_numbers: Tensor) -> None:
+        """Standardise by the sites of the training crystals."""
+        inputs = self.raw(descriptors, atomic_numbers)
+        self.mean.copy_(inputs.mean(dim=0))
+        # A column that does not vary says nothing and must not divide by zero.
+        self.std.copy_(inputs.std(dim=0) + 1e-3)
+
+    def forward(self, descriptors: Tensor, atomic_numbers: Tensor) -> Tensor:
+        standard = (self.raw(descriptors, atomic_numbers) - self.mean) / self.std
+        return standard.clamp(-_LARGEST_INPUT, _LARGEST_INPUT)
+
+
+class CorrectionNetwork(nn.Module):
+    """One member of the ensemble.
+
+    Parameters
+    ----------
+    n_inputs
+        Width of `SiteInputs`.
+    size
+        Bins of the spectrum.
+    width, head_width
+        Hidden units of the network of the Hamiltonian and of that of the site spectra.
+    """
+
+    def __init__(self, n_inputs: int, size: int, width: int = 64, head_width: int = 128) -> None:
+        super().__init__()
+        self.table = nn.Embedding(_N_ELEMENTS, 2 * N_SHELLS)
+        self.hidden = nn.Sequential(nn.Dropout(0.1), nn.Linear(n_inputs, width), nn.SiLU())
+        self.corrections = nn.Sequential(nn.Dropout(0.2), nn.Linear(width, 2 * N_SHELLS))
+        self.head = nn.Sequential(
+            nn.Dropout(0.3), nn.Linear(n_inputs, head_width), nn.SiLU(), nn.Dropout(0.4), nn.Linear(head_width, size + 1)
+        )
+        for parameters in (self.table.weight, *self.corrections[-1].parameters(), *self.head[-1].parameters()):
+            nn.init.zeros_(parameters)
+
+    def hamiltonian_corrections(self, inputs: Tensor, atomic_numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Shifts in eV and hopping scales of each atom and shell, flat, shape (3 x n_atoms,) each."""
+        answer = self.table(atomic_numbers) + self.corrections(self.hidden(inputs))
+        shifts, scales = answer.split(N_SHELLS, dim=1)
+        return (_SHIFT_EV * shifts).reshape(-1), (_SCALE * scales).reshape(-1)
+
+    def forward(self, problem: Problem, inputs: Tensor, grid: SpectralGrid) -> SiteSpectra:
+        """Spectra of the sites of a crystal.
+
+        Parameters
+        ----------
+        problem
+            The crystal.
+        inputs
+            Of its sites, from `SiteInputs`.
+        grid
+            Spectral grid.
+        """
+        numbers = torch.from_numpy(problem.cell.atomic_numbers).to(inputs.device)
+        energies, shares = corrected_bands(problem, *self.hamiltonian_corrections(inputs, numbers))
+        filling = fill(energies, problem.weights, problem.n_electrons)
+        of_atoms = shares.unflatten(-1, (-1, N_SHELLS)).sum(dim=-1)
+        of_atoms = average_equivalent(of_atoms, problem).clamp_min(0)
+        spectra = projected_dos(energies - filling.zero_ev, of_atoms, problem.weights, grid, BROADENING_EV).float()
+        return SiteSpectra(self._reweight(spectra, inputs), filling)
+
+    def _reweight(self, spectra: Tensor, inputs: Tensor) -> Tensor:
+        total = spectra.sum(dim=1, keepdim=True).clamp_min(_FLOOR)
+        answer = self.head(inputs)
+        logits = torch.log(spectra / total + _FLOOR) + answer[:, :-1]
+        share = torch.exp(answer[:, -1:].clamp(-_LARGEST_LOG_SHARE, _LARGEST_LOG_SHARE))
+        return torch.softmax(logits, dim=1) * total * share
+
+
+def average_equivalent(values: Tensor, problem: Problem) -> Tensor:
+    """Mean over equivalent atoms along the last axis: the irreducible mesh alone breaks the symmetry between them."""
+    equivalent = torch.from_numpy(problem.cell.equivalent_atoms).to(values.device)
+    same = (equivalent[:, None] == equivalent).to(values.dtype)
+    return values @ (same / same.sum(dim=0))

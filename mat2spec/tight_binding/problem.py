@@ -1,0 +1,174 @@
+"""One crystal made ready to be solved again and again with other corrections: matrices, mesh, self-consistent potential.
+
+The corrected Hamiltonian is
+
+    H_ij = H0_ij (1 + k_i + k_j) + S_ij (v_i + v_j) / 2 + on-site energies,
+
+with a shift v and a hopping scale k for every shell of every atom: linear in both, so that the gradients of an energy
+are populations (Hellmann and Feynman) and need no derivative of eigenvectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mat2spec.tight_binding.bloch import TightBindingCrystal
+from mat2spec.tight_binding.cells import PrimitiveCell
+from mat2spec.tight_binding.channels import N_SHELLS
+from mat2spec.tight_binding.charges import self_consistent_charges
+from mat2spec.tight_binding.eigenproblem import Orthogonaliser, orthogonalise, populations, solve
+from mat2spec.tight_binding.kmesh import make_mesh
+
+KPOINTS_PER_ATOM = 300.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Matrices of a crystal on its irreducible mesh.
+
+    Parameters
+    ----------
+    cell
+        The primitive cell.
+    overlap
+        Shape (n_kpoints, n, n).
+    hopping
+        Two-centre Hamiltonian without on-site energies, in eV, shape (n_kpoints, n, n).
+    orthogonaliser
+        Of the overlap.
+    on_site_ev
+        Levels of the free atoms, shape (n,).
+    potentials_ev
+        Self-consistent shift of each orbital, shape (n,).
+    site_shells
+        One row per orbital with a one in the column of its atom and shell, shape (n, 3 x n_atoms).
+    weights
+        Of the k-points, shape (n_kpoints,).
+    n_electrons
+        Valence electrons in the cell.
+    notes
+        What a reader of the result should know.
+    """
+
+    cell: PrimitiveCell
+    overlap: Tensor
+    hopping: Tensor
+    orthogonaliser: Orthogonaliser
+    on_site_ev: Tensor
+    potentials_ev: Tensor
+    site_shells: Tensor
+    weights: Tensor
+    n_electrons: int
+    notes: tuple[str, ...]
+
+    @property
+    def n_atoms(self) -> int:
+        """Atoms in the primitive cell."""
+        return self.cell.n_atoms
+
+    def hamiltonian(self, shifts_ev: Tensor, scales: Tensor) -> Tensor:
+        """Corrected Hamiltonian at each k-point, shape (n_kpoints, n, n).
+
+        Parameters
+        ----------
+        shifts_ev, scales
+            v and k of each atom and shell, flat, shape (3 x n_atoms,).
+        """
+        shift = self.site_shells @ shifts_ev + self.potentials_ev
+        scale = self.site_shells @ scales
+        matrix = self.hopping * (1 + scale[:, None] + scale) + self.overlap * ((shift[:, None] + shift) / 2)
+        return matrix + torch.diag(self.on_site_ev)
+
+
+@dataclass(frozen=True)
+class PreparationSettings:
+    """How crystals are made ready.
+
+    Parameters
+    ----------
+    kpoints_per_atom
+        Points of the full mesh times atoms.
+    self_consistent
+        Whether the potential of the atomic charges is added.
+    dtype
+        Precision of the matrices.
+    device
+        Where they are solved.
+    """
+
+    kpoints_per_atom: float = KPOINTS_PER_ATOM
+    self_consistent: bool = True
+    dtype: torch.dtype = torch.complex128
+    device: torch.device = torch.device("cpu")
+
+
+def prepare(cell: PrimitiveCell, settings: PreparationSettings | None = None) -> Problem:
+    """Matrices of a crystal.
+
+    Raises
+    ------
+    mat2spec.tight_binding.parameters.ParametersError
+        If an element is not tabulated.
+    """
+    settings = settings or PreparationSettings()
+    crystal = TightBindingCrystal.of(cell)
+    basis = crystal.basis
+    mesh = make_mesh(cell, settings.kpoints_per_atom)
+    overlap, hopping = (
+        torch.from_numpy(matrix).to(settings.device, settings.dtype) for matrix in crystal.matrices(mesh.kpoints)
+    )
+    real = overlap.real.dtype
+    potentials, notes = torch.zeros(basis.size), []
+    if settings.self_consistent:
+        charges = self_consistent_charges(crystal)
+        potentials = torch.from_numpy(charges.potentials_ev[basis.atom])
+        if not charges.converged:
+            notes.append(f"The charges of the atoms are not self-consistent after {charges.steps} steps.")
+    orthogonaliser = orthogonalise(overlap)
+    if orthogonaliser.n_removed:
+        notes.append(f"{orthogonaliser.n_removed} nearly dependent directions were taken out of the basis.")
+    return Problem(
+        cell,
+        overlap,
+        hopping,
+        orthogonaliser,
+        torch.from_numpy(basis.on_site_ev).to(settings.device, real),
+        potentials.to(settings.device, real),
+        torch.eye(N_SHELLS * basis.n_atoms, dtype=real, device=settings.device)[torch.from_numpy(basis.site_shell)],
+        torch.from_numpy(mesh.weights).to(settings.device, real),
+        basis.n_electrons,
+        tuple(notes),
+    )
+
+
+class CorrectedBands(torch.autograd.Function):
+    """Energies as a differentiable function of shifts and scales; populations of the shells beside them."""
+
+    @staticmethod
+    def forward(ctx: Any, shifts_ev: Tensor, scales: Tensor, problem: Problem) -> tuple[Tensor, Tensor]:
+        """Energies (n_kpoints, n) in eV and Mulliken populations of the shells (n_kpoints, n, 3 x n_atoms)."""
+        real = problem.weights.dtype
+        bands = solve(problem.hamiltonian(shifts_ev.to(real), scales.to(real)), problem.orthogonaliser)
+        shares = populations(problem.overlap, bands.coefficients, problem.site_shells)
+        # The gradient by the scales is only needed in training.
+        hops = 2 * populations(problem.hopping, bands.coefficients, problem.site_shells) if scales.requires_grad else None
+        ctx.shares, ctx.hops = shares, hops
+        ctx.mark_non_differentiable(shares)
+        return bands.energies, shares
+
+    @staticmethod
+    def backward(ctx: Any, by_energies: Tensor, _by_shares: Tensor) -> tuple[Tensor, Tensor | None, None]:  # type: ignore[override]
+        """Chain rule with the theorem of Hellmann and Feynman."""
+        by_shifts = torch.einsum("kb,kbg->g", by_energies, ctx.shares)
+        by_scales = None if ctx.hops is None else torch.einsum("kb,kbg->g", by_energies, ctx.hops).float()
+        return by_shifts.float(), by_scales, None
+
+
+def corrected_bands(problem: Problem, shifts_ev: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
+    """Energies with gradient and populations without, see `CorrectedBands`."""
+    energies, shares = CorrectedBands.apply(shifts_ev, scales, problem)
+    return energies, shares

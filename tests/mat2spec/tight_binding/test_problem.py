@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+
+from mat2spec.tight_binding.problem import PreparationSettings, corrected_bands, prepare
+from tests.mat2spec.tight_binding.conftest import as_given, zinc_blende
+
+COARSE = PreparationSettings(kpoints_per_atom=20)
+
+
+def functional(problem, shifts, scales):
+    """A smooth number made of the energies, symmetric where bands are degenerate."""
+    energies, _ = corrected_bands(problem, shifts, scales)
+    return (problem.weights[:, None] * torch.exp(-((energies / 8) ** 2))).sum()
+
+
+def test_gradients_are_those_of_finite_differences():
+    problem = prepare(zinc_blende(), COARSE)
+    torch.manual_seed(0)
+    shifts = torch.randn(6, dtype=torch.float64, requires_grad=True)
+    scales = (0.1 * torch.randn(6, dtype=torch.float64)).requires_grad_()
+    functional(problem, shifts, scales).backward()
+    for values in (shifts, scales):
+        for index in range(6):
+            step = torch.zeros(6, dtype=torch.float64)
+            step[index] = 1e-4
+            with torch.no_grad():
+                changes = [
+                    functional(problem, *(v + sign * step if v is values else v for v in (shifts, scales)))
+                    for sign in (1, -1)
+                ]
+            assert float(values.grad[index]) == pytest.approx(float(changes[0] - changes[1]) / 2e-4, rel=1e-4, abs=1e-6)
+
+
+def test_a_common_shift_moves_all_bands():
+    problem = prepare(zinc_blende(), COARSE)
+    zero = torch.zeros(6, dtype=torch.float64)
+    plain, shares = corrected_bands(problem, zero, zero)
+    moved, _ = corrected_bands(problem, zero + 0.7, zero)
+    assert (moved - plain).numpy() == pytest.approx(torch.full_like(plain, 0.7).numpy(), abs=1e-9)
+    assert shares.sum(dim=2).numpy() == pytest.approx(torch.ones_like(plain).numpy(), abs=1e-9)
+
+
+def test_single_precision_is_good_enough():
+    cell = zinc_blende()
+    double = prepare(cell, COARSE)
+    single = prepare(cell, PreparationSettings(kpoints_per_atom=20, dtype=torch.complex64))
+    zero = torch.zeros(6)
+    energies = [corrected_bands(problem, zero, zero)[0].double() for problem in (double, single)]
+    inside = energies[0].abs() < 25
+    assert float((energies[0] - energies[1])[inside].abs().max()) < 2e-4
+
+
+def test_nearly_dependent_orbitals_are_noted():
+    crushed = as_given(np.eye(3) * 1.6, [[0, 0, 0], [0.5, 0.5, 0.5]], [55, 55])
+    problem = prepare(crushed, COARSE)
+    energies, _ = corrected_bands(problem, torch.zeros(6), torch.zeros(6))
+    assert torch.isfinite(energies).all()
+    assert any("taken out of the basis" in note for note in problem.notes)
