@@ -83,7 +83,7 @@ class PrimitiveCell:
             equivalent,
         )
 
-    def average_equivalent(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
+    def average_equivalent(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean over equivalent atoms of values with the atoms along the first axis."""
         groups, inverse = np.unique(self.equivalent_atoms, return_inverse=True)
         membership = (np.arange(len(groups))[:, None] == inverse).astype(values.dtype)

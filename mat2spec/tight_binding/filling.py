@@ -40,7 +40,9 @@ class Filling:
     is_metal: bool
 
 
-def fermi_level(energies: Tensor, weights: Tensor, n_electrons: float, temperature_ev: float = TEMPERATURE_EV) -> Tensor:
+def fermi_level(
+    energies: Tensor, weights: Tensor, n_electrons: float, temperature_ev: float = TEMPERATURE_EV
+) -> Tensor:
     """Fermi level in eV of bands with two electrons each.
 
     Parameters

@@ -71,6 +71,7 @@ class SiteInputs(nn.Module):
         self.std.copy_(inputs.std(dim=0) + 1e-3)
 
     def forward(self, descriptors: Tensor, atomic_numbers: Tensor) -> Tensor:
+        """Standardised inputs; what lies far out is drawn back."""
         standard = (self.raw(descriptors, atomic_numbers) - self.mean) / self.std
         return standard.clamp(-_LARGEST_INPUT, _LARGEST_INPUT)
 
@@ -94,7 +95,11 @@ class CorrectionNetwork(nn.Module):
         self.hidden = nn.Sequential(nn.Dropout(0.1), nn.Linear(n_inputs, width), nn.SiLU())
         self.corrections = nn.Sequential(nn.Dropout(0.2), nn.Linear(width, 2 * N_SHELLS))
         self.head = nn.Sequential(
-            nn.Dropout(0.3), nn.Linear(n_inputs, head_width), nn.SiLU(), nn.Dropout(0.4), nn.Linear(head_width, size + 1)
+            nn.Dropout(0.3),
+            nn.Linear(n_inputs, head_width),
+            nn.SiLU(),
+            nn.Dropout(0.4),
+            nn.Linear(head_width, size + 1),
         )
         for parameters in (self.table.weight, *self.corrections[-1].parameters(), *self.head[-1].parameters()):
             nn.init.zeros_(parameters)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,8 +147,10 @@ def load_tables(path: Path = PARAMETERS_FILE) -> SlaterKosterTables:
                 f"The tight-binding parameters {path} have format version {packed['version']}, this program reads "
                 f"{FORMAT_VERSION}; make them anew with {_MAKE}."
             )
-        small = {name: packed[name] for name in _SMALL_ARRAYS}
-        large = {name: _unpack(packed, name, len(small["atomic_numbers"])) for name in ("overlap", "hamiltonian_ev")}
+        small: dict[str, Any] = {name: packed[name] for name in _SMALL_ARRAYS}
+        large: dict[str, Any] = {
+            name: _unpack(packed, name, len(small["atomic_numbers"])) for name in ("overlap", "hamiltonian_ev")
+        }
     return SlaterKosterTables(**small, **large)
 
 

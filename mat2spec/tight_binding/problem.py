@@ -24,6 +24,7 @@ from mat2spec.tight_binding.eigenproblem import Orthogonaliser, orthogonalise, p
 from mat2spec.tight_binding.kmesh import make_mesh
 
 KPOINTS_PER_ATOM = 300.0
+_CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class PreparationSettings:
     kpoints_per_atom: float = KPOINTS_PER_ATOM
     self_consistent: bool = True
     dtype: torch.dtype = torch.complex128
-    device: torch.device = torch.device("cpu")
+    device: torch.device = _CPU
 
 
 def prepare(cell: PrimitiveCell, settings: PreparationSettings | None = None) -> Problem:
@@ -155,13 +156,15 @@ class CorrectedBands(torch.autograd.Function):
         bands = solve(problem.hamiltonian(shifts_ev.to(real), scales.to(real)), problem.orthogonaliser)
         shares = populations(problem.overlap, bands.coefficients, problem.site_shells)
         # The gradient by the scales is only needed in training.
-        hops = 2 * populations(problem.hopping, bands.coefficients, problem.site_shells) if scales.requires_grad else None
+        hops = (
+            2 * populations(problem.hopping, bands.coefficients, problem.site_shells) if scales.requires_grad else None
+        )
         ctx.shares, ctx.hops = shares, hops
         ctx.mark_non_differentiable(shares)
         return bands.energies, shares
 
     @staticmethod
-    def backward(ctx: Any, by_energies: Tensor, _by_shares: Tensor) -> tuple[Tensor, Tensor | None, None]:  # type: ignore[override]
+    def backward(ctx: Any, by_energies: Tensor, _by_shares: Tensor) -> tuple[Tensor, Tensor | None, None]:
         """Chain rule with the theorem of Hellmann and Feynman."""
         by_shifts = torch.einsum("kb,kbg->g", by_energies, ctx.shares)
         by_scales = None if ctx.hops is None else torch.einsum("kb,kbg->g", by_energies, ctx.hops).float()

@@ -93,7 +93,7 @@ def _load(version: SevenNetVersion) -> _Network:
     for name in gates:
         getattr(model, name).register_forward_hook(lambda _module, _inputs, data: outputs.append(data["x"]))
     known = np.zeros(119, dtype=bool)
-    known[list(model.type_map)] = True
+    known[list(model.type_map or {})] = True
     return _Network(model, float(model.cutoff), known, outputs)
 
 

@@ -13,7 +13,9 @@ def energies(cell, kpoints=((0.0, 0.0, 0.0),)):
     crystal = TightBindingCrystal.of(cell)
     overlap, hopping = crystal.matrices(np.array(kpoints))
     on_site = np.diag(crystal.basis.on_site_ev)
-    return np.array([scipy.linalg.eigh(h + on_site, s, eigvals_only=True) for s, h in zip(overlap, hopping, strict=True)])
+    return np.array(
+        [scipy.linalg.eigh(h + on_site, s, eigvals_only=True) for s, h in zip(overlap, hopping, strict=True)]
+    )
 
 
 def test_an_atom_alone_in_a_box_keeps_its_levels():

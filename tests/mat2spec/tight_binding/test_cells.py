@@ -17,7 +17,9 @@ def test_a_supercell_is_reduced_to_its_primitive_cell():
 
 
 def test_rotations_map_the_lattice_onto_itself():
-    cell = primitive(Structure.from_spacegroup("I4/mmm", [[3.9, 0, 0], [0, 3.9, 0], [0, 0, 13.2]], ["La"], [[0, 0, 0.36]]))
+    cell = primitive(
+        Structure.from_spacegroup("I4/mmm", [[3.9, 0, 0], [0, 3.9, 0], [0, 0, 13.2]], ["La"], [[0, 0, 0.36]])
+    )
     metric = cell.lattice @ cell.lattice.T
     for rotation in cell.rotations:
         assert rotation.T @ metric @ rotation == pytest.approx(metric, abs=1e-8)

@@ -25,7 +25,9 @@ def test_energies_are_those_of_scipy():
     assert basis.removed is None
     bands = solve(torch.from_numpy(hamiltonian), basis)
     for k in range(3):
-        assert bands.energies[k].numpy() == pytest.approx(scipy.linalg.eigh(hamiltonian[k], overlap[k], eigvals_only=True))
+        assert bands.energies[k].numpy() == pytest.approx(
+            scipy.linalg.eigh(hamiltonian[k], overlap[k], eigvals_only=True)
+        )
 
 
 def test_cholesky_and_canonical_orthogonalisation_agree():
@@ -36,7 +38,9 @@ def test_cholesky_and_canonical_orthogonalisation_agree():
     assert torch.allclose(cholesky.transform.tril(), cholesky.transform) or torch.allclose(
         cholesky.transform.triu(), cholesky.transform
     )
-    assert solve(hamiltonian, cholesky).energies.numpy() == pytest.approx(solve(hamiltonian, canonical).energies.numpy())
+    assert solve(hamiltonian, cholesky).energies.numpy() == pytest.approx(
+        solve(hamiltonian, canonical).energies.numpy()
+    )
 
 
 @pytest.mark.parametrize("smallest_eigenvalue", [1e-5, 0.0, -0.2])

@@ -37,5 +37,5 @@ def test_axes_that_are_mixed_by_symmetry_are_divided_alike():
 
 def test_long_axes_get_fewer_points():
     layered = primitive(Structure(np.diag([3.0, 3.0, 18.0]), ["C"], [[0, 0, 0]]))
-    assert sorted(choose_divisions(layered, 200).tolist())[0] == 2
+    assert min(choose_divisions(layered, 200).tolist()) == 2
     assert choose_divisions(layered, 1).tolist() == [1, 1, 1]

@@ -54,4 +54,6 @@ def test_shipped_tables_are_made_by_this_script():
     tables = load_tables()
     row = int(tables.element_indices(np.array([8]))[0])
     assert tables.hubbard_u_ev[row] == pytest.approx(hubbard_u(8) * HARTREE_EV, rel=1e-4)
-    assert tables.on_site_ev[row, :2] == pytest.approx(basis_atom(8, Confinement()).free_levels[:2] * HARTREE_EV, rel=1e-6)
+    assert tables.on_site_ev[row, :2] == pytest.approx(
+        basis_atom(8, Confinement()).free_levels[:2] * HARTREE_EV, rel=1e-6
+    )

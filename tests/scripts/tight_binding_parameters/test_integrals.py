@@ -15,7 +15,13 @@ def hydrogen_like():
     functions[1] = 2 / np.sqrt(3) * RADII * np.exp(-RADII)
     levels = np.array([-0.5, np.nan, np.nan])
     return BasisAtom(
-        1, levels, np.array([-0.5, 0.0, np.nan]), functions, np.full(len(RADII), -1.0), np.zeros(len(RADII)), np.full(3, 1e9)
+        1,
+        levels,
+        np.array([-0.5, 0.0, np.nan]),
+        functions,
+        np.full(len(RADII), -1.0),
+        np.zeros(len(RADII)),
+        np.full(3, 1e9),
     )
 
 
