@@ -20,6 +20,6 @@ def test_open_source_reads_the_table_of_the_settings(crystals_path):
 
 
 def test_a_catalogue_that_is_not_there_gives_a_sentence(monkeypatch, tmp_path):
-    monkeypatch.setattr("screening.settings.CATALOGUE_PATH", tmp_path / "catalogue.parquet")
+    monkeypatch.setattr("screening.sources.opening.CATALOGUE_PATH", tmp_path / "catalogue.parquet")
     with pytest.raises(SourceError, match="The embedded catalogue is not at"):
         open_source(SourceSettings())
