@@ -12,6 +12,19 @@ from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 
 # Electrons of a neutral cell are whole numbers up to rounding.
 _INTEGER_TOLERANCE = 1e-6
+# The total density of states is also kept on a finer and wider grid: other windows and zeros need no new calculation.
+FINE_EDOS_GRID = SpectralGrid(
+    name="edos_fine",
+    first_center=-7.99,
+    last_center=5.99,
+    size=700,
+    unit=EDOS_GRID.unit,
+    zero=EDOS_GRID.zero,
+    quantity=EDOS_GRID.quantity,
+)
+# How far around a bin bands have a say in its projections, in eV (standard deviation of a Gaussian).
+_PROJECTION_WIDTH_EV = 0.1
+_NEGLIGIBLE_DENSITY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,23 @@ class MeshBands:
 
 
 @dataclass(frozen=True)
+class Projections:
+    """Shares of the bands that lie on the orbitals of an element.
+
+    Parameters
+    ----------
+    names
+        Element and angular momentum, e.g. ``"Sr-d"``, shape (n_channels,).
+    weights
+        Shares, summed over the atoms of an element, shape (n_spins, n_irreducible, n_bands, n_channels). Overlaps of
+        projectors are no partition: the sum over the channels is near one, not one.
+    """
+
+    names: tuple[str, ...]
+    weights: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class BandEdges:
     """Where the bands end and begin around the Fermi energy, in eV.
 
@@ -110,27 +140,37 @@ def find_band_edges(bands: MeshBands, gap_tolerance_ev: float) -> BandEdges:
     gap_tolerance_ev
         Gaps up to this count as none, in eV: they are within the error of the mesh.
     """
-    edges = _edges_by_filling(bands) if len(bands.energies_ev) == 1 else _edges_at_efermi(bands)
+    edges = _edges_by_filling(bands)
     if edges is None or edges[1] - edges[0] <= gap_tolerance_ev:
         return BandEdges(None, None, 0.0)
     return BandEdges(edges[0], edges[1], edges[1] - edges[0])
 
 
 def _edges_by_filling(bands: MeshBands) -> tuple[float, float] | None:
-    """VBM and CBM of doubly occupied bands: the electrons say how many, wherever smearing puts the Fermi energy."""
-    n_filled = round(bands.n_electrons / 2)
-    if abs(bands.n_electrons - 2 * n_filled) > _INTEGER_TOLERANCE or not 0 < n_filled < bands.n_bands:
+    """VBM and CBM where the electrons fill a whole number of bands, wherever smearing puts the Fermi energy."""
+    filled = _n_filled_bands(bands)
+    if filled is None or sum(filled) <= 0 or max(filled) >= bands.n_bands:
         return None
-    energies = bands.energies_ev[0]
-    return float(energies[:, :n_filled].max()), float(energies[:, n_filled:].min())
+    channels = list(zip(bands.energies_ev, filled, strict=True))
+    vbm = max(energies[:, :n].max() for energies, n in channels if n > 0)
+    return float(vbm), float(min(energies[:, n:].min() for energies, n in channels))
 
 
-def _edges_at_efermi(bands: MeshBands) -> tuple[float, float] | None:
-    """VBM and CBM of two spin channels, which may hold different numbers of electrons: no band may cross E_F."""
-    below = bands.energies_ev <= bands.efermi
-    if (below.any(axis=1) != below.all(axis=1)).any() or below.all() or not below.any():
-        return None
-    return float(bands.energies_ev[below].max()), float(bands.energies_ev[~below].min())
+def _n_filled_bands(bands: MeshBands) -> list[int] | None:
+    """Filled bands of each spin channel; None if the electrons do not fill whole bands.
+
+    Two channels may hold different numbers of electrons: the nearest whole number of bands below E_F, if all the
+    electrons are then accounted for.
+    """
+    if len(bands.energies_ev) == 1:
+        filled = [round(bands.n_electrons / 2)]
+        n_held = 2 * filled[0]
+    else:
+        weights = np.bincount(bands.irreducible_of_kpoint, minlength=bands.energies_ev.shape[1])
+        below = (bands.energies_ev <= bands.efermi).sum(axis=2)
+        filled = [round(float(n)) for n in below @ weights / weights.sum()]
+        n_held = sum(filled)
+    return filled if abs(bands.n_electrons - n_held) <= _INTEGER_TOLERANCE else None
 
 
 def tetrahedron_efermi(bands: MeshBands, interpolation: int) -> float:
@@ -181,3 +221,42 @@ def edos_of_bands(
 ) -> NDArray[np.float64]:
     """Sum over the spin channels of `edos_of_spins`, shape (grid.size,)."""
     return np.sum(edos_of_spins(bands, zero_ev, interpolation, grid), axis=0)
+
+
+def project_edos(
+    bands: MeshBands,
+    projections: Projections,
+    zero_ev: float,
+    edos: NDArray[np.floating],
+    grid: SpectralGrid = EDOS_GRID,
+) -> NDArray[np.float64]:
+    """Parts of a density of states that lie on the orbitals of each element, states/eV, shape (n_channels, grid.size).
+
+    Each bin of the density is divided as the bands around it are (Gaussian weights on the points of the mesh).
+
+    Parameters
+    ----------
+    bands
+        Bands with as many energies as the projections have weights.
+    projections
+        Shares of the bands.
+    zero_ev
+        Energy of the zero of the grid, in eV.
+    edos
+        Density of states, both spins summed, states/eV, shape (grid.size,).
+    grid
+        Bins.
+    """
+    n_spins, n_kpoints, n_bands = bands.energies_ev.shape
+    of_kpoint = np.bincount(bands.irreducible_of_kpoint, minlength=n_kpoints)
+    weights = np.broadcast_to(of_kpoint[None, :, None], (n_spins, n_kpoints, n_bands)).ravel()
+    energies = bands.energies_ev.ravel() - zero_ev
+    near = (energies > grid.edges[0] - 1.0) & (energies < grid.edges[-1] + 1.0)
+    distance = (grid.centers[:, None] - energies[near]) / _PROJECTION_WIDTH_EV
+    kernel = np.exp(-0.5 * distance**2) * weights[near]
+    shares = projections.weights[:, :, :n_bands].reshape(-1, len(projections.names))[near]
+    density = kernel.sum(axis=1)
+    mixed = np.divide(
+        (kernel @ shares).T, density, out=np.zeros((shares.shape[1], grid.size)), where=density > _NEGLIGIBLE_DENSITY
+    )
+    return mixed * np.asarray(edos, dtype=np.float64)

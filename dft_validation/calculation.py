@@ -10,30 +10,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dft_validation.bands import (
+    FINE_EDOS_GRID,
     BandEdges,
     MeshBands,
     covered_to_ev,
     edos_of_spins,
     find_band_edges,
+    project_edos,
     tetrahedron_efermi,
 )
 from dft_validation.cells import Cell, choose_mesh, prepare_cell
 from dft_validation.document import EdosDocument
 from dft_validation.engines import choose_engine
 from dft_validation.engines.base import Engine, EngineResult
+from dft_validation.magnetism import MAGNETIC_ELEMENTS, is_polarised
 from dft_validation.outcomes import EngineError, FailedJob, JobStatus
 from dft_validation.settings import DftSettings
 from mat2spec.spectra.grids import EDOS_GRID
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
-
-# Elements whose solids are often magnetic; a spectrum without spin polarisation must say so.
-MAGNETIC_ELEMENTS = frozenset(
-    {"Cr", "Mn", "Fe", "Co", "Ni"} | {"Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"}
-)
 
 
 def cell_of(structure: Structure) -> Cell:
@@ -110,7 +109,7 @@ def failed_job(
 def _calculate_bands(engine: Engine, cell: Cell, settings: DftSettings) -> EngineResult:
     """Run the engine, with twice the empty bands where they do not reach over the grid; costs are summed."""
     mesh = choose_mesh(cell, settings.kpoint_density)
-    empty_bands = settings.extra_bands + settings.extra_bands_per_atom * cell.n_atoms
+    empty_bands = settings.empty_bands(cell.atomic_numbers.tolist())
     cpu_seconds = wall_seconds = covered = 0.0
     for _ in range(settings.band_attempts):
         with tempfile.TemporaryDirectory(prefix="edos-") as folder:
@@ -169,13 +168,14 @@ def document_of_result(
     """
     zeroed = _Zeroed.of(result.bands, settings)
     cells_per_given = len(structure) / cell.n_atoms
-    spectra = edos_of_spins(zeroed.bands, zeroed.zero_ev, settings.band_interpolation) * cells_per_given
-    bands = result.bands
+    bands, interpolation = result.bands, settings.band_interpolation
+    spectra = edos_of_spins(zeroed.bands, zeroed.zero_ev, interpolation) * cells_per_given
+    edos = np.sum(spectra, axis=0)
     return EdosDocument(
         material_id=material_id,
         formula=structure.composition.reduced_formula,
         n_sites=len(structure),
-        edos=np.sum(spectra, axis=0),
+        edos=edos,
         efermi=zeroed.bands.efermi,
         energy_zero_ev=zeroed.zero_ev,
         band_gap=zeroed.edges.band_gap,
@@ -185,7 +185,7 @@ def document_of_result(
         engine=engine_name,
         engine_version=result.engine_version,
         functional=settings.functional,
-        spin=settings.spin,
+        spin="unpolarised" if len(spectra) == 1 else "polarised",
         u_values=result.u_values_ev,
         kpoints=bands.mesh,
         n_irreducible_kpoints=bands.energies_ev.shape[1],
@@ -201,7 +201,18 @@ def document_of_result(
         settings=settings.physics(),
         edos_by_spin=spectra if len(spectra) > 1 else None,
         magnetization=result.magnetization * cells_per_given,
+        vbm=zeroed.edges.vbm,
+        cbm=zeroed.edges.cbm,
+        fine_edos=edos_of_spins(zeroed.bands, zeroed.zero_ev, interpolation, FINE_EDOS_GRID) * cells_per_given,
+        projections=_project(zeroed, result, edos),
     )
+
+
+def _project(zeroed: _Zeroed, result: EngineResult, edos: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    if result.projections is None:
+        return {}
+    parts = project_edos(zeroed.bands, result.projections, zeroed.zero_ev, edos)
+    return dict(zip(result.projections.names, parts, strict=True))
 
 
 def _coverage_notes(zeroed: _Zeroed) -> list[str]:
@@ -212,10 +223,11 @@ def _coverage_notes(zeroed: _Zeroed) -> list[str]:
 
 def _notes(structure: Structure, cell: Cell, settings: DftSettings, engine_name: str) -> list[str]:
     notes = []
+    polarised = is_polarised(cell, settings)
     if engine_name != settings.engine:
         notes.append(f"Computed with {engine_name}, as {settings.engine} lacks an element.")
     magnetic = sorted({str(element) for element in structure.composition.elements} & MAGNETIC_ELEMENTS)
-    if magnetic and settings.spin == "unpolarised":
+    if magnetic and not polarised:
         notes.append(
             f"Computed without spin polarisation, though solids with {', '.join(magnetic)} are often magnetic."
         )

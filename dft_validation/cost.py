@@ -12,6 +12,7 @@ from dft_validation.cache import DocumentCache
 from dft_validation.cells import Cell, choose_mesh, count_irreducible
 from dft_validation.document import EdosDocument
 from dft_validation.engines.base import Engine
+from dft_validation.magnetism import is_polarised
 from dft_validation.settings import DftSettings
 
 # Refits below this number of jobs keep the shipped exponents and scale the constant only.
@@ -31,7 +32,7 @@ class JobSize:
     Parameters
     ----------
     n_irreducible_kpoints
-        Irreducible points of the k-mesh.
+        Irreducible points of the k-mesh, counted for each spin channel.
     n_bands
         Bands computed.
     volume_a3
@@ -104,13 +105,13 @@ def fitted_cost_model(settings: DftSettings) -> CostModel:
     Parameters
     ----------
     settings
-        Engine, spin and cache; `cost_factor` counts only where too few jobs have finished to fit.
+        Engine and cache; `cost_factor` counts only where too few jobs have finished to fit.
     """
     shipped = CostModel()
     finished = [
         document
         for document in DocumentCache(settings.cache_dir).documents()
-        if (document.engine, document.spin) == (settings.engine, settings.spin) and document.cpu_seconds > 0
+        if document.engine == settings.engine and document.cpu_seconds > 0
     ]
     if len(finished) < _JOBS_FOR_SCALE:
         startup, scale = shipped.startup_cpu_seconds, shipped.scale
@@ -143,7 +144,8 @@ def _size_of_document(document: EdosDocument, cutoff_ev: float | None) -> JobSiz
     default = cutoff_ev or float(DftSettings.model_fields["plane_wave_cutoff_ev"].default)
     cutoff = float(document.settings.get("plane_wave_cutoff_ev", default))
     volume = _scale_volume(document.computed_volume_a3, cutoff)
-    return JobSize(document.n_irreducible_kpoints, document.n_bands, volume)
+    n_spins = 1 if document.edos_by_spin is None else 2
+    return JobSize(n_spins * document.n_irreducible_kpoints, document.n_bands, volume)
 
 
 def measure_job(cell: Cell, engine: Engine, settings: DftSettings) -> JobSize:
@@ -160,9 +162,8 @@ def measure_job(cell: Cell, engine: Engine, settings: DftSettings) -> JobSize:
     """
     mesh = choose_mesh(cell, settings.kpoint_density)
     electrons = engine.count_electrons(cell.atomic_numbers.tolist())
-    empty_bands = settings.extra_bands + settings.extra_bands_per_atom * cell.n_atoms
     return JobSize(
-        n_irreducible_kpoints=count_irreducible(cell, mesh),
-        n_bands=-(-electrons // 2) + empty_bands,
+        n_irreducible_kpoints=(2 if is_polarised(cell, settings) else 1) * count_irreducible(cell, mesh),
+        n_bands=-(-electrons // 2) + settings.empty_bands(cell.atomic_numbers.tolist()),
         volume_a3=_scale_volume(cell.volume, settings.plane_wave_cutoff_ev),
     )

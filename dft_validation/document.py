@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from monty.json import MSONable
 from numpy.typing import NDArray
 
+from dft_validation.bands import FINE_EDOS_GRID
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid, rebin_to_edges
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 # pymatgen's numbers of spin up and down.
 _SPINS = (1, -1)
+# Of the fine density and the projections, in states/eV.
+_STORED_DECIMALS = 5
 
 
 @dataclass
@@ -67,6 +71,13 @@ class EdosDocument(MSONable):
         The same bins for spin up and down, shape (2, 128); None without spin polarisation.
     magnetization
         Moment per cell of `n_sites` atoms in Bohr magnetons, 0 without spin polarisation.
+    vbm, cbm
+        Band edges in eV, zero of the engine; None for a metal.
+    fine_edos
+        Total density of each spin channel on `dft_validation.bands.FINE_EDOS_GRID`, states/eV per cell, shape
+        (n_spins, 700); None in documents of version 0.1. Bins above `covered_to_ev` lack bands.
+    projections
+        Part of `edos` on the orbitals of an element (``"Sr-d"``), states/eV per cell, shape (128,) each.
     """
 
     material_id: str
@@ -98,6 +109,10 @@ class EdosDocument(MSONable):
     settings: dict[str, Any] = field(default_factory=dict)
     edos_by_spin: NDArray[np.float64] | None = None
     magnetization: float = 0.0
+    vbm: float | None = None
+    cbm: float | None = None
+    fine_edos: NDArray[np.float64] | None = None
+    projections: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.edos = np.asarray(self.edos, dtype=np.float64)
@@ -107,6 +122,10 @@ class EdosDocument(MSONable):
             if self.edos_by_spin.shape[0] != len(_SPINS):
                 raise ValueError(f"The spin channels of {self.material_id} must be two rows, up and down.")
             self._check(self.edos_by_spin)
+        if self.fine_edos is not None:
+            self.fine_edos = np.asarray(self.fine_edos, dtype=np.float64)
+            FINE_EDOS_GRID.check(self.fine_edos)
+        self.projections = {name: np.asarray(values, dtype=np.float64) for name, values in self.projections.items()}
         n1, n2, n3 = (int(n) for n in self.kpoints)
         self.kpoints = (n1, n2, n3)
 
@@ -119,6 +138,14 @@ class EdosDocument(MSONable):
     def is_covered(self) -> NDArray[np.bool_]:
         """Mask of the bins in which no band is missing, shape (128,): all of them for the embedded engines."""
         return EDOS_GRID.edges[1:] <= self.covered_to_ev
+
+    @property
+    def projected_share(self) -> float:
+        """Sum of the projections over the sum of the spectrum: how much of it the projectors see; NaN without any."""
+        total = float(self.edos.sum())
+        return (
+            float(sum(part.sum() for part in self.projections.values())) / total if self.projections and total else nan
+        )
 
     @property
     def dos(self) -> Dos:
@@ -136,6 +163,8 @@ class EdosDocument(MSONable):
         values["edos"] = self.edos.tolist()
         values["edos_by_spin"] = None if self.edos_by_spin is None else self.edos_by_spin.tolist()
         values["kpoints"] = list(self.kpoints)
+        values["fine_edos"] = None if self.fine_edos is None else self.fine_edos.round(_STORED_DECIMALS).tolist()
+        values["projections"] = {name: part.round(_STORED_DECIMALS).tolist() for name, part in self.projections.items()}
         return {"@module": type(self).__module__, "@class": type(self).__name__, **values}
 
     @classmethod

@@ -168,6 +168,7 @@ class _Session:
                 raise
             finally:
                 pool.shutdown(wait=True)
+                self.group.close()
                 self.unwritten.write_at_last()
         self._take_stock()
         return self.outcomes

@@ -28,6 +28,7 @@ class JobStatus(StrEnum):
     CRASHED = "crashed"
     CORRUPT_OUTPUT = "corrupt_output"
     DISK_FULL = "disk_full"
+    KILLED = "killed"  # by the machine: says nothing about the crystal
     INTERRUPTED = "interrupted"
 
 
@@ -45,7 +46,7 @@ LASTING_FAILURES = frozenset(
 # States in which something is still to come.
 OPEN_STATES = frozenset({JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.SUBMITTED})
 # Nothing is known of the crystal yet: the next run tries it without being told to.
-PASSING_STATES = frozenset({JobStatus.INTERRUPTED, JobStatus.DISK_FULL})
+PASSING_STATES = frozenset({JobStatus.INTERRUPTED, JobStatus.DISK_FULL, JobStatus.KILLED})
 
 
 class EngineError(RuntimeError):

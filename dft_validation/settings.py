@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 _NOT_PHYSICS = frozenset(
     {
         "engine",
+        "level",  # stands for spin, hubbard_u and fermi_energy
         "max_atoms",
         "max_jobs",
         "max_estimated_cpu_seconds",
@@ -29,7 +31,21 @@ _NOT_PHYSICS = frozenset(
     }
 )
 # Fields that were added after results had been kept under a hash: at their defaults the hash stays what it was.
-_ADDED_LATER = frozenset({"hubbard_u", "elk_rgkmax", "vasp_kpoint_density", "fermi_energy"})
+_ADDED_LATER = frozenset({"hubbard_u", "elk_rgkmax", "vasp_kpoint_density", "fermi_energy", "extra_bands_per_anion"})
+
+
+# N, O, F, S, Cl, Se, Br, I
+_ANIONS = frozenset({7, 8, 9, 16, 17, 34, 35, 53})
+# What a level of theory stands for.
+_LEVELS: dict[str, dict[str, str]] = {"mp": {"spin": "mp", "hubbard_u": "mp", "fermi_energy": "tetrahedra"}}
+
+
+def level_of(physics: Mapping[str, object]) -> str:
+    """The level of theory that settings amount to, however they were given: 'mp' or 'custom'."""
+    named = (
+        name for name, values in _LEVELS.items() if all(physics.get(key) == value for key, value in values.items())
+    )
+    return next(named, "custom")
 
 
 def _usable_cores() -> int:
@@ -51,9 +67,15 @@ class DftSettings(BaseModel):
 
     engine: str = Field("gpaw", description="Name of the DFT engine, see dft_validation.available_engines().")
     functional: Literal["PBE"] = Field("PBE", description="Exchange-correlation functional.")
-    spin: Literal["unpolarised", "polarised"] = Field(
+    level: Literal["custom", "mp"] = Field(
+        "custom",
+        description="Level of theory: 'mp' as the Materials Project computes a crystal (spin=mp, hubbard_u=mp, "
+        "fermi_energy=tetrahedra, whatever these say); 'custom' as spin, hubbard_u and fermi_energy say.",
+    )
+    spin: Literal["unpolarised", "polarised", "mp"] = Field(
         "unpolarised",
-        description="Treatment of spin; 'polarised' starts from the moments of the Materials Project, collinear.",
+        description="Treatment of spin: 'polarised' starts from the moments of the Materials Project, collinear; 'mp' does "
+        "so only for crystals that can be magnetic (an element with a local moment, or an odd number of electrons).",
     )
     hubbard_u: Literal["none", "mp"] = Field(
         "none",
@@ -95,6 +117,12 @@ class DftSettings(BaseModel):
     max_scf_iterations: int = Field(100, ge=5, description="Self-consistency steps before a job counts as unconverged.")
     extra_bands: int = Field(4, ge=1, description="Empty bands per cell.")
     extra_bands_per_atom: int = Field(3, ge=0, description="Further empty bands per atom.")
+    extra_bands_per_anion: int | None = Field(
+        None,
+        ge=0,
+        description="Further empty bands per atom of N, O, F, S, Cl, Se, Br or I, whose shells are filled; as other atoms if "
+        "not given.",
+    )
     dropped_bands: int = Field(4, ge=0, description="Uppermost bands left out, as the solver converges them last.")
     band_attempts: int = Field(
         2, ge=1, le=4, description="Calculations per crystal, each with twice the empty bands, to cover the whole grid."
@@ -116,7 +144,11 @@ class DftSettings(BaseModel):
     max_cpu_seconds: float = Field(
         440.0, gt=0, description="Most estimated CPU time of all jobs of one run together, in seconds."
     )
-    time_limit_s: float = Field(240.0, gt=0, description="Wall time after which a job is stopped, in seconds.")
+    time_limit_s: float = Field(
+        240.0,
+        gt=0,
+        description="CPU time after which a job is stopped, in seconds: a busy machine is not held against the crystal.",
+    )
     memory_limit_mib: int = Field(4096, ge=256, description="Address space that a job may use, in MiB.")
     workers: int = Field(default_factory=_usable_cores, ge=1, description="Jobs at the same time, one thread each.")
     cost_factor: float = Field(
@@ -126,6 +158,19 @@ class DftSettings(BaseModel):
         default_factory=_default_cache_dir, description="Folder of finished results; nothing in it is computed twice."
     )
     retry_failed: bool = Field(False, description="Run jobs again whose failure is on record.")
+
+    def empty_bands(self, atomic_numbers: Sequence[int]) -> int:
+        """Bands beyond half the electrons of a cell with these atoms."""
+        per_anion = self.extra_bands_per_atom if self.extra_bands_per_anion is None else self.extra_bands_per_anion
+        n_anions = sum(number in _ANIONS for number in atomic_numbers)
+        return self.extra_bands + per_anion * n_anions + self.extra_bands_per_atom * (len(atomic_numbers) - n_anions)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out_level(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            return {**values, **_LEVELS.get(str(values.get("level")), {})}
+        return values
 
     @model_validator(mode="after")
     def _bands_remain(self) -> DftSettings:

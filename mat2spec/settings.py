@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 # What a clone of the repository carries beside the packages.
 DATA_DIR = Path(__file__).resolve().parents[1] / "data"
 SHIPPED_STORE = DATA_DIR / "edos_store.parquet"
+# Labels of Materials Project crystals, named by id: a folder of shards.
+SHIPPED_SHARDS = DATA_DIR / "edos_store"
 # Larger batches are slower on a CPU: their messages no longer fit in its caches.
 DEFAULT_MAX_EDGES = 2000
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from dft_validation.bands import MeshBands
+from dft_validation.bands import MeshBands, Projections
 from dft_validation.cells import Cell
 from dft_validation.settings import DftSettings
 
@@ -29,6 +29,8 @@ class EngineResult:
         Moment of the cell in Bohr magnetons, 0 without spin polarisation.
     u_values_ev
         Hubbard U that was applied, by element, in eV.
+    projections
+        Of the bands on elements and angular momenta, where the engine gives them.
     """
 
     bands: MeshBands
@@ -39,6 +41,7 @@ class EngineResult:
     notes: list[str] = field(default_factory=list)
     magnetization: float = 0.0
     u_values_ev: dict[str, float] = field(default_factory=dict)
+    projections: Projections | None = None
 
 
 class Engine(Protocol):

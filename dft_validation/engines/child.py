@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from dft_validation.outcomes import EngineError, JobStatus
-from dft_validation.processes import ChildResult, current_group
+from dft_validation.processes import ChildGroup, ChildResult, current_group
 from dft_validation.settings import DftSettings
 
 # Exit status of a worker that ran out of the memory it may use.
@@ -25,9 +26,34 @@ _MEMORY_MESSAGES = (
     "Allocation would exceed memory limit",
 )
 _LOG_TAIL_CHARACTERS = 20_000
+# A job that has not used up its CPU time after this many times its limit of wall time is stopped: it may hang.
+_HANG_FACTOR = 20.0
 
 
-def run_child(name: str, command: Sequence[str], folder: Path, log: Path, settings: DftSettings) -> ChildResult:
+@dataclass(frozen=True)
+class Serving:
+    """How a command's work is asked of a server instead, see `dft_validation.processes.ChildGroup.run_served`.
+
+    Parameters
+    ----------
+    command
+        Starts the server.
+    request
+        What is to be done.
+    """
+
+    command: tuple[str, ...]
+    request: Mapping[str, str]
+
+
+def run_child(
+    name: str,
+    command: Sequence[str],
+    folder: Path,
+    log: Path,
+    settings: DftSettings,
+    serving: Serving | None = None,
+) -> ChildResult:
     """Run a command in `folder` to its good end.
 
     Parameters
@@ -41,17 +67,27 @@ def run_child(name: str, command: Sequence[str], folder: Path, log: Path, settin
     log
         Receives what the child prints.
     settings
-        Time limit; the child limits its own memory.
+        Time limit; the child limits its own memory and CPU time.
+    serving
+        Lets one server of the run do the work of many commands; outside a run each command starts a process of its own.
 
     Raises
     ------
     EngineError
         If it cannot be started, is stopped, or ends with an error.
     """
+    group = current_group()
+    hang_after_s = _HANG_FACTOR * settings.time_limit_s
+    environment = child_environment()
     try:
-        ended = current_group().run(
-            command, folder=folder, log=log, environment=child_environment(), time_limit_s=settings.time_limit_s
-        )
+        if group is not None and serving is not None:
+            ended = group.run_served(
+                serving.command, serving.request, log=log, environment=environment, time_limit_s=hang_after_s
+            )
+        else:
+            ended = (group or ChildGroup()).run(
+                command, folder=folder, log=log, environment=environment, time_limit_s=hang_after_s
+            )
     except OSError as error:
         raise EngineError(JobStatus.ENGINE_UNAVAILABLE, f"The worker of {name} cannot be started: {error}.") from error
     _refuse_bad_end(ended, log, settings)
@@ -78,18 +114,27 @@ def _refuse_bad_end(ended: ChildResult, log: Path, settings: DftSettings) -> Non
             JobStatus.INTERRUPTED, "The run was stopped while this job ran; run again to finish it.", spent
         )
     if ended.timed_out:
+        reason = (
+            f"Stopped after {spent:.0f} s of wall time, in which it did not use its {settings.time_limit_s:g} s of CPU "
+            "time: the machine is overloaded or the job hung; it is tried again."
+        )
+        raise EngineError(JobStatus.KILLED, reason, spent)
+    if ended.returncode == -signal.SIGXCPU:
         raise EngineError(
             JobStatus.TIME_LIMIT,
-            f"Stopped after the time limit of {settings.time_limit_s:g} s; raise time_limit_s or leave it out.",
-            spent,
+            f"Stopped after {settings.time_limit_s:g} s of CPU time; raise time_limit_s or leave it out.",
+            settings.time_limit_s,
         )
     if ended.returncode == 0:
         return
     tail = read_tail(log)
-    killed = ended.returncode == -signal.SIGKILL
-    if ended.returncode == EXIT_MEMORY or killed or any(message in tail for message in _MEMORY_MESSAGES):
-        how = "ended by the system" if killed else f"stopped at the memory limit of {settings.memory_limit_mib} MiB"
-        raise EngineError(JobStatus.MEMORY_LIMIT, f"The job was {how}; raise memory_limit_mib or leave it out.", spent)
+    if ended.returncode in {-signal.SIGKILL, -signal.SIGTERM}:
+        name = signal.Signals(-ended.returncode).name
+        reason = f"The job was ended by {name}, e.g. because the machine ran out of memory; it is tried again."
+        raise EngineError(JobStatus.KILLED, reason, spent)
+    if ended.returncode == EXIT_MEMORY or any(message in tail for message in _MEMORY_MESSAGES):
+        reason = f"The job reached its memory limit of {settings.memory_limit_mib} MiB; raise memory_limit_mib or leave it out."
+        raise EngineError(JobStatus.MEMORY_LIMIT, reason, spent)
     if "No space left on device" in tail:
         raise EngineError(
             JobStatus.DISK_FULL, "The disk was full while the job ran; free some space, run again.", spent

@@ -7,6 +7,7 @@ whatever happens, so its files and messages say how it went.
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -100,7 +101,8 @@ class ElkEngine:
         magnetism = spin_and_u(cell, settings)
         (folder / "elk.in").write_text(elk_input(cell, mesh, empty_bands, settings, magnetism, species))
         log, cost = folder / "elk.log", folder / "cost.json"
-        launcher = [sys.executable, "-m", "dft_validation.engines.limited", str(settings.memory_limit_mib), str(cost)]
+        limits = [str(settings.memory_limit_mib), str(math.ceil(settings.time_limit_s))]
+        launcher = [sys.executable, "-m", "dft_validation.engines.limited", *limits, str(cost)]
         try:
             run_child(self.name, [*launcher, command], folder, log, settings)
         except EngineError as error:

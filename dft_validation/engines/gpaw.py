@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from dft_validation.bands import MeshBands
+from dft_validation.bands import MeshBands, Projections
 from dft_validation.cells import Cell
 from dft_validation.engines.base import EngineResult
-from dft_validation.engines.child import run_child
+from dft_validation.engines.child import Serving, run_child
 from dft_validation.engines.gpaw_setups import VALENCE_ELECTRONS
 from dft_validation.magnetism import SpinAndU, spin_and_u
 from dft_validation.outcomes import EngineError, JobStatus
@@ -72,7 +72,10 @@ class GpawEngine:
         source, target, log = folder / "input.json", folder / "output.json", folder / "worker.log"
         magnetism = spin_and_u(cell, settings)
         source.write_text(json.dumps(_worker_input(cell, mesh, empty_bands, settings, magnetism)))
-        run_child(self.name, [*self.worker, str(source), str(target)], folder, log, settings)
+        request = {"source": str(source), "target": str(target), "folder": str(folder), "log": str(log)}
+        # GPAW's own worker also serves many inputs in turn, which saves its start-up.
+        serving = Serving((*_WORKER, "--serve"), request) if self.worker == _WORKER else None
+        run_child(self.name, [*self.worker, str(source), str(target)], folder, log, settings, serving)
         return _read_output(target, cell, mesh, magnetism)
 
 
@@ -107,9 +110,16 @@ def _worker_input(
         "eigenstates_tolerance": settings.eigenstates_tolerance,
         "max_scf_iterations": settings.max_scf_iterations,
         "memory_limit_mib": settings.memory_limit_mib,
+        "cpu_limit_s": settings.time_limit_s,
         "initial_moments": magnetism.initial_moments,
         "u_values_ev": magnetism.u_values_ev,
     }
+
+
+def _projections(weights: dict[str, Any]) -> Projections | None:
+    if not weights:
+        return None
+    return Projections(tuple(weights), np.stack([np.asarray(values) for values in weights.values()], axis=-1))
 
 
 def _read_output(target: Path, cell: Cell, mesh: tuple[int, int, int], magnetism: SpinAndU) -> EngineResult:
@@ -135,6 +145,8 @@ def _read_output(target: Path, cell: Cell, mesh: tuple[int, int, int], magnetism
             peak_memory_mib=float(values["peak_memory_mib"]),
             magnetization=float(values.get("magnetization", 0.0)),
             u_values_ev=magnetism.u_values_ev,
+            notes=[str(note) for note in values.get("notes", [])],
+            projections=_projections(values.get("projections", {})),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise EngineError(

@@ -1,29 +1,49 @@
-"""One GPAW calculation in a process of its own: `python -m dft_validation.engines.gpaw_worker INPUT OUTPUT`.
+"""GPAW calculations, each in a process of its own.
 
-The only file that imports GPAW, which is under the GPL; it exchanges two JSON files with the rest. It limits
-its own memory and ends with the process that started it.
+`python -m dft_validation.engines.gpaw_worker INPUT OUTPUT` computes one crystal; with `--serve` it takes one request a
+line from standard input (JSON with `source`, `target`, `folder` and `log`), computes each in a fork of itself, which
+saves the seconds that GPAW takes to start, and answers each with a line that says how the fork ended.
+
+The only file that imports GPAW, which is under the GPL; it exchanges JSON files with the rest. A calculation limits its
+own memory and CPU time and ends with the process that started it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
 import resource
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 EXIT_MEMORY = 77  # as in child.py, which a worker short of memory must not load
 _PR_SET_PDEATHSIG = 1
+# Between the signal that a program may catch and the one that it may not, in CPU seconds.
+_CPU_GRACE_SECONDS = 5
+SERVE = "--serve"
+# Where the density does not converge with GPAW's own mixer, it is mixed in smaller steps.
+_DAMPED_MIXER = {"backend": "pulay", "beta": 0.02, "nmaxold": 5, "weight": 100.0}
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
     """Ask the kernel to end this process when its parent dies, however it dies (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # It may have died before it was asked for.
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _limit_cpu(cpu_limit_s: float) -> None:
+    """Limit the CPU time of this process; the kernel then ends it with SIGXCPU."""
+    limit = math.ceil(cpu_limit_s)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + _CPU_GRACE_SECONDS))
 
 
 def _limit_memory(memory_limit_mib: int) -> None:
@@ -90,8 +110,18 @@ def _hubbard_setups(u_values_ev: dict[str, float]) -> dict[str, str]:
     return {symbol: f":d,{u_ev},0" for symbol, u_ev in u_values_ev.items()}
 
 
-def calculate(inputs: dict[str, Any], log_file: Path) -> dict[str, Any]:
-    """Run the self-consistent calculation and read its bands."""
+def calculate(inputs: dict[str, Any], log_file: Path, mixer: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Run the self-consistent calculation and read its bands and their projections.
+
+    Parameters
+    ----------
+    inputs
+        Crystal and settings, as `dft_validation.engines.gpaw` writes them.
+    log_file
+        GPAW's own log.
+    mixer
+        How densities are mixed; GPAW's default if None.
+    """
     import numpy as np
     from ase import Atoms
     from gpaw import GPAW, PW, FermiDirac
@@ -116,6 +146,7 @@ def calculate(inputs: dict[str, Any], log_file: Path) -> dict[str, Any]:
         maxiter=inputs["max_scf_iterations"],
         convergence={"density": inputs["density_tolerance"], "eigenstates": inputs["eigenstates_tolerance"]},
         txt=str(log_file),
+        mixer=mixer,
     )
     atoms.get_potential_energy()
     calc = atoms.calc
@@ -133,30 +164,62 @@ def calculate(inputs: dict[str, Any], log_file: Path) -> dict[str, Any]:
         "n_electrons": float(calc.get_number_of_electrons()),
         "magnetization": float(calc.get_magnetic_moment()) if moments else 0.0,
         "engine_version": str(gpaw_version),
+        "projections": _projections(calc, atoms.get_chemical_symbols(), energies.shape),
     }
+
+
+def _projections(calc: Any, symbols: list[str], shape: tuple[int, ...]) -> dict[str, Any]:
+    """Squared overlaps of the bands with the bound partial waves, summed over the atoms of an element and over m.
+
+    The sum over equivalent atoms makes the values of an irreducible k-point those of all its images.
+    """
+    import numpy as np
+
+    weights: dict[str, Any] = {}
+    for kpt in calc.wfs.kpt_u:
+        for atom, symbol in enumerate(symbols):
+            setup = calc.wfs.setups[atom]
+            overlaps = np.abs(np.asarray(kpt.projections[atom])) ** 2
+            first = 0
+            for angular, principal in zip(setup.l_j, setup.n_j, strict=True):
+                last = first + 2 * angular + 1
+                if principal > 0:
+                    channel = weights.setdefault(f"{symbol}-{'spdf'[angular]}", np.zeros(shape))
+                    channel[kpt.s, kpt.k] += overlaps[:, first:last].sum(axis=1)
+                first = last
+    return {name: np.round(values, 4).tolist() for name, values in sorted(weights.items())}
 
 
 def _attempt(inputs: dict[str, Any], log_file: Path) -> dict[str, Any]:
     """Result of the calculation, or the kind of its failure with a sentence."""
     from gpaw import KohnShamConvergenceError
 
+    steps = inputs["max_scf_iterations"]
+    method = "difference" if inputs.get("initial_moments") else "separate"
+    damped = {"method": method, **_DAMPED_MIXER}
     try:
-        return {"status": "ok", **calculate(inputs, log_file)}
+        try:
+            return {"status": "ok", **calculate(inputs, log_file)}
+        except KohnShamConvergenceError:
+            note = f"The density converged with {_spell(damped)} only, not with GPAW's own mixer in {steps} steps."
+            return {"status": "ok", **calculate(inputs, log_file, damped), "notes": [note]}
     except KohnShamConvergenceError:
-        steps = inputs["max_scf_iterations"]
-        return {"status": "unconverged", "reason": f"The density did not converge in {steps} steps."}
+        reason = f"The density did not converge in {steps} steps, nor in {steps} more with {_spell(damped)}."
+        return {"status": "unconverged", "reason": reason}
     except FileNotFoundError as error:
         first_line = str(error).splitlines()[0] if str(error) else "a file is missing"
         return {"status": "unsupported_element", "reason": f"GPAW has no data set for an element: {first_line}"}
 
 
-def main(arguments: list[str]) -> int:
+def _spell(mixer: dict[str, Any]) -> str:
+    return f"a damped mixer ({', '.join(f'{name} {value}' for name, value in mixer.items())})"
+
+
+def _compute(source: Path, target: Path, started: float) -> None:
     """Read the input file, calculate, write the output file in one step."""
-    started = time.monotonic()
-    _end_with_parent()
-    source, target = Path(arguments[0]), Path(arguments[1])
     inputs = json.loads(source.read_text())
     try:
+        _limit_cpu(inputs["cpu_limit_s"])
         _limit_memory(inputs["memory_limit_mib"])
         result = _attempt(inputs, target.with_suffix(".log"))
     except MemoryError:
@@ -165,6 +228,47 @@ def main(arguments: list[str]) -> int:
     unfinished = target.with_suffix(".tmp")
     unfinished.write_text(json.dumps({**result, **_cost(started)}))
     unfinished.replace(target)
+
+
+def _serve() -> None:
+    """Compute what standard input asks for, one fork a crystal, until it is closed."""
+    import gpaw  # noqa: F401 - what a fork need not import
+
+    _start_blas()
+    server = os.getpid()
+    for line in sys.stdin:
+        request = json.loads(line)
+        fork = os.fork()
+        if fork == 0:
+            _compute_in_fork(request, server)
+        _, status, _ = os.wait4(fork, 0)
+        sys.stdout.write(json.dumps({"returncode": os.waitstatus_to_exitcode(status)}) + "\n")
+        sys.stdout.flush()
+
+
+def _compute_in_fork(request: dict[str, str], server: int) -> NoReturn:
+    try:
+        _end_with_parent(server)
+        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        for stream in (1, 2):
+            os.dup2(log, stream)
+        os.chdir(request["folder"])
+        _compute(Path(request["source"]), Path(request["target"]), time.monotonic())
+    except BaseException:  # noqa: BLE001 - whatever it is, it must not run on as a second server
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+def main(arguments: list[str]) -> int:
+    """Compute one crystal, or serve."""
+    started = time.monotonic()
+    _end_with_parent(os.getppid())
+    if arguments == [SERVE]:
+        _serve()
+    else:
+        _compute(Path(arguments[0]), Path(arguments[1]), started)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Run a program under a memory limit and note what it cost: `python -m ...limited MIB COST_FILE PROGRAM ARGUMENTS...`.
+"""Run a program under limits of memory and CPU time and note what it cost: `python -m ...limited MIB CPU_SECONDS COST_FILE PROGRAM ...`.
 
 For programs that, unlike the GPAW worker, cannot limit themselves. It ends with the process that started it, and the
 program ends with it; a signal that ended the program ends it too, so that the parent sees the same.
@@ -19,8 +19,9 @@ EXIT_NOT_FOUND = 127
 _PR_SET_PDEATHSIG = 1
 
 
-def _limit(memory_limit_mib: int) -> None:
+def _limit(memory_limit_mib: int, cpu_limit_s: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_limit_s, cpu_limit_s + 5))
     # macOS refuses to limit the address space and knows no signal for a parent's death.
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (memory_limit_mib * 2**20,) * 2)
@@ -31,14 +32,14 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _start(memory_limit_mib: int, command: list[str]) -> int:
+def _start(memory_limit_mib: int, cpu_limit_s: int, command: list[str]) -> int:
     """Process id of the program; 127 is the exit status of one that cannot be started."""
     child = os.fork()
     if child:
         return child
     try:
         _end_with_parent()
-        _limit(memory_limit_mib)
+        _limit(memory_limit_mib, cpu_limit_s)
         os.execvp(command[0], command)  # noqa: S606 - the program is a setting
     except OSError as error:
         sys.stderr.write(f"{command[0]} cannot be started: {error}\n")
@@ -47,10 +48,10 @@ def _start(memory_limit_mib: int, command: list[str]) -> int:
 
 def main(arguments: list[str]) -> int:
     """Run the program; return its exit status."""
-    memory_limit_mib, cost_file, *command = arguments
+    memory_limit_mib, cpu_limit_s, cost_file, *command = arguments
     _end_with_parent()
     started = time.monotonic()
-    _, status, usage = os.wait4(_start(int(memory_limit_mib), command), 0)
+    _, status, usage = os.wait4(_start(int(memory_limit_mib), int(cpu_limit_s), command), 0)
     to_mib = 2**10 if sys.platform == "linux" else 2**20
     cost = {
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
@@ -60,7 +61,7 @@ def main(arguments: list[str]) -> int:
     Path(cost_file).write_text(json.dumps(cost))
     if os.WIFSIGNALED(status):
         ended_by = os.WTERMSIG(status)
-        if ended_by in {signal.SIGKILL, signal.SIGTERM}:
+        if ended_by in {signal.SIGKILL, signal.SIGTERM, signal.SIGXCPU}:
             os.kill(os.getpid(), ended_by)
         return 128 + ended_by
     return os.WEXITSTATUS(status)

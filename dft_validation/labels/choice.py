@@ -13,8 +13,22 @@ from dft_validation.labels.settings import Choice, LabelSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import symbols
 from mat2spec.settings import PredictionSettings
+from mat2spec.tables.columns import Column
+from screening.classify.gaps import GapSettings, classify_spectra
 
 Uncertainty = Callable[[Crystals], NDArray[np.floating]]
+# Charges of elements that have one usual oxidation state beside the anions of `LabelSettings.electronegative_anions`.
+_USUAL_CHARGE = (
+    dict.fromkeys(("F", "Cl", "Br", "I"), -1)
+    | dict.fromkeys(("O", "S", "Se"), -2)
+    | {"N": -3}
+    | dict.fromkeys(("Li", "Na", "K", "Rb", "Cs"), 1)
+    | dict.fromkeys(("Be", "Mg", "Ca", "Sr", "Ba", "Zn", "Cd"), 2)
+    | dict.fromkeys(("B", "Al", "Ga", "In", "Sc", "Y", "La", "Lu"), 3)
+    | dict.fromkeys(("Si", "Ge", "Ti", "Zr", "Hf"), 4)
+    | dict.fromkeys(("Nb", "Ta"), 5)
+    | {"W": 6}
+)
 _SYMMETRY_TOLERANCE_A = 0.01
 
 
@@ -92,6 +106,17 @@ def likely_gapped_metals(crystals: Crystals, anions: tuple[str, ...]) -> NDArray
     return odd
 
 
+def has_free_electrons(crystals: Crystals) -> NDArray[np.bool_]:
+    """Crystals of elements with one usual charge whose cations give more electrons than the anions take, shape (n,).
+
+    The electrons that are left fill the bottom of a band above the gap of the anion band, e.g. in BaNbO3 or Ba2N.
+    """
+    charges = np.array([float(_USUAL_CHARGE.get(symbol, np.nan)) for symbol in symbols()])
+    totals = np.add.reduceat(np.append(charges[crystals.atomic_numbers], 0.0), crystals.offsets[:-1])
+    negative = np.flatnonzero(charges < 0)
+    return element_matrix(crystals)[:, negative].any(axis=1) & (totals > 0)
+
+
 def _has_odd_electrons(crystals: Crystals, row: int) -> bool:
     numbers = crystals.atomic_numbers[crystals.sites(row)]
     electrons = int(numbers.sum())
@@ -122,6 +147,28 @@ def _one_per_formula(order: Iterator[int], pool: Pool) -> Iterator[int]:
         if pool.formulas[row] not in taken:
             taken.add(pool.formulas[row])
             yield row
+
+
+def gapped_confidence(settings: PredictionSettings, rule: GapSettings) -> Callable[[Crystals], NDArray[np.floating]]:
+    """Mean confidence of the models that a crystal is a gapped metal, NaN where none has an opinion."""
+
+    def of_crystals(crystals: Crystals) -> NDArray[np.floating]:
+        from mat2spec.prediction import load_predictor
+
+        confidences = []
+        for model in settings.models:
+            predictor = load_predictor(
+                model,
+                weights_dir=settings.weights_dir,
+                device=settings.device,
+                max_edges_per_batch=settings.max_edges_per_batch,
+            )
+            spectra = predictor.predict(crystals).spectra
+            classes = classify_spectra(spectra, settings=rule, n_sites=crystals.n_sites)
+            confidences.append(classes[Column.GAPPED_METAL_CONFIDENCE].to_numpy(dtype=np.float64, na_value=np.nan))
+        return np.mean(confidences, axis=0)
+
+    return of_crystals
 
 
 def relative_uncertainty(settings: PredictionSettings) -> Uncertainty:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -23,18 +23,20 @@ from dft_validation.document import EdosDocument
 from dft_validation.engines import choose_engine, get_engine
 from dft_validation.job_queue import run_jobs
 from dft_validation.labels.choice import Uncertainty, choose
+from dft_validation.labels.plan import PART, Judges, make_plan, read_plan, write_plan
 from dft_validation.labels.pool import Pool, cell_at, element_matrix, make_pool
 from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.settings import LabelSettings
-from dft_validation.labels.store import LabelStore, additions_of, label_of_document
-from dft_validation.outcomes import LASTING_FAILURES, FailedJob, JobStatus
+from dft_validation.labels.store import LabelStore, additions_of, label_of_document, without_crystal
+from dft_validation.outcomes import LASTING_FAILURES, PASSING_STATES, FailedJob, JobStatus
 from dft_validation.plan import plan_jobs, remaining_cpu_seconds
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.crystals.composition import reduced_formulas
+from mat2spec.crystals.composition import N_COLUMNS, reduced_formulas
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_file, make_folder
 from mat2spec.tables.provenance import hash_json
+from screening.choose.filters import FilterSettings, filter_candidates
 from screening.sources.base import CrystalSource
 
 if TYPE_CHECKING:
@@ -43,11 +45,13 @@ if TYPE_CHECKING:
 EXPLICIT = "ids"
 COLLECTED = "collected"
 # States of a job that say nothing about its crystal.
-_NOT_ABOUT_THE_CRYSTAL = frozenset({JobStatus.QUEUED, JobStatus.OVER_BUDGET, JobStatus.INTERRUPTED})
+_NOT_ABOUT_THE_CRYSTAL = PASSING_STATES | {JobStatus.QUEUED, JobStatus.OVER_BUDGET, JobStatus.ENGINE_UNAVAILABLE}
 # A crystal that was refused for these will be refused again under the same settings. What was too large is not: the
 # limits of a job are not among the settings that change a result.
 _LASTING = LASTING_FAILURES | {JobStatus.UNSUPPORTED_ELEMENT}
 SECONDS_PER_HOUR = 3600.0
+# Passes over a plan: jobs that the machine ended are tried again.
+_ATTEMPTS = 3
 
 Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
@@ -111,6 +115,8 @@ class LabelFactory:
         Told what is done, in sentences.
     labelled_formulas
         Formulas that are labelled elsewhere, e.g. in `edos_pbe.parquet`; they count as those of the store.
+    filters
+        What a crystal of a plan must pass, but for the limits on the band gap.
     """
 
     source: CrystalSource
@@ -120,6 +126,7 @@ class LabelFactory:
     uncertainty: Uncertainty
     say: Say = lambda _: None
     labelled_formulas: frozenset[str] = frozenset()
+    filters: FilterSettings = field(default_factory=FilterSettings)
 
     @property
     def store(self) -> LabelStore:
@@ -145,10 +152,74 @@ class LabelFactory:
             make_folder(plan_path.parent)
             with atomic_file(plan_path) as file:
                 file.write(json.dumps(ids).encode())
-        report = self._label(self.source.crystals(ids), str(self.settings.choice), progress)
+        report = LabelReport()
+        self._label(self.source.crystals(ids), dict.fromkeys(ids, str(self.settings.choice)), progress, report)
         plan_path.unlink(missing_ok=True)
         report.left_out += left_out
         return report
+
+    def label_plan(self, path: Path, judges: Judges, progress: Progress) -> LabelReport:
+        """Label the crystals of a plan in its order; the plan is made if there is none yet.
+
+        Several processes may work on one plan. Jobs that the machine ended are tried again.
+
+        Parameters
+        ----------
+        path
+            Parquet file of the plan.
+        judges
+            Models that take part in the choice, asked only if the plan is made.
+        progress
+            Told how many of how many crystals are done.
+
+        Raises
+        ------
+        LabelError
+            If the engine cannot be used, or a new plan would be empty.
+        mat2spec.tables.files.TableError
+            If the file is not a plan.
+        """
+        self._require_engine()
+        if not path.exists():
+            self._make_plan(path, judges)
+        plan = read_plan(path)
+        part_of = dict(zip(plan[Column.MATERIAL_ID].to_pylist(), plan[PART].to_pylist(), strict=True))
+        report = LabelReport()
+        for attempt in range(_ATTEMPTS):
+            done = self._done_ids()
+            left = [material_id for material_id in part_of if material_id not in done]
+            self.say(f"{len(left):,} of the {len(part_of):,} crystals of {path} are left to label.")
+            if not left or (attempt and not report.n_not_computed):
+                break
+            report.n_not_computed = 0
+            self._label(self.source.crystals(left), part_of, progress, report)
+        return report
+
+    def _make_plan(self, path: Path, judges: Judges) -> None:
+        """Choose the crystals of a plan and write it."""
+        plan = self.settings.plan
+        properties = self.source.properties()
+        passed, _ = filter_candidates(
+            properties, self.filters.model_copy(update={"band_gap_min_ev": 0.0, "band_gap_max_ev": None})
+        )
+        crystals = self.source.crystals(passed[Column.MATERIAL_ID].tolist())
+        labels = self.store.labels()
+        formulas = self.labelled_formulas.union(labels["formula"].to_pylist())
+        limits = self.settings.model_copy(update={"max_sites": plan.max_sites, "one_per_formula": True})
+        pool = make_pool(crystals, limits, self.dft, self.reserved, self._done_ids(), formulas, plan.excluded_elements)
+        chosen = make_plan(pool, self.settings, np.zeros(N_COLUMNS), judges)
+        if not len(chosen):
+            raise LabelError(f"No crystal of the source is left to plan ({_spell(pool.left_out)}).")
+        left_out = Counter(pool.left_out)
+        left_out["the filters"] = len(properties) - len(passed)
+        provenance = {
+            "settings": plan.model_dump(mode="json"),
+            "source": self.source.fingerprint(),
+            "reserved": self.reserved.sha256,
+        }
+        make_folder(path.parent)
+        write_plan(path, chosen, provenance, left_out)
+        self.say(f"{path}: a plan of {len(chosen):,} crystals of {len(pool):,}. Left out: {_spell(left_out)}.")
 
     def label_ids(self, ids: Sequence[str], progress: Progress) -> LabelReport:
         """Label given crystals, but for reserved ones.
@@ -162,7 +233,8 @@ class LabelFactory:
         """
         self._require_engine()
         crystals, n_reserved = self._without_reserved(self.source.crystals(list(dict.fromkeys(ids))))
-        report = self._label(crystals, EXPLICIT, progress)
+        report = LabelReport()
+        self._label(crystals, dict.fromkeys(crystals.material_ids, EXPLICIT), progress, report)
         report.left_out["reserved"] += n_reserved
         return report
 
@@ -176,11 +248,11 @@ class LabelFactory:
         progress
             Told how many of how many are done.
         """
-        chosen = EXPLICIT if ids is not None else COLLECTED
         wanted = list(dict.fromkeys(ids)) if ids is not None else self.source.properties()[Column.MATERIAL_ID].tolist()
         crystals, n_reserved = self._without_reserved(self.source.crystals(wanted))
         report = LabelReport(left_out=Counter({"reserved": n_reserved}))
-        collector = _Collector(self, crystals, chosen, report)
+        chosen = EXPLICIT if ids is not None else COLLECTED
+        collector = _Collector(self, crystals, dict.fromkeys(crystals.material_ids, chosen), report)
         for done, outcome in enumerate(self._finished_outcomes(crystals), start=1):
             if outcome is None:
                 report.n_not_computed += 1
@@ -205,8 +277,9 @@ class LabelFactory:
         order = choose(pool, self.settings, counts, self.uncertainty)
         ids = self._take_runnable(pool, order)
         if not ids:
-            reasons = ", ".join(f"{reason} {number:,}" for reason, number in pool.left_out.items())
-            raise LabelError(f"No crystal of the source is left to label ({reasons}); relax label.* or add crystals.")
+            raise LabelError(
+                f"No crystal of the source is left to label ({_spell(pool.left_out)}); relax label.* or add crystals."
+            )
         return ids, Counter(pool.left_out)
 
     def _done_ids(self) -> set[str]:
@@ -227,11 +300,10 @@ class LabelFactory:
             self.store.add(additions_of([], self._refused(jobs, crystals), self.dft), self.reserved)
         return ids
 
-    def _label(self, crystals: Crystals, chosen: str, progress: Progress) -> LabelReport:
+    def _label(self, crystals: Crystals, chosen_as: Mapping[str, str], progress: Progress, report: LabelReport) -> None:
         """Plan and run the jobs of the crystals; save labels on the way and whatever ends the run."""
-        report = LabelReport()
         jobs = self._plan(crystals)
-        collector = _Collector(self, crystals, chosen, report)
+        collector = _Collector(self, crystals, chosen_as, report)
         for failure in self._refused(jobs, crystals):
             collector.take(failure)
         n_queued = int((jobs[Column.STATUS] == str(JobStatus.QUEUED)).sum())
@@ -246,7 +318,6 @@ class LabelFactory:
             run_jobs(jobs, crystals, self.dft, on_progress)
         finally:
             collector.save()
-        return report
 
     def _plan(self, crystals: Crystals) -> pd.DataFrame:
         import pandas as pd
@@ -294,6 +365,10 @@ class LabelFactory:
         return self.dft.cache_dir / f"labels-{hash_json(identity)[:16]}.json"
 
 
+def _spell(left_out: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {number:,}" for reason, number in left_out.items()) or "it is empty"
+
+
 def _read_plan(path: Path) -> list[str]:
     try:
         return [str(material_id) for material_id in json.loads(path.read_text(encoding="utf-8"))]
@@ -306,8 +381,10 @@ def _read_plan(path: Path) -> list[str]:
 class _Collector:
     """Takes outcomes as they come and saves them to the store now and then."""
 
-    def __init__(self, factory: LabelFactory, crystals: Crystals, chosen: str, report: LabelReport) -> None:
-        self._factory, self._crystals, self._chosen, self._report = factory, crystals, chosen, report
+    def __init__(
+        self, factory: LabelFactory, crystals: Crystals, chosen_as: Mapping[str, str], report: LabelReport
+    ) -> None:
+        self._factory, self._crystals, self._chosen_as, self._report = factory, crystals, chosen_as, report
         self._row_of = {material_id: row for row, material_id in enumerate(crystals.material_ids)}
         self._source = factory.source.db_version()
         self._labels: list[dict[str, object]] = []
@@ -318,7 +395,9 @@ class _Collector:
         """Note one outcome."""
         if isinstance(outcome, EdosDocument):
             row = self._row_of[outcome.material_id]
-            self._labels.append(label_of_document(outcome, self._crystals, row, self._source, self._chosen))
+            chosen_as = self._chosen_as[outcome.material_id]
+            label = label_of_document(outcome, self._crystals, row, self._source, chosen_as)
+            self._labels.append(label if self._factory.settings.keep_crystals else without_crystal(label, outcome))
             self._report.n_finished += 1
         elif outcome.status in _NOT_ABOUT_THE_CRYSTAL:
             self._report.n_not_computed += 1

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dft_validation.calculation import MAGNETIC_ELEMENTS
 from dft_validation.cells import Cell
 from dft_validation.engines import get_engine
 from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.settings import LabelSettings
+from dft_validation.magnetism import MAGNETIC_ELEMENTS
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import ElementCounts, reduced_formulas, symbols
@@ -54,6 +54,7 @@ def make_pool(
     reserved: Reserved,
     done_ids: Collection[str] = (),
     done_formulas: Collection[str] = (),
+    excluded_elements: Collection[str] = (),
 ) -> Pool:
     """Leave out what must not, cannot or need not be computed.
 
@@ -71,6 +72,8 @@ def make_pool(
         Materials with a label or a lasting failure under these DFT settings.
     done_formulas
         Formulas with a label; left out if `settings.one_per_formula`.
+    excluded_elements
+        Symbols of elements that no crystal of the pool may hold.
     """
     formulas = reduced_formulas(crystals)
     composition = ElementCounts.from_crystals(crystals)
@@ -79,9 +82,10 @@ def make_pool(
     reasons: list[tuple[str, NDArray[np.bool_]]] = [
         ("reserved", _flags(reserved.holds(i, f) for i, f in zip(crystals.material_ids, formulas, strict=True))),
         ("labelled or failed already", np.isin(crystals.material_ids.astype(str), list(done_ids))),
-        ("more sites than label.max_sites", crystals.n_sites > settings.max_sites),
+        (f"more than {settings.max_sites} sites", crystals.n_sites > settings.max_sites),
         (f"an element that {dft.engine} lacks", _holds_any(composition, unsupported)),
         ("an element that is often magnetic", _holds_any(composition, magnetic)),
+        ("an excluded element", _holds_any(composition, excluded_elements)),
     ]
     if settings.one_per_formula:
         reasons.append(("a formula that has a label", np.isin(formulas.astype(str), list(done_formulas))))

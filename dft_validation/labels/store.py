@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
+from dft_validation.bands import FINE_EDOS_GRID
+from dft_validation.cache import structure_hash
 from dft_validation.document import EdosDocument
+from dft_validation.labels.pool import cell_at
 from dft_validation.labels.reserved import Reserved
 from dft_validation.outcomes import FailedJob
-from dft_validation.settings import DftSettings
+from dft_validation.settings import DftSettings, level_of
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.labels.edos_store import read_edos_store, store_schema
+from mat2spec.labels.edos_store import read_edos_store, shards_of, store_schema
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import make_folder
 from mat2spec.tables.parquet import read_metadata, read_table, write_table
 from screening.runs.record import short_lock
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 SETTINGS_KEY = "dft_settings"
 KEPT_APART_KEY = "kept_apart"
@@ -33,6 +37,8 @@ SPLIT_RULE = (
     "split only, also across stores and edos_pbe.parquet"
 )
 NO_LIST = "no list of reserved materials"
+# Labels of a file of a store that is a folder.
+SHARD_SIZE = 200
 # A material under one set of DFT settings is labelled once.
 _KEY = (Column.MATERIAL_ID, Column.SETTINGS_HASH)
 
@@ -62,15 +68,19 @@ class LabelStore:
     Parameters
     ----------
     path
-        The Parquet file of the labels; made with the first label.
+        The Parquet file of the labels, made with the first label; or, without the ending `.parquet`, a folder of files
+        of `SHARD_SIZE` labels each, of which only the last one grows.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.is_folder = path.suffix != ".parquet"
 
     @property
     def failures_path(self) -> Path:
         """The Parquet file of the failures."""
+        if self.is_folder:
+            return self.path / "failures" / "failures.parquet"
         return self.path.with_name(f"{self.path.stem}_failures{self.path.suffix}")
 
     def labels(self) -> pa.Table:
@@ -81,7 +91,8 @@ class LabelStore:
         mat2spec.tables.files.TableError
             If the file is no eDOS store.
         """
-        return read_edos_store(self.path) if self.path.exists() else store_schema().empty_table()
+        begun = bool(shards_of(self.path)) if self.is_folder else self.path.exists()
+        return read_edos_store(self.path) if begun else store_schema().empty_table()
 
     def failures(self) -> pa.Table:
         """All failures; no row without a file."""
@@ -98,21 +109,40 @@ class LabelStore:
         int
             Labels that were new.
         """
-        make_folder(self.path.parent)
+        make_folder(self.failures_path.parent)
         with short_lock(self.path.with_name(f".{self.path.name}.lock")):
+            known = set(_keys(self.labels()))
+            rows = _new_rows(known, additions.labels)
+            if rows:
+                self._append(rows, additions.settings, reserved)
+            self._add_failures(additions.failures, known | rows.keys())
+        return len(rows)
+
+    def _append(
+        self,
+        rows: Mapping[tuple[str, str], Mapping[str, Any]],
+        settings: Mapping[str, Mapping[str, object]],
+        reserved: Reserved,
+    ) -> None:
+        """Write new rows: into the file, or into the last shard until it is full and then into the next."""
+        new = pa.Table.from_pylist(list(rows.values()), schema=store_schema())
+        if not self.is_folder:
             before = self.labels()
-            labels = _merge(before, additions.labels)
-            if len(labels) > len(before):
-                write_table(self.path, labels, self._metadata(additions.settings, reserved))
-            self._add_failures(additions.failures, labels)
-        return len(labels) - len(before)
+            _write(self.path, pa.concat_tables([before, new]), self._metadata(self.path, settings, reserved))
+            return
+        number = max(len(shards_of(self.path)) - 1, 0)
+        while len(new):
+            shard = self.path / f"labels-{number:04d}.parquet"
+            before = read_edos_store(shard) if shard.exists() else store_schema().empty_table()
+            space = max(SHARD_SIZE - len(before), 0)
+            if space:
+                grown = pa.concat_tables([before.replace_schema_metadata(None), new.slice(0, space)])
+                _write(shard, grown, self._metadata(shard, settings, reserved))
+            new, number = new.slice(space), number + 1
 
-    def _add_failures(self, failures: Sequence[FailedJob], labels: pa.Table) -> None:
+    def _add_failures(self, failures: Sequence[FailedJob], labelled: AbstractSet[tuple[str, str]]) -> None:
         """The newest failure of a crystal counts, until it has a label."""
-        import pyarrow as pa
-
         before = self.failures()
-        labelled = set(_keys(labels))
         rows = {key: row for key, row in zip(_keys(before), before.to_pylist(), strict=True) if key not in labelled}
         for failure in failures:
             key = (failure.material_id, failure.settings_hash)
@@ -122,8 +152,9 @@ class LabelStore:
         if after != before:
             write_table(self.failures_path, after)
 
-    def _metadata(self, settings: Mapping[str, Mapping[str, object]], reserved: Reserved) -> dict[str, str]:
-        old = read_metadata(self.path) if self.path.exists() else {}
+    @staticmethod
+    def _metadata(path: Path, settings: Mapping[str, Mapping[str, object]], reserved: Reserved) -> dict[str, str]:
+        old = read_metadata(path) if path.exists() else {}
         known = {**json.loads(old.get(SETTINGS_KEY, "{}")), **settings}
         lists = {*json.loads(old.get(KEPT_APART_KEY, "[]")), reserved.sha256 or NO_LIST}
         return {
@@ -152,7 +183,7 @@ def label_of_document(document: EdosDocument, crystals: Crystals, row: int, sour
     return {
         **crystal_columns(crystals, row),
         "formula": document.formula,
-        "edos": document.edos.astype(np.float32).tolist(),
+        "edos": document.edos.astype(np.float32),
         "band_gap": document.band_gap,
         "efermi": document.efermi,
         "energy_zero_ev": document.energy_zero_ev,
@@ -170,7 +201,44 @@ def label_of_document(document: EdosDocument, crystals: Crystals, row: int, sour
         "notes": " ".join(document.notes),
         "source": source,
         "selected_as": chosen,
+        "structure_hash": structure_hash(cell_at(crystals, row)),
+        "level": level_of(document.settings),
+        "kpoint_density": float(document.settings.get("kpoint_density", nan)),
+        "vbm": document.vbm,
+        "cbm": document.cbm,
+        "magnetization": document.magnetization,
+        "n_electrons": document.n_electrons,
+        "edos_fine": _fine(document),
+        "projection_names": list(document.projections),
+        "projections": _half(np.concatenate([np.empty(0), *document.projections.values()])),
+        "projected_share": document.projected_share,
     }
+
+
+def _fine(document: EdosDocument) -> NDArray[np.float16] | None:
+    """The fine density, one spin channel after the other, NaN where bands are missing."""
+    if document.fine_edos is None:
+        return None
+    covered = FINE_EDOS_GRID.edges[1:] <= document.covered_to_ev
+    return _half(np.where(covered, document.fine_edos, nan).ravel())
+
+
+def _half(values: NDArray[np.floating]) -> NDArray[np.float16]:
+    """Half precision: 11 bits are more than a density of states deserves, and half the space."""
+    return np.asarray(values, dtype=np.float16)
+
+
+def without_crystal(label: Mapping[str, Any], document: EdosDocument) -> dict[str, Any]:
+    """A row that leaves the crystal to its database, by id and hash; its spectra count states per primitive cell."""
+    ratio = document.computed_n_sites / document.n_sites
+    scaled = {
+        name: (np.asarray(label[name]) * ratio).astype(np.asarray(label[name]).dtype)
+        for name in ("edos", "edos_fine", "projections")
+        if label[name] is not None
+    }
+    absent = dict.fromkeys(("lattice", "frac_coords", "atomic_numbers"))
+    magnetization = document.magnetization * ratio
+    return {**label, **scaled, **absent, "nsites": document.computed_n_sites, "magnetization": magnetization}
 
 
 def crystal_columns(crystals: Crystals, row: int) -> dict[str, Any]:
@@ -192,16 +260,17 @@ def additions_of(
     return Additions(labels, failures, {settings.settings_hash: settings.physics()})
 
 
-def _merge(before: pa.Table, labels: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """All labels, one per material and settings, sorted by them; of two the one that was there first stays."""
-    import pyarrow as pa
+def _new_rows(
+    known: AbstractSet[tuple[str, str]], labels: Sequence[Mapping[str, Any]]
+) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Rows by material and settings that are not known yet, sorted; of two the first stays."""
+    rows = {(str(row[_KEY[0]]), str(row[_KEY[1]])): row for row in reversed(labels)}
+    return {key: rows[key] for key in sorted(rows) if key not in known}
 
-    known = set(_keys(before))
-    new = {(str(row[_KEY[0]]), str(row[_KEY[1]])): row for row in reversed(labels)}
-    rows = [row for key, row in new.items() if key not in known]
-    schema = store_schema()
-    after = pa.concat_tables([before.select(schema.names).cast(schema), pa.Table.from_pylist(rows, schema=schema)])
-    return after.sort_by([(str(name), "ascending") for name in _KEY]).combine_chunks()
+
+def _write(path: Path, table: pa.Table, metadata: Mapping[str, str]) -> None:
+    """Write labels sorted by material and settings."""
+    write_table(path, table.sort_by([(str(name), "ascending") for name in _KEY]).combine_chunks(), metadata)
 
 
 def _keys(table: pa.Table) -> Iterable[tuple[str, str]]:
@@ -209,8 +278,6 @@ def _keys(table: pa.Table) -> Iterable[tuple[str, str]]:
 
 
 def _failures_schema() -> pa.Schema:
-    import pyarrow as pa
-
     text = ("material_id", "formula", "status", "reason", "engine", "functional", "spin", "settings_hash")
     return pa.schema([*(pa.field(name, pa.string()) for name in text), pa.field("cpu_seconds", pa.float64())])
 

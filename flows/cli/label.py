@@ -26,6 +26,12 @@ def label(
     from_run: Annotated[
         str | None, typer.Option("--from-run", metavar="RUN", help="Add the DFT results of a screen; or: latest.")
     ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan", metavar="FILE", help="Label the crystals of this plan; it is made if it does not exist."
+        ),
+    ] = None,
     collect_only: Annotated[
         bool, typer.Option("--collect-only", help="Compute nothing; add what is finished in the cache.")
     ] = False,
@@ -46,7 +52,7 @@ def label(
     """Compute electronic densities of states of chosen crystals by DFT, to train on.
 
     Labels go to the eDOS store that `mat2spec train edos` reads. Finished jobs are never computed
-    again: a labelling that was stopped goes on where it was when the same command is given again.
+    again: a labelling that was stopped resumes when the same command is given again.
 
     **Examples**
 
@@ -55,6 +61,8 @@ def label(
         mat2spec label --n 20 --choice uncertainty --reserved reserved_ids.txt
 
         mat2spec label --source crystals.parquet --ids ids.txt --store my_labels.parquet
+
+        mat2spec label --source mp_structures.parquet --plan plan.parquet
 
         mat2spec label --collect-only
 
@@ -69,5 +77,11 @@ def label(
         "dft.workers": workers,
     }
     commands.label.label(
-        config, as_assignments(given, assignments), data=data, ids=ids, from_run=from_run, collect_only=collect_only
+        config,
+        as_assignments(given, assignments),
+        data=data,
+        ids=ids,
+        plan=plan,
+        from_run=from_run,
+        collect_only=collect_only,
     )

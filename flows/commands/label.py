@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dft_validation.labels.factory import LabelFactory, LabelReport
+    from dft_validation.labels.plan import Judges
     from dft_validation.labels.reserved import Reserved
     from flows.settings import ScreenSettings
     from screening.sources.base import CrystalSource
@@ -25,6 +26,7 @@ def label(
     *,
     data: Path | None = None,
     ids: Path | None = None,
+    plan: Path | None = None,
     from_run: str | None = None,
     collect_only: bool = False,
 ) -> None:
@@ -35,17 +37,39 @@ def label(
         return
     from screening.sources.opening import open_source
 
+    if plan is not None:
+        settings = _for_plan(settings)
     factory = _make_factory(settings, open_source(settings.source), data)
     wanted = None if ids is None else read_ids(ids)
     start = time.perf_counter()
     with stage_progress("Label crystals") as progress, resumable(str(settings.label.store_path)):
         if collect_only:
             report = factory.collect(wanted, progress)
+        elif plan is not None:
+            report = factory.label_plan(plan, _judges(settings), progress)
         elif wanted is not None:
             report = factory.label_ids(wanted, progress)
         else:
             report = factory.label_chosen(progress)
     _say_report(report, factory, time.perf_counter() - start)
+
+
+def _for_plan(settings: ScreenSettings) -> ScreenSettings:
+    """Labels of a database: a folder of shards that names the crystals by id, at the level of the Materials Project."""
+    from mat2spec.settings import SHIPPED_SHARDS
+
+    label, dft = settings.label, settings.dft
+    store = label.store or SHIPPED_SHARDS
+    at_level = type(dft).model_validate({**dft.model_dump(), "level": "mp", **label.plan.dft})
+    kept_by_id = label.model_copy(update={"store": store, "keep_crystals": False})
+    return settings.model_copy(update={"label": kept_by_id, "dft": at_level})
+
+
+def _judges(settings: ScreenSettings) -> Judges:
+    from dft_validation.labels.choice import gapped_confidence, relative_uncertainty
+    from dft_validation.labels.plan import Judges
+
+    return Judges(relative_uncertainty(settings.prediction), gapped_confidence(settings.prediction, settings.gap))
 
 
 def read_ids(path: Path) -> list[str]:
@@ -79,18 +103,23 @@ def _make_factory(settings: ScreenSettings, source: CrystalSource, data: Path | 
         uncertainty=relative_uncertainty(settings.prediction),
         say=lambda sentence: console.print(sentence, highlight=False, soft_wrap=True),
         labelled_formulas=_labelled_formulas(data),
+        filters=settings.filters,
     )
 
 
 def _labelled_formulas(data: Path | None) -> frozenset[str]:
-    """Reduced formulas of the labels in the data folder; none without its table."""
+    """Reduced formulas of the labels in the data folder; none without its tables."""
     from mat2spec.crystals.composition import canonical_formula
-    from mat2spec.labels.readers.data_folder import EDOS_FILE
+    from mat2spec.labels.readers.data_folder import EDOS_FILE, EDOS_NATURAL_FILE
     from mat2spec.tables.parquet import read_table
 
-    if data is None or not (data / EDOS_FILE).is_file():
-        return frozenset()
-    formulas = read_table(data / EDOS_FILE, columns=["formula"])["formula"].to_pylist()
+    paths = [] if data is None else [data / name for name in (EDOS_FILE, EDOS_NATURAL_FILE)]
+    formulas = [
+        formula
+        for path in paths
+        if path.is_file()
+        for formula in read_table(path, columns=["formula"])["formula"].to_pylist()
+    ]
     return frozenset(filter(None, map(canonical_formula, formulas)))
 
 

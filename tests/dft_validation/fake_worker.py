@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import resource
 import sys
 import time
 import uuid
@@ -11,6 +12,9 @@ from pathlib import Path
 
 mode, counter, source, target = sys.argv[1:]
 inputs = json.loads(Path(source).read_text())
+limit_s = math.ceil(inputs["cpu_limit_s"])
+resource.setrlimit(resource.RLIMIT_CPU, (limit_s, limit_s + 5))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 (Path(counter) / f"{os.getpid()}-{uuid.uuid4().hex}").touch()
 
 
@@ -52,6 +56,10 @@ elif mode == "hang":
 elif mode == "hang_sodium":
     if 11 in inputs["atomic_numbers"]:
         time.sleep(600)
+    write(16)
+elif mode == "busy_sodium":
+    while 11 in inputs["atomic_numbers"]:
+        pass
     write(16)
 elif mode == "crash":
     sys.stderr.write("something odd\nSegmentation fault of the fake\n")

@@ -31,9 +31,17 @@ def test_spin_channels_with_different_fillings_can_have_a_gap():
     edges = find_band_edges(bands, 0.05)
     assert (edges.vbm, edges.cbm) == (-1.0, 1.0)
     crossing = energies.copy()
-    crossing[1, 0, 1] = -0.2
+    crossing[1, 0, 1] = -1.2
     crossed = MeshBands(crossing, np.arange(8), (2, 2, 2), 3 * np.eye(3), 0.0, 3.0)
     assert find_band_edges(crossed, 0.05).is_metal
+
+
+@pytest.mark.parametrize("efermi", [-1.2, -0.5, 1.05])
+def test_electrons_decide_on_the_gap_wherever_the_program_put_the_fermi_energy(efermi):
+    k = np.linspace(0, 1, 8)[:, None]
+    energies = np.stack([np.hstack([k - 2.0, k + 1.0]), np.hstack([k - 2.5, k + 1.5])])
+    edges = find_band_edges(MeshBands(energies, np.arange(8), (2, 2, 2), 3 * np.eye(3), efermi, 2.0), 0.05)
+    assert (edges.vbm, edges.cbm) == (-1.0, 1.0)
 
 
 def test_two_equal_spin_channels_give_the_unpolarised_spectrum():

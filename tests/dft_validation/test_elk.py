@@ -131,11 +131,11 @@ class TestBadRuns:
             ("Path('INFO.OUT').write_text('Reached self-consistent loops maximum')", "unconverged", "in 100 steps"),
             ("print('Error(readspecies): error opening species file Xx.in')", "unsupported_element", "Xx.in"),
             ("print('Error(findprim): something odd')", "crashed", "something odd"),
-            ("os.kill(os.getpid(), 9)", "memory_limit", "ended by the system"),
+            ("os.kill(os.getpid(), 9)", "killed", "SIGKILL"),
             ("print('Error allocating 99 bytes\\nCannot allocate memory'); os._exit(1)", "memory_limit", "4096 MiB"),
             (f"Path('INFO.OUT').write_text({GOOD_INFO})", "corrupt_output", "EIGVAL.OUT"),
             ("pass", "corrupt_output", "without a word on convergence"),
-            ("time.sleep(60)", "time_limit", "time limit of 2 s"),
+            ("while True: pass", "time_limit", "2 s of CPU time"),
         ],
     )
     def test_every_bad_end_is_a_state_with_its_reason(self, tmp_path, fake_elk, body, status, reason):
@@ -186,7 +186,7 @@ class TestFallback:
 
 
 def test_the_launcher_hands_on_the_exit_status_and_notes_the_cost(tmp_path):
-    command = [sys.executable, "-m", "dft_validation.engines.limited", "2048", str(tmp_path / "cost.json")]
+    command = [sys.executable, "-m", "dft_validation.engines.limited", "2048", "60", str(tmp_path / "cost.json")]
     code = "import sys; sum(range(10**6)); sys.exit(5)"
     assert subprocess.run([*command, sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 5
     assert json.loads((tmp_path / "cost.json").read_text())["cpu_seconds"] > 0

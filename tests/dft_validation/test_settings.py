@@ -6,6 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from dft_validation import DftSettings
+from dft_validation.labels.settings import LabelPlanSettings
+from dft_validation.settings import level_of
 
 
 @pytest.mark.parametrize("change", [{"kpoint_density": 600}, {"band_interpolation": 2}, {"symmetry_tolerance_a": 0}])
@@ -49,3 +51,12 @@ def test_spin_and_u_are_physics_where_they_differ_from_the_default(change):
     changed = DftSettings(**change)
     assert changed.settings_hash != DftSettings().settings_hash
     assert {*changed.physics()} - {*DftSettings().physics()} <= {*change}
+
+
+def test_labels_at_the_level_of_the_materials_project_keep_their_hash():
+    """Labels are kept under it: another hash would compute them all again."""
+    plan = LabelPlanSettings()
+    settings = DftSettings.model_validate({"level": "mp", **plan.dft})
+    assert (settings.spin, settings.hubbard_u, settings.fermi_energy) == ("mp", "mp", "tetrahedra")
+    assert level_of(settings.physics()) == "mp"
+    assert settings.settings_hash == "d41c61eb458177d2"

@@ -25,6 +25,8 @@ from mat2spec.tables.parquet import read_table
 DFPT_FILE = "phdos_dfpt.parquet"
 FINITE_DISPLACEMENT_FILE = "phdos_finite_displacement.parquet"
 EDOS_FILE = "edos_pbe.parquet"
+# A random sample for tests only: its formulas are never labelled again.
+EDOS_NATURAL_FILE = "edos_pbe_natural.parquet"
 _CRYSTAL_COLUMNS = ["material_id", "lattice", "frac_coords", "atomic_numbers"]
 
 
