@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pymatgen.core import Structure
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -30,9 +31,6 @@ from mat2spec.settings import DEFAULT_MAX_EDGES, PredictionSettings
 from mat2spec.spectra.grids import EDOS_GRID, GRIDS, SpectralGrid
 from mat2spec.spectra.normalisation import Setting, to_spectra_per_atom
 from mat2spec.spectra.phonons import MODES_PER_ATOM
-
-if TYPE_CHECKING:
-    from pymatgen.core import Structure
 
 __all__ = [
     "Prediction",

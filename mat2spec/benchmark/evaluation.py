@@ -20,6 +20,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.spectra.metrics import mean_absolute_error, mean_squared_error, r2_score, wasserstein_distances
@@ -162,8 +163,6 @@ def _reliability(
 
 def rank_correlation(first: FloatArray, second: FloatArray) -> float | None:
     """Spearman's rank correlation; None where one of them does not vary."""
-    from scipy.stats import spearmanr
-
     # An uncertainty that is the same for all differs by rounding only.
     if len(first) < 2 or np.ptp(first) <= 1e-9 * np.abs(first).max() or np.ptp(second) == 0:
         return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mat2spec.benchmark.evaluation import material_errors, scale_to_maximum
@@ -43,9 +45,6 @@ def draw_quintiles(path: Path, spectra: NDArray[np.float64], labels: LabelledSpe
     title
         Which model.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     errors = material_errors(spectra, labels)
     chosen = choose_materials(errors)
     true, predicted = scale_to_maximum(labels.spectra), scale_to_maximum(spectra)

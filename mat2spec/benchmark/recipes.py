@@ -11,6 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mat2spec.models import MODELS
+
 
 class Recipe(BaseModel):
     """A contender of the benchmark."""
@@ -55,8 +57,6 @@ def find_recipes(names: list[str], spectrum: str) -> dict[str, Recipe]:
     ValueError
         If there is neither a recipe nor a model of a name.
     """
-    from mat2spec.models import MODELS
-
     recipes = RECIPES[spectrum]
     unknown = [name for name in names if name not in recipes and name not in MODELS]
     if unknown:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER
-
-if TYPE_CHECKING:
-    pass
 
 MIN_VOLUME_PER_ATOM_A3 = 1.0
 MAX_VOLUME_PER_ATOM_A3 = 2000.0

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element
-
-if TYPE_CHECKING:
-    pass
 
 MAX_ATOMIC_NUMBER = 103
 N_GROUPS, N_PERIODS, N_BINS, MAX_VALENCE = 18, 7, 10, 12

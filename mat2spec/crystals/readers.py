@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from pymatgen.core import Structure
+from pymatgen.core import Structure
+from pymatgen.io.cif import CifParser
 
 
 @dataclass(frozen=True)
@@ -79,14 +78,10 @@ def _parse(file: Path, text: str, primitive: bool) -> dict[str, Structure]:
         return _parse_json(json.loads(text))
     if file.suffix.lower() in {".cif", ".mcif"}:
         return _parse_cif(text, primitive)
-    from pymatgen.io.vasp import Poscar
-
-    return {"1": Poscar.from_str(text).structure}
+    return {"1": Structure.from_str(text, fmt="poscar")}
 
 
 def _parse_cif(text: str, primitive: bool) -> dict[str, Structure]:
-    from pymatgen.io.cif import CifParser
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # remarks on rounding; what matters shows in the checks of the crystal
         structures = CifParser.from_str(text).parse_structures(primitive=primitive, on_error="raise")
@@ -95,8 +90,6 @@ def _parse_cif(text: str, primitive: bool) -> dict[str, Structure]:
 
 def _parse_json(content: Any) -> dict[str, Structure]:
     """One structure, a list of them, or a mapping from identifiers to them, as `Structure.as_dict` writes it."""
-    from pymatgen.core import Structure
-
     if isinstance(content, list):
         content = {str(number): entry for number, entry in enumerate(content, 1)}
     if "lattice" in content:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, SpectralGrid
 from mat2spec.tables.files import TableError
 from mat2spec.tables.parquet import read_table
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 # The level of theory of the labels that are trained on: others are kept in a store, but mixed they would be noise.
 TRAINING_LEVEL = {"functional": "PBE", "spin": "unpolarised", "u_values": "{}"}
@@ -52,8 +50,6 @@ def store_schema() -> pa.Schema:
     sum of these over that of the spectrum. Files of version 0.1 lack the columns from `structure_hash` on. What `settings_hash` stands for is in the metadata
     (`dft_settings`).
     """
-    import pyarrow as pa
-
     text, real = pa.string(), pa.float64()
     fields = {
         "material_id": text,

@@ -9,10 +9,6 @@ import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 DISTRIBUTION = "mat2spec-screening"
 PACKAGES = (

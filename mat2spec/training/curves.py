@@ -6,6 +6,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from mat2spec.tables.files import atomic_path
 
 CURVES_FILE = "curves.csv"
@@ -46,8 +48,6 @@ def draw_curves(folder: Path, history: Sequence[Line], best_epoch: int) -> Path:
     best_epoch
         Number of the epoch, from one.
     """
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     epochs = [line["epoch"] for line in history]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from mat2spec.labels.labelled import DataError, LabelledSpectra
 from mat2spec.tables.files import atomic_path
@@ -88,8 +89,6 @@ def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _draw(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    from matplotlib.figure import Figure
-
     shown = [name for name in _SHOWN if any(name in row for row in rows)]
     figure = Figure(figsize=(4 * max(1, len(shown)), 3.5), layout="constrained")
     for axes, name in zip(np.atleast_1d(figure.subplots(1, max(1, len(shown)))), shown, strict=False):

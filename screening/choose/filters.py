@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from mat2spec.tables.columns import Column
 from screening.settings import FilterSettings, Unknown
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-
-    import pandas as pd
-    from numpy.typing import NDArray
 
 
 class _Filter(NamedTuple):
@@ -71,8 +68,6 @@ def _judge(step: _Filter, candidates: pd.DataFrame) -> tuple[NDArray[np.bool_], 
 
 
 def _counts_table(counts: list[tuple[str, int, int, int, int]]) -> pd.DataFrame:
-    import pandas as pd
-
     columns = [Column.FILTER, Column.REMOVED, Column.UNKNOWN_REMOVED, Column.UNKNOWN_KEPT, Column.REMAINING]
     return pd.DataFrame(counts, columns=[str(column) for column in columns])
 
@@ -117,8 +112,6 @@ def _between(rows: pd.DataFrame, column: Column, low: float | None, high: float 
 
 def _has_allowed_elements(rows: pd.DataFrame, settings: FilterSettings) -> NDArray[np.bool_]:
     """Judge each chemical system once, however many materials share it."""
-    import pandas as pd
-
     allowed = None if settings.allowed_elements is None else set(settings.allowed_elements)
     excluded = set(settings.excluded_elements)
     if allowed is None and not excluded:

@@ -7,15 +7,12 @@ what is missed: so a uniform random sample of the other positives is computed to
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from mat2spec.tables.columns import Column
 from screening.settings import SelectionSettings
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 RANDOM_NEGATIVE = "random_negative"
 RANDOM_POSITIVE = "random_positive"
@@ -166,8 +163,6 @@ def _draw(ids: list[str], most: int, kind: str, seed: int) -> list[tuple[str, st
 
 
 def _picks_table(picks: list[tuple[str, str, int, float]]) -> pd.DataFrame:
-    import pandas as pd
-
     columns = [Column.MATERIAL_ID, Column.SELECTED_AS, Column.RANK, Column.INCLUSION_PROBABILITY]
     return pd.DataFrame(picks, columns=[str(column) for column in columns]).astype(
         {Column.RANK: "int64", Column.INCLUSION_PROBABILITY: "float64"}

@@ -7,21 +7,17 @@ whose last bin lies in a window below E_F. The run may be open at the bottom of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
-from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.tables.columns import Column
 from screening.classify.properties import count_bins, dos_above_efermi, dos_at_efermi, first_bin_above_zero
 from screening.settings import GapSettings
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from mat2spec.spectra.grids import SpectralGrid
 
 # Spectra that are looked at together: bounds the memory of the working arrays to some 30 MB.
 BLOCK_SIZE = 8192
@@ -101,8 +97,6 @@ def classify_spectra(
         If the spectra are not on the grid, the rule cannot be met on it, or thresholds are per
         atom and `n_sites` is missing or has another length.
     """
-    import pandas as pd
-
     settings = settings or GapSettings()
     grid.check(spectra)
     rule = _rule_in_bins(grid, settings)
@@ -150,8 +144,6 @@ def _classify_block(
     rule: _Rule,
     scale: NDArray[np.float64],
 ) -> pd.DataFrame:
-    import pandas as pd
-
     usable = np.asarray(np.isfinite(values).all(axis=1), dtype=np.bool_)
     values = np.where(usable[:, None], values, 0.0)
     gap = _gap_columns(values, grid, rule, settings, settings.dos_threshold_states_per_ev * scale)
@@ -203,8 +195,6 @@ def _metal_columns(
 
 def _nullable(values: NDArray, known: NDArray[np.bool_]) -> pd.Series:
     """Flags or numbers with null where nothing is known."""
-    import pandas as pd
-
     series = pd.Series(values, dtype="boolean" if values.dtype == np.bool_ else "float64")
     return series.mask(~known)
 

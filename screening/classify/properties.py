@@ -7,19 +7,14 @@ gapped material.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
-from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.tables.columns import Column
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from mat2spec.spectra.grids import SpectralGrid
 
 # (pi^2 / 3) k_B^2 N_A in mJ eV / (mol K^2): gamma of a density of one state/eV per cell (CODATA 2018).
 SOMMERFELD_MJ_EV_PER_MOL_K2 = math.pi**2 / 3 * 8.617333262e-5**2 * 96485.33212 * 1e3
@@ -117,8 +112,6 @@ def derive_properties(
     ValueError
         If the spectra are not on the grid.
     """
-    import pandas as pd
-
     grid.check(spectra)
     above = first_bin_above_zero(grid)
     finite = np.asarray(np.isfinite(spectra).all(axis=1), dtype=np.bool_)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 # Pseudo-counts of Jeffreys' prior on a share.
 _JEFFREYS = 0.5
@@ -95,7 +93,6 @@ def wilson_interval(successes: int, trials: int, confidence_level: float = 0.95)
     """Wilson score interval of a proportion (Wilson, J. Am. Stat. Assoc. 22, 209, 1927)."""
     if trials == 0:
         return NO_INTERVAL
-    from scipy.stats import binomtest
 
     ends = binomtest(successes, trials).proportion_ci(confidence_level, method="wilson")
     return Interval(float(ends.low), float(ends.high))

@@ -7,10 +7,12 @@ weights the random samples up to all the predicted positives and negatives they 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from mat2spec.tables.columns import Column
 from screening.choose.selection import RANDOM_NEGATIVE, RANDOM_POSITIVE, SAMPLED_GROUPS
@@ -18,12 +20,6 @@ from screening.evaluate.confusion import NO_INTERVAL, Confusion, Interval, count
 from screening.evaluate.references import split_by_reference
 from screening.runs.schemas import TableName, fields_of
 from screening.settings import EvaluationSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
-    from numpy.typing import NDArray
 
 VALIDATED_SET = "validated_set"
 POPULATION = "population"
@@ -88,8 +84,6 @@ def precision_recall(
     ValueError
         If the DFT results hold spectra that were not classified.
     """
-    import pandas as pd
-
     settings = settings or EvaluationSettings()
     rows: list[dict[str, object]] = []
     for level, results in split_by_reference(dft_results, reference):

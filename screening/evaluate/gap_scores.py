@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from numpy.typing import NDArray
 
 from mat2spec.tables.columns import Column
 from screening.classify.gaps import classify_spectra
 from screening.evaluate.confusion import count
 from screening.settings import GapSettings
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 def score_gapped_metals(

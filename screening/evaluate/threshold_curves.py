@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.columns import Column
@@ -25,13 +27,6 @@ from screening.evaluate.evaluation import (
 from screening.evaluate.references import split_by_reference
 from screening.runs.schemas import TableName, fields_of
 from screening.settings import EvaluationSettings, GapSettings
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import pandas as pd
-    from numpy.typing import NDArray
-
 
 # The truth stays as the run's rule has it, and only the predictions are judged by another; or both are.
 PREDICTION_MOVED = "prediction"
@@ -87,8 +82,6 @@ def threshold_curve(
         with intervals of `screening.evaluate.confusion.draw_intervals`. `moved` says whether the rule was moved for the
         "prediction" alone, which is how a better threshold for a model is found, or for "both".
     """
-    import pandas as pd
-
     settings = settings or EvaluationSettings()
     rows = []
     for level, results in split_by_reference(dft_results, reference):

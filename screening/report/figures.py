@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly.graph_objects import Figure
 
-from mat2spec.spectra.grids import EDOS_GRID
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from numpy.typing import NDArray
-    from plotly.graph_objects import Figure
-
-    from mat2spec.spectra.grids import SpectralGrid
+from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 
 PREDICTED_COLOR = "#d95f02"
 DFT_COLOR = "#1b6ca8"
@@ -58,8 +53,6 @@ def spectrum_figure(
     ValueError
         If a spectrum is not on the grid or there is none.
     """
-    import plotly.graph_objects as go
-
     if not predictions and dft is None:
         raise ValueError("There is no spectrum to plot; give a prediction or a DFT spectrum.")
     figure = go.Figure()
@@ -92,8 +85,6 @@ def model_color(index: int) -> str:
 
 def _dft_trace(spectrum: NDArray[np.floating], grid: SpectralGrid) -> object:
     """The DFT spectrum as bars that touch: bin averages, drawn as what they are."""
-    import plotly.graph_objects as go
-
     return go.Scatter(
         x=grid.centers,
         y=spectrum,
@@ -107,8 +98,6 @@ def _dft_trace(spectrum: NDArray[np.floating], grid: SpectralGrid) -> object:
 def _band_trace(
     spectrum: NDArray[np.floating], band: NDArray[np.floating], model: str, color: str, grid: SpectralGrid
 ) -> object:
-    import plotly.graph_objects as go
-
     upper, lower = spectrum + band, np.maximum(spectrum - band, 0.0)
     return go.Scatter(
         x=np.concatenate([grid.centers, grid.centers[::-1]]),

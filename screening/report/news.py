@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import read_frame
 from screening.runs.folder import RunFolder
 from screening.runs.releases import runs_since
 from screening.runs.schemas import TableName
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pandas as pd
 
 GAPPED_METAL_BY = "gapped_metal_by"
 COLUMNS = (
@@ -50,8 +48,6 @@ def new_materials(results_dir: Path, since: str | None = None) -> pd.DataFrame:
     RunError
         If no run has finished, or `since` means nothing.
     """
-    import pandas as pd
-
     names = [str(name) for name in COLUMNS]
     pieces = [_of_run(RunFolder.attach(results_dir / info["run_id"]), info) for info in runs_since(results_dir, since)]
     empty = pd.DataFrame({name: pd.Series(dtype=object) for name in names})
@@ -61,8 +57,6 @@ def new_materials(results_dir: Path, since: str | None = None) -> pd.DataFrame:
 
 def _of_run(run: RunFolder, info: dict[str, Any]) -> pd.DataFrame:
     """Changes of one run; runs of a version that did not note any have none."""
-    import pandas as pd
-
     if not run.has_table(TableName.CHANGES):
         return pd.DataFrame()
     changes = run.read_table(TableName.CHANGES, [Column.MATERIAL_ID, Column.CHANGE, Column.FORMER_RUN_ID])
@@ -86,8 +80,6 @@ def _formulas(run: RunFolder, changes: pd.DataFrame) -> dict[str, str]:
 
 def _gapped_metals(run: RunFolder) -> pd.DataFrame:
     """The models that predict each gapped metal, and the gap by the most confident of them."""
-    import pandas as pd
-
     numbers = [str(name) for name in (Column.GAPPED_METAL_CONFIDENCE, Column.GAP_TOP_EV, Column.GAP_WIDTH_EV)]
     if not run.has_table(TableName.CLASSIFICATIONS):
         return pd.DataFrame({name: pd.Series(dtype=object) for name in [Column.MATERIAL_ID, GAPPED_METAL_BY, *numbers]})

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.graph_objects import Figure
 
 from mat2spec.tables.columns import Column
 from screening.evaluate.evaluation import POPULATION, STATUS_OK, VALIDATED_SET
 from screening.evaluate.threshold_curves import PREDICTION_MOVED
 from screening.report.figures import FIGURE_WIDTH_PX, model_color, spectrum_figure
 from screening.report.tables import UNKNOWN, describe_reference, format_value
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    import pandas as pd
-    from plotly.graph_objects import Figure
-
-    from screening.settings import GapSettings
+from screening.settings import GapSettings
 
 PAGE_FILE = "dft_report.html"
 # Scores from here on are written without decimals that say nothing.
@@ -156,8 +153,6 @@ def _verdict(result: dict[Any, Any]) -> str:
 
 def _curve_figures(curve: pd.DataFrame, gap: GapSettings) -> list[Figure]:
     """Precision and recall over the DOS threshold at the run's own width and window, of the population if known."""
-    import plotly.graph_objects as go
-
     own = curve[
         (curve[Column.MOVED] == PREDICTION_MOVED)
         & np.isclose(curve[Column.MIN_WIDTH_EV], gap.min_width_ev)

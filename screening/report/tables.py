@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from rich.table import Table
 
 from mat2spec.tables.columns import Column
 from screening.choose.selection import rank_by_consensus
 from screening.evaluate.evaluation import VALIDATED_SET, is_true
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
-
-    import pandas as pd
-    from rich.table import Table
-
 
 UNKNOWN = "-"
 
@@ -33,8 +29,6 @@ def frame_table(frame: pd.DataFrame, title: str = "", max_rows: int = 20) -> Tab
     max_rows
         Rows to show; the caption says how many there are.
     """
-    from rich.table import Table
-
     shown = min(len(frame), max_rows)
     caption = f"{shown} of {len(frame)} rows" if shown < len(frame) else None
     table = Table(title=title or None, caption=caption, title_justify="left", caption_justify="left")
@@ -60,15 +54,11 @@ def format_value(value: object) -> str:
 
 
 def _is_missing(value: object) -> bool:
-    import pandas as pd
-
     return value is pd.NA or value is pd.NaT or (isinstance(value, float | np.floating) and math.isnan(value))
 
 
 def filter_counts_table(counts: pd.DataFrame) -> Table:
     """Show what each filter removed."""
-    from rich.table import Table
-
     table = Table(title="Filters", title_justify="left")
     table.add_column("Filter")
     for heading in ("Removed", "of them unknown", "Unknown, kept", "Remaining"):
@@ -84,8 +74,6 @@ def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame,
 
     A material that several models predict stands once, with all of them named.
     """
-    from rich.table import Table
-
     positive = classifications[is_true(classifications[Column.IS_GAPPED_METAL])]
     models = positive.groupby(Column.MATERIAL_ID, sort=False)[Column.MODEL].agg(lambda names: ", ".join(sorted(names)))
     best = rank_by_consensus(classifications)
@@ -121,8 +109,6 @@ def _width(row: Mapping[Hashable, Any]) -> str:
 
 def dft_table(dft_results: pd.DataFrame, picks: pd.DataFrame, candidates: pd.DataFrame) -> Table:
     """Show what DFT said of each material that was chosen; one that was not computed with its reason."""
-    from rich.table import Table
-
     formulas = candidates.set_index(Column.MATERIAL_ID)[Column.FORMULA]
     results = dft_results.drop_duplicates(Column.MATERIAL_ID, keep="last").set_index(Column.MATERIAL_ID)
     table = Table(title="Checked by DFT", title_justify="left")
@@ -148,8 +134,6 @@ def dft_table(dft_results: pd.DataFrame, picks: pd.DataFrame, candidates: pd.Dat
 
 def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPED_METAL) -> Table:
     """Show precision and recall of the models for one target, with their intervals."""
-    from rich.table import Table
-
     rows = table[table[Column.TARGET] == str(target)].to_dict("records")
     references = sorted({describe_reference(row) for row in rows})
     shown = Table(

@@ -6,15 +6,12 @@ materials; so a screen of hundreds of thousands holds only a shard of coordinate
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Sequence
+from typing import Protocol
+
+import pandas as pd
 
 from mat2spec.crystals.arrays import Crystals
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
-
 
 # Metadata of a table: the database that it is from, and what was filtered before it was written.
 DB_VERSION_KEY = "db_version"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import pyarrow.compute as pc
 
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import TableError, explain_os_error
 from mat2spec.tables.parquet import read_table, require_columns
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def known_edos_ids(path: Path | None) -> frozenset[str]:
@@ -63,8 +62,6 @@ def store_files(path: Path) -> list[Path]:
 
 
 def _ids_of(file: Path) -> list[str]:
-    import pyarrow.compute as pc
-
     present = require_columns(file, [Column.MATERIAL_ID])
     columns = [column for column in (Column.MATERIAL_ID, Column.STATUS) if column in present]
     table = read_table(file, columns)

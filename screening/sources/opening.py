@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from screening.settings import CATALOGUE_PATH, SourceKind, SourceSettings
+from screening.settings import CATALOGUE_PATH, FilterSettings, SourceKind, SourceSettings
 from screening.sources.base import CrystalSource, SourceError
+from screening.sources.materials_project.source import no_progress, open_materials_project
+from screening.sources.open_data.source import open_open_data
 from screening.sources.parquet import ParquetSource
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from screening.settings import FilterSettings
 
 
 def open_source(
@@ -42,15 +39,10 @@ def open_source(
     """
     settings = settings or SourceSettings()
     if settings.kind is SourceKind.MATERIALS_PROJECT:
-        from screening.settings import FilterSettings
-        from screening.sources.materials_project.source import no_progress, open_materials_project
-
         return open_materials_project(
             settings, filters or FilterSettings(), progress=progress or no_progress, db_version=db_version
         )
     if settings.kind is SourceKind.OPEN_DATA:
-        from screening.sources.open_data.source import open_open_data
-
         return open_open_data(settings, progress, db_version)
     path = settings.path or CATALOGUE_PATH
     if settings.path is None and not path.exists():

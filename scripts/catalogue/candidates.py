@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from pymatgen.analysis.molecule_structure_comparator import CovalentRadius
+from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
 from pymatgen.core import Composition, Element, Structure
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
@@ -83,8 +84,6 @@ def covalent_radii() -> NDArray[np.float64]:
 @cache
 def library() -> tuple[tuple[str, Structure], ...]:
     """AFLOW label and structure of the known compounds, in the library's order."""
-    from pymatgen.analysis.prototypes import AFLOW_PROTOTYPE_LIBRARY
-
     return tuple((entry["tags"]["aflow"], entry["snl"].structure) for entry in AFLOW_PROTOTYPE_LIBRARY)
 
 

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
+from chgnet.model import CHGNet
 from numpy.typing import NDArray
 from torch import Tensor
 
 from scripts.catalogue.symmetry import OrbitTable, SymmetricCell
-
-if TYPE_CHECKING:
-    from chgnet.model import CHGNet
 
 BOND_CUTOFF = 6.0
 ANGLE_CUTOFF = 3.0

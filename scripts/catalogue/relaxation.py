@@ -7,19 +7,16 @@ most others. Every crystal has its own quasi-Newton search; energies are evaluat
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from chgnet.model import CHGNet
 from numpy.typing import NDArray
 
 from scripts.catalogue.candidates import covalent_radii
 from scripts.catalogue.energy import ANGLE_CUTOFF, BOND_CUTOFF, Evaluation, PrototypeEnergy
 from scripts.catalogue.settings import CatalogueSettings
 from scripts.catalogue.symmetry import SymmetricCell, orbit_table
-
-if TYPE_CHECKING:
-    from chgnet.model import CHGNet
 
 FloatArray = NDArray[np.float64]
 

@@ -6,19 +6,17 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from chgnet.model import CHGNet
 from pymatgen.core import Element
 
 from scripts.catalogue.candidates import Candidate, Prototype
 from scripts.catalogue.relaxation import Relaxation, relax
 from scripts.catalogue.settings import CatalogueSettings
-
-if TYPE_CHECKING:
-    from chgnet.model import CHGNet
 
 MAX_SCALE_SPREAD = 1.25
 """Largest ratio of the estimated lattice scales in one shard."""

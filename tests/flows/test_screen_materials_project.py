@@ -37,7 +37,7 @@ def running_server():
 def server(running_server, tmp_path, monkeypatch):
     running_server.reset()
     monkeypatch.setattr(session, "FIRST_WAIT_S", 0.02)
-    monkeypatch.setattr("pymatgen.core.SETTINGS", {})
+    monkeypatch.setattr("screening.sources.materials_project.api_key.SETTINGS", {})
     monkeypatch.setenv("MP_API_KEY", GOOD_KEY)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)

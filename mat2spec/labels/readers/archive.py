@@ -16,6 +16,7 @@ script (Kong et al., Nat. Commun. 13, 949 (2022)), which `published_edos_split` 
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import random
@@ -179,8 +180,6 @@ def _read_list(path: Path) -> list[Any]:
 
 def _read_ids(path: Path) -> list[str]:
     """First column of a CSV file, whose first line is a header."""
-    import csv
-
     with path.open(encoding="utf-8", newline="") as stream:
         rows = [row for row in csv.reader(stream) if row]
     return [row[0].strip() for row in rows[1:]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from pydantic import SecretStr
+from pymatgen.core import SETTINGS
 
 from screening.sources.materials_project.errors import ApiKeyError
 
@@ -61,8 +62,6 @@ def _from_environment() -> tuple[str, str] | None:
 
 
 def _from_pymatgen() -> tuple[str, str] | None:
-    from pymatgen.core import SETTINGS
-
     key = str(SETTINGS.get(PYMATGEN_SETTING) or "").strip()
     return (key, f"{PYMATGEN_SETTING} of the pymatgen settings") if key else None
 

@@ -10,23 +10,19 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 from filelock import FileLock, Timeout
 
 from mat2spec.tables.files import atomic_file, make_folder, remove_unfinished_files
 from mat2spec.tables.parquet import read_table, write_table
+from screening.settings import MaterialsProjectSettings
 from screening.sources.materials_project.errors import MaterialsProjectError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    import pyarrow as pa
-
-    from screening.settings import MaterialsProjectSettings
-    from screening.sources.materials_project.query import Query
+from screening.sources.materials_project.query import Query
 
 TABLE_FILE = "crystals.parquet"
 PLAN_FILE = "plan.json"

@@ -7,23 +7,19 @@ end after seconds (`screening.sources.materials_project.session`).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pydantic import SecretStr
+
+from screening.settings import MaterialsProjectSettings
 from screening.sources.materials_project.api_key import hide
 from screening.sources.materials_project.errors import MaterialsProjectError
-from screening.sources.materials_project.query import INITIAL_STRUCTURES_FIELD
+from screening.sources.materials_project.query import INITIAL_STRUCTURES_FIELD, Query
 from screening.sources.materials_project.session import ApiSession
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from pydantic import SecretStr
-
-    from screening.settings import MaterialsProjectSettings
-    from screening.sources.materials_project.query import Query
-
-    Document = dict[str, Any]
+Document = dict[str, Any]
 
 # The first contact fails soon: a wrong address shall not cost minutes of patience.
 FIRST_PATIENCE_S = 10.0

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from screening.sources.materials_project.query import Query
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from screening.sources.materials_project.client import MaterialsProject
-    from screening.sources.materials_project.query import Limit
+from screening.sources.materials_project.client import MaterialsProject
+from screening.sources.materials_project.query import Limit, Query
 
 
 class FilterCount(NamedTuple):

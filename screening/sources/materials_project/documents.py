@@ -7,18 +7,17 @@ that the screen lists it with the reason; its atoms come from its composition.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+from pymatgen.core import Element
 
 from mat2spec.tables.columns import Column
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import pyarrow as pa
-
-    Document = Mapping[str, Any]
-    Cell = tuple[list[float], list[float], list[int]]
+Cell = tuple[list[float], list[float], list[int]]
+Document = Mapping[str, Any]
 
 # Columns of pages besides those of every table of crystals.
 CLAIMS_EDOS = "claims_edos"
@@ -32,8 +31,6 @@ FULL_OCCUPANCY_TOLERANCE = 1e-3
 
 def crystal_fields() -> dict[str, pa.DataType]:
     """Columns of a crystal, lattice in Angstrom."""
-    import pyarrow as pa
-
     return {
         Column.MATERIAL_ID: pa.string(),
         Column.FORMULA: pa.string(),
@@ -45,8 +42,6 @@ def crystal_fields() -> dict[str, pa.DataType]:
 
 def page_schema() -> pa.Schema:
     """Columns of a page."""
-    import pyarrow as pa
-
     return pa.schema(
         {
             **crystal_fields(),
@@ -71,8 +66,6 @@ def page_table(documents: Sequence[Document], structures: Mapping[str, Any] | No
     structures
         Structure of each material by its normalised identifier; those of the documents if not given.
     """
-    import pyarrow as pa
-
     rows = [_row(document, structures) for document in documents]
     return pa.Table.from_pylist(rows, schema=page_schema())
 
@@ -159,6 +152,4 @@ def _atomic_number(site: Mapping[str, Any]) -> int:
 
 @lru_cache(maxsize=256)
 def _number_of(symbol: str) -> int:
-    from pymatgen.core import Element
-
     return int(Element(symbol).Z)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mat2spec.tables.provenance import hash_json
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from screening.settings import FilterSettings, MaterialsProjectSettings
+from screening.settings import FilterSettings, MaterialsProjectSettings
 
 GNOME_BATCH = "gnome_r2scan_statics"
 # Raised when tables of the cache are to be read anew: other fields, other columns.

@@ -9,13 +9,18 @@ materials, they are found by a scan of all identifiers and read by name.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from mat2spec.tables.columns import Column
+from screening.settings import MaterialsProjectSettings
 from screening.sources.materials_project import reconcile
+from screening.sources.materials_project.cache import QueryCache
+from screening.sources.materials_project.client import MaterialsProject
 from screening.sources.materials_project.counts import FilterCount, ServerCounts, count_on_server, count_optional_limits
 from screening.sources.materials_project.documents import (
     CLAIMS_EDOS,
@@ -25,21 +30,11 @@ from screening.sources.materials_project.documents import (
     page_table,
 )
 from screening.sources.materials_project.errors import DatabaseChangedError, ReconciliationError
-from screening.sources.materials_project.query import SCAN_FIELDS
+from screening.sources.materials_project.query import SCAN_FIELDS, Query
 from screening.sources.materials_project.table import write_crystals
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    import pyarrow as pa
-
-    from screening.settings import MaterialsProjectSettings
-    from screening.sources.materials_project.cache import QueryCache
-    from screening.sources.materials_project.client import MaterialsProject
-    from screening.sources.materials_project.query import Query
-
-    Progress = Callable[[int, int], None]
-    Document = dict[str, Any]
+Progress = Callable[[int, int], None]
+Document = dict[str, Any]
 
 # Parts of a reading: documents that fulfil all limits, the scan for unknown values, documents read by name.
 MATCHING = "matching"
@@ -130,8 +125,6 @@ class Reading:
 
     def _scan(self, counts: ServerCounts) -> tuple[list[FilterCount], list[str]]:
         """The counts with unknown values kept, and the names of the materials that have them."""
-        import pyarrow as pa
-
         size, n_base, base = self._settings.mp_page_size, counts.n_base, self._query.without_optional_limits()
 
         def read(number: int) -> pa.Table:
@@ -228,8 +221,6 @@ class Reading:
 
 
 def _scan_table(documents: Sequence[Document]) -> pa.Table:
-    import pyarrow as pa
-
     names = [name for name in SCAN_FIELDS if name != "material_id"]
     columns = {name: pa.array([document.get(name) for document in documents], type=pa.float64()) for name in names}
     return pa.table(

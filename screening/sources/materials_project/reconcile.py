@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Sequence
+from typing import Any
 
 from screening.sources.materials_project.documents import normal_id
 from screening.sources.materials_project.errors import DatabaseChangedError, ReconciliationError
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
 AGAIN = "Give the same command again; if that does not help, report it to the Materials Project."
 
 

@@ -10,18 +10,15 @@ from __future__ import annotations
 import threading
 import time
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import requests
+from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 
+from screening.settings import MaterialsProjectSettings
 from screening.sources.materials_project.api_key import WHERE_TO_PUT_IT, hide
 from screening.sources.materials_project.errors import ApiKeyError, MaterialsProjectError, ServerUnreachableError
-
-if TYPE_CHECKING:
-    from pydantic import SecretStr
-
-    from screening.settings import MaterialsProjectSettings
 
 # Too many requests, and errors of servers and gateways that pass.
 PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504})

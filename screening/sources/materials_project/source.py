@@ -10,8 +10,10 @@ source is that table.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import closing
-from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
 
 from screening.settings import FilterSettings, SourceKind, SourceSettings
 from screening.sources.materials_project.api_key import load_api_key
@@ -21,12 +23,6 @@ from screening.sources.materials_project.errors import DatabaseChangedError
 from screening.sources.materials_project.query import Query
 from screening.sources.materials_project.reading import Reading
 from screening.sources.parquet import ParquetSource
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pydantic import SecretStr
-
 
 logger = logging.getLogger(__name__)
 

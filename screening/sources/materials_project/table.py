@@ -9,23 +9,21 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_file
 from mat2spec.tables.parquet import COMPRESSION
 from screening.sources.base import DB_VERSION_KEY, FILTER_COUNTS_KEY
+from screening.sources.materials_project.cache import QueryCache
+from screening.sources.materials_project.counts import FilterCount
 from screening.sources.materials_project.documents import CLAIMS_EDOS, NO_STRUCTURE, PROVES_EDOS, page_schema
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from numpy.typing import NDArray
-
-    from screening.sources.materials_project.cache import QueryCache
-    from screening.sources.materials_project.counts import FilterCount
-    from screening.sources.materials_project.query import Query
+from screening.sources.materials_project.query import Query
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +74,6 @@ def write_crystals(cache: QueryCache, query: Query, pages: list[tuple[str, int]]
     rows
         What each filter of the server removed; the last one says how many rows the table has.
     """
-    import pyarrow.parquet as pq
-
     n_rows = rows[-1].remaining
     evidence = _evidence(cache, pages, n_rows)
     n_without = int((_flags(cache, pages, NO_STRUCTURE)[:n_rows] & ~evidence.has_edos).sum())
@@ -125,8 +121,6 @@ def _say(evidence: EdosEvidence, n_without: int, n_rows: int) -> None:
 
 
 def _table_schema() -> pa.Schema:
-    import pyarrow as pa
-
     dropped = {CLAIMS_EDOS, PROVES_EDOS, NO_STRUCTURE}
     fields = [field for field in page_schema() if field.name not in dropped]
     return pa.schema([*fields, pa.field(Column.HAS_EDOS, pa.bool_())])
@@ -134,9 +128,6 @@ def _table_schema() -> pa.Schema:
 
 def _finished(table: pa.Table, has_edos: NDArray[np.bool_], schema: pa.Schema) -> pa.Table:
     """A page with what is known about the eDOS, and without the coordinates of materials that have one."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     table = table.append_column(Column.HAS_EDOS, pa.array(has_edos)).select(schema.names)
     for column in (Column.LATTICE, Column.FRAC_COORDS):
         index = table.column_names.index(column)

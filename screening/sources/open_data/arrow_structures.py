@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pymatgen.core import Element
 
 from screening.sources.materials_project.documents import FULL_OCCUPANCY_TOLERANCE
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from numpy.typing import NDArray
 
 
 def crystal_columns(structures: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
@@ -28,8 +27,6 @@ def crystal_columns(structures: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]
         Lists of 9 numbers in Angstrom, of 3 per site, and of one per site; null for a structure that is missing,
         damaged, or has a site that several species share or that is partly empty.
     """
-    import pyarrow as pa
-
     n = len(structures)
     lattice, lattice_length = _numbers_of(_field(_field(structures, "lattice"), "matrix"))
     sites = _field(structures, "sites")
@@ -51,22 +48,16 @@ def crystal_columns(structures: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]
 
 def _field(structs: pa.Array, name: str) -> pa.Array:
     """A field of structs, null where the struct is."""
-    import pyarrow.compute as pc
-
     return pc.struct_field(structs, name)
 
 
 def _flatten(lists: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
     """Row of every element, and the elements."""
-    import pyarrow.compute as pc
-
     return pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64), pc.list_flatten(lists)
 
 
 def _numbers_of(lists: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Numbers of lists, or of lists of lists, and how many each row has."""
-    import pyarrow as pa
-
     rows, values = _flatten(lists)
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         inner, values = _flatten(values)
@@ -77,9 +68,6 @@ def _numbers_of(lists: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.int64]
 
 def _atomic_numbers(species: pa.Array) -> NDArray[np.int64]:
     """Atomic number of the one atom of each site; 0 where there is none, or not one alone."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     rows, atoms = _flatten(species)
     elements = _field(atoms, "element").dictionary_encode()
     of_symbol = np.array([_number_of(symbol) for symbol in elements.dictionary.to_pylist()] or [0], dtype=np.int64)
@@ -95,15 +83,11 @@ def _atomic_numbers(species: pa.Array) -> NDArray[np.int64]:
 
 @cache
 def _number_of(symbol: str | None) -> int:
-    from pymatgen.core import Element
-
     return int(Element(symbol).Z) if symbol and Element.is_valid_symbol(symbol) else 0
 
 
 def _lists(
     values: NDArray[np.generic], lengths: NDArray[np.int64], valid: NDArray[np.bool_], kind: pa.DataType
 ) -> pa.Array:
-    import pyarrow as pa
-
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, type=kind), mask=pa.array(~valid))

@@ -7,29 +7,27 @@ import json
 import logging
 import shutil
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from deltalake import DeltaTable
 
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import make_folder
 from mat2spec.tables.parquet import concatenate_tables, read_metadata, read_table, write_table
+from screening.settings import MaterialsProjectSettings
 from screening.sources.materials_project.documents import calculation_number, normal_id
 from screening.sources.materials_project.errors import MaterialsProjectError, ReconciliationError
 from screening.sources.open_data.arrow_structures import crystal_columns
 from screening.sources.open_data.delta import SUMMARY, batches_of, files_of, open_delta, release_of
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
-
-    import pyarrow as pa
-    from deltalake import DeltaTable
-
-    from screening.settings import MaterialsProjectSettings
-
-    Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 
 logger = logging.getLogger(__name__)
 
@@ -97,8 +95,6 @@ class Materials:
         calculations: Callable[[pa.RecordBatch], Iterable[Iterable[str]]],
     ) -> Materials:
         """Materials of batches of the collection `summary`, see `read`."""
-        import pyarrow as pa
-
         rows: dict[str, int] = {}
         pieces: list[pa.Table] = []
         n_rows = 0
@@ -118,15 +114,11 @@ class Materials:
 
 
 def _summary_fields() -> dict[str, Any]:
-    import pyarrow.dataset as ds
-
     fields = {name: ds.field(name) for name in ("material_id", "formula_pretty", "structure", "deprecated")}
     return fields | {"license": ds.field("builder_meta", "license")}
 
 
 def _valid(batch: pa.RecordBatch, include_gnome: bool) -> pa.RecordBatch:
-    import pyarrow.compute as pc
-
     keep = pc.invert(pc.fill_null(batch["deprecated"], False))
     if not include_gnome:
         keep = pc.and_(keep, pc.fill_null(pc.not_equal(batch["license"], NON_COMMERCIAL), True))
@@ -134,8 +126,6 @@ def _valid(batch: pa.RecordBatch, include_gnome: bool) -> pa.RecordBatch:
 
 
 def _crystal_table(batch: pa.RecordBatch) -> pa.Table:
-    import pyarrow as pa
-
     lattice, coordinates, numbers = crystal_columns(batch["structure"])
     names = [normal_id(name) for name in batch["material_id"].to_pylist()]
     columns = [pa.array(names, pa.string()), batch["formula_pretty"].cast(pa.string()), lattice, coordinates, numbers]
@@ -143,8 +133,6 @@ def _crystal_table(batch: pa.RecordBatch) -> pa.Table:
 
 
 def _no_crystals() -> pa.Table:
-    import pyarrow as pa
-
     schema = {
         Column.MATERIAL_ID: pa.string(),
         Column.FORMULA: pa.string(),
@@ -221,8 +209,6 @@ class BulkRead:
 
     def _part(self, fragment: Any, progress: Progress, done: int, total: int) -> Path:
         """One file of the Delta table, read unless it was before."""
-        import pyarrow as pa
-
         name = hashlib.sha256(f"{self.identity} {fragment.path}".encode()).hexdigest()[:16]
         part = make_folder(self.folder) / f"{name}.parquet"
         if not part.exists():

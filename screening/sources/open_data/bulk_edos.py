@@ -7,12 +7,19 @@ the VBM or E_F. Spectra with and without Hubbard U are kept apart by `u_values`,
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+import warnings
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from pymatgen.core import Element
+from pymatgen.io.vasp.sets import MPRelaxSet
 
 from mat2spec.labels.edos_store import TRAINING_LEVEL_KEY, store_schema
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
@@ -29,13 +36,6 @@ from screening.sources.open_data.bulk import (
 )
 from screening.sources.open_data.delta import TOTAL_DOS, open_delta
 from screening.sources.open_data.spectra import SpectrumError, bin_edos
-
-if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Iterator
-
-    import pyarrow as pa
-
 
 # The Materials Project's own mixture: with U where its rules ask for it, spin-polarised where that matters.
 TRAINING_LEVEL = {"functional": "PBE"}
@@ -102,8 +102,6 @@ def store_metadata(release: str, delta_version: int) -> dict[str, str]:
 
 
 def _field(*path: str) -> Any:
-    import pyarrow.dataset as ds
-
     return ds.field(*path)
 
 
@@ -201,8 +199,6 @@ def samples_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
 
 def _lists(column: pa.Array) -> list[np.ndarray | None]:
     """Numbers of each list without a Python object for each; None for a null."""
-    import pyarrow.compute as pc
-
     values = pc.list_flatten(column).to_numpy(zero_copy_only=False).astype(np.float64)
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
     ends = np.cumsum(lengths)
@@ -223,8 +219,6 @@ def u_values_of(atomic_numbers: Collection[int]) -> dict[str, float]:
 
     It depends on the most electronegative element, oxygen or fluorine (A. Jain et al., Phys. Rev. B 84, 045115, 2011).
     """
-    from pymatgen.core import Element
-
     elements = sorted({Element.from_Z(int(number)) for number in atomic_numbers}, key=lambda element: element.X)
     of_anion = _mp_u_values().get(elements[-1].symbol, {})
     return {element.symbol: of_anion[element.symbol] for element in elements if of_anion.get(element.symbol, 0) > 0}
@@ -232,10 +226,7 @@ def u_values_of(atomic_numbers: Collection[int]) -> dict[str, float]:
 
 @cache
 def _mp_u_values() -> dict[str, dict[str, float]]:
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pymatgen on pseudopotentials, which are not used here
-        from pymatgen.io.vasp.sets import MPRelaxSet
     table = MPRelaxSet.CONFIG["INCAR"]["LDAUU"]
     return {str(anion): {str(k): float(v) for k, v in by_element.items()} for anion, by_element in table.items()}

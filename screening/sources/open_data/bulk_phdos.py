@@ -7,12 +7,16 @@ modes per atom. Crystals with 1 % imaginary modes or more are left out.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
 
+from mat2spec.labels.splits import split_of_formula
 from mat2spec.spectra.grids import GRID_METADATA_KEY, PHDOS_GRID
 from mat2spec.tables.columns import Column
 from mat2spec.tables.provenance import hash_json, package_versions
@@ -28,12 +32,6 @@ from screening.sources.open_data.bulk import (
 )
 from screening.sources.open_data.delta import PHONON_DOS, open_delta
 from screening.sources.open_data.spectra import SpectrumError, bin_phdos
-
-if TYPE_CHECKING:
-    from collections import Counter
-
-    import pyarrow as pa
-
 
 METHOD = "dfpt"
 # As `mat2spec.labels.readers.data_folder` has it: from this share of imaginary modes on a crystal is not stable.
@@ -89,8 +87,6 @@ def fetch_phdos(
 
 
 def _field(*path: str) -> Any:
-    import pyarrow.dataset as ds
-
     return ds.field(*path)
 
 
@@ -109,8 +105,6 @@ def _phonon_ids(method: str) -> Callable[[pa.RecordBatch], list[list[str]]]:
 
 
 def _schema() -> pa.Schema:
-    import pyarrow as pa
-
     return pa.schema(
         {
             **crystal_fields(),
@@ -141,8 +135,6 @@ class _Rows:
         return rows
 
     def _row(self, document: dict[str, Any]) -> dict[str, Any]:
-        from mat2spec.labels.splits import split_of_formula
-
         if document["phonon_method"] != self._method:
             raise SpectrumError("another phonon method")
         position = self._materials.row_of(document["identifier"])

@@ -6,18 +6,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.dataset as ds
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from screening.settings import MaterialsProjectSettings
 from screening.sources.materials_project.errors import MaterialsProjectError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    import pyarrow as pa
-    from deltalake import DeltaTable
-
-    from screening.settings import MaterialsProjectSettings
 
 SUMMARY = "s3a://materialsproject-build/collections/summary/"
 TOTAL_DOS = "s3a://materialsproject-parsed/core/electronic-structure/total-dos/"
@@ -37,8 +36,6 @@ def open_delta(uri: str, settings: MaterialsProjectSettings) -> DeltaTable:
     MaterialsProjectError
         If it is not there or cannot be reached.
     """
-    from deltalake import DeltaTable
-
     options = {
         "AWS_SKIP_SIGNATURE": "true",
         "AWS_REGION": REGION,
@@ -60,9 +57,6 @@ def reading(uri: str) -> Iterator[None]:
     MaterialsProjectError
         In place of those errors.
     """
-    import pyarrow as pa
-    from deltalake.exceptions import DeltaError, TableNotFoundError
-
     try:
         yield
     except TableNotFoundError as error:
@@ -91,8 +85,6 @@ def natural_order(text: str) -> list[tuple[int, str]]:
 
 def files_of(table: DeltaTable, release: str | None = None) -> list[Any]:
     """The Parquet files of a table as Arrow fragments, sorted by name; of one release only, where there are several."""
-    import pyarrow.dataset as ds
-
     with reading(table.table_uri):
         dataset = table.to_pyarrow_dataset()
         chosen = None
@@ -148,8 +140,6 @@ def batches_with(
     release
         Rows of this release only.
     """
-    import pyarrow.dataset as ds
-
     for fragment in files_of(table, release):
         with reading(table.table_uri):
             groups = fragment.split_by_row_group()

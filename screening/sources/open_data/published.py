@@ -7,9 +7,14 @@ data. A spectrum that was read once is kept in the cache.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.dataset as ds
+from deltalake import DeltaTable
 from filelock import FileLock
 
 from mat2spec.labels.edos_store import store_schema
@@ -27,15 +32,7 @@ from screening.sources.open_data.bulk_edos import COLUMNS, EdosRows, samples_of,
 from screening.sources.open_data.delta import SUMMARY, TOTAL_DOS, batches_with, open_delta, release_of
 from screening.sources.open_data.spectra import SpectrumError
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
-    from pathlib import Path
-
-    import pyarrow as pa
-    from deltalake import DeltaTable
-
-    Document = dict[str, Any]
-
+Document = dict[str, Any]
 
 FOLDER = "published"
 NAMES_PER_REQUEST = 100
@@ -142,8 +139,6 @@ def _calculation(document: Document) -> str | None:
 
 def _of_open_data(settings: SourceSettings, names: Collection[str]) -> Materials:
     """Crystals and calculations of materials, from the open data."""
-    import pyarrow.dataset as ds
-
     summary, wanted = open_delta(SUMMARY, settings), frozenset(names)
     release = release_of(summary)
     fields = Materials.fields({"task_id": ds.field("dos", "task_id")})
@@ -155,8 +150,6 @@ def _of_open_data(settings: SourceSettings, names: Collection[str]) -> Materials
 
 def _add_spectra(path: Path, settings: SourceSettings, materials: Materials) -> dict[str, str]:
     """Read the spectra that the store lacks; return the materials that have none, and why."""
-    import pyarrow as pa
-
     kept = read_table(path) if path.exists() else _schema(settings).empty_table()
     known = set(zip(kept[Column.MATERIAL_ID].to_pylist(), kept[CALCULATION].to_pylist(), strict=True))
     owners = {number: str(materials.table[Column.MATERIAL_ID][row]) for number, row in materials.rows.items()}
@@ -188,8 +181,6 @@ def _read_spectra(
 
 def _schema(settings: SourceSettings) -> pa.Schema:
     """Columns of the store of the cache."""
-    import pyarrow as pa
-
     dropped = set() if settings.mp_cells == "relaxed" else set(CRYSTAL_COLUMNS)
     return pa.schema(
         [*(field for field in store_schema() if field.name not in dropped), pa.field(CALCULATION, pa.string())]

@@ -12,11 +12,20 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from deltalake import DeltaTable
 from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+from pymatgen.core import Element
 
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_file, make_folder
@@ -30,15 +39,6 @@ from screening.sources.materials_project.table import EdosEvidence
 from screening.sources.open_data.arrow_structures import crystal_columns
 from screening.sources.open_data.delta import SUMMARY, batches_of, files_of, open_delta, release_of
 from screening.sources.parquet import ParquetSource
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
-
-    import pyarrow as pa
-    from deltalake import DeltaTable
-    from numpy.typing import NDArray
-
 
 logger = logging.getLogger(__name__)
 
@@ -112,8 +112,6 @@ def _download(
     table: DeltaTable, release: str, path: Path, include_gnome: bool, progress: Callable[[int, int], None]
 ) -> None:
     """Read the release in two passes: what is wanted and who has an eDOS, then the crystals."""
-    import pyarrow.parquet as pq
-
     files = files_of(table, release)
     wanted, counts, evidence = _survey(table, files, include_gnome)
     metadata = {
@@ -143,9 +141,6 @@ def _survey(
     table: DeltaTable, files: list[Any], include_gnome: bool
 ) -> tuple[NDArray[np.bool_], list[FilterCount], EdosEvidence]:
     """Which rows are wanted, what each filter removed, and the evidence of an eDOS, over all rows of the release."""
-    import pyarrow.compute as pc
-    import pyarrow.dataset as ds
-
     fields = {
         "deprecated": ds.field("deprecated"),
         "license": ds.field("builder_meta", "license"),
@@ -176,22 +171,16 @@ def _survey(
 
 
 def _flags(values: pa.Array) -> NDArray[np.bool_]:
-    import pyarrow.compute as pc
-
     return np.asarray(pc.fill_null(values, False), dtype=np.bool_)
 
 
 def _crystal_fields() -> dict[str, Any]:
-    import pyarrow.dataset as ds
-
     names = ("material_id", "formula_pretty", "composition", "structure", "band_gap", "energy_above_hull")
     fields = {name: ds.field(name) for name in (*names, "last_updated")}
     return fields | {"license": ds.field("builder_meta", "license")}
 
 
 def _schema() -> pa.Schema:
-    import pyarrow as pa
-
     return pa.schema(
         {
             **crystal_fields(),
@@ -208,9 +197,6 @@ def _crystals(
     batch: pa.RecordBatch, wanted: NDArray[np.bool_], has_edos: NDArray[np.bool_], schema: pa.Schema
 ) -> pa.Table:
     """Rows of the table of crystals; coordinates of materials with an eDOS, which are never predicted, are left out."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     batch, with_edos = batch.filter(pa.array(wanted)), has_edos[wanted]
     lattice, coordinates, numbers = crystal_columns(batch["structure"])
     missing = np.flatnonzero(np.asarray(pc.is_null(numbers)))
@@ -234,8 +220,6 @@ def _crystals(
 
 def _numbers_of_compositions(numbers: pa.Array, missing: NDArray[np.int64], compositions: pa.Array) -> pa.Array:
     """Atoms of rows without a usable structure, so that the screen lists them with the reason."""
-    import pyarrow as pa
-
     rows = numbers.to_pylist()
     for row in missing:
         rows[row] = _atoms_of(dict(compositions[int(row)].as_py() or []))
@@ -243,7 +227,5 @@ def _numbers_of_compositions(numbers: pa.Array, missing: NDArray[np.int64], comp
 
 
 def _atoms_of(composition: Mapping[str, float]) -> list[int]:
-    from pymatgen.core import Element
-
     atoms = [(int(Element(symbol).Z), round(amount)) for symbol, amount in composition.items() if amount]
     return [number for number, amount in sorted(atoms) for _ in range(amount)]

@@ -38,7 +38,7 @@ def server(running_server):
 def _quick(monkeypatch):
     monkeypatch.setattr(session, "FIRST_WAIT_S", 0.02)
     monkeypatch.delenv("MP_API_KEY", raising=False)
-    monkeypatch.setattr("pymatgen.core.SETTINGS", {})
+    monkeypatch.setattr("screening.sources.materials_project.api_key.SETTINGS", {})
 
 
 @pytest.fixture

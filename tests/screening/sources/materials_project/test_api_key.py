@@ -23,7 +23,7 @@ def everything_written(folder):
 
 
 def test_the_argument_wins_over_the_environment_over_pymatgen(monkeypatch):
-    monkeypatch.setattr("pymatgen.core.SETTINGS", {"PMG_MAPI_KEY": "p" * 32})
+    monkeypatch.setattr("screening.sources.materials_project.api_key.SETTINGS", {"PMG_MAPI_KEY": "p" * 32})
     assert load_api_key().get_secret_value() == "p" * 32
     monkeypatch.setenv("MP_API_KEY", f" {'e' * 32}\n")
     assert load_api_key().get_secret_value() == "e" * 32
