@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
-    from mat2spec.prediction import Prediction, SpectrumPredictor
+    from mat2spec.prediction import Prediction, Predictor
     from screening.runs.folder import RunFolder
     from screening.settings import FilterSettings, SourceSettings
     from screening.sources.base import CrystalSource
@@ -406,7 +406,7 @@ def _source(settings: SourceSettings, filters: FilterSettings, fingerprint: str,
     return source
 
 
-def load_predictors(settings: ScreenSettings, spectrum: str = EDOS_GRID.name) -> list[SpectrumPredictor]:
+def load_predictors(settings: ScreenSettings, spectrum: str = EDOS_GRID.name) -> list[Predictor]:
     """Predictors of all models of the settings; weights are read once in a process."""
     prediction = settings.prediction
     return [
@@ -418,7 +418,7 @@ def load_predictors(settings: ScreenSettings, spectrum: str = EDOS_GRID.name) ->
 @lru_cache(maxsize=4)
 def _load(
     model: str, spectrum: str, weights_dir: Path | None, device: str, max_edges_per_batch: int
-) -> SpectrumPredictor:
+) -> Predictor:
     from mat2spec.prediction import load_predictor
 
     return load_predictor(model, spectrum, weights_dir, device, max_edges_per_batch)

@@ -6,10 +6,9 @@ the scale is predicted too and never read from a label. A phonon spectrum holds 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +30,9 @@ from mat2spec.settings import DEFAULT_MAX_EDGES, PredictionSettings
 from mat2spec.spectra.grids import EDOS_GRID, GRIDS, SpectralGrid
 from mat2spec.spectra.normalisation import Setting, to_spectra_per_atom
 from mat2spec.spectra.phonons import MODES_PER_ATOM
+from mat2spec.spectra.prediction import FAILED, OK, BatchReport, Prediction
+from mat2spec.tight_binding.predictor import MODEL_NAME as TIGHT_BINDING
+from mat2spec.tight_binding.predictor import TightBindingPredictor, load_tight_binding
 
 __all__ = [
     "Prediction",
@@ -42,56 +44,8 @@ __all__ = [
 ]
 
 SHAPE_SETTING, SCALE_SETTING = Setting.SUMNORM_KL, Setting.STANDARD_MAE
-OK, FAILED = "ok", "failed"
-BatchReport = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Predicted spectra of many crystals.
-
-    Parameters
-    ----------
-    material_ids
-        Shape (n,).
-    spectra
-        Spectra per cell on `grid`, in its unit, shape (n, size); NaN where the status is not ``"ok"``.
-    scale
-        Integral of each spectrum over the grid: states per cell in the window, shape (n,).
-    uncertainty
-        Standard deviation per bin, shape (n, size), in the unit of the spectra: +-1.645 of them hold 90 % of the
-        bins of held-out materials.
-    relative_error
-        Expected integral of the absolute error over that of the spectrum, shape (n,).
-    domain_distance
-        Distance to the nearest training crystals over the largest usual one, shape (n,); above one the crystal
-        is unlike anything the model was trained on.
-    status
-        ``"ok"`` or ``"failed"`` for each crystal.
-    reason
-        A sentence for each failed crystal, else empty.
-    model
-        Name of the model.
-    weights_hash
-        Identity of the weights.
-    grid
-        The spectral grid.
-    """
-
-    material_ids: NDArray[np.object_]
-    spectra: NDArray[np.float32]
-    scale: NDArray[np.float32]
-    uncertainty: NDArray[np.float32]
-    relative_error: NDArray[np.float32]
-    domain_distance: NDArray[np.float32]
-    status: list[str]
-    reason: list[str]
-    model: str
-    weights_hash: str
-    grid: SpectralGrid
-
-    def __len__(self) -> int:
-        return len(self.material_ids)
+# Predicts the crystals whose cells are too large for tight binding.
+MODEL_OF_LARGE_CELLS = "sitedos"
 
 
 class _Answers(NamedTuple):
@@ -251,13 +205,16 @@ class SpectrumPredictor:
         return tensors_hash(tensors)
 
 
+Predictor = SpectrumPredictor | TightBindingPredictor
+
+
 def load_predictor(
     model: str,
     spectrum: str = "edos",
     weights_dir: Path | None = None,
     device: str = "auto",
     max_edges_per_batch: int = DEFAULT_MAX_EDGES,
-) -> SpectrumPredictor:
+) -> Predictor:
     """Load the weights of a model and make a predictor of them.
 
     Parameters
@@ -281,6 +238,8 @@ def load_predictor(
     folder = Path(weights_dir) if weights_dir is not None else SHIPPED_WEIGHTS
     if spectrum not in GRIDS:
         raise WeightsError(f"There is no spectrum '{spectrum}'; known are {', '.join(sorted(GRIDS))}.")
+    if model == TIGHT_BINDING:
+        return _load_tight_binding(spectrum, folder, device, max_edges_per_batch)
     shape_model, card = load_weights(folder / weights_name(model, spectrum, SHAPE_SETTING))
     scale_model = None
     if spectrum == EDOS_GRID.name:
@@ -295,8 +254,20 @@ def load_predictor(
     )
 
 
+def _load_tight_binding(spectrum: str, folder: Path, device: str, max_edges_per_batch: int) -> TightBindingPredictor:
+    if spectrum != EDOS_GRID.name:
+        raise WeightsError(f"The model '{TIGHT_BINDING}' predicts electronic densities of states, no {spectrum}.")
+
+    def predict_large(crystals: Crystals) -> Prediction:
+        other = load_predictor(MODEL_OF_LARGE_CELLS, spectrum, None, device, max_edges_per_batch)
+        return other.predict(crystals)
+
+    path = folder / weights_name(TIGHT_BINDING, spectrum, SHAPE_SETTING)
+    return load_tight_binding(path, resolve_device(device), predict_large, MODEL_OF_LARGE_CELLS)
+
+
 def shipped_weights(spectrum: str) -> dict[str, list[Path]]:
-    """Models that predict a spectrum with weights that ship, and the files of each: a shape, for eDOS a scale too."""
+    """Graph models that predict a spectrum with weights that ship, and the files of each: a shape, for eDOS a scale too."""
     settings = [SHAPE_SETTING, *([SCALE_SETTING] if spectrum == EDOS_GRID.name else [])]
     files = {
         model: [SHIPPED_WEIGHTS / weights_name(model, spectrum, setting) for setting in settings] for model in MODELS
@@ -323,12 +294,15 @@ def predict_structures(
 
 
 def predict_with_models(
-    predictors: Sequence[SpectrumPredictor], crystals: Crystals, on_batch: BatchReport | None = None
+    predictors: Sequence[Predictor], crystals: Crystals, on_batch: BatchReport | None = None
 ) -> list[Prediction]:
     """Predict with several models; graphs are made once for all that want the same ones."""
     made: dict[GraphSettings, tuple[CrystalGraphs, list[str | None]]] = {}
     predictions = []
     for predictor in predictors:
+        if isinstance(predictor, TightBindingPredictor):
+            predictions.append(predictor.predict(crystals, on_batch))
+            continue
         if predictor.graph_settings not in made:
             made[predictor.graph_settings] = build_graphs(crystals, predictor.graph_settings)
         graphs, problems = made[predictor.graph_settings]

@@ -16,6 +16,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models import MODELS, SpectrumModel, build_model
@@ -61,7 +62,7 @@ def weights_name(model: str, spectrum: str, setting: Setting) -> str:
     return f"{model}-{spectrum}-{setting}.safetensors"
 
 
-def save_weights(path: Path, model: SpectrumModel, card: WeightsCard) -> None:
+def save_weights(path: Path, model: nn.Module, card: WeightsCard) -> None:
     """Write tensors and card to one file, and the card as Markdown beside it, each atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with atomic_path(path) as temporary:
@@ -78,7 +79,7 @@ def load_weights(path: Path) -> tuple[SpectrumModel, WeightsCard]:
     WeightsError
         If the file is missing, damaged, of an unknown model or version, or its tensors do not fit.
     """
-    card, tensors = _read(Path(path))
+    card, tensors = read_weights(Path(path))
     if card.format_version != FORMAT_VERSION:
         raise WeightsError(
             f"The weights {path} have format version {card.format_version}, this program reads {FORMAT_VERSION}; "
@@ -99,7 +100,7 @@ def load_weights(path: Path) -> tuple[SpectrumModel, WeightsCard]:
 
 def read_card(path: Path) -> WeightsCard:
     """The card of a weights file, without making the model."""
-    return _read(Path(path), tensors=False)[0]
+    return read_weights(Path(path), tensors=False)[0]
 
 
 def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
@@ -112,7 +113,14 @@ def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _read(path: Path, tensors: bool = True) -> tuple[WeightsCard, dict[str, torch.Tensor]]:
+def read_weights(path: Path, tensors: bool = True) -> tuple[WeightsCard, dict[str, torch.Tensor]]:
+    """Card and tensors of a weights file.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing or damaged.
+    """
     if not path.is_file():
         raise WeightsError(
             f"There are no weights {path}. Train them with 'mat2spec train' or give the folder that holds them."

@@ -67,3 +67,13 @@ def _is_positive(offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether the first coordinate that is not zero is positive: one of each pair of opposite offsets."""
     leading = np.take_along_axis(offsets, np.argmax(offsets != 0, axis=1)[:, None], axis=1)[:, 0]
     return np.asarray(leading > 0)
+
+
+def shortest_distance(lattice: NDArray[np.float64], frac_coords: NDArray[np.float64], reach_a: float) -> float:
+    """Shortest distance between two atoms or images of one, in Angstrom; infinite beyond `reach_a`."""
+    coordinates = np.ascontiguousarray(frac_coords @ lattice)
+    first, second, images, distances = find_points_in_spheres(
+        coordinates, coordinates, r=reach_a, pbc=np.ones(3, dtype=np.int64), lattice=np.ascontiguousarray(lattice)
+    )
+    others = (first != second) | (images != 0).any(axis=1)
+    return float(distances[others].min(initial=np.inf))

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pymatgen.optimization.neighbors import find_points_in_spheres
-from sevenn.util import load_checkpoint, pretrained_name_to_path
 from torch import Tensor
 
 from mat2spec.tight_binding.cells import PrimitiveCell
@@ -80,6 +79,9 @@ def site_scalars(cells: Sequence[PrimitiveCell], version: SevenNetVersion) -> li
 @cache
 def _load(version: SevenNetVersion) -> _Network:
     """The potential up to its last interaction block, with hooks that keep what each gate gives."""
+    # Takes seconds to import, and only those who predict with tight binding need it.
+    from sevenn.util import load_checkpoint, pretrained_name_to_path
+
     checkpoint = load_checkpoint(pretrained_name_to_path(str(version)))
     with redirect_stdout(StringIO()):
         model = checkpoint.build_model()

@@ -1,0 +1,166 @@
+"""Learned Slater-Koster tight binding for electronic densities of states.
+
+The bands of a crystal are solved for a Hamiltonian from first principles whose levels and hoppings are corrected per
+site by a small network (`mat2spec.tight_binding`), so that electrons are counted: metals, gaps and the integral follow
+from the bands. It reads crystals, not graphs. Several members trained from different seeds make an ensemble: its
+prediction is their mean, their disagreement is part of the uncertainty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from pydantic import ConfigDict, Field
+from torch import Tensor, nn
+
+from mat2spec.models.base import ModelSettings
+from mat2spec.spectra.grids import SpectralGrid
+from mat2spec.spectra.uncertainty import ErrorModel
+from mat2spec.tight_binding.filling import GAP_THRESHOLD_EV
+from mat2spec.tight_binding.network import CorrectionNetwork, SiteInputs
+from mat2spec.tight_binding.parameters import tables_hash
+from mat2spec.tight_binding.problem import KPOINTS_PER_ATOM, Problem
+from mat2spec.tight_binding.sevennet import SevenNetVersion
+
+
+class TightBindingSettings(ModelSettings):
+    """Sizes of the model and what it was trained with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    descriptors: SevenNetVersion = Field(
+        default=SevenNetVersion.SEVENNET_0, description="Potential that describes the sites."
+    )
+    n_members: int = Field(default=4, ge=1, description="Networks of the ensemble.")
+    width: int = Field(default=64, ge=4, description="Hidden units of the network that corrects the Hamiltonian.")
+    head_width: int = Field(default=128, ge=4, description="Hidden units of the network that corrects site spectra.")
+    kpoints_per_atom: float = Field(
+        default=KPOINTS_PER_ATOM, gt=0, description="Points of the full mesh times atoms in the primitive cell."
+    )
+    tables: str = Field(
+        default_factory=tables_hash, description="Hash of the Slater-Koster tables that the corrections belong to."
+    )
+
+
+@dataclass(frozen=True)
+class TightBindingAnswer:
+    """What the ensemble says of one crystal.
+
+    Parameters
+    ----------
+    spectra
+        Density of states per atom of each member, states/eV, shape (n_members, size).
+    vector
+        The crystal in the space of the hidden units, shape (n_members x width,).
+    band_gaps_ev
+        Gap of the bands of each member, zero for a metal, shape (n_members,).
+    """
+
+    spectra: Tensor
+    vector: Tensor
+    band_gaps_ev: Tensor
+
+    @property
+    def band_gap_ev(self) -> float:
+        """Median gap of the members."""
+        return float(self.band_gaps_ev.median())
+
+    @property
+    def metal_share(self) -> float:
+        """Share of the members whose bands are those of a metal."""
+        return float((self.band_gaps_ev <= GAP_THRESHOLD_EV).float().mean())
+
+
+class TightBinding(nn.Module):
+    """Ensemble of corrected tight-binding models.
+
+    Parameters
+    ----------
+    settings
+        Sizes.
+    grid
+        Spectral grid of the answer.
+    """
+
+    settings_class = TightBindingSettings
+    log_integral_std: Tensor
+
+    def __init__(self, settings: TightBindingSettings, grid: SpectralGrid) -> None:
+        super().__init__()
+        self.settings, self.grid = settings, grid
+        self.inputs = SiteInputs(settings.descriptors.width)
+        self.members = nn.ModuleList(
+            CorrectionNetwork(self.inputs.width, grid.size, settings.width, settings.head_width)
+            for _ in range(settings.n_members)
+        )
+        self.error_model = ErrorModel()
+        # Standard deviation of the logarithm of predicted over true integral, from the validation set.
+        self.register_buffer("log_integral_std", torch.full((), torch.nan))
+
+    @property
+    def networks(self) -> list[CorrectionNetwork]:
+        """The members."""
+        return [cast("CorrectionNetwork", member) for member in self.members]
+
+    def forward(self, problem: Problem, descriptors: Tensor) -> TightBindingAnswer:
+        """Answer for one crystal.
+
+        Parameters
+        ----------
+        problem
+            The crystal, made ready by `mat2spec.tight_binding.problem.prepare`.
+        descriptors
+            Of its sites, shape (n_atoms, `settings.descriptors.width`).
+        """
+        numbers = torch.from_numpy(problem.cell.atomic_numbers).to(descriptors.device)
+        inputs = self.inputs(descriptors, numbers)
+        answers = [member(problem, inputs, self.grid) for member in self.networks]
+        return TightBindingAnswer(
+            torch.stack([answer.spectra.sum(dim=0) for answer in answers]) / problem.n_atoms,
+            self.hidden_vector(descriptors, numbers),
+            torch.tensor([answer.filling.gap_ev for answer in answers]),
+        )
+
+    def hidden_vector(self, descriptors: Tensor, atomic_numbers: Tensor) -> Tensor:
+        """The crystal in the space of the hidden units of all members: what distances to the training set use."""
+        inputs = self.inputs(descriptors, atomic_numbers)
+        return torch.cat([member.hidden(inputs).mean(dim=0) for member in self.networks])
+
+
+class PredictedSpectrum(NamedTuple):
+    """Mean of the members.
+
+    Parameters
+    ----------
+    shape
+        Spectrum that sums to one, shape (size,).
+    spread
+        Standard deviation of the shape among the members, shape (size,).
+    total
+        Sum of the spectrum per atom, states/eV.
+    """
+
+    shape: Tensor
+    spread: Tensor
+    total: Tensor
+
+
+def predicted_spectrum(answer: TightBindingAnswer, grid: SpectralGrid) -> PredictedSpectrum:
+    """Mean of the members; where most of them find an insulator, without states in their median gap."""
+    totals = answer.spectra.sum(dim=1, keepdim=True).clamp_min(1e-9)
+    shapes = answer.spectra / totals
+    shape = shapes.mean(dim=0)
+    if answer.metal_share < 0.5:
+        emptied = shape * (1 - covered_share(grid, 0.0, answer.band_gap_ev).to(shape))
+        shape = emptied / emptied.sum().clamp_min(1e-9)
+    spread = shapes.std(dim=0) if len(shapes) > 1 else torch.zeros_like(shape)
+    return PredictedSpectrum(shape, spread, totals.mean())
+
+
+def covered_share(grid: SpectralGrid, bottom: float, top: float) -> Tensor:
+    """Share of each bin that lies between two energies, shape (size,)."""
+    overlap = np.minimum(grid.edges[1:], top) - np.maximum(grid.edges[:-1], bottom)
+    return torch.from_numpy(np.clip(overlap / grid.width, 0, 1))

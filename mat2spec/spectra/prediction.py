@@ -1,0 +1,62 @@
+"""What is predicted of many crystals, whatever model predicts it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mat2spec.spectra.grids import SpectralGrid
+
+OK, FAILED = "ok", "failed"
+BatchReport = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predicted spectra of many crystals.
+
+    Parameters
+    ----------
+    material_ids
+        Shape (n,).
+    spectra
+        Spectra per cell on `grid`, in its unit, shape (n, size); NaN where the status is not ``"ok"``.
+    scale
+        Integral of each spectrum over the grid: states per cell in the window, shape (n,).
+    uncertainty
+        Standard deviation per bin, shape (n, size), in the unit of the spectra: +-1.645 of them hold 90 % of the
+        bins of held-out materials.
+    relative_error
+        Expected integral of the absolute error over that of the spectrum, shape (n,).
+    domain_distance
+        Distance to the nearest training crystals over the largest usual one, shape (n,); above one the crystal
+        is unlike anything the model was trained on.
+    status
+        ``"ok"`` or ``"failed"`` for each crystal.
+    reason
+        A sentence for each failed crystal; for others what a reader should know of the prediction, else empty.
+    model
+        Name of the model.
+    weights_hash
+        Identity of the weights.
+    grid
+        The spectral grid.
+    """
+
+    material_ids: NDArray[np.object_]
+    spectra: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    uncertainty: NDArray[np.float32]
+    relative_error: NDArray[np.float32]
+    domain_distance: NDArray[np.float32]
+    status: list[str]
+    reason: list[str]
+    model: str
+    weights_hash: str
+    grid: SpectralGrid
+
+    def __len__(self) -> int:
+        return len(self.material_ids)

@@ -1,0 +1,247 @@
+"""Crystals in, electronic densities of states out, by learned tight binding.
+
+The counterpart of `mat2spec.prediction.SpectrumPredictor` for a model that reads crystals instead of graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+
+from mat2spec.crystals import checks
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.models.checkpoints import WeightsError, read_weights, tensors_hash
+from mat2spec.models.tight_binding import TightBinding, TightBindingSettings, predicted_spectrum
+from mat2spec.spectra.grids import SpectralGrid
+from mat2spec.spectra.prediction import FAILED, OK, BatchReport, Prediction
+from mat2spec.tight_binding.cells import PrimitiveCell
+from mat2spec.tight_binding.pairs import shortest_distance
+from mat2spec.tight_binding.parameters import load_tables, tables_hash
+from mat2spec.tight_binding.problem import PreparationSettings, prepare
+from mat2spec.tight_binding.sevennet import SevenNetVersion, site_scalars, unknown_elements
+
+MODEL_NAME = "tight-binding"
+# Above so many atoms in the primitive cell the eigenproblem is left to a model whose cost grows linearly.
+MAX_ATOMS = 60
+# Crystals whose descriptors are computed together.
+_CHUNK = 32
+Fallback = Callable[[Crystals], Prediction]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """Numbers of one crystal, in the units of `Prediction`."""
+
+    spectrum: NDArray[np.float32]
+    uncertainty: NDArray[np.float32]
+    relative_error: float
+    domain_distance: float
+    note: str
+
+
+class TightBindingPredictor:
+    """Predicts eDOS with learned tight binding; weights are loaded once.
+
+    Parameters
+    ----------
+    model
+        The trained ensemble.
+    device
+        Where the networks and the eigenproblems run.
+    fallback
+        Predicts crystals with more than `max_atoms` atoms in the primitive cell; without it they get a reason.
+    fallback_name
+        Name of the model behind it, for the note of such a row.
+    max_atoms
+        Largest primitive cell that is solved.
+    """
+
+    name = MODEL_NAME
+
+    def __init__(
+        self,
+        model: TightBinding,
+        device: torch.device | None = None,
+        fallback: Fallback | None = None,
+        fallback_name: str = "",
+        max_atoms: int = MAX_ATOMS,
+    ) -> None:
+        self.device = device or torch.device("cpu")
+        self.model = model.to(self.device).eval().requires_grad_(requires_grad=False)
+        self.grid: SpectralGrid = model.grid
+        self.fallback, self.fallback_name, self.max_atoms = fallback, fallback_name, max_atoms
+        self.weights_hash = tensors_hash(self.model.state_dict())
+        self._preparation = PreparationSettings(model.settings.kpoints_per_atom, device=self.device)
+
+    def predict(self, crystals: Crystals, on_batch: BatchReport | None = None) -> Prediction:
+        """Predict the spectrum of every crystal; one that cannot be predicted gets a reason.
+
+        Parameters
+        ----------
+        crystals
+            Any crystals.
+        on_batch
+            Called with the number of crystals of every finished batch.
+        """
+        reasons = find_problems(crystals, self.model.settings.descriptors)
+        usable = np.flatnonzero([reason is None for reason in reasons])
+        cells = {int(index): _primitive(crystals, int(index)) for index in usable}
+        large = [index for index, cell in cells.items() if cell.n_atoms > self.max_atoms]
+        small = [index for index in cells if index not in set(large)]
+        answer = _blank(crystals, reasons, self)
+        with _workers(self.device) as executor:
+            for start in range(0, len(small), _CHUNK):
+                chosen = small[start : start + _CHUNK]
+                self._predict_chunk(crystals, cells, chosen, answer, executor)
+                if on_batch:
+                    on_batch(len(chosen))
+        if large:
+            self._hand_on(crystals, cells, large, answer)
+        if on_batch and len(small) < len(crystals):
+            on_batch(len(crystals) - len(small))
+        return answer
+
+    def _predict_chunk(
+        self,
+        crystals: Crystals,
+        cells: dict[int, PrimitiveCell],
+        chosen: Sequence[int],
+        answer: Prediction,
+        executor: ThreadPoolExecutor,
+    ) -> None:
+        features = site_scalars([cells[index] for index in chosen], self.model.settings.descriptors)
+        rows = executor.map(lambda index, values: self._solve(cells[index], values), chosen, features)
+        for index, row in zip(chosen, rows, strict=True):
+            if isinstance(row, str):
+                answer.status[index], answer.reason[index] = FAILED, row
+                continue
+            n_sites = crystals.n_sites[index]
+            answer.spectra[index] = row.spectrum * n_sites
+            answer.uncertainty[index] = row.uncertainty * n_sites
+            answer.scale[index] = self.grid.integrate(answer.spectra[index])
+            answer.relative_error[index], answer.domain_distance[index] = row.relative_error, row.domain_distance
+            answer.reason[index] = row.note
+
+    @torch.no_grad()
+    def _solve(self, cell: PrimitiveCell, features: NDArray[np.float32]) -> _Row | str:
+        """Numbers per atom of one crystal, or why there are none."""
+        try:
+            problem = prepare(cell, self._preparation)
+            answer = self.model(problem, torch.from_numpy(features).to(self.device))
+        except torch.linalg.LinAlgError as error:
+            return f"The eigenproblem of the bands has no solution: {str(error).splitlines()[0]}"
+        mean = predicted_spectrum(answer, self.grid)
+        unsure = self.model.error_model(mean.shape[None], mean.spread[None], answer.vector[None])
+        integral_error = float(torch.expm1(self.model.log_integral_std**2).sqrt())
+        spectrum = mean.shape * mean.total
+        deviation = mean.total * torch.sqrt(unsure.per_bin[0] ** 2 + (integral_error * mean.shape) ** 2)
+        return _Row(
+            _numpy(spectrum),
+            _numpy(deviation),
+            float(torch.hypot(unsure.per_spectrum[0], torch.tensor(integral_error))),
+            float(unsure.domain_distance[0]),
+            " ".join(problem.notes),
+        )
+
+    def _hand_on(
+        self, crystals: Crystals, cells: dict[int, PrimitiveCell], large: Sequence[int], answer: Prediction
+    ) -> None:
+        """Let another model predict what is too large."""
+        why = "{} atoms in the primitive cell, more than the {} that tight binding solves"
+        sentences = [why.format(cells[index].n_atoms, self.max_atoms) for index in large]
+        if self.fallback is None:
+            for index, sentence in zip(large, sentences, strict=True):
+                answer.status[index], answer.reason[index] = FAILED, f"{sentence}; use another model."
+            return
+        other = self.fallback(crystals.take(large))
+        for name in ("spectra", "scale", "uncertainty", "relative_error", "domain_distance"):
+            getattr(answer, name)[large] = getattr(other, name)
+        for row, index in enumerate(large):
+            answer.status[index] = other.status[row]
+            answer.reason[index] = other.reason[row] or f"Predicted by {self.fallback_name}: {sentences[row]}."
+
+
+def load_tight_binding(
+    path: Path, device: torch.device | None = None, fallback: Fallback | None = None, fallback_name: str = ""
+) -> TightBindingPredictor:
+    """Make a predictor of a weights file; parameters as in `TightBindingPredictor`.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing or damaged, does not fit, or was trained on other Slater-Koster tables.
+    """
+    card, tensors = read_weights(path)
+    try:
+        settings = TightBindingSettings.model_validate(card.model_settings)
+        model = TightBinding(settings, card.spectral_grid)
+        model.load_state_dict(tensors)
+    except (RuntimeError, ValidationError) as error:
+        raise WeightsError(f"The weights {path} do not fit the model '{MODEL_NAME}': {error}") from error
+    if settings.tables != tables_hash():
+        raise WeightsError(
+            f"The weights {path} correct Slater-Koster tables {settings.tables}, those here are {tables_hash()}; "
+            "retrain them."
+        )
+    return TightBindingPredictor(model, device, fallback, fallback_name)
+
+
+def find_problems(crystals: Crystals, descriptors: SevenNetVersion) -> list[str | None]:
+    """Say for each crystal why it cannot be solved, or None where it can."""
+    problems = checks.find_problems(crystals)
+    tabulated = load_tables().atomic_numbers
+    for index in np.flatnonzero([problem is None for problem in problems]):
+        problems[index] = _problem(crystals, int(index), tabulated, descriptors)
+    return problems
+
+
+def _problem(crystals: Crystals, index: int, tabulated: NDArray[np.int64], descriptors: SevenNetVersion) -> str | None:
+    sites = crystals.sites(index)
+    numbers = np.unique(crystals.atomic_numbers[sites])
+    unknown = sorted({*numbers[~np.isin(numbers, tabulated)].tolist(), *unknown_elements(numbers, descriptors)})
+    if unknown:
+        return f"Tight binding does not know the elements with atomic number {', '.join(map(str, unknown))}."
+    nearest = shortest_distance(crystals.lattices[index], crystals.frac_coords[sites], checks.MIN_DISTANCE_A)
+    if nearest < checks.MIN_DISTANCE_A:
+        return f"Two atoms are {nearest:.2f} Angstrom apart, closer than {checks.MIN_DISTANCE_A:g} Angstrom."
+    return None
+
+
+def _primitive(crystals: Crystals, index: int) -> PrimitiveCell:
+    sites = crystals.sites(index)
+    return PrimitiveCell.of(crystals.lattices[index], crystals.frac_coords[sites], crystals.atomic_numbers[sites])
+
+
+def _blank(crystals: Crystals, reasons: Sequence[str | None], predictor: TightBindingPredictor) -> Prediction:
+    """A prediction without numbers, to be filled row by row."""
+    n, size = len(crystals), predictor.grid.size
+    return Prediction(
+        material_ids=crystals.material_ids,
+        spectra=np.full((n, size), np.nan, dtype=np.float32),
+        scale=np.full(n, np.nan, dtype=np.float32),
+        uncertainty=np.full((n, size), np.nan, dtype=np.float32),
+        relative_error=np.full(n, np.nan, dtype=np.float32),
+        domain_distance=np.full(n, np.nan, dtype=np.float32),
+        status=[OK if reason is None else FAILED for reason in reasons],
+        reason=[reason or "" for reason in reasons],
+        model=predictor.name,
+        weights_hash=predictor.weights_hash,
+        grid=predictor.grid,
+    )
+
+
+def _workers(device: torch.device) -> ThreadPoolExecutor:
+    """Threads that solve crystals side by side; the eigenproblems release the interpreter lock."""
+    return ThreadPoolExecutor(max_workers=torch.get_num_threads() if device.type == "cpu" else 1)
+
+
+def _numpy(values: Tensor) -> NDArray[np.float32]:
+    return values.float().cpu().numpy()

@@ -1,0 +1,120 @@
+"""A whole training of learned tight binding: from labelled spectra to weights and card."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mat2spec import __version__
+from mat2spec.graphs.settings import GraphSettings
+from mat2spec.labels.labelled import DataError, LabelledSpectra
+from mat2spec.models.checkpoints import WeightsCard, save_weights, weights_name
+from mat2spec.models.tight_binding import TightBinding, predicted_spectrum
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.spectra.metrics import evaluate_spectra, normalise_sum
+from mat2spec.spectra.normalisation import Setting
+from mat2spec.tight_binding.predictor import MODEL_NAME, find_problems
+from mat2spec.training.tight_binding import (
+    MemberReport,
+    SolvableCrystal,
+    TightBindingTraining,
+    make_solvable,
+    train_tight_binding,
+)
+
+
+def run_tight_binding(
+    data: LabelledSpectra, settings: TightBindingTraining, folder: Path, on_epoch: MemberReport | None = None
+) -> Path:
+    """Train on labelled electronic densities of states and write weights and card.
+
+    Parameters
+    ----------
+    data
+        Crystals, spectra and split.
+    settings
+        How to train.
+    folder
+        Where the state of each member and the weights go.
+    on_epoch
+        Called with the numbers of every epoch.
+
+    Returns
+    -------
+    Path
+        The weights file.
+
+    Raises
+    ------
+    DataError
+        If the data do not carry their crystals or lie on another grid.
+    """
+    if data.crystals is None or data.grid != EDOS_GRID:
+        raise DataError("Tight binding learns electronic densities of states on the grid 'edos', with their crystals.")
+    start = time.perf_counter()
+    problems = find_problems(data.crystals, settings.model.descriptors)
+    usable = data.take(np.flatnonzero([problem is None for problem in problems]))
+    parts = {split: usable.part(str(split)) for split in np.unique(usable.split)}
+    train, valid = (_solvable(parts[split], settings, settings.kpoints_per_atom) for split in ("train", "valid"))
+    model = train_tight_binding(train, valid, settings, folder, on_epoch)
+    card = WeightsCard(
+        model=MODEL_NAME,
+        setting=Setting.SUMNORM_KL,
+        model_settings=model.settings.model_dump(mode="json"),
+        graph_settings=GraphSettings(),
+        grid=EDOS_GRID.to_json(),
+        training={
+            "data": usable.name,
+            "materials": {split: len(part) for split, part in parts.items()},
+            "left_out": {**usable.dropped, "not solvable": len(data) - len(usable)},
+            "source_sha256": usable.sources,
+            "epochs": settings.epochs,
+            "seconds": round(time.perf_counter() - start),
+            "settings": settings.model_dump(mode="json", exclude={"model"}),
+            "versions": {
+                "mat2spec": __version__,
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("torch", "numpy", "sevenn", "moyopy")},
+            },
+        },
+        metrics=_metrics(model, {split: part for split, part in parts.items() if split != "train"}, settings),
+    )
+    path = folder / weights_name(MODEL_NAME, EDOS_GRID.name, Setting.SUMNORM_KL)
+    save_weights(path, model, card)
+    return path
+
+
+def _solvable(data: LabelledSpectra, settings: TightBindingTraining, kpoints_per_atom: float) -> list[SolvableCrystal]:
+    assert data.crystals is not None
+    return make_solvable(data.crystals, data.spectra, settings.model, kpoints_per_atom)
+
+
+def _metrics(
+    model: TightBinding, parts: dict[str, LabelledSpectra], settings: TightBindingTraining
+) -> dict[str, dict[str, float | None]]:
+    """Metrics of shapes, and R2 of the spectra per atom with their predicted scale."""
+    metrics: dict[str, dict[str, float | None]] = {}
+    for split, part in parts.items():
+        predicted = predict_spectra(model, _solvable(part, settings, model.settings.kpoints_per_atom))
+        true = part.spectra.astype(np.float64)
+        blind = evaluate_spectra(true, predicted, part.grid)
+        metrics[split] = {
+            **evaluate_spectra(normalise_sum(true), normalise_sum(predicted), part.grid),
+            "r2_blind_scale": blind["r2"],
+        }
+    return metrics
+
+
+@torch.no_grad()
+def predict_spectra(model: TightBinding, crystals: Sequence[SolvableCrystal]) -> NDArray[np.float64]:
+    """Predicted spectra per atom, shape (n, size)."""
+    answers: list[Any] = [predicted_spectrum(model(one.problem, one.descriptors), model.grid) for one in crystals]
+    return np.array([(answer.shape * answer.total).double().numpy() for answer in answers])
