@@ -7,11 +7,13 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dft_validation.cache import structure_hash
 from dft_validation.labels.factory import LabelError
+from dft_validation.labels.pool import cell_at
 from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.store import LabelStore, additions_of, crystal_columns
 from dft_validation.outcomes import PASSING_STATES, FailedJob, JobStatus
-from dft_validation.settings import DftSettings
+from dft_validation.settings import DftSettings, level_of
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.tables.columns import Column
@@ -94,6 +96,8 @@ def add_run(run: RunFolder, store_path: Path, reserved: Reserved) -> tuple[int, 
     crystals = source.crystals(results[Column.MATERIAL_ID].tolist())
     formulas = reduced_formulas(crystals)
     versions = json.dumps(info["versions"], sort_keys=True)
+    dft = DftSettings.model_validate(info["settings"]["dft"])
+    level = {"level": level_of(dft.physics()), "kpoint_density": dft.kpoint_density}
     labels: list[dict[str, Any]] = []
     failures: list[FailedJob] = []
     n_reserved = 0
@@ -102,10 +106,9 @@ def add_run(run: RunFolder, store_path: Path, reserved: Reserved) -> tuple[int, 
             n_reserved += 1
         elif result[Column.STATUS] == str(JobStatus.OK):
             made = {"formula": formulas[row], "versions": versions, "source": source.db_version()}
-            labels.append(_label(result, crystals, row) | made)
+            labels.append(_label(result, crystals, row) | made | level)
         elif JobStatus(result[Column.STATUS]) not in PASSING_STATES:
             failures.append(_failure(result, formulas[row]))
-    dft = DftSettings.model_validate(info["settings"]["dft"])
     n_new = LabelStore(store_path).add(additions_of(labels, failures, dft), reserved)
     return n_new, len(results) - n_reserved - n_new, n_reserved
 
@@ -118,6 +121,7 @@ def _label(result: Mapping[Hashable, Any], crystals: Crystals, row: int) -> dict
         # The table's own flag is the classifier's; this one is the engine's.
         "is_metal": result["band_gap"] == 0,
         "selected_as": SCREENED,
+        "structure_hash": structure_hash(cell_at(crystals, row)),
     }
 
 
