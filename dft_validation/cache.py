@@ -11,28 +11,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 from dft_validation.cells import Cell
 from dft_validation.document import EdosDocument
 from dft_validation.outcomes import FailedJob
 from dft_validation.settings import DftSettings
+from mat2spec.crystals.identity import structure_hash
 
 logger = logging.getLogger(__name__)
 
-# Coordinates are compared to this many decimals (Angstrom, fractions of a lattice vector).
-_DECIMALS = 5
 _POLL_SECONDS = 0.1
 
 Outcome = EdosDocument | FailedJob
 
 
-def structure_hash(cell: Cell) -> str:
-    """First 16 hexadecimal digits of the SHA-256 of a crystal: elements, lattice and coordinates to 5 decimals."""
-    lattice = np.round(cell.lattice, _DECIMALS) + 0.0
-    coordinates = np.round(np.mod(np.round(cell.frac_coords, _DECIMALS), 1.0), _DECIMALS) + 0.0
-    parts = [np.asarray(cell.atomic_numbers, dtype="<i8"), lattice.astype("<f8"), coordinates.astype("<f8")]
-    return hashlib.sha256(b"|".join(part.tobytes() for part in parts)).hexdigest()[:16]
+def cell_hash(cell: Cell) -> str:
+    """Hash of a cell, see `mat2spec.crystals.identity.structure_hash`."""
+    return structure_hash(cell.lattice, cell.frac_coords, cell.atomic_numbers)
 
 
 def outcome_of_dict(values: dict[str, Any]) -> Outcome:
@@ -55,7 +49,7 @@ class DocumentCache:
 
     def key(self, cell: Cell, settings: DftSettings, engine_version: str) -> str:
         """Name of the outcome of one crystal, settings and engine version."""
-        text = f"{structure_hash(cell)}|{settings.settings_hash}|{settings.engine}|{engine_version}"
+        text = f"{cell_hash(cell)}|{settings.settings_hash}|{settings.engine}|{engine_version}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def _file(self, key: str) -> Path:

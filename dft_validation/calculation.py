@@ -26,9 +26,10 @@ from dft_validation.cells import Cell, choose_mesh, prepare_cell
 from dft_validation.document import EdosDocument
 from dft_validation.engines import choose_engine
 from dft_validation.engines.base import Engine, EngineResult
-from dft_validation.magnetism import MAGNETIC_ELEMENTS, is_polarised
+from dft_validation.magnetism import is_polarised
 from dft_validation.outcomes import EngineError, FailedJob, JobStatus
 from dft_validation.settings import DftSettings
+from mat2spec.labels.levels import MAGNETIC_ELEMENTS
 from mat2spec.spectra.grids import EDOS_GRID
 
 if TYPE_CHECKING:

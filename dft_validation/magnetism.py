@@ -12,17 +12,10 @@ from typing import TYPE_CHECKING
 
 from dft_validation.cells import Cell
 from dft_validation.settings import DftSettings
+from mat2spec.labels.levels import can_be_magnetic
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
-
-# Solids of these often have local moments, metallic or not.
-MAGNETIC_ELEMENTS = frozenset(
-    {"Cr", "Mn", "Fe", "Co", "Ni"} | {"Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"}
-)
-# These have local moments beside an anion only; in intermetallics their d bands are too wide.
-_MAGNETIC_BESIDE_ANIONS = frozenset({"Ti", "V", "Cu", "Mo", "Ru", "Re", "Os", "Ir"})
-_ANIONS = frozenset({"N", "O", "F", "S", "Cl", "Se", "Br", "I"})
 
 
 @dataclass(frozen=True)
@@ -48,26 +41,9 @@ def structure_of(cell: Cell) -> Structure:
     return Structure(cell.lattice, cell.atomic_numbers.tolist(), cell.frac_coords)
 
 
-def can_be_magnetic(cell: Cell) -> bool:
-    """Whether a crystal has an element that can hold a moment, or an odd number of electrons.
-
-    Parameters
-    ----------
-    cell
-        The primitive cell: two odd cells together are even.
-    """
-    from pymatgen.core import Element
-
-    symbols = {Element.from_Z(int(number)).symbol for number in cell.atomic_numbers}
-    has_local_moment = bool(symbols & MAGNETIC_ELEMENTS) or bool(
-        symbols & _MAGNETIC_BESIDE_ANIONS and symbols & _ANIONS
-    )
-    return has_local_moment or bool(int(cell.atomic_numbers.sum()) % 2)
-
-
 def is_polarised(cell: Cell, settings: DftSettings) -> bool:
     """Whether the settings ask for a spin-polarised calculation of this primitive cell."""
-    return settings.spin == "polarised" or (settings.spin == "mp" and can_be_magnetic(cell))
+    return settings.spin == "polarised" or (settings.spin == "mp" and can_be_magnetic(cell.atomic_numbers))
 
 
 def spin_and_u(cell: Cell, settings: DftSettings) -> SpinAndU:

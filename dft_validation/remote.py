@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dft_validation.cache import DocumentCache, Outcome, outcome_of_dict, structure_hash
+from dft_validation.cache import DocumentCache, Outcome, cell_hash, outcome_of_dict
 from dft_validation.calculation import cell_of
 from dft_validation.engines import choose_engine
 from dft_validation.job_queue import renamed, settings_of
@@ -104,7 +104,7 @@ def submit(queue: JobQueue, crystals: Crystals, settings: DftSettings, remote: R
             marks = {
                 "material_id": job.material_id,
                 "settings_hash": own.settings_hash,
-                "structure_hash": structure_hash(cell),
+                "structure_hash": cell_hash(cell),
                 "engine": engine.name,
             }
             there = known.get(_mark(marks))

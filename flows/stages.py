@@ -416,9 +416,7 @@ def load_predictors(settings: ScreenSettings, spectrum: str = EDOS_GRID.name) ->
 
 
 @lru_cache(maxsize=4)
-def _load(
-    model: str, spectrum: str, weights_dir: Path | None, device: str, max_edges_per_batch: int
-) -> Predictor:
+def _load(model: str, spectrum: str, weights_dir: Path | None, device: str, max_edges_per_batch: int) -> Predictor:
     from mat2spec.prediction import load_predictor
 
     return load_predictor(model, spectrum, weights_dir, device, max_edges_per_batch)

@@ -13,10 +13,10 @@ from dft_validation.cells import Cell
 from dft_validation.engines import get_engine
 from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.settings import LabelSettings
-from dft_validation.magnetism import MAGNETIC_ELEMENTS
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import ElementCounts, reduced_formulas, symbols
+from mat2spec.labels.levels import MAGNETIC_ELEMENTS
 
 
 @dataclass(frozen=True)

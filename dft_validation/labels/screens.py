@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dft_validation.cache import structure_hash
+from dft_validation.cache import cell_hash
 from dft_validation.labels.factory import LabelError
 from dft_validation.labels.pool import cell_at
 from dft_validation.labels.reserved import Reserved
@@ -121,7 +121,7 @@ def _label(result: Mapping[Hashable, Any], crystals: Crystals, row: int) -> dict
         # The table's own flag is the classifier's; this one is the engine's.
         "is_metal": result["band_gap"] == 0,
         "selected_as": SCREENED,
-        "structure_hash": structure_hash(cell_at(crystals, row)),
+        "structure_hash": cell_hash(cell_at(crystals, row)),
     }
 
 

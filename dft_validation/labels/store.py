@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dft_validation.bands import FINE_EDOS_GRID
-from dft_validation.cache import structure_hash
+from dft_validation.cache import cell_hash
 from dft_validation.document import EdosDocument
 from dft_validation.labels.pool import cell_at
 from dft_validation.labels.reserved import Reserved
@@ -201,7 +201,7 @@ def label_of_document(document: EdosDocument, crystals: Crystals, row: int, sour
         "notes": " ".join(document.notes),
         "source": source,
         "selected_as": chosen,
-        "structure_hash": structure_hash(cell_at(crystals, row)),
+        "structure_hash": cell_hash(cell_at(crystals, row)),
         "level": level_of(document.settings),
         "kpoint_density": float(document.settings.get("kpoint_density", nan)),
         "vbm": document.vbm,

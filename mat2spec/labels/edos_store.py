@@ -15,10 +15,6 @@ from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, SpectralGrid
 from mat2spec.tables.files import TableError
 from mat2spec.tables.parquet import read_table
 
-# The level of theory of the labels that are trained on: others are kept in a store, but mixed they would be noise.
-TRAINING_LEVEL = {"functional": "PBE", "spin": "unpolarised", "u_values": "{}"}
-
-
 # Columns that stores of version 0.1 lack.
 LATER_COLUMNS = (
     "structure_hash",
@@ -118,26 +114,26 @@ def _read_shard(path: Path) -> pa.Table:
     import pyarrow as pa
 
     table = read_table(path)
-    text = (table.schema.metadata or {}).get(GRID_METADATA_KEY.encode())
-    if text is None or SpectralGrid.from_json(text.decode()) != EDOS_GRID:
-        raise TableError(f"The spectra of the eDOS store {path} lie on another grid; rewrite it with mat2spec label.")
     schema = store_schema()
     missing = [name for name in schema.names if name not in table.column_names]
     required = [name for name in missing if name not in LATER_COLUMNS]
     if required:
         raise TableError(
-            f"The eDOS store {path} lacks the columns {', '.join(required)}; rewrite it with mat2spec label."
+            f"The eDOS store {path} lacks the column {', '.join(required)}; rewrite it with mat2spec label."
         )
+    text = (table.schema.metadata or {}).get(GRID_METADATA_KEY.encode())
+    if text is None or SpectralGrid.from_json(text.decode()) != EDOS_GRID:
+        raise TableError(f"The spectra of the eDOS store {path} lie on another grid; rewrite it with mat2spec label.")
     for name in missing:
         table = table.append_column(name, pa.nulls(len(table), schema.field(name).type))
     return table.select(schema.names).cast(schema).replace_schema_metadata(table.schema.metadata)
 
 
-def training_level(store: pa.Table) -> dict[str, str]:
-    """The level of theory at which a store is trained on: what its metadata name, else `TRAINING_LEVEL`.
+def training_level(store: pa.Table) -> dict[str, str] | None:
+    """The level of theory at which a store is trained on, if its metadata name one: columns with their values.
 
     A store of the Materials Project names its functional only: with U and spin where its rules ask for them, its spectra
     are one consistent set, but not to be mixed with others.
     """
     text = (store.schema.metadata or {}).get(TRAINING_LEVEL_KEY.encode())
-    return TRAINING_LEVEL if text is None else {str(name): str(value) for name, value in json.loads(text).items()}
+    return None if text is None else {str(name): str(value) for name, value in json.loads(text).items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -160,7 +161,10 @@ def assemble_spectra(
 
 
 def hash_of(path: Path) -> dict[str, str]:
-    """Name of a file to the hash of its content."""
+    """Name of a file, or of a folder of tables, to the hash of its content."""
+    if path.is_dir():
+        hashes = "".join(file_sha256(table) for table in sorted(path.glob("*.parquet")))
+        return {path.name: hashlib.sha256(hashes.encode()).hexdigest()}
     return {path.name: file_sha256(path)}
 
 

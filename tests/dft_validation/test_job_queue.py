@@ -15,7 +15,7 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from dft_validation import EdosMaker, plan_jobs, results_table, run_jobs, update_jobs
-from dft_validation.cache import DocumentCache, structure_hash
+from dft_validation.cache import DocumentCache, cell_hash
 from dft_validation.calculation import cell_of
 from mat2spec.spectra.grids import EDOS_GRID
 from screening.settings import GapSettings
@@ -279,5 +279,5 @@ def test_the_structure_hash_ignores_names_and_whole_lattice_vectors():
     cell = cell_of(Structure(Lattice.cubic(3.2), ["Na"], [[0.25, 0, 0]]))
     moved = cell_of(Structure(Lattice.cubic(3.2), ["Na"], [[1.25, -1e-9, 0]]))
     other = cell_of(Structure(Lattice.cubic(3.2), ["Na"], [[0.26, 0, 0]]))
-    assert structure_hash(cell) == structure_hash(moved)
-    assert structure_hash(cell) != structure_hash(other)
+    assert cell_hash(cell) == cell_hash(moved)
+    assert cell_hash(cell) != cell_hash(other)

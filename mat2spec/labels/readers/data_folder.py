@@ -14,8 +14,10 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.edos_store import read_edos_store, training_level
+from mat2spec.labels.joining import with_crystals
 from mat2spec.labels.labelled import DataError, LabelledSpectra, assemble_spectra, concatenate, hash_of, stack_column
-from mat2spec.labels.reserved import data_file, reserved_formulas
+from mat2spec.labels.levels import Level, can_be_magnetic, rows_at_level
+from mat2spec.labels.reserved import STRUCTURES_FILE, data_file, reserved_formulas
 from mat2spec.labels.splits import STORE_TEST, split_of_formula
 from mat2spec.settings import shipped_stores
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, rebin_to_edges
@@ -65,7 +67,10 @@ def _without_reserved(data: LabelledSpectra, data_dir: Path) -> LabelledSpectra:
 
 
 def load_edos(
-    data_dir: Path | None, graph_settings: GraphSettings, stores: Sequence[Path] | None = None
+    data_dir: Path | None,
+    graph_settings: GraphSettings,
+    stores: Sequence[Path] | None = None,
+    level: Level = Level.UNPOLARISED,
 ) -> LabelledSpectra:
     """Electronic densities of states of the table of a data folder and of eDOS stores.
 
@@ -81,7 +86,10 @@ def load_edos(
     graph_settings
         How graphs are made.
     stores
-        eDOS stores; by default the one that the project carries, if it is there.
+        eDOS stores, files or folders of shards; by default the one that the project carries, if it is there. The crystals
+        of labels that name them by id are taken from `mp_structures.parquet` of the data folder.
+    level
+        Level of theory of the labels that are used; a store that names its own level in its metadata is used at that.
 
     Raises
     ------
@@ -92,9 +100,10 @@ def load_edos(
     """
     paths = shipped_stores() if stores is None else list(stores)
     reserved = set() if data_dir is None else reserved_formulas(data_dir)
-    parts = [] if data_dir is None else [_load_edos_table(data_file(data_dir, EDOS_FILE), graph_settings)]
+    parts = [] if data_dir is None else [_load_edos_table(data_file(data_dir, EDOS_FILE), graph_settings, level)]
+    structures = None if data_dir is None else data_dir / STRUCTURES_FILE
     test_split = "test" if data_dir is None else STORE_TEST
-    parts += [_load_store(Path(path), graph_settings, test_split) for path in paths]
+    parts += [_load_store(Path(path), graph_settings, test_split, level, structures) for path in paths]
     if not parts:
         raise DataError(
             "There are no electronic densities of states to train on: the project carries no data/edos_store.parquet "
@@ -105,8 +114,11 @@ def load_edos(
     return _first_of_each_material(concatenate(parts, name=" + ".join(part.name for part in parts)))
 
 
-def _load_edos_table(path: Path, graph_settings: GraphSettings) -> LabelledSpectra:
+def _load_edos_table(path: Path, graph_settings: GraphSettings, level: Level) -> LabelledSpectra:
+    """Unpolarised labels, of which those that can be magnetic are at no other level."""
     table = read_table(path)
+    if level is Level.MP:
+        table = table.filter([not can_be_magnetic(np.asarray(n)) for n in table["atomic_numbers"].to_pylist()])
     crystals = Crystals.from_arrow(table)
     formulas = reduced_formulas(crystals)
     spectra = stack_column(table, "edos", EDOS_GRID) / crystals.n_sites[:, None]
@@ -116,27 +128,33 @@ def _load_edos_table(path: Path, graph_settings: GraphSettings) -> LabelledSpect
     )
 
 
-def _load_store(path: Path, graph_settings: GraphSettings, test_split: str) -> LabelledSpectra:
+def _load_store(
+    path: Path, graph_settings: GraphSettings, test_split: str, level: Level, structures: Path | None
+) -> LabelledSpectra:
     """The labels of one store at the level of theory that is trained on."""
-    table = read_edos_store(path)
-    wanted = training_level(table)
-    same_level = np.logical_and.reduce([pc.equal(table[name], value) for name, value in wanted.items()])
+    store = read_edos_store(path)
+    table, without_crystal = with_crystals(store, structures)
+    own = training_level(store)
+    if own is None:
+        same_level = rows_at_level(table, level)
+    else:
+        same_level = np.logical_and.reduce([pc.equal(table[name], value) for name, value in own.items()])
     chosen = table.filter(pa.array(same_level, type=pa.bool_()))
     if not len(chosen):
-        level = ", ".join(f"{name} {value}" for name, value in wanted.items())
+        wanted = level if own is None else ", ".join(f"{name} {value}" for name, value in own.items())
         raise DataError(
-            f"The eDOS store {path} holds no label at the level that is trained on ({level}); leave it out."
+            f"The eDOS store {path} holds no label at the level that is trained on ({wanted}); leave it out."
         )
     crystals = Crystals.from_arrow(chosen)
     formulas = reduced_formulas(crystals)
-    spectra = stack_column(chosen, "edos", EDOS_GRID) / crystals.n_sites[:, None]
+    spectra = stack_column(chosen, "edos", EDOS_GRID) / chosen["nsites"].to_numpy()[:, None]
     splits = [split_of_formula(str(formula)) for formula in formulas]
     split = np.array([test_split if name == "test" else name for name in splits], dtype=object)
     data = assemble_spectra(
         f"labels of {path.name}", crystals, formulas, spectra, split, EDOS_GRID, graph_settings, hash_of(path)
     )
-    n_others = len(table) - len(chosen)
-    return replace(data, dropped={**data.dropped, "another level of theory": n_others} if n_others else data.dropped)
+    dropped = {**data.dropped, **without_crystal, "another level of theory": len(table) - len(chosen)}
+    return replace(data, dropped={reason: n for reason, n in dropped.items() if n})
 
 
 def _refuse_reserved(data: LabelledSpectra, reserved: set[str]) -> None:

@@ -8,7 +8,9 @@ import pytest
 from dft_validation.engines import register_engine
 from dft_validation.engines.gpaw import GpawEngine
 from dft_validation.labels.factory import LabelError
+from dft_validation.labels.plan import Judges, read_plan
 from dft_validation.labels.reserved import Reserved
+from dft_validation.labels.settings import LabelPlanSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.edos_store import read_edos_store
@@ -235,3 +237,37 @@ def test_training_reads_what_the_factory_wrote(fake_engine, make_factory):
     data = load_edos(None, GraphSettings(), [factory.store.path])
     assert data.material_ids.tolist() == ["al", "k", "na"]
     assert set(data.sources) == {"store.parquet"}
+
+
+class TestPlan:
+    @pytest.fixture
+    def plan(self, make_factory, tmp_path):
+        """Label the plan at `plan.parquet` into a folder of shards."""
+
+        def label(**changes):
+            settings = {"store": tmp_path / "shards", "keep_crystals": False, "plan": LabelPlanSettings(n=4), **changes}
+            judge = lambda crystals: np.zeros(len(crystals))  # noqa: E731
+            factory = make_factory(**settings)
+            return factory, factory.label_plan(tmp_path / "plan.parquet", Judges(judge, judge), no_progress)
+
+        return label
+
+    def test_it_is_made_once_and_labelled_by_id(self, plan, tmp_path, fake_engine):
+        factory, report = plan()
+        made = (tmp_path / "plan.parquet").read_bytes()
+        labels = factory.store.labels()
+        assert report.n_finished == len(labels) == fake_engine.runs > 0
+        assert labels["atomic_numbers"].null_count == len(labels)
+        assert set(labels["selected_as"].to_pylist()) <= set(read_plan(tmp_path / "plan.parquet")["part"].to_pylist())
+        _, again = plan()
+        assert (again.n_new, fake_engine.runs) == (0, len(labels))
+        assert (tmp_path / "plan.parquet").read_bytes() == made
+
+    def test_what_the_machine_ended_is_tried_again_and_is_no_failure_of_the_crystal(self, plan, fake_engine):
+        fake_engine.use("killed")
+        factory, report = plan()
+        assert report.n_finished == 0
+        assert report.n_not_computed > 0
+        assert factory.store.failures().num_rows == 0
+        fake_engine.use("ok")
+        assert plan()[1].n_finished == report.n_not_computed

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dft_validation.labels.reserved import Reserved
-from dft_validation.labels.store import LabelStore, additions_of, label_of_document
+from dft_validation.labels.store import LabelStore, additions_of, label_of_document, without_crystal
 from dft_validation.outcomes import FailedJob, JobStatus
 from dft_validation.settings import DftSettings
 from mat2spec.labels.edos_store import LATER_COLUMNS, read_edos_store, store_schema
@@ -118,7 +118,7 @@ def test_eight_hundred_labels_fit_into_five_megabytes(store):
 def test_a_file_that_is_no_store_is_not_overwritten(store):
     store.path.parent.mkdir()
     pq.write_table(pa.table({"material_id": ["a"]}), store.path)
-    with pytest.raises(TableError, match="another grid"):
+    with pytest.raises(TableError, match="lacks the column"):
         add(store, label("b"))
     assert pq.read_table(store.path).column_names == ["material_id"]
 
@@ -137,3 +137,53 @@ def test_every_column_of_the_schema_is_filled(fake_engine, crystals, settings):
     row = label_of_document(document, crystals, 0, "crystals-1", "random")
     assert set(row) == set(store_schema().names)
     assert pa.Table.from_pylist([row], schema=store_schema()).num_rows == 1
+
+
+class TestShards:
+    @pytest.fixture
+    def shards(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("dft_validation.labels.store.SHARD_SIZE", 3)
+        return LabelStore(tmp_path / "shards")
+
+    def test_only_the_last_shard_grows(self, shards):
+        add(shards, label("a"), label("b"))
+        add(shards, label("c"), label("d"), label("b"))
+        first, second = sorted(shards.path.glob("*.parquet"))
+        full = first.read_bytes()
+        assert [len(pq.read_table(shard)) for shard in (first, second)] == [3, 1]
+        assert add(shards, label("e")) == 1
+        assert first.read_bytes() == full
+        assert shards.labels()["material_id"].to_pylist() == ["a", "b", "c", "d", "e"]
+        assert read_edos_store(shards.path).equals(shards.labels())
+
+    def test_a_shard_left_half_written_is_not_read(self, shards):
+        add(shards, label("a"))
+        (shards.path / ".labels-0000.parquet.partial").write_bytes(b"PAR1")
+        assert shards.labels()["material_id"].to_pylist() == ["a"]
+
+    def test_failures_lie_apart_and_end_with_a_label(self, shards):
+        failure = FailedJob("a", "Na", JobStatus.UNCONVERGED, "no", "gpaw", "PBE", "mp", SETTINGS.settings_hash)
+        shards.add(additions_of([], [failure], SETTINGS), Reserved())
+        assert shards.failures()["reason"].to_pylist() == ["no"]
+        assert shards.labels().num_rows == 0
+        add(shards, label("a"))
+        assert shards.failures().num_rows == 0
+
+
+def test_a_label_by_id_counts_states_per_primitive_cell_and_names_its_structure(fake_engine, settings):
+    from pymatgen.core import Lattice, Structure
+
+    from dft_validation import calculate_edos
+    from dft_validation.cache import cell_hash
+    from dft_validation.labels.pool import cell_at
+    from mat2spec.crystals.arrays import Crystals
+
+    doubled = Structure(Lattice.cubic(3.0), ["Na"], [[0, 0, 0]]).make_supercell([2, 1, 1], in_place=False)
+    crystals = Crystals.from_structures([doubled], ["na"])
+    document = calculate_edos(doubled, "na", settings)
+    row = label_of_document(document, crystals, 0, "crystals-1", "random")
+    bare = without_crystal(row, document)
+    assert (row["nsites"], bare["nsites"], bare["lattice"]) == (2, 1, None)
+    np.testing.assert_allclose(np.asarray(bare["edos"]) * 2, row["edos"], rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(bare["edos_fine"]) * 2, row["edos_fine"], rtol=2e-3)
+    assert bare["structure_hash"] == cell_hash(cell_at(crystals, 0))

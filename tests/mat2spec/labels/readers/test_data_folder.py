@@ -8,7 +8,7 @@ import pytest
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.graphs.settings import GraphSettings
-from mat2spec.labels.edos_store import store_schema
+from mat2spec.labels.edos_store import LATER_COLUMNS, store_schema
 from mat2spec.labels.labelled import DataError
 from mat2spec.labels.readers.data_folder import load_edos, load_phdos
 from mat2spec.labels.splits import split_of_formula
@@ -64,8 +64,10 @@ def edos_store(path, ids, salts, **changes):
     columns = crystal_columns(ids, salts) | {"edos": [np.ones(128)] * len(ids), "nsites": [2] * len(ids)}
     level = {"functional": "PBE", "spin": "unpolarised", "u_values": "{}"}
     for field in store_schema():
-        empty = 0 if pa.types.is_floating(field.type) or pa.types.is_boolean(field.type) else ""
-        columns.setdefault(field.name, [level.get(field.name, empty)] * len(ids))
+        if field.name not in LATER_COLUMNS:
+            empty = 0 if pa.types.is_floating(field.type) or pa.types.is_boolean(field.type) else ""
+            columns.setdefault(field.name, [level.get(field.name, empty)] * len(ids))
+    columns |= {name: pa.nulls(len(ids), store_schema().field(name).type) for name in LATER_COLUMNS}
     table = pa.table(columns | changes).select(store_schema().names).cast(store_schema())
     pq.write_table(table.replace_schema_metadata({"spectral_grid": EDOS_GRID.to_json()}), path)
     return path

@@ -1,0 +1,70 @@
+"""Levels of theory of labels, and which labels belong to one.
+
+"As the Materials Project computes it" is PBE with its Hubbard U, spin-polarised where a crystal can be magnetic. An
+unpolarised calculation without U is at that level too where the crystal can have neither moments nor U.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mat2spec.crystals.composition import symbols
+
+# Solids of these often have local moments, metallic or not.
+MAGNETIC_ELEMENTS = frozenset(
+    {"Cr", "Mn", "Fe", "Co", "Ni"} | {"Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"}
+)
+# These have local moments beside an anion only; in intermetallics their d bands are too wide.
+_MAGNETIC_BESIDE_ANIONS = frozenset({"Ti", "V", "Cu", "Mo", "Ru", "Re", "Os", "Ir"})
+_ANIONS = frozenset({"N", "O", "F", "S", "Cl", "Se", "Br", "I"})
+# The only other element that the Materials Project gives a U, in oxides and fluorides.
+_WITH_U_BESIDE_ANIONS = frozenset({"W"})
+
+
+class Level(StrEnum):
+    """Level of theory that labels are wanted at."""
+
+    MP = "mp"
+    UNPOLARISED = "unpolarised"
+
+
+def can_be_magnetic(atomic_numbers: NDArray[np.integer]) -> bool:
+    """Whether a primitive cell has an element that can hold a moment, or an odd number of electrons.
+
+    Parameters
+    ----------
+    atomic_numbers
+        Of the primitive cell, shape (n,): two odd cells together are even.
+    """
+    found = {symbols()[int(number)] for number in atomic_numbers}
+    has_local_moment = bool(found & MAGNETIC_ELEMENTS) or bool(found & _MAGNETIC_BESIDE_ANIONS and found & _ANIONS)
+    return has_local_moment or bool(int(np.sum(atomic_numbers)) % 2)
+
+
+def rows_at_level(store: pa.Table, level: Level) -> NDArray[np.bool_]:
+    """Which labels of a store are at a level of theory, shape (n,).
+
+    Parameters
+    ----------
+    store
+        A table of `mat2spec.labels.edos_store.store_schema` whose crystals are there.
+    level
+        The level wanted.
+    """
+    columns = ("functional", "spin", "u_values", "level")
+    functional, spin, u_values, named = (np.array(store[name].to_pylist(), dtype=object) for name in columns)
+    plain = (functional == "PBE") & (spin == "unpolarised") & (u_values == "{}")
+    if level is Level.UNPOLARISED:
+        return plain
+    numbers = (np.asarray(values) for values in store["atomic_numbers"].to_pylist())
+    neither = np.array([not can_be_magnetic(values) and not _may_have_u(values) for values in numbers], dtype=np.bool_)
+    return (named == Level.MP) | (plain & neither)
+
+
+def _may_have_u(atomic_numbers: NDArray[np.integer]) -> bool:
+    found = {symbols()[int(number)] for number in atomic_numbers}
+    return bool(found & _WITH_U_BESIDE_ANIONS and found & {"O", "F"})
