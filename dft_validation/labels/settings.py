@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mat2spec.labels.splits import Part
 from mat2spec.settings import SHIPPED_STORE
 
 
@@ -17,15 +18,6 @@ class Choice(StrEnum):
     CHEMISTRY = "chemistry"
     GAPPED = "gapped"
     UNCERTAINTY = "uncertainty"
-
-
-class Part(StrEnum):
-    """Parts of a label plan: why a crystal is in it."""
-
-    RANDOM = "random"
-    GAPPED = "likely_gapped"
-    UNCERTAIN = "uncertain"
-    RARE = "rare_elements"
 
 
 class LabelPlanSettings(BaseModel):

@@ -1,0 +1,60 @@
+"""Prototypes of crystals: stoichiometry and space group, such as ``ABC3_221`` of a cubic perovskite."""
+
+from __future__ import annotations
+
+import warnings
+
+import moyopy
+import numpy as np
+from numpy.typing import NDArray
+from pymatgen.core import Composition
+
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.composition import reduced_formulas
+
+SYMMETRY_TOLERANCE_A = 0.01
+# A crystal whose symmetry cannot be found, e.g. one with two atoms in one place.
+UNKNOWN_SPACE_GROUP = 0
+
+
+def prototypes(crystals: Crystals) -> NDArray[np.object_]:
+    """Prototype of each crystal, shape (n,): see `prototype_name`.
+
+    The number of the space group does not depend on cell, origin or order of atoms; 0 where it cannot be found.
+    """
+    formulas = reduced_formulas(crystals)
+    names = [
+        prototype_name(str(formula), _space_group(crystals, index)) if formula else ""
+        for index, formula in enumerate(formulas)
+    ]
+    return np.array(names, dtype=object)
+
+
+def prototype_name(formula: str, space_group: int) -> str:
+    """Anonymous reduced formula and number of the space group.
+
+    Examples
+    --------
+    >>> prototype_name("SrVO3", 221)
+    'ABC3_221'
+    """
+    with warnings.catch_warnings():
+        # pymatgen warns that noble gases have no electronegativity.
+        warnings.simplefilter("ignore", UserWarning)
+        return f"{Composition(formula).anonymized_formula}_{space_group}"
+
+
+def _space_group(crystals: Crystals, index: int) -> int:
+    sites = crystals.sites(index)
+    cell = moyopy.Cell(
+        crystals.lattices[index].tolist(),
+        crystals.frac_coords[sites].tolist(),
+        crystals.atomic_numbers[sites].tolist(),
+    )
+    with warnings.catch_warnings():
+        # Of supercells moyopy warns that rotations of the primitive cell do not fit; the group is right all the same.
+        warnings.simplefilter("ignore")
+        try:
+            return int(moyopy.MoyoDataset(cell, symprec=SYMMETRY_TOLERANCE_A).number)
+        except ValueError:
+            return UNKNOWN_SPACE_GROUP
