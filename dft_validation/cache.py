@@ -91,6 +91,11 @@ class DocumentCache:
         with atomic_file(path) as file:
             file.write(json.dumps(outcome.as_dict()).encode())
 
+    def remove_unfinished(self, key: str) -> None:
+        """Remove what a process that was killed while it stored an outcome left of it; call it under the lock."""
+        for leftover in self._file(key).parent.glob(f".{key}.json.*.partial"):
+            leftover.unlink(missing_ok=True)
+
     def documents(self) -> Iterator[EdosDocument]:
         """All finished documents, in the order of their keys."""
         for path in sorted(self.folder.glob("??/*.json")):

@@ -97,7 +97,9 @@ def free_abandoned(queue: JobQueue, cache: DocumentCache) -> int:
     for job in queue.jobs(JobStatus.RUNNING):
         with cache.try_lock(job.cache_key) as nobody_has_it:
             # While the lock is held here nobody can end the job; if it still counts as running, its process died.
-            freed += nobody_has_it and queue.put_back(job.material_id, JobStatus.RUNNING, ABANDONED)
+            if nobody_has_it and queue.put_back(job.material_id, JobStatus.RUNNING, ABANDONED):
+                cache.remove_unfinished(job.cache_key)
+                freed += 1
     return freed
 
 

@@ -43,6 +43,17 @@ LASTING_FAILURES = frozenset(
     }
 )
 
+# States that a plan gives; all others come of a run.
+PLANNED_STATES = frozenset(
+    {
+        JobStatus.QUEUED,
+        JobStatus.INVALID_STRUCTURE,
+        JobStatus.UNSUPPORTED_ELEMENT,
+        JobStatus.TOO_LARGE,
+        JobStatus.OVER_BUDGET,
+        JobStatus.ENGINE_UNAVAILABLE,
+    }
+)
 # States in which something is still to come.
 OPEN_STATES = frozenset({JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.SUBMITTED})
 # Nothing is known of the crystal yet: the next run tries it without being told to.

@@ -13,7 +13,7 @@ from dft_validation.cells import Cell, prepare_cell
 from dft_validation.cost import CostModel, fitted_cost_model, measure_job
 from dft_validation.engines import choose_engine, get_engine
 from dft_validation.engines.base import Engine
-from dft_validation.outcomes import JobStatus
+from dft_validation.outcomes import PLANNED_STATES, JobStatus
 from dft_validation.persistent_queue import QueuedJob
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.arrays import Crystals
@@ -185,15 +185,17 @@ def _spend_budget(prospects: list[_Prospect], order: list[int], settings: DftSet
 def queue_rows(jobs: pd.DataFrame) -> Iterator[QueuedJob]:
     """Jobs as rows of a queue, in the order in which they spend the budget.
 
-    A run that is stopped half-way has then computed positives and random negatives alike.
+    A run that is stopped half-way has then computed positives and random negatives alike. Jobs that ended are queued
+    again: this is for a queue that is new, or was lost, and whoever computes them finds their results in the cache.
     """
     for row in _turns(jobs):
         job = jobs.iloc[row]
+        planned = JobStatus(job[Column.STATUS]) in PLANNED_STATES
         estimate = job.get(Column.ESTIMATED_CPU_SECONDS)
         yield QueuedJob(
             material_id=str(job[Column.MATERIAL_ID]),
-            state=JobStatus(job[Column.STATUS]),
-            reason=str(job[Column.REASON]),
+            state=JobStatus(job[Column.STATUS]) if planned else JobStatus.QUEUED,
+            reason=str(job[Column.REASON]) if planned else "",
             estimated_cpu_seconds=float(estimate) if estimate is not None and np.isfinite(estimate) else None,
         )
 

@@ -1,8 +1,46 @@
-"""Predict whole spectra of crystals, electronic and phonon densities of states, from their structure."""
+"""Predict whole spectra of crystals, electronic and phonon densities of states, from their structure.
 
+    import mat2spec
+
+    prediction = mat2spec.predict_structures(structures)
+
+Names are imported when first used: neither torch nor pymatgen is loaded before something is predicted.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mat2spec.crystals.arrays import Crystals
+    from mat2spec.prediction import load_predictor, predict_structures, predict_with_models
+    from mat2spec.spectra.prediction import Prediction
 
 try:
     __version__ = version("mat2spec-screening")
 except PackageNotFoundError:  # a checkout that was never installed
     __version__ = "0.0.0"
+
+_MODULES = {
+    "Crystals": "crystals.arrays",
+    "Prediction": "spectra.prediction",
+    "load_predictor": "prediction",
+    "predict_structures": "prediction",
+    "predict_with_models": "prediction",
+}
+
+__all__ = [
+    "Crystals",
+    "Prediction",
+    "load_predictor",
+    "predict_structures",
+    "predict_with_models",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'mat2spec' has no attribute '{name}'")
+    return getattr(import_module(f"mat2spec.{_MODULES[name]}"), name)

@@ -18,9 +18,6 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.tables.columns import Column
 from screening.runs.schemas import TableName
-from screening.settings import FilterSettings, SourceSettings
-from screening.sources.base import CrystalSource
-from screening.sources.opening import open_source
 
 if TYPE_CHECKING:
     from screening.runs.folder import RunFolder
@@ -44,29 +41,6 @@ _SHARED = (
 )
 
 
-def run_source(run: RunFolder) -> CrystalSource:
-    """The source of a run's crystals.
-
-    Raises
-    ------
-    LabelError
-        If it has changed since: its crystals need not be those that were computed.
-    """
-    info = run.info
-    settings = info["settings"]
-    source = open_source(
-        SourceSettings.model_validate(settings["source"]),
-        FilterSettings.model_validate(settings.get("filters", {})),
-        db_version=info["db_version"],
-    )
-    if source.fingerprint() != info["source_fingerprint"]:
-        raise LabelError(
-            f"The source '{source.name}' has changed since the run {run.run_id}; its crystals need not be those that "
-            "were computed. Put the old table back, or screen again."
-        )
-    return source
-
-
 def add_run(run: RunFolder, store_path: Path, reserved: Reserved) -> tuple[int, int, int]:
     """Add the DFT results of a screen to a store.
 
@@ -87,13 +61,14 @@ def add_run(run: RunFolder, store_path: Path, reserved: Reserved) -> tuple[int, 
     Raises
     ------
     LabelError
-        If the run has no DFT results or its source has changed.
+        If the run has no DFT results.
+    RunError
+        If the run holds no coordinates, as those of version 0.1.
     """
     if not run.has_table(TableName.DFT_RESULTS):
         raise LabelError(f"The run {run.run_id} has no DFT results; run it without --no-dft first.")
     results, info = run.read_table(TableName.DFT_RESULTS), run.info
-    source = run_source(run)
-    crystals = source.crystals(results[Column.MATERIAL_ID].tolist())
+    crystals = run.crystals(results[Column.MATERIAL_ID])
     formulas = reduced_formulas(crystals)
     versions = json.dumps(info["versions"], sort_keys=True)
     dft = DftSettings.model_validate(info["settings"]["dft"])
@@ -105,7 +80,7 @@ def add_run(run: RunFolder, store_path: Path, reserved: Reserved) -> tuple[int, 
         if reserved.holds(result[Column.MATERIAL_ID], formulas[row]):
             n_reserved += 1
         elif result[Column.STATUS] == str(JobStatus.OK):
-            made = {"formula": formulas[row], "versions": versions, "source": source.db_version()}
+            made = {"formula": formulas[row], "versions": versions, "source": info["db_version"]}
             labels.append(_label(result, crystals, row) | made | level)
         elif JobStatus(result[Column.STATUS]) not in PASSING_STATES:
             failures.append(_failure(result, formulas[row]))

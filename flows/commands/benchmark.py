@@ -7,11 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from rich.table import Table
+
 from flows.cli.exits import resumable
 from flows.commands.terminal import console
 from flows.settings_layers import SettingsRefusedError, load_model
+from mat2spec.benchmark.cells import BusyCellError, make_cells, read_results, run_cell
+from mat2spec.benchmark.data import ElectronData, PhononData
+from mat2spec.benchmark.ensembles import evaluate_weights, judge_cells, judge_ensembles
+from mat2spec.benchmark.layouts import LAYOUTS
+from mat2spec.benchmark.plots import draw_quintiles
+from mat2spec.benchmark.recipes import find_recipes
+from mat2spec.benchmark.report import Figures, group_cells, make_rows, read_report, write_report
+from mat2spec.labels.reserved import known_reserved_formulas
+from mat2spec.prediction import shipped_weights
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.training.settings import TrainingSettings
+from screening.evaluate.gap_scores import score_gapped_metals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,9 +80,6 @@ class Benchmark:
 
     def cells(self) -> list[Cell]:
         """All cells that are asked for."""
-        from mat2spec.benchmark.cells import make_cells
-        from mat2spec.benchmark.recipes import find_recipes
-
         overrides = load_model(TrainingSettings, None, self.assignments).model_dump(exclude_unset=True)
         settings = [_setting(name) for name in _split(self.settings)]
         recipes = find_recipes(_split(self.models), self.spectrum)
@@ -78,10 +87,6 @@ class Benchmark:
 
     def data(self) -> BenchmarkData:
         """The labelled spectra, and how predictions of them are judged."""
-        from mat2spec.benchmark.data import ElectronData, PhononData
-        from mat2spec.labels.reserved import known_reserved_formulas
-        from screening.evaluate.gap_scores import score_gapped_metals
-
         folder = os.environ.get("MAT2SPEC_DATA_DIR")
         reserved = known_reserved_formulas(Path(folder) if folder else None)
         if self.spectrum == "phdos":
@@ -90,15 +95,11 @@ class Benchmark:
 
     def saved_weights(self) -> dict[str, list[Path]]:
         """Name to files of all saved weights that are judged."""
-        from mat2spec.prediction import shipped_weights
-
         shipped = shipped_weights(self.spectrum) if self.shipped else {}
         return {f"shipped-{model}": files for model, files in shipped.items()} | dict(map(_named_files, self.weights))
 
     def layout(self) -> Layout:
         """How its table looks."""
-        from mat2spec.benchmark.layouts import LAYOUTS
-
         return LAYOUTS[self.spectrum]
 
 
@@ -112,8 +113,6 @@ def run_benchmark(benchmark: Benchmark, *, only_report: bool = False) -> None:
 
 def train_cells(cells: Sequence[Cell], data: BenchmarkData, folder: Path) -> None:
     """Train all cells that are neither finished nor in other hands; one line for each."""
-    from mat2spec.benchmark.cells import BusyCellError, run_cell
-
     with resumable(str(folder)):
         for number, cell in enumerate(cells, start=1):
             try:
@@ -134,10 +133,6 @@ def report(benchmark: Benchmark, data: BenchmarkData) -> None:
 
     Figures of an earlier report in the same folder stay in the table unless they were made anew.
     """
-    from mat2spec.benchmark.cells import read_results
-    from mat2spec.benchmark.ensembles import evaluate_weights, judge_cells, judge_ensembles
-    from mat2spec.benchmark.report import Figures, group_cells, make_rows, read_report, write_report
-
     finished = read_results(benchmark.folder)
     cells = judge_cells(finished, data)
     ensembles = judge_ensembles(group_cells(finished), data)
@@ -156,8 +151,6 @@ def report(benchmark: Benchmark, data: BenchmarkData) -> None:
 
 
 def _plot(benchmark: Benchmark, data: BenchmarkData, candidates: Sequence[Judged]) -> Path:
-    from mat2spec.benchmark.plots import draw_quintiles
-
     if benchmark.plot:
         candidates = [one for one in candidates if _name(one) == benchmark.plot]
         if not candidates:
@@ -180,8 +173,6 @@ def _goodness(judged: Judged) -> float:
 
 
 def _print_rows(rows: Sequence[Row], layout: Layout) -> None:
-    from rich.table import Table
-
     table = Table(*layout.header, title=f"{layout.title}, test materials")
     for row in rows:
         table.add_row(*row.cells(layout), style="dim" if row.kind == "paper" else None)

@@ -1,17 +1,36 @@
-"""`mat2spec dft`: see, work off, retry and report the DFT jobs of a run, also long after its screen."""
+"""`mat2spec dft`: see, run, retry and report the DFT jobs of a run, also long after its screen and on another machine."""
 
 from __future__ import annotations
 
-import time
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import dft_stages, stages
+from rich.table import Table
+
+import dft_validation
+from dft_validation.cache import DocumentCache
+from dft_validation.job_queue import ended_outcomes, free_abandoned
+from dft_validation.outcomes import OPEN_STATES, JobStatus
+from dft_validation.persistent_queue import QUEUE_FILE, JobQueue
+from dft_validation.plan import queue_rows
+from dft_validation.queue_status import QueueStatus, queue_status
+from dft_validation.remote import collect, submit
+from dft_validation.settings import DftSettings
+from flows import pipeline, stages
 from flows.cli.exits import resumable
+from flows.commands.screen import do_stage, show_results
 from flows.commands.tables import find_run
-from flows.commands.terminal import STAGE_TITLES, console, say_counts, stage_progress
+from flows.commands.terminal import console, stage_progress
+from flows.settings import ScreenSettings
 from flows.settings_layers import load_settings, read_layers, validate
-from screening.runs.record import RUNNING, is_locked
+from mat2spec.tables.columns import Column
+from mat2spec.tables.files import atomic_path
+from screening.report.page import PAGE_FILE
+from screening.report.tables import precision_recall_table
+from screening.runs.folder import RunFolder
+from screening.runs.record import RUNNING, RunError, RunLockedError, is_locked
 from screening.runs.schemas import TableName
 
 if TYPE_CHECKING:
@@ -19,17 +38,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from dft_validation.outcomes import JobStatus
-    from dft_validation.persistent_queue import JobQueue
-    from dft_validation.queue_status import QueueStatus
-    from flows.settings import ScreenSettings
-    from screening.runs.folder import RunFolder
-
-# What is made again when more jobs have finished.
-RESULT_STAGES = ("run_dft", "evaluate")
 _SECONDS_PER_MINUTE = 60
 # Settings that say what is compared: a retry must not mix them.
 LEVEL_OF_THEORY = ("functional", "spin", "hubbard_u", "fermi_energy")
+RUN_DFT, REPORT = pipeline.BY_NAME["run_dft"], pipeline.BY_NAME["report"]
 
 
 class DftCommandError(ValueError):
@@ -38,26 +50,19 @@ class DftCommandError(ValueError):
 
 def print_status(run_name: str | None, results_dir: Path | None) -> None:
     """Say how many jobs are in which state, why some failed, and when the rest will be done."""
-    from dft_validation.cache import DocumentCache
-    from dft_validation.job_queue import free_abandoned
-    from dft_validation.queue_status import queue_status
-
     run = _find(run_name, results_dir)
     settings = settings_of(run)
-    queue = dft_stages.open_queue(run)
-    free_abandoned(queue, DocumentCache(settings.dft.cache_dir))
-    status = queue_status(queue, settings.dft.workers)
-    queue.close()
+    with closing(open_queue(run)) as queue:
+        free_abandoned(queue, DocumentCache(settings.dft.cache_dir))
+        status = queue_status(queue, settings.dft.workers)
     _say_status(run, status, settings.dft.workers)
 
 
 def run_queue(run_name: str | None, results_dir: Path | None, assignments: Sequence[str], *, remote: bool) -> None:
-    """Work off the queue of a run, then classify, evaluate and report; nothing is predicted again."""
-    from screening.runs.folder import RunFolder, RunLockedError
-
+    """Run the queued jobs of a run, then classify, evaluate and report; nothing is predicted again."""
     found = _find(run_name, results_dir)
     settings = settings_of(found, assignments)
-    dft_stages.open_queue(found).close()
+    open_queue(found).close()
     try:
         run = RunFolder.reopen(found.path)
     except RunLockedError:
@@ -67,9 +72,11 @@ def run_queue(run_name: str | None, results_dir: Path | None, assignments: Seque
         if remote and not _exchange_with_remote(run, settings):
             run.finish()
             return
-        _work_off_and_evaluate(run, settings)
-        run.finish()
-    _show(run)
+        todo = pipeline.stages_from(RUN_DFT.name)
+        run.redo(stage.name for stage in todo)
+        pipeline.run_stages(run, todo, partial(do_stage, run, settings))
+    show_results(run)
+    console.print(f"Page: {run.path / PAGE_FILE}", soft_wrap=True)
 
 
 def retry_jobs(
@@ -78,17 +85,14 @@ def retry_jobs(
     """Queue the jobs of some states again, with other settings if given."""
     run = _find(run_name, results_dir)
     settings = settings_of(run)
-    queue = dft_stages.open_queue(run)
-    try:
+    with closing(open_queue(run)) as queue:
         states = _states_to_retry(queue, types)
         overrides = dict(_given(assignments).get("dft", {}))
         _check_overrides(settings, overrides)
         n = queue.retry(states, overrides)
-    finally:
-        queue.close()
     words = ", ".join(types)
     console.print(
-        f"{n} {words} jobs are queued again; `mat2spec dft run {run.run_id}` works them off."
+        f"{n} {words} jobs are queued again; `mat2spec dft run {run.run_id}` runs them."
         if n
         else f"No job of the run {run.run_id} is {words}; `mat2spec dft status {run.run_id}` shows what there is.",
         highlight=False,
@@ -98,16 +102,36 @@ def retry_jobs(
 
 def write_report(run_name: str | None, results_dir: Path | None) -> None:
     """Write the page of figures from what has finished so far, and print precision and recall."""
-    from screening.report import tables as report
-
     run = _find(run_name, results_dir)
-    settings = settings_of(run)
+    settings, inputs = settings_of(run), stages.Inputs(run, REPORT.reads)
     results, jobs = _finished_so_far(run, settings)
-    table = _precision_recall(run, settings, results, jobs)
-    path = dft_stages.write_page(run, settings, results, jobs, table, dft_stages.curve_of(run, settings, results, jobs))
-    console.print(report.precision_recall_table(table))
-    console.print(f"{int((results['status'] == 'ok').sum())} of {len(jobs)} chosen materials have a DFT spectrum.")
+    merit = stages.against_dft(inputs, settings, results, jobs)
+    outcome = stages.draw_report(inputs, settings, results, jobs, merit)
+    path = run.path / PAGE_FILE
+    with atomic_path(path) as temporary:
+        temporary.write_text(outcome.files[PAGE_FILE], encoding="utf-8")
+    console.print(precision_recall_table(merit))
+    n_computed = int((results[Column.STATUS] == JobStatus.OK).sum())
+    console.print(f"{n_computed} of {len(jobs)} chosen materials have a DFT spectrum.")
     console.print(f"Page: {path}", soft_wrap=True)
+
+
+def open_queue(run: RunFolder) -> JobQueue:
+    """The queue of a run, made from its table of jobs if it is not there.
+
+    Raises
+    ------
+    RunError
+        If the run has not chosen materials for DFT yet.
+    """
+    if not run.has_table(TableName.DFT_JOBS):
+        raise RunError(
+            f"The run {run.run_id} has no DFT jobs yet: it stopped before it chose any. Give the command of the screen "
+            "again, which resumes the run."
+        )
+    queue = JobQueue(run.path / QUEUE_FILE)
+    queue.add(queue_rows(run.read_table(TableName.DFT_JOBS)))
+    return queue
 
 
 def settings_of(run: RunFolder, assignments: Sequence[str] = ()) -> ScreenSettings:
@@ -118,11 +142,12 @@ def settings_of(run: RunFolder, assignments: Sequence[str] = ()) -> ScreenSettin
     DftCommandError
         If an assignment is no setting of the DFT jobs, or changes what comes out of them.
     """
-    from flows.settings import ScreenSettings
-
     values: dict[str, Any] = {**run.info["settings"], "results_dir": run.path.parent}
     stored = validate(ScreenSettings, values)
     given = _given(assignments)
+    if "cache_dir" not in given.get("dft", {}):
+        values = {**values, "dft": {**values["dft"], "cache_dir": _usable_cache(stored.dft.cache_dir)}}
+        stored = validate(ScreenSettings, values)
     layer = given.get("dft", {})
     changed = validate(ScreenSettings, {**values, **given, "dft": {**stored.dft.model_dump(), **layer}})
     if changed.dft.settings_hash != stored.dft.settings_hash or changed.dft.engine != stored.dft.engine:
@@ -131,6 +156,20 @@ def settings_of(run: RunFolder, assignments: Sequence[str] = ()) -> ScreenSettin
             "`mat2spec dft retry` for jobs that failed, or start a new screen."
         )
     return changed
+
+
+def _usable_cache(folder: Path) -> Path:
+    """The cache of DFT results that a run was made with; that of this machine where the run came from another."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        own = DftSettings().cache_dir
+        console.print(
+            f"The cache of DFT results that the run was made with, {folder}, cannot be used here; results go to {own}.",
+            soft_wrap=True,
+        )
+        return own
+    return folder
 
 
 def _find(run_name: str | None, results_dir: Path | None) -> RunFolder:
@@ -150,8 +189,6 @@ def _given(assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def _check_overrides(settings: ScreenSettings, overrides: dict[str, Any]) -> None:
-    from dft_validation.settings import DftSettings
-
     for name in LEVEL_OF_THEORY:
         if overrides.get(name, getattr(settings.dft, name, None)) != getattr(settings.dft, name, None):
             raise DftCommandError(
@@ -161,53 +198,32 @@ def _check_overrides(settings: ScreenSettings, overrides: dict[str, Any]) -> Non
 
 
 def _states_to_retry(queue: JobQueue, types: Sequence[str]) -> list[JobStatus]:
-    from dft_validation.outcomes import OPEN_STATES, JobStatus
-
     allowed = [state for state in JobStatus if state not in OPEN_STATES and state is not JobStatus.OK]
     unknown = [name for name in types if name not in allowed]
     if unknown:
         present = ", ".join(state for state in queue.counts() if state in allowed) or "none"
         raise DftCommandError(
-            f"'{unknown[0]}' is no type of failure; in this queue there are: {present}; all types are "
+            f"Unknown type of failure '{unknown[0]}'; in this queue there are: {present}; all types are "
             f"{', '.join(allowed)}."
         )
     return [JobStatus(name) for name in types]
 
 
-def _work_off_and_evaluate(run: RunFolder, settings: ScreenSettings) -> None:
-    # The former table of results stays until the new one takes its place.
-    name, start = "run_dft", time.perf_counter()
-    with stage_progress(STAGE_TITLES[name]) as progress:
-        outcomes = dft_stages.work_off(run, settings, stages.crystals_of_jobs(run, settings), progress)
-    dft_stages.write_results(run, settings, outcomes)
-    for table in (TableName.PRECISION_RECALL, TableName.THRESHOLD_CURVE):
-        run.remove_table(table)
-    for stage in RESULT_STAGES:
-        counts = stages.run_stage(stage, run, settings)
-        say_counts(STAGE_TITLES[stage], time.perf_counter() - start, counts)
-        start = time.perf_counter()
-
-
 def _help_out(run: RunFolder, settings: ScreenSettings) -> None:
     """Work on the queue of a run that another process holds; that one writes the tables."""
     console.print("Another process works on this run; this one helps it and leaves the tables to it.")
-    with stage_progress(STAGE_TITLES["run_dft"]) as progress:
-        outcomes = dft_stages.work_off(run, settings, stages.crystals_of_jobs(run, settings), progress)
-    console.print(f"The queue is worked off: {len(outcomes)} jobs have ended.")
+    with stage_progress(RUN_DFT.title) as progress:
+        outcomes = stages.run_queue(stages.Inputs(run, RUN_DFT.reads, progress), settings)
+    console.print(f"Nothing is left in the queue: {len(outcomes)} jobs have ended.")
 
 
 def _exchange_with_remote(run: RunFolder, settings: ScreenSettings) -> bool:
     """Collect what another machine has finished, submit what it has not got; False while jobs are out there."""
-    from dft_validation.remote import collect, submit
-
-    queue = dft_stages.open_queue(run)
-    try:
-        crystals = stages.crystals_of_jobs(run, settings)
+    with closing(open_queue(run)) as queue:
+        crystals = run.crystals(run.read_table(TableName.DFT_JOBS)[Column.MATERIAL_ID])
         collected = collect(queue, settings.dft, settings.remote)
         submitted = submit(queue, crystals, settings.dft, settings.remote)
         waiting = len(submitted) + collected.still_there
-    finally:
-        queue.close()
     console.print(
         f"{settings.remote.worker or 'The first worker'} of the project {settings.remote.project}: "
         f"{collected.ended} jobs collected, {len(submitted)} submitted, {waiting} not finished.",
@@ -221,35 +237,18 @@ def _exchange_with_remote(run: RunFolder, settings: ScreenSettings) -> bool:
 
 def _finished_so_far(run: RunFolder, settings: ScreenSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Results and jobs of a run: its tables, or, while it is under way, what its queue knows."""
-    from dft_validation import results_table, update_jobs
-    from dft_validation.job_queue import ended_outcomes
-
     jobs = run.read_table(TableName.DFT_JOBS)
-    queue = dft_stages.open_queue(run)
-    try:
+    with closing(open_queue(run)) as queue:
         n_ended = sum(job.attempts > 0 for job in queue.jobs())
         if run.has_table(TableName.DFT_RESULTS):
             results = run.read_table(TableName.DFT_RESULTS)
             if len(results) >= n_ended:
                 return results, jobs
-        outcomes = ended_outcomes(queue, stages.crystals_of_jobs(run, settings), settings.dft)
-    finally:
-        queue.close()
-    return results_table(outcomes, settings.gap), update_jobs(jobs, outcomes)
-
-
-def _precision_recall(
-    run: RunFolder, settings: ScreenSettings, results: pd.DataFrame, jobs: pd.DataFrame
-) -> pd.DataFrame:
-    from screening.evaluate.evaluation import precision_recall
-
-    classes = run.read_table(TableName.CLASSIFICATIONS)
-    return precision_recall(classes, results, jobs, settings.evaluation, setting=settings.gap.describe())
+        outcomes = ended_outcomes(queue, run.crystals(jobs[Column.MATERIAL_ID]), settings.dft)
+    return dft_validation.results_table(outcomes, settings.gap), dft_validation.update_jobs(jobs, outcomes)
 
 
 def _say_status(run: RunFolder, status: QueueStatus, workers: int) -> None:
-    from rich.table import Table
-
     table = Table(title=f"DFT jobs of the run {run.run_id} ({_state_of(run)})", title_justify="left")
     for heading, side in (("State", "left"), ("Jobs", "right"), ("Reason of the first", "left")):
         table.add_column(heading, justify="right" if side == "right" else "left")
@@ -273,8 +272,6 @@ def _say_status(run: RunFolder, status: QueueStatus, workers: int) -> None:
 
 def _say_retry(run: RunFolder, status: QueueStatus) -> None:
     """How jobs that ended without a result are tried again, if there are any."""
-    from dft_validation.outcomes import OPEN_STATES, JobStatus
-
     failed = [state for state in status.counts if state is not JobStatus.OK and state not in OPEN_STATES]
     if failed:
         console.print(
@@ -294,10 +291,3 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), _SECONDS_PER_MINUTE)
     hours, minutes = divmod(minutes, _SECONDS_PER_MINUTE)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
-
-
-def _show(run: RunFolder) -> None:
-    from flows.commands.screen import show_results
-
-    show_results(run)
-    console.print(f"Page: {run.path / dft_stages.PAGE_FILE}", soft_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from dft_validation import available_engines
+from dft_validation.engines import available_engines
 from flows.commands.terminal import console
 
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 from flows.cli.exits import resumable
 from flows.commands.terminal import console, stage_progress
 from flows.settings_layers import load_settings
+from mat2spec.labels.reserved import reserved_formulas
+from screening.sources.open_data.bulk_edos import fetch_edos
+from screening.sources.open_data.bulk_phdos import fetch_phdos
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +21,6 @@ TITLES = {"edos": "Electronic DOS", "phdos": "Phonon DOS"}
 
 def fetch(kind: str, target: Path, data: Path | None, config: Path | None, assignments: Sequence[str]) -> None:
     """Fetch all spectra of a kind, "edos" or "phdos"; what training must not see stays out if `data` names it."""
-    from screening.sources.open_data.bulk_edos import fetch_edos
-    from screening.sources.open_data.bulk_phdos import fetch_phdos
-
     settings = load_settings(config, assignments).source
     start = time.perf_counter()
     with stage_progress(TITLES[kind]) as progress, resumable(str(target.parent)):
@@ -35,6 +35,4 @@ def fetch(kind: str, target: Path, data: Path | None, config: Path | None, assig
 
 
 def _reserved(data: Path | None) -> frozenset[str]:
-    from mat2spec.labels.reserved import reserved_formulas
-
     return frozenset() if data is None else frozenset(reserved_formulas(data))

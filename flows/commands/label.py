@@ -6,12 +6,27 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dft_validation.labels.choice import gapped_confidence, relative_uncertainty
+from dft_validation.labels.factory import LabelError, LabelFactory
+from dft_validation.labels.plan import Judges
+from dft_validation.labels.reserved import find_reserved_list, read_reserved
+from dft_validation.labels.screens import add_run
 from flows.cli.exits import resumable
+from flows.commands.tables import find_run
 from flows.commands.terminal import console, stage_progress
 from flows.settings_layers import load_settings
+from mat2spec.crystals.composition import canonical_formula
+from mat2spec.labels.readers.data_folder import EDOS_FILE, EDOS_NATURAL_FILE
+from mat2spec.settings import SHIPPED_SHARDS
+from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import read_table
+from screening.runs.schemas import TableName
+from screening.sources.opening import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pandas as pd
 
     from dft_validation.labels.factory import LabelFactory, LabelReport
     from dft_validation.labels.plan import Judges
@@ -35,8 +50,6 @@ def label(
     if from_run is not None:
         _add_run(settings, from_run, data)
         return
-    from screening.sources.opening import open_source
-
     if plan is not None:
         settings = _for_plan(settings)
     factory = _make_factory(settings, open_source(settings.source), data)
@@ -56,8 +69,6 @@ def label(
 
 def _for_plan(settings: ScreenSettings) -> ScreenSettings:
     """Labels of a database: a folder of shards that names the crystals by id, at the level of the Materials Project."""
-    from mat2spec.settings import SHIPPED_SHARDS
-
     label, dft = settings.label, settings.dft
     store = label.store or SHIPPED_SHARDS
     at_level = type(dft).model_validate({**dft.model_dump(), "level": "mp", **label.plan.dft})
@@ -66,9 +77,6 @@ def _for_plan(settings: ScreenSettings) -> ScreenSettings:
 
 
 def _judges(settings: ScreenSettings) -> Judges:
-    from dft_validation.labels.choice import gapped_confidence, relative_uncertainty
-    from dft_validation.labels.plan import Judges
-
     return Judges(relative_uncertainty(settings.prediction), gapped_confidence(settings.prediction, settings.gap))
 
 
@@ -80,8 +88,6 @@ def read_ids(path: Path) -> list[str]:
     LabelError
         If the file cannot be read or names no crystal.
     """
-    from dft_validation.labels.factory import LabelError
-
     try:
         ids = path.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
@@ -92,14 +98,11 @@ def read_ids(path: Path) -> list[str]:
 
 
 def _make_factory(settings: ScreenSettings, source: CrystalSource, data: Path | None) -> LabelFactory:
-    from dft_validation.labels.choice import relative_uncertainty
-    from dft_validation.labels.factory import LabelFactory
-
     return LabelFactory(
         source=source,
         settings=settings.label,
         dft=settings.dft,
-        reserved=_reserved(settings, data, source),
+        reserved=_reserved(settings, data, source.properties()),
         uncertainty=relative_uncertainty(settings.prediction),
         say=lambda sentence: console.print(sentence, highlight=False, soft_wrap=True),
         labelled_formulas=_labelled_formulas(data),
@@ -109,10 +112,6 @@ def _make_factory(settings: ScreenSettings, source: CrystalSource, data: Path | 
 
 def _labelled_formulas(data: Path | None) -> frozenset[str]:
     """Reduced formulas of the labels in the data folder; none without its tables."""
-    from mat2spec.crystals.composition import canonical_formula
-    from mat2spec.labels.readers.data_folder import EDOS_FILE, EDOS_NATURAL_FILE
-    from mat2spec.tables.parquet import read_table
-
     paths = [] if data is None else [data / name for name in (EDOS_FILE, EDOS_NATURAL_FILE)]
     formulas = [
         formula
@@ -123,11 +122,8 @@ def _labelled_formulas(data: Path | None) -> frozenset[str]:
     return frozenset(filter(None, map(canonical_formula, formulas)))
 
 
-def _reserved(settings: ScreenSettings, data: Path | None, source: CrystalSource) -> Reserved:
-    """The list of reserved materials; without one a warning."""
-    from dft_validation.labels.reserved import find_reserved_list, read_reserved
-    from mat2spec.tables.columns import Column
-
+def _reserved(settings: ScreenSettings, data: Path | None, materials: pd.DataFrame) -> Reserved:
+    """The list of reserved materials, whose formulas are those of `materials`; without one a warning."""
     path = find_reserved_list(settings.label.reserved, data)
     if path is None:
         console.print(
@@ -136,17 +132,13 @@ def _reserved(settings: ScreenSettings, data: Path | None, source: CrystalSource
             style="yellow",
             soft_wrap=True,
         )
-    properties = source.properties()
-    formula_of = dict(zip(properties[Column.MATERIAL_ID], properties[Column.FORMULA], strict=True))
+    formula_of = dict(zip(materials[Column.MATERIAL_ID], materials[Column.FORMULA], strict=True))
     return read_reserved(path, formula_of)
 
 
 def _add_run(settings: ScreenSettings, run: str, data: Path | None) -> None:
-    from dft_validation.labels.screens import add_run, run_source
-    from flows.commands.tables import find_run
-
     folder = find_run(None if run == "latest" else run, settings.results_dir)
-    reserved = _reserved(settings, data, run_source(folder))
+    reserved = _reserved(settings, data, folder.read_table(TableName.CANDIDATES))
     n_new, n_known, n_reserved = add_run(folder, settings.label.store_path, reserved)
     console.print(
         f"{n_new} labels of the screen {folder.run_id} were new, {n_known} were there or have no spectrum, {n_reserved} "

@@ -5,15 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 
 from flows.cli.exits import ExitCode
 from flows.commands.spectrum_plots import PLOT_ENDINGS, write_plot
 from flows.commands.table_files import TABLE_ENDINGS, check_ending, write_rows
 from flows.commands.terminal import console, stage_progress
 from flows.settings_layers import SettingsRefusedError, load_settings
+from flows.stages import load_predictors
+from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.readers import ReadStructure, read_structures
+from mat2spec.prediction import predict_with_models
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, GRIDS, SpectralGrid
+from mat2spec.spectra.phonons import heat_capacity, mean_frequency
 from mat2spec.tables.columns import Column
+from mat2spec.tables.predictions import predictions_table
+from screening.classify.gaps import classify_spectra
+from screening.report.tables import frame_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from flows.settings import ScreenSettings
-    from mat2spec.prediction import Prediction
+    from mat2spec.spectra.prediction import Prediction
 
 FILE = "file"
 TEMPERATURE_K = 300.0
@@ -61,10 +70,6 @@ def predict_files(
 
 def predict_read(read: Sequence[ReadStructure], settings: ScreenSettings, spectrum: str) -> list[Prediction]:
     """One prediction per model of all crystals that could be read."""
-    from flows.stages import load_predictors
-    from mat2spec.crystals.arrays import Crystals
-    from mat2spec.prediction import predict_with_models
-
     usable = [(entry.structure, entry.name) for entry in read if entry.structure is not None]
     if not usable:
         return []
@@ -77,17 +82,13 @@ def predict_read(read: Sequence[ReadStructure], settings: ScreenSettings, spectr
             done += n_predicted
             progress(done, total)
 
-        return predict_with_models(load_predictors(settings, spectrum), crystals, on_batch)
+        return predict_with_models(load_predictors(settings.prediction, spectrum), crystals, on_batch)
 
 
 def prediction_rows(
     read: Sequence[ReadStructure], predictions: Sequence[Prediction], settings: ScreenSettings, grid: SpectralGrid
 ) -> pa.Table:
     """One row per crystal and model, with its spectrum and what follows from it, or the reason why there is none."""
-    import pyarrow as pa
-
-    from flows.stages import predictions_table
-
     sites = {entry.name: len(entry.structure) for entry in read if entry.structure is not None}
     formulas = {
         entry.name: entry.structure.composition.reduced_formula for entry in read if entry.structure is not None
@@ -109,11 +110,6 @@ def prediction_rows(
 
 def _properties(prediction: Prediction, n_sites: NDArray[np.int64], settings: ScreenSettings) -> pd.DataFrame:
     """What follows from the spectra: classes of electronic ones, thermal properties of phonons."""
-    import pandas as pd
-
-    from mat2spec.spectra.phonons import heat_capacity, mean_frequency
-    from screening.classify.gaps import classify_spectra
-
     spectra, grid = prediction.spectra, prediction.grid
     if grid == EDOS_GRID:
         return classify_spectra(spectra, grid, settings.gap, n_sites=n_sites)
@@ -126,8 +122,6 @@ def _properties(prediction: Prediction, n_sites: NDArray[np.int64], settings: Sc
 
 
 def _unread_rows(unread: Sequence[ReadStructure], models: Sequence[str]) -> pa.Table:
-    import pyarrow as pa
-
     pairs = [(entry, model) for entry in unread for model in models]
     columns: dict[str, list[str]] = {
         Column.MATERIAL_ID: [entry.name for entry, _ in pairs],
@@ -145,8 +139,6 @@ def _order(names: Sequence[str], read: Sequence[ReadStructure]) -> list[int]:
 
 
 def _summary(rows: pa.Table, settings: ScreenSettings) -> Any:
-    from screening.report.tables import frame_table
-
     columns = [Column.MATERIAL_ID, Column.FORMULA, Column.MODEL, Column.STATUS, Column.REASON]
     columns += [Column.IS_GAPPED_METAL, Column.IS_METAL, Column.GAP_TOP_EV, Column.GAP_WIDTH_EV, Column.DOS_AT_EFERMI]
     columns += [Column.HEAT_CAPACITY_300K, Column.MEAN_FREQUENCY, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE]

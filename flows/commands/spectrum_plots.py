@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.files import atomic_path
+from screening.report.figures import spectrum_figure
+from screening.report.page import figures_page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mat2spec.prediction import Prediction
+    from mat2spec.spectra.prediction import Prediction
 
 PLOT_ENDINGS = (".html", ".png", ".svg", ".pdf")
 MAX_PLOTTED = 30
@@ -36,9 +41,6 @@ def _plottable(predictions: Sequence[Prediction]) -> list[int]:
 
 
 def _page(predictions: Sequence[Prediction], shown: Sequence[int]) -> str:
-    from screening.report.figures import spectrum_figure
-    from screening.report.page import figures_page
-
     figures = []
     for crystal in shown:
         usable = [prediction for prediction in predictions if prediction.status[crystal] == "ok"]
@@ -54,9 +56,6 @@ def _page(predictions: Sequence[Prediction], shown: Sequence[int]) -> str:
 
 def _draw_picture(predictions: Sequence[Prediction], shown: Sequence[int], path: Path, kind: str) -> None:
     # plotly writes pictures through a browser, which many machines lack; matplotlib comes with pymatgen.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(PANEL_SIZE_IN[0], PANEL_SIZE_IN[1] * len(shown)), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(shown), 1, squeeze=False)[:, 0]

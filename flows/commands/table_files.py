@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from mat2spec.tables.files import atomic_path
 
 if TYPE_CHECKING:
@@ -28,8 +31,6 @@ def check_ending(path: Path, endings: tuple[str, ...]) -> None:
 
 def write_rows(rows: pa.Table, path: Path) -> None:
     """Write rows atomically; in CSV a list is one cell of numbers separated by spaces."""
-    import pyarrow.parquet as pq
-
     check_ending(path, TABLE_ENDINGS)
     with atomic_path(path) as temporary:
         if path.suffix.lower() == ".csv":
@@ -39,8 +40,6 @@ def write_rows(rows: pa.Table, path: Path) -> None:
 
 
 def _with_text_lists(rows: pa.Table) -> pa.Table:
-    import pyarrow as pa
-
     for index, field in enumerate(rows.schema):
         if pa.types.is_list(field.type):
             texts = [None if x is None else " ".join(f"{v:.6g}" for v in x) for x in rows[field.name].to_pylist()]

@@ -5,8 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
+import pyarrow.parquet as pq
+from rich.table import Table
+
+from flows.commands.table_files import write_rows
 from flows.commands.terminal import console, print_frame
 from flows.settings_layers import load_settings
+from mat2spec.tables.parquet import to_arrow, to_frame
+from screening.report.news import new_materials
 from screening.runs.folder import RunFolder
 from screening.runs.record import RunError, latest_run
 from screening.runs.schemas import TableName
@@ -55,11 +62,6 @@ def print_new(
     results_dir: Path | None,
 ) -> None:
     """Print what is new since a day or a release, or in the last run."""
-    import duckdb
-
-    from mat2spec.tables.parquet import to_arrow
-    from screening.report.news import new_materials
-
     found = to_arrow(new_materials(results_dir or load_settings().results_dir, since))
     rows = _select(duckdb.from_arrow(found), columns, where, sort, limit)
     if output is not None:
@@ -104,16 +106,12 @@ def select_rows(path: Path, columns: str | None, where: str | None, sort: str | 
     TableChoiceError
         If DuckDB cannot make sense of the choice.
     """
-    import duckdb
-
     return _select(duckdb.read_parquet(str(path)), columns, where, sort, limit)
 
 
 def _select(
     relation: duckdb.DuckDBPyRelation, columns: str | None, where: str | None, sort: str | None, limit: int
 ) -> pa.Table:
-    import duckdb
-
     try:
         if where:
             relation = relation.filter(where)
@@ -147,9 +145,6 @@ def _table_path(run: RunFolder, name: str) -> Path:
 
 
 def _print_list(run: RunFolder) -> None:
-    import pyarrow.parquet as pq
-    from rich.table import Table
-
     table = Table("table", "rows", "columns", title=f"Run {run.run_id} ({run.info['status']})")
     for name in TableName:
         if run.has_table(name):
@@ -161,13 +156,9 @@ def _print_list(run: RunFolder) -> None:
 
 
 def _print_rows(rows: pa.Table, title: str) -> None:
-    from mat2spec.tables.parquet import to_frame
-
     print_frame(to_frame(rows), title)
 
 
 def _write(rows: pa.Table, output: Path) -> None:
-    from flows.commands.table_files import write_rows
-
     write_rows(rows, output)
     console.print(f"{rows.num_rows:,} rows written to {output}", soft_wrap=True)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from screening.report.tables import frame_table
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -18,15 +20,6 @@ if TYPE_CHECKING:
 WIDTH_WITHOUT_TERMINAL = 140
 
 console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
-
-STAGE_TITLES = {
-    "find_candidates": "Find candidates",
-    "predict_spectra": "Predict spectra",
-    "classify_predictions": "Classify predictions",
-    "queue_dft": "Queue DFT",
-    "run_dft": "Run DFT",
-    "evaluate": "Evaluate",
-}
 
 
 @contextmanager
@@ -50,8 +43,6 @@ def print_frame(frame: pd.DataFrame, title: str) -> None:
 
     The first column stands in every block, so that rows can be followed.
     """
-    from screening.report.tables import frame_table
-
     constant = _constant_columns(frame)
     varying = frame.drop(columns=list(constant))
     for number, columns in enumerate(_blocks(varying)):
@@ -72,8 +63,6 @@ def _constant_columns(frame: pd.DataFrame) -> dict[str, str]:
 
 def _blocks(frame: pd.DataFrame) -> Iterator[list[str]]:
     """Columns of each block; a column that does not fit alone gets a block of its own."""
-    from screening.report.tables import frame_table
-
     names = [str(name) for name in frame.columns]
     block = names[:1]
     for name in names[1:]:

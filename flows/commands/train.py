@@ -14,6 +14,8 @@ from flows.cli.exits import resumable
 from flows.commands.terminal import console
 from flows.settings_layers import SettingsRefusedError, load_model, validate
 from mat2spec.settings import shipped_stores
+from mat2spec.training import runs
+from mat2spec.training.options import TrainingOptions
 from mat2spec.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -55,8 +57,6 @@ def train(
     """
     settings = load_model(TrainingSettings, config, assignments)
     folder = folder or _default_folder(spectrum, settings, options)
-    from mat2spec.training import runs
-
     run: Callable[..., Path] = runs.train_edos if spectrum == "edos" else runs.train_phdos
     with training_progress(f"Train on {spectrum}", settings.epochs) as on_epoch, resumable(str(folder)):
         weights = run(data, settings, folder, on_epoch=on_epoch, options=options, **given)
@@ -73,8 +73,6 @@ def training_options(
     **others: Any,
 ) -> TrainingOptions:
     """Options of a training from the words of the command line; lists are separated by commas."""
-    from mat2spec.training.options import TrainingOptions
-
     subclass = {name: others.pop(name) for name in ("n_elements", "space_group")}
     words = {
         "fine_tune_from": fine_tune_from,

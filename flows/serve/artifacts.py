@@ -30,12 +30,10 @@ SIGNIFICANT_DIGITS = 4
 
 def publish(run: RunFolder) -> None:
     """Show the tables of a run as artifacts."""
-    if run.has_table(TableName.PRECISION_RECALL):
-        _show(PRECISION_RECALL_KEY, run.read_table(TableName.PRECISION_RECALL), "Precision and recall against DFT", run)
+    _show(PRECISION_RECALL_KEY, run.read_table(TableName.PRECISION_RECALL), "Precision and recall against DFT", run)
     _show(FILTERS_KEY, run.read_table(TableName.FILTER_COUNTS), "What each filter removed", run)
-    if run.has_table(TableName.CLASSIFICATIONS):
-        _show(GAPPED_METALS_KEY, most_confident(run), "Most confident predicted gapped metals", run)
-    _show(CHANGES_KEY, run.read_table(TableName.CHANGES).head(N_CHANGES), "What is new since former runs", run)
+    _show(GAPPED_METALS_KEY, most_confident(run), "Most confident predicted gapped metals", run)
+    _show(CHANGES_KEY, run.read_table(TableName.CHANGES).head(N_CHANGES), "What is new since previous runs", run)
     create_table_artifact(stage_rows(run), key=STAGES_KEY, description=f"Counts and timings of the run {run.run_id}")
 
 

@@ -130,3 +130,7 @@ class Column(StrEnum):
     MIN_WIDTH_EV = "min_width_ev"
     TOP_MIN_EV = "top_min_ev"
     TOP_MAX_EV = "top_max_ev"
+
+
+# The columns of a table of crystals, see `mat2spec.crystals.arrays.Crystals.from_arrow`.
+CRYSTAL_COLUMNS = (Column.MATERIAL_ID, Column.LATTICE, Column.FRAC_COORDS, Column.ATOMIC_NUMBERS)

@@ -26,6 +26,8 @@ from mat2spec.tables.files import (
 )
 
 COMPRESSION = "zstd"
+# Who wants a few rows of a large table reads the groups that hold them.
+ROWS_PER_GROUP = 8192
 
 
 def to_arrow(table: pd.DataFrame | pa.Table) -> pa.Table:
@@ -54,7 +56,7 @@ def write_table(path: Path, table: pd.DataFrame | pa.Table, metadata: Mapping[st
     """
     arrow = to_arrow(table).replace_schema_metadata(dict(metadata or {}))
     with atomic_file(path) as file:
-        pq.write_table(arrow, file, **_encoding(arrow.schema))
+        pq.write_table(arrow, file, row_group_size=ROWS_PER_GROUP, **_encoding(arrow.schema))
 
 
 def _encoding(schema: pa.Schema) -> dict[str, Any]:
@@ -93,6 +95,26 @@ def concatenate_tables(path: Path, parts: Sequence[Path], metadata: Mapping[str,
                 raise TableError(f"{part} has other columns than {parts[0]}: {error}. Remove it and rerun.") from error
             rows += len(table)
     return rows
+
+
+def read_rows(path: Path, columns: Sequence[str], rows: NDArray[np.integer]) -> pa.Table:
+    """Read some rows of a Parquet table, in the given order; groups that hold none of them stay unread.
+
+    Raises
+    ------
+    TableError
+        As `read_table`.
+    """
+    require_columns(path, columns)
+    wanted, back = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
+    with reading_parquet(path), pq.ParquetFile(path) as file:
+        ends = np.cumsum([file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)])
+        pieces = [file.schema_arrow.empty_table().select(list(columns))]
+        for group, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+            inside = wanted[(wanted >= start) & (wanted < end)] - start
+            if len(inside):
+                pieces.append(file.read_row_group(group, columns=list(columns)).take(pa.array(inside)))
+    return pa.concat_tables(pieces).combine_chunks().take(pa.array(back.ravel()))
 
 
 def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:

@@ -12,24 +12,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import TableError
-from mat2spec.tables.parquet import matrix_column, read_frame, read_metadata, read_table, require_columns
+from mat2spec.tables.parquet import matrix_column, read_frame, read_metadata, read_table, require_columns, to_frame
 from screening.classify.gaps import classify_spectra
 from screening.evaluate.evaluation import STATUS_OK, precision_recall
 from screening.runs.history import structure_hashes
-from screening.runs.schemas import TableName
-from screening.settings import EvaluationSettings, SourceKind
+from screening.runs.schemas import TableName, empty_table, fields_of
+from screening.settings import EvaluationSettings
 from screening.sources.known_edos import known_edos_ids, store_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from pathlib import Path
 
-    import pandas as pd
     import pyarrow as pa
 
     from screening.runs.history import FormerRuns
@@ -44,6 +44,7 @@ LEVEL = (Column.FUNCTIONAL, Column.SPIN, Column.U_VALUES)
 CRYSTAL_COLUMNS = (Column.LATTICE, Column.FRAC_COORDS, Column.ATOMIC_NUMBERS)
 OTHER_STRUCTURE = "structure_changed"
 NOT_READ = "not_read"
+MATERIALS_PROJECT = "materials-project"
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,6 @@ def read_published(stores: Collection[Path], material_ids: Collection[str]) -> P
     TableError
         If a table of the store is damaged or its spectra lie on another grid.
     """
-    import pandas as pd
-
     rows, spectra = [], [np.empty((0, EDOS_GRID.size))]
     for file in (file for store in stores for file in store_files(store)):
         present = require_columns(file, [Column.MATERIAL_ID])
@@ -110,7 +109,6 @@ def _rows_of(file: Path, present: Collection[str], material_ids: Collection[str]
 
 def _describe(table: pa.Table, file: Path) -> pd.DataFrame:
     """What the store says of each spectrum besides its numbers."""
-    import pandas as pd
 
     def column(name: str, default: object) -> list[object]:
         return table[name].to_pylist() if name in table.column_names else [default] * len(table)
@@ -175,8 +173,6 @@ def published_results(
     TableError
         As `read_published`.
     """
-    import pandas as pd
-
     predicted = former.screened.drop_duplicates(Column.MATERIAL_ID, keep="last").set_index(Column.MATERIAL_ID)
     published = read_published(stores, set(predicted.index))
     rows = published.rows.reset_index(drop=True)
@@ -203,8 +199,6 @@ def published_results(
 
 def _with_failures(results: pd.DataFrame, failures: Mapping[str, str], run_of: pd.Series) -> pd.DataFrame:
     """The results with a row for each material whose spectrum could not be read."""
-    import pandas as pd
-
     names = [name for name in failures if name in run_of.index]
     if not names:
         return results
@@ -213,7 +207,7 @@ def _with_failures(results: pd.DataFrame, failures: Mapping[str, str], run_of: p
             str(Column.MATERIAL_ID): names,
             str(Column.STATUS): NOT_READ,
             str(Column.REASON): [failures[name] for name in names],
-            str(Column.REFERENCE): SourceKind.MATERIALS_PROJECT,
+            str(Column.REFERENCE): MATERIALS_PROJECT,
             str(Column.FORMER_RUN_ID): [run_of[name] for name in names],
         }
     )
@@ -222,7 +216,7 @@ def _with_failures(results: pd.DataFrame, failures: Mapping[str, str], run_of: p
 
 def published_precision_recall(
     results: pd.DataFrame,
-    results_dir: Path,
+    classifications: pd.DataFrame,
     gap: GapSettings,
     settings: EvaluationSettings,
 ) -> list[pd.DataFrame]:
@@ -234,20 +228,19 @@ def published_precision_recall(
     ----------
     results
         The table `published_results`.
-    results_dir
-        Folder of all runs: the former ones hold the predictions.
+    classifications
+        What was predicted: the table `previous_classifications`.
     gap, settings
         The rule, and the level of the intervals.
     """
     if results.empty:
         return []
-    predictions = _former_classifications(results, results_dir)
     with_u = ~results[Column.U_VALUES].fillna("").isin(["", "{}"])
     keys = [results[Column.REFERENCE], results[Column.FUNCTIONAL].fillna(""), results[Column.SPIN].fillna(""), with_u]
     tables = []
     for (reference, *_), group in sorted(results.groupby(keys), key=lambda pair: str(pair[0])):
         answers = group.assign(**{str(Column.U_VALUES): _joined_u(group[Column.U_VALUES])})
-        chosen = predictions[predictions[Column.MATERIAL_ID].isin(answers[Column.MATERIAL_ID])]
+        chosen = classifications[classifications[Column.MATERIAL_ID].isin(answers[Column.MATERIAL_ID])]
         picks = answers[[str(Column.MATERIAL_ID)]].copy()
         picks[str(Column.SELECTED_AS)], picks[str(Column.INCLUSION_PROBABILITY)] = PUBLISHED, 1.0
         table = precision_recall(chosen, answers, picks, settings, str(reference), gap.describe())
@@ -264,13 +257,23 @@ def _joined_u(texts: pd.Series) -> str:
     return json.dumps(joined, sort_keys=True)
 
 
-def _former_classifications(results: pd.DataFrame, results_dir: Path) -> pd.DataFrame:
-    """The classes that each material was given by the last run that predicted it."""
-    import pandas as pd
+def previous_classifications(results: pd.DataFrame, results_dir: Path) -> pd.DataFrame:
+    """The classes that each published material was given by the last run that predicted it.
 
-    flags = [str(name) for name in (Column.IS_GAPPED_METAL, Column.HAS_VB_GAP, Column.IS_METAL)]
-    columns = [str(Column.MATERIAL_ID), str(Column.MODEL), *flags]
-    pieces = []
+    Parameters
+    ----------
+    results
+        The table `published_results`.
+    results_dir
+        Folder of all runs.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `material_id`, `model`, and the flags of the classes.
+    """
+    columns = [field.name for field in fields_of(TableName.PREVIOUS_CLASSIFICATIONS)]
+    pieces = [to_frame(empty_table(TableName.PREVIOUS_CLASSIFICATIONS))]
     for run_id, group in results.groupby(Column.FORMER_RUN_ID):
         classes = read_frame(results_dir / str(run_id) / f"{TableName.CLASSIFICATIONS}.parquet", columns)
         pieces.append(classes[classes[Column.MATERIAL_ID].isin(group[Column.MATERIAL_ID])])

@@ -1,63 +1,57 @@
 """The run folder: settings, versions, timings and tables of one screen, safe against interruption.
 
-`results/<run_id>/` holds `run.json` and Parquet tables. Each file is either complete or not
-there, so a run that was stopped goes on where it was: opening a run with the same fingerprint
-takes up the unfinished folder. `results/latest` names the last finished run.
+`results/<run_id>/` holds `run.json` and Parquet tables, the coordinates of the candidates among them: nothing else is
+needed to finish the run, also elsewhere. Each file is either complete or not there, and what is done stands in
+`run.json`, so a run resumes wherever it was stopped: opening a run with the same fingerprint takes up the unfinished
+folder. `results/latest` names the last finished run.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
-import time
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, SpectralGrid
 from mat2spec.tables.files import TableError, make_folder, remove_unfinished_files
-from mat2spec.tables.parquet import concatenate_tables, read_table, to_arrow, to_frame, write_table
 from mat2spec.tables.provenance import git_commit, hash_json, package_versions, utc_now
+from screening.runs.contents import SHARDS_FOLDER, RunTables
 from screening.runs.record import (
+    DISCARDED_PREFIX,
     FINISHED,
     LOCK_FILE,
+    NEW_PREFIX,
+    OPEN_MARK,
     RUN_FILE,
     RUNNING,
     UPDATE_LOCK_FILE,
     RunError,
-    RunLockedError,
-    find_unfinished,
-    latest_run,
-    list_runs,
+    find_resumable,
     new_run_id,
     point_latest,
-    read_record,
+    remove_leftovers,
     run_fingerprint,
     short_lock,
     take_lock,
     write_record,
 )
-from screening.runs.schemas import TableName, conform
+from screening.runs.schemas import TableName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
     from typing import Self
 
-    import pandas as pd
-    import pyarrow as pa
     from filelock import FileLock
-
-__all__ = ["RunError", "RunFolder", "RunLockedError", "latest_run", "list_runs"]
 
 logger = logging.getLogger(__name__)
 
-SHARDS_FOLDER = "shards"
 
+class RunFolder(RunTables):
+    """One run's folder: its tables, and how it begins, stops, resumes and ends.
 
-class RunFolder:
-    """One run's folder. Make it with `RunFolder.open` or `RunFolder.attach`.
+    Make it with `RunFolder.open`, `RunFolder.reopen` or `RunFolder.attach`.
 
     Parameters
     ----------
@@ -68,7 +62,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, lock: FileLock | None = None) -> None:
-        self.path = path
+        super().__init__(path)
         self._lock = lock
 
     @classmethod
@@ -81,7 +75,7 @@ class RunFolder:
         db_version: str = "",
         grid: SpectralGrid = EDOS_GRID,
     ) -> Self:
-        """Create a run folder, or take up the unfinished one of the same fingerprint.
+        """Create a run folder, or take up the one of the same fingerprint that was not brought to its end.
 
         Parameters
         ----------
@@ -107,7 +101,8 @@ class RunFolder:
         weights = dict(weights_hashes or {})
         fingerprint = run_fingerprint(settings, weights, source_fingerprint)
         with short_lock(results_dir / LOCK_FILE):
-            resumable = find_unfinished(results_dir, fingerprint)
+            remove_leftovers(results_dir)
+            resumable = find_resumable(results_dir, fingerprint)
             if resumable is not None:
                 return cls._resume(resumable)
             identity = {
@@ -116,24 +111,24 @@ class RunFolder:
                 "source_fingerprint": source_fingerprint,
                 "db_version": db_version,
             }
-            return cls._create(
-                make_folder(results_dir / new_run_id(results_dir, fingerprint)), fingerprint, identity, grid
-            )
+            return cls._create(results_dir, fingerprint, identity, grid)
 
     @classmethod
-    def _create(cls, path: Path, fingerprint: str, identity: dict[str, Any], grid: SpectralGrid) -> Self:
-        run = cls(path, take_lock(path))
+    def _create(cls, results_dir: Path, fingerprint: str, identity: dict[str, Any], grid: SpectralGrid) -> Self:
+        """A folder that is there with its record or not at all."""
+        run_id = new_run_id(results_dir, fingerprint)
+        prepared = make_folder(results_dir / f"{NEW_PREFIX}{run_id}")
         try:
-            write_record(path / RUN_FILE, _first_record(path.name, fingerprint, identity, grid))
+            write_record(prepared / RUN_FILE, _first_record(run_id, fingerprint, identity, grid))
+            path = prepared.rename(results_dir / run_id)
         except BaseException:
-            run.close()
-            shutil.rmtree(path, ignore_errors=True)
+            shutil.rmtree(prepared, ignore_errors=True)
             raise
-        return run
+        return cls(path, _hold(path))
 
     @classmethod
     def _resume(cls, path: Path) -> Self:
-        run = cls(path, take_lock(path))
+        run = cls(path, _hold(path))
         try:
             run._take_up()
         except BaseException:
@@ -152,13 +147,16 @@ class RunFolder:
         """
         real = path.resolve()
         if not (real / RUN_FILE).exists():
-            raise RunError(f"{path} is no run folder: it has no {RUN_FILE}. Name a folder below results/.")
+            raise RunError(f"{path} is not a run folder: it has no {RUN_FILE}. Name a folder below results/.")
         return cls(real)
 
     @classmethod
     def reopen(cls, path: Path) -> Self:
         """Take up an existing run, finished or not, to add what it left to do; raises as `open` and `attach`."""
-        return cls._resume(cls.attach(path).path)
+        real = cls.attach(path).path
+        with short_lock(real.parent / LOCK_FILE):
+            remove_leftovers(real.parent)
+        return cls._resume(real)
 
     def __enter__(self) -> Self:
         return self
@@ -173,152 +171,30 @@ class RunFolder:
         self.close()
 
     @property
-    def run_id(self) -> str:
-        """Time of creation and start of the fingerprint; the name of the folder."""
-        return self.path.name
-
-    @property
-    def info(self) -> dict[str, Any]:
-        """What `run.json` holds now.
-
-        Raises
-        ------
-        RunError
-            If it cannot be read.
-        """
-        return read_record(self.path / RUN_FILE)
-
-    @property
     def is_finished(self) -> bool:
         """Whether the run is finished; a finished run is not changed any more."""
         return self.info["status"] == FINISHED
 
-    def table_path(self, name: TableName | str) -> Path:
-        """Where a table lies or will lie."""
-        return self.path / f"{TableName(name)}.parquet"
-
-    def has_table(self, name: TableName | str) -> bool:
-        """Whether a table is there; it is complete then."""
-        return self.table_path(name).exists()
-
-    def write_table(
-        self, name: TableName | str, table: pd.DataFrame | pa.Table, metadata: Mapping[str, str] | None = None
-    ) -> Path:
-        """Check a table against its schema and write it atomically, with the provenance of the run.
-
-        Raises
-        ------
-        SchemaError
-            If columns are missing or of the wrong type.
-        RunError
-            If the run is finished.
-        TableError
-            If it cannot be written.
-        """
-        info = self._writable_info()
-        path = self.table_path(name)
-        arrow = conform(to_arrow(table), TableName(name), SpectralGrid.from_json(info[GRID_METADATA_KEY]))
-        write_table(path, arrow, _table_metadata(info) | dict(metadata or {}))
-        return path
-
-    def read_arrow(self, name: TableName | str, columns: Sequence[str] | None = None) -> pa.Table:
-        """Read a table, or some of its columns, as an Arrow table.
-
-        Raises
-        ------
-        TableError
-            If it is not there or damaged.
-        """
-        return read_table(self.table_path(name), columns)
-
-    def read_table(self, name: TableName | str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """Read a table, or some of its columns, as a DataFrame.
-
-        Raises
-        ------
-        TableError
-            If it is not there or damaged.
-        """
-        return to_frame(self.read_arrow(name, columns))
-
-    def remove_table(self, name: TableName | str) -> None:
-        """Remove a table that is to be made again, if it is there; raises as `write_table`."""
-        self._writable_info()
-        self.table_path(name).unlink(missing_ok=True)
-
-    def shard_path(self, name: TableName | str, index: int) -> Path:
-        """Where a part of a table lies until the parts are merged."""
-        return self.path / SHARDS_FOLDER / TableName(name) / f"{index:06d}.parquet"
-
-    def has_shard(self, name: TableName | str, index: int) -> bool:
-        """Whether a part of a table is there; it is complete then."""
-        return self.shard_path(name, index).exists()
-
-    def write_shard(self, name: TableName | str, index: int, table: pd.DataFrame | pa.Table) -> Path:
-        """Check a part of a table against the schema and write it atomically.
-
-        Raises
-        ------
-        SchemaError, RunError, TableError
-            As `write_table`.
-        """
-        info = self._writable_info()
-        path = self.shard_path(name, index)
-        make_folder(path.parent)
-        arrow = conform(to_arrow(table), TableName(name), SpectralGrid.from_json(info[GRID_METADATA_KEY]))
-        write_table(path, arrow)
-        return path
-
-    def read_shard(self, name: TableName | str, index: int) -> pa.Table:
-        """Read a part of a table.
-
-        Raises
-        ------
-        TableError
-            If it is not there or damaged.
-        """
-        return read_table(self.shard_path(name, index))
-
-    def merge_shards(self, name: TableName | str, count: int, metadata: Mapping[str, str] | None = None) -> Path:
-        """Join the parts 0 to count - 1 into the table, one part in memory at a time, and remove them.
-
-        Raises
-        ------
-        RunError
-            If parts are missing or the run is finished.
-        TableError
-            If a part is damaged or the table cannot be written.
-        """
-        info = self._writable_info()
-        path = self.table_path(name)
-        missing = [index for index in range(count) if not self.has_shard(name, index)]
-        if missing:
-            raise RunError(
-                f"{len(missing)} of {count} parts of the table '{TableName(name)}' are not there, the first is part "
-                f"{missing[0]}; run the stage again, it computes only what is missing."
-            )
-        concatenate_tables(
-            path, [self.shard_path(name, index) for index in range(count)], _table_metadata(info) | dict(metadata or {})
-        )
-        self._remove_shards(name)
-        return path
-
-    def record(self, stage: str, seconds: float, counts: Mapping[str, object] | None = None) -> None:
-        """Note in `run.json` how long a stage took and what it counted."""
+    def record(self, stage: str, seconds: float, counts: Mapping[str, int] | None = None, ends_run: str = "") -> None:
+        """Note in `run.json` that a stage is done, how long it took, what it counted, and why the run ends with it."""
         entry = {"seconds": round(seconds, 3), "counts": dict(counts or {}), "recorded": utc_now()}
+        if ends_run:
+            entry["ends_run"] = ends_run
 
         def add(info: dict[str, Any]) -> None:
             info["stages"][stage] = entry
 
         self._update(add)
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[dict[str, object]]:
-        """Time a stage; counts put into the yielded dictionary are recorded with it if nothing is raised."""
-        counts: dict[str, object] = {}
-        start = time.perf_counter()
-        yield counts
-        self.record(name, time.perf_counter() - start, counts)
+    def redo(self, stages: Iterable[str]) -> None:
+        """Note in `run.json` that stages are to be done again; their tables stay until new ones take their place."""
+        names = set(stages)
+
+        def remove(info: dict[str, Any]) -> None:
+            info["stages"] = {name: entry for name, entry in info["stages"].items() if name not in names}
+            info["redone"] = info.get("redone", 0) + 1
+
+        self._update(remove)
 
     def finish(self) -> None:
         """Mark the run as finished, let `results/latest` point to it and let go of the lock."""
@@ -356,12 +232,15 @@ class RunFolder:
             If the run is finished.
         """
         self._writable_info()
-        shutil.rmtree(self.path)
+        # Renamed first: a kill leaves all of it, or a leftover that the next run removes.
+        removed = self.path.rename(self.path.with_name(f"{DISCARDED_PREFIX}{self.path.name}"))
+        shutil.rmtree(removed)
         self.close()
 
     def close(self) -> None:
         """Let go of the lock."""
         if self._lock is not None:
+            (self.path / OPEN_MARK).unlink(missing_ok=True)
             self._lock.release()
             self._lock = None
 
@@ -373,31 +252,18 @@ class RunFolder:
             logger.warning("Could not note in %s that the run stopped: %s", self.path / RUN_FILE, error)
 
     def _take_up(self) -> None:
-        """Go on with an unfinished run: remove what a killed process left, and count the resumption."""
+        """Resume a run: remove what a killed process left, and count the resumption."""
         for folder in [self.path, *self.path.glob(f"{SHARDS_FOLDER}/*")]:
             remove_unfinished_files(folder)
         for name in TableName:
             if self.has_table(name):
-                self._remove_shards(name)
+                self.remove_shards(name)
 
         def mark(info: dict[str, Any]) -> None:
             info |= {"status": RUNNING, "reason": "", "resumed": info.get("resumed", 0) + 1}
             info |= {"versions": package_versions(), "git_commit": git_commit()}
 
         self._update(mark)
-
-    def _remove_shards(self, name: TableName | str) -> None:
-        shards = self.path / SHARDS_FOLDER
-        if (shards / TableName(name)).exists():
-            shutil.rmtree(shards / TableName(name))
-        if shards.exists() and not any(shards.iterdir()):
-            shards.rmdir()
-
-    def _writable_info(self) -> dict[str, Any]:
-        info = self.info
-        if info["status"] == FINISHED:
-            raise RunError(f"The run {self.run_id} is finished and is not changed any more; start a new run.")
-        return info
 
     def _update(self, change: Callable[[dict[str, Any]], None]) -> None:
         """Change `run.json` atomically, also when several threads or processes of the run do so."""
@@ -406,6 +272,13 @@ class RunFolder:
             change(info)
             info["updated"] = utc_now()
             write_record(self.path / RUN_FILE, info)
+
+
+def _hold(path: Path) -> FileLock:
+    """Lock a run for this process and mark it as open, which it stays if the process is killed."""
+    lock = take_lock(path)
+    (path / OPEN_MARK).touch()
+    return lock
 
 
 def _first_record(run_id: str, fingerprint: str, identity: dict[str, Any], grid: SpectralGrid) -> dict[str, Any]:
@@ -425,14 +298,4 @@ def _first_record(run_id: str, fingerprint: str, identity: dict[str, Any], grid:
         "versions": package_versions(),
         "git_commit": git_commit(),
         "stages": {},
-    }
-
-
-def _table_metadata(info: Mapping[str, Any]) -> dict[str, str]:
-    """Provenance that every table carries."""
-    keys = ("run_id", "settings_hash", "source_fingerprint", "db_version", GRID_METADATA_KEY)
-    return {key: str(info[key]) for key in keys} | {
-        "versions": json.dumps(info["versions"], sort_keys=True),
-        "weights_hashes": json.dumps(info["weights_hashes"], sort_keys=True),
-        "git_commit": info["git_commit"] or "",
     }

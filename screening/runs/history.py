@@ -27,14 +27,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mat2spec.crystals.arrays import Crystals
-    from screening.sources.base import CrystalSource
 
 # Structures that differ by less than this are the same: tables round coordinates in different ways.
 LENGTH_STEP_A = 1e-3
 FRACTION_STEP = 1e-4
 HASH_BYTES = 8
-# Crystals held in memory at a time.
-PIECE_SIZE = 16384
 SCREENED_BEFORE = "not screened before"
 
 
@@ -67,16 +64,6 @@ def structure_hashes(crystals: Crystals) -> NDArray[np.object_]:
 def _steps(values: NDArray[np.float64], step: float) -> NDArray[np.int64]:
     """Whole steps; a number that is not finite is as good as any other that is wrong."""
     return np.rint(np.nan_to_num(values / step, nan=-1.0, posinf=-1.0, neginf=-1.0)).astype(np.int64)
-
-
-def with_structure_hashes(candidates: pd.DataFrame, source: CrystalSource) -> pd.DataFrame:
-    """The candidates with the column `structure_hash`; only a piece of the crystals is in memory at a time."""
-    ids = candidates[Column.MATERIAL_ID].tolist()
-    pieces = [
-        structure_hashes(source.crystals(ids[start : start + PIECE_SIZE])) for start in range(0, len(ids), PIECE_SIZE)
-    ]
-    hashes = np.concatenate(pieces) if pieces else np.empty(0, dtype=object)
-    return candidates.assign(**{str(Column.STRUCTURE_HASH): hashes.astype(object)})
 
 
 @dataclass(frozen=True)

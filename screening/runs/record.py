@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import uuid
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from mat2spec.tables.files import atomic_file, explain_os_error
+from mat2spec.tables.files import atomic_file, explain_os_error, remove_unfinished_files
 from mat2spec.tables.provenance import DISTRIBUTION, hash_json, package_versions, utc_now
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
 UPDATE_LOCK_FILE = ".update.lock"
 LATEST = "latest"
+# In a run folder while a process works on it, and after it if the process was killed: such a run was not brought to its
+# end, even if the kill came after its last table.
+OPEN_MARK = ".open"
+# Beside the run folders, only while one is made or removed.
+NEW_PREFIX, DISCARDED_PREFIX, LATEST_PREFIX = ".new-", ".discarded-", ".latest-"
 # Seconds to wait for another process that creates a run or updates run.json: both take milliseconds.
 SHORT_WAIT_S = 30.0
 
@@ -48,7 +53,7 @@ def point_latest(run: Path) -> None:
         If neither can be written.
     """
     latest = run.parent / LATEST
-    temporary = run.parent / f".{LATEST}-{uuid.uuid4().hex[:8]}"
+    temporary = run.parent / f"{LATEST_PREFIX}{uuid.uuid4().hex[:8]}"
     try:
         temporary.symlink_to(run.name, target_is_directory=True)
     except (OSError, NotImplementedError):
@@ -86,23 +91,37 @@ def list_runs(results_dir: Path) -> list[dict[str, Any]]:
     """What the `run.json` of each run holds, oldest first; runs that cannot be read are logged and left out."""
     runs = []
     for file in sorted(results_dir.glob(f"*/{RUN_FILE}")):
-        if file.parent.is_symlink():
+        if file.parent.is_symlink() or file.parent.name.startswith("."):
             continue
         try:
-            runs.append(read_record(file))
+            # Whoever renames a folder gives the run another name.
+            runs.append({**read_record(file), "run_id": file.parent.name})
         except RunError as error:
             logger.warning("%s", error)
     return runs
 
 
-def find_unfinished(results_dir: Path, fingerprint: str) -> Path | None:
-    """Folder of the last unfinished run with a fingerprint, or None."""
-    unfinished = [
-        info["run_id"]
-        for info in list_runs(results_dir)
-        if info["fingerprint"] == fingerprint and info["status"] != FINISHED
-    ]
-    return results_dir / unfinished[-1] if unfinished else None
+def find_resumable(results_dir: Path, fingerprint: str) -> Path | None:
+    """Folder of the last run with a fingerprint that was not brought to its end, or None."""
+    same = [results_dir / info["run_id"] for info in list_runs(results_dir) if info["fingerprint"] == fingerprint]
+    open_runs = [path for path in same if not _is_closed(path)]
+    return open_runs[-1] if open_runs else None
+
+
+def _is_closed(path: Path) -> bool:
+    """Whether a run is finished and its process lived to say so."""
+    return read_record(path / RUN_FILE)["status"] == FINISHED and not (path / OPEN_MARK).exists()
+
+
+def remove_leftovers(results_dir: Path) -> None:
+    """Remove what killed processes left beside the run folders; call it under the lock of the results folder."""
+    for prefix in (NEW_PREFIX, DISCARDED_PREFIX, LATEST_PREFIX):
+        for leftover in results_dir.glob(f"{prefix}*"):
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+    remove_unfinished_files(results_dir)
 
 
 def new_run_id(results_dir: Path, fingerprint: str) -> str:
@@ -124,7 +143,7 @@ def take_lock(path: Path) -> FileLock:
     except Timeout as error:
         raise RunLockedError(
             f"Another process works on the run {path.name} with the same settings. Wait until it ends, or stop it "
-            "and run the command again: it goes on where the other stopped."
+            "and run the command again, which resumes the run."
         ) from error
     except OSError as error:
         raise explain_os_error(error, path, "write") from error

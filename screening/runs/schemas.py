@@ -93,6 +93,12 @@ def fields_of(table_name: TableName) -> tuple[Field, ...]:
             Field(Column.BAND_GAP, real),
             Field(Column.STRUCTURE_HASH, text, required=False),
         ),
+        TableName.CRYSTALS: (
+            material,
+            Field(Column.LATTICE, pa.list_(real), nullable=False),
+            Field(Column.FRAC_COORDS, pa.list_(real), nullable=False),
+            Field(Column.ATOMIC_NUMBERS, pa.list_(pa.int32()), nullable=False),
+        ),
         TableName.CHANGES: (
             material,
             Field(Column.CHANGE, text, nullable=False),
@@ -153,6 +159,11 @@ def fields_of(table_name: TableName) -> tuple[Field, ...]:
             *(Field(name, flag) for name in gap_flags),
             *(Field(name, real) for name in gap_numbers),
         ),
+        TableName.PREVIOUS_CLASSIFICATIONS: (
+            material,
+            Field(Column.MODEL, text, nullable=False),
+            *(Field(name, flag) for name in (Column.IS_GAPPED_METAL, Column.HAS_VB_GAP, Column.IS_METAL)),
+        ),
         TableName.PRECISION_RECALL: (
             Field(Column.MODEL, text, nullable=False),
             Field(Column.TARGET, text, nullable=False),
@@ -179,6 +190,13 @@ def fields_of(table_name: TableName) -> tuple[Field, ...]:
         ),
     }
     return tables[table_name]
+
+
+def empty_table(table_name: TableName) -> pa.Table:
+    """A result table without rows."""
+    import pyarrow as pa
+
+    return pa.schema([(field.name, field.type) for field in fields_of(table_name)]).empty_table()
 
 
 def conform(table: pa.Table, table_name: TableName, grid: SpectralGrid | None = None) -> pa.Table:
@@ -244,6 +262,7 @@ class TableName(StrEnum):
     """Tables of a run folder, in the order in which a run writes them."""
 
     CANDIDATES = "candidates"
+    CRYSTALS = "crystals"
     FILTER_COUNTS = "filter_counts"
     PREDICTIONS = "predictions"
     CLASSIFICATIONS = "classifications"
@@ -253,4 +272,5 @@ class TableName(StrEnum):
     CHANGES = "changes"
     KNOWN_EDOS = "known_edos"
     PUBLISHED_RESULTS = "published_results"
+    PREVIOUS_CLASSIFICATIONS = "previous_classifications"
     THRESHOLD_CURVE = "threshold_curve"

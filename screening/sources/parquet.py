@@ -16,9 +16,9 @@ import numpy as np
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import ElementCounts
-from mat2spec.tables.columns import Column
+from mat2spec.tables.columns import CRYSTAL_COLUMNS, Column
 from mat2spec.tables.files import explain_os_error
-from mat2spec.tables.parquet import read_metadata, read_table, require_columns
+from mat2spec.tables.parquet import read_metadata, read_rows, read_table, require_columns
 from screening.sources.base import DB_VERSION_KEY, FILTER_COUNTS_KEY, SourceError
 
 if TYPE_CHECKING:
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
 
-CRYSTAL_COLUMNS = (Column.MATERIAL_ID, Column.LATTICE, Column.FRAC_COORDS, Column.ATOMIC_NUMBERS)
 OPTIONAL_COLUMNS = (Column.FORMULA, Column.BAND_GAP, Column.ENERGY_ABOVE_HULL)
 BATCH_ROWS = 16384
 
@@ -58,7 +56,6 @@ class ParquetSource:
         self.path = Path(path)
         self.name = name or self.path.stem
         self.limit = limit
-        self._last_row_group: tuple[int, pa.Table] | None = None
         self._columns = require_columns(self.path, [])
         missing = [str(column) for column in CRYSTAL_COLUMNS if column not in self._columns]
         if missing:
@@ -154,8 +151,7 @@ class ParquetSource:
                 "the candidates belong to another source."
             )
         rows = np.array([self._rows[material_id] for material_id in material_ids], dtype=np.int64)
-        wanted, back = np.unique(rows, return_inverse=True)
-        return Crystals.from_arrow(_repair(self._take(wanted))).take(back)
+        return Crystals.from_arrow(_repair(read_rows(self.path, CRYSTAL_COLUMNS, rows)))
 
     @cached_property
     def _rows(self) -> dict[str, int]:
@@ -219,33 +215,6 @@ class ParquetSource:
                 left -= len(batch)
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{self.path} is damaged ({error}); replace the table.") from error
-
-    def _take(self, wanted: np.ndarray) -> pa.Table:
-        """The crystals at the given sorted rows."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        columns = [str(name) for name in CRYSTAL_COLUMNS]
-        try:
-            file = pq.ParquetFile(self.path)
-            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-            ends = np.cumsum(sizes)
-            pieces = [file.schema_arrow.empty_table().select(columns)]
-            for group, (size, end) in enumerate(zip(sizes, ends, strict=True)):
-                inside = wanted[(wanted >= end - size) & (wanted < end)] - (end - size)
-                if len(inside):
-                    pieces.append(self._row_group(file, group).take(pa.array(inside)))
-        except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"{self.path} is damaged ({error}); replace the table.") from error
-        return pa.concat_tables(pieces).combine_chunks()
-
-    def _row_group(self, file: pq.ParquetFile, group: int) -> pa.Table:
-        """One row group of crystals; the last one is kept, since shards follow the order of the file."""
-        last = self._last_row_group
-        if last is None or last[0] != group:
-            last = (group, file.read_row_group(group, columns=[str(name) for name in CRYSTAL_COLUMNS]))
-            self._last_row_group = last
-        return last[1]
 
 
 def _repair(table: pa.Table) -> pa.Table:

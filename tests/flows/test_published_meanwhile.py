@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from flows import stages
-from flows.commands.screen import run_stages
+from flows.commands.screen import screen
 from flows.settings_layers import load_settings
-from mat2spec.spectra.grids import EDOS_GRID
-from screening.runs.schemas import TableName, fields_of
+from screening.runs.schemas import TableName
 from screening.sources.materials_project import session
 from screening.sources.open_data.published import NO_SPECTRUM
+from tests.flows.fake_models import flat_spectrum, use_fake_models
 from tests.screening.sources.materials_project.loopback import (
     DB_VERSION,
     GOOD_KEY,
@@ -63,22 +59,7 @@ def s3(running, server):
 def _model(monkeypatch):
     """A model that finds some of the gapped metals."""
 
-    def spectrum(gapped):
-        values = np.full(EDOS_GRID.size, 5.0)
-        inside = (EDOS_GRID.centers > VB_GAP[0]) & (EDOS_GRID.centers < VB_GAP[1])
-        return np.where(inside & gapped, 0.0, values).tolist()
-
-    def predict_shard(run, settings, shard, on_batch=None):
-        ids = run.read_table(TableName.CANDIDATES)["material_id"].iloc[shard.start : shard.stop].tolist()
-        rows = [
-            {"material_id": i, "model": "fake", "status": "ok", "edos": spectrum(i in GAPPED_BY_MODEL)} for i in ids
-        ]
-        schema = pa.schema([(field.name, field.type) for field in fields_of(TableName.PREDICTIONS)])
-        run.write_shard(TableName.PREDICTIONS, shard.index, pa.Table.from_pylist(rows, schema=schema))
-        return len(ids)
-
-    monkeypatch.setattr(stages, "predict_shard", predict_shard)
-    monkeypatch.setattr(stages, "load_predictors", lambda _: [SimpleNamespace(name="fake", weights_hash="1")])
+    use_fake_models(monkeypatch, lambda material_id, _: flat_spectrum(material_id in GAPPED_BY_MODEL, *VB_GAP[::-1]))
 
 
 @pytest.fixture
@@ -126,10 +107,10 @@ def changes_of(run):
 
 
 def test_what_was_published_meanwhile_is_compared_with_what_was_predicted(server, s3, settings_for, tmp_path):
-    first = run_stages(settings_for("only_new=true"))
+    first = screen(settings_for("only_new=true"))
     assert first.read_table(TableName.PUBLISHED_RESULTS).empty
     publish(server, s3)
-    second = run_stages(settings_for("only_new=true"))
+    second = screen(settings_for("only_new=true"))
     gained = {legacy_id(index) for index in (FOUND, MISSED, MOVED_AWAY, OTHER_CELL)}
     assert changes_of(second) == dict.fromkeys(gained, "gained an eDOS")
 
@@ -145,7 +126,7 @@ def test_what_was_published_meanwhile_is_compared_with_what_was_predicted(server
     assert GOOD_KEY.encode() not in b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
     server.requests.clear()
-    assert run_stages(settings_for("only_new=true")) is None, "the next rerun finds nothing new"
+    assert screen(settings_for("only_new=true")) is None, "the next rerun finds nothing new"
     assert not server.asked(SUMMARY), "and asks for the version only"
 
 
@@ -153,10 +134,10 @@ def test_open_data_validate_too_and_need_no_key(server, s3, settings_for, monkey
     monkeypatch.delenv("MP_API_KEY")
     settings = settings_for("only_new=true", "source.kind=materials-project-open")
     s3.write_summary(server.summary.documents, DB_VERSION)
-    run_stages(settings)
+    screen(settings)
     publish(server, s3)
     s3.write_summary(server.summary.documents, "2026.12.1")
-    second = run_stages(settings)
+    second = screen(settings)
     assert changes_of(second)[legacy_id(MOVED_AWAY)] == "gained an eDOS"
     table = second.read_table(TableName.PRECISION_RECALL)
     (row,) = table[table["target"] == "is_gapped_metal"].to_dict("records")
@@ -166,10 +147,10 @@ def test_open_data_validate_too_and_need_no_key(server, s3, settings_for, monkey
 def test_open_data_that_are_gone_or_late_are_a_row_with_the_reason_and_are_asked_again(
     server, s3, settings_for, caplog
 ):
-    run_stages(settings_for("only_new=true"))
+    screen(settings_for("only_new=true"))
     publish(server, s3)
     s3.clear()
-    second = run_stages(settings_for("only_new=true"))
+    second = screen(settings_for("only_new=true"))
     results = second.read_table(TableName.PUBLISHED_RESULTS)
     assert set(results["status"]) == {"not_read"}
     assert results["reason"].str.contains("no Delta table").all()
@@ -181,7 +162,7 @@ def test_open_data_that_are_gone_or_late_are_a_row_with_the_reason_and_are_asked
     s3.write_total_dos([dos_row(stored_id(FOUND), gap=VB_GAP), dos_row(stored_id(MISSED), efermi=None)])
     server.db_version = "2027.1.1"
     server.summary.replace([*server.summary.documents, *make_documents(N_DOCUMENTS + 5)[-3:]])
-    third = run_stages(settings_for("only_new=true"))
+    third = screen(settings_for("only_new=true"))
     results = third.read_table(TableName.PUBLISHED_RESULTS).set_index("material_id")
     assert results["status"].to_dict() == {
         legacy_id(FOUND): "ok",
@@ -194,20 +175,20 @@ def test_open_data_that_are_gone_or_late_are_a_row_with_the_reason_and_are_asked
 
 
 def test_a_spectrum_is_read_once(server, s3, settings_for, monkeypatch):
-    run_stages(settings_for("only_new=true"))
+    screen(settings_for("only_new=true"))
     publish(server, s3)
-    run_stages(settings_for("only_new=true"))
+    screen(settings_for("only_new=true"))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     server.db_version = "2027.1.1"
     server.summary.replace([*server.summary.documents, *make_documents(N_DOCUMENTS + 5)[-3:]])
-    third = run_stages(settings_for("only_new=true"))
+    third = screen(settings_for("only_new=true"))
     statuses = third.read_table(TableName.PUBLISHED_RESULTS)["status"]
     assert sorted(statuses) == ["ok", "ok", "ok", "structure_changed"]
 
 
 def test_with_cells_before_relaxation_the_structure_proves_nothing(server, s3, settings_for):
     settings = settings_for("only_new=true", "source.mp_cells=initial")
-    run_stages(settings)
+    screen(settings)
     publish(server, s3)
-    second = run_stages(settings)
+    second = screen(settings)
     assert set(second.read_table(TableName.PUBLISHED_RESULTS)["status"]) == {"ok"}

@@ -1,21 +1,19 @@
 """Reruns over a source that changes: only what is new is predicted, published eDOS validate former predictions."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from flows import stages
-from flows.commands.screen import run_stages
+from flows.commands.screen import screen
 from flows.settings_layers import load_settings
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.files import TableError
 from screening.report.news import new_materials
 from screening.runs.folder import RunFolder
 from screening.runs.record import latest_run, list_runs
-from screening.runs.schemas import TableName, fields_of
+from screening.runs.schemas import TableName
+from tests.flows.fake_models import flat_spectrum, use_fake_models
 
 GAPPED = ("mp-1", "mp-3")
 
@@ -29,12 +27,6 @@ def crystal(material_id, length=4.0):
         "energy_above_hull": 0.0,
         "band_gap": 0.0,
     }
-
-
-def edos(gapped):
-    spectrum = np.full(EDOS_GRID.size, 5.0)
-    spectrum[(EDOS_GRID.centers > -2.5) & (EDOS_GRID.centers < -0.6)] = 0.0 if gapped else 5.0
-    return spectrum.tolist()
 
 
 @pytest.fixture
@@ -53,19 +45,7 @@ def source(tmp_path):
 @pytest.fixture
 def predicted(monkeypatch):
     """Materials predicted so far, by a model that knows the answer of `GAPPED`."""
-    seen = []
-
-    def predict_shard(run, settings, shard, on_batch=None):
-        ids = run.read_table(TableName.CANDIDATES)["material_id"].iloc[shard.start : shard.stop].tolist()
-        seen.extend(ids)
-        rows = [{"material_id": i, "model": "fake", "status": "ok", "edos": edos(i in GAPPED)} for i in ids]
-        schema = pa.schema([(field.name, field.type) for field in fields_of(TableName.PREDICTIONS)])
-        run.write_shard(TableName.PREDICTIONS, shard.index, pa.Table.from_pylist(rows, schema=schema))
-        return len(ids)
-
-    monkeypatch.setattr(stages, "predict_shard", predict_shard)
-    monkeypatch.setattr(stages, "load_predictors", lambda _: [SimpleNamespace(name="fake", weights_hash="1")])
-    return seen
+    return use_fake_models(monkeypatch, lambda material_id, _: flat_spectrum(material_id in GAPPED))
 
 
 @pytest.fixture
@@ -81,10 +61,10 @@ def settings_for(tmp_path, source):
 
 def test_only_new_and_changed_materials_are_predicted_again(source, settings_for, predicted):
     source(crystal("mp-1"), crystal("mp-2"))
-    first = run_stages(settings_for("only_new=true"))
+    first = screen(settings_for("only_new=true"))
     assert predicted == ["mp-1", "mp-2"]
     source(crystal("mp-1"), crystal("mp-2", 4.5), crystal("mp-3"))
-    second = run_stages(settings_for("only_new=true"))
+    second = screen(settings_for("only_new=true"))
     assert predicted == ["mp-1", "mp-2", "mp-2", "mp-3"]
     changes = second.read_table(TableName.CHANGES)
     assert dict(zip(changes["material_id"], changes["change"], strict=True)) == {
@@ -97,9 +77,9 @@ def test_only_new_and_changed_materials_are_predicted_again(source, settings_for
 
 def test_a_rerun_with_nothing_new_says_so_and_leaves_everything_as_it_was(source, settings_for, predicted, capsys):
     source(crystal("mp-1"), crystal("mp-2"))
-    run = run_stages(settings_for())
+    run = screen(settings_for())
     predicted.clear()
-    assert run_stages(settings_for("only_new=true")) is None
+    assert screen(settings_for("only_new=true")) is None
     assert predicted == []
     assert "Nothing is new" in capsys.readouterr().out
     results = run.path.parent
@@ -109,8 +89,8 @@ def test_a_rerun_with_nothing_new_says_so_and_leaves_everything_as_it_was(source
 
 def test_a_full_run_is_a_full_run(source, settings_for, predicted):
     source(crystal("mp-1"), crystal("mp-2"))
-    run_stages(settings_for())
-    again = run_stages(settings_for())
+    screen(settings_for())
+    again = screen(settings_for())
     assert predicted == ["mp-1", "mp-2"] * 2
     assert again.read_table(TableName.CHANGES).empty
 
@@ -124,7 +104,7 @@ def write_store(path, *rows, metadata=None):
 
 def published(material_id, gapped, u_values="{}", length=4.0):
     return crystal(material_id, length) | {
-        "edos": edos(gapped),
+        "edos": flat_spectrum(gapped).tolist(),
         "functional": "PBE",
         "spin": "collinear",
         "u_values": u_values,
@@ -134,7 +114,7 @@ def published(material_id, gapped, u_values="{}", length=4.0):
 def test_an_edos_published_meanwhile_validates_the_former_prediction(source, settings_for, predicted, tmp_path):
     crystals = [crystal(f"mp-{number}") for number in range(1, 6)]
     source(*crystals)
-    first = run_stages(settings_for())
+    first = screen(settings_for())
     store = tmp_path / "store.parquet"
     write_store(
         store,
@@ -145,7 +125,7 @@ def test_an_edos_published_meanwhile_validates_the_former_prediction(source, set
         published("mp-99", gapped=True),
     )
     source(*crystals)
-    second = run_stages(settings_for("only_new=true", f"source.edos_store={store}"))
+    second = screen(settings_for("only_new=true", f"source.edos_store={store}"))
     assert predicted == [f"mp-{number}" for number in range(1, 6)], "nothing is predicted again"
     assert set(second.read_table(TableName.CHANGES)["change"]) == {"gained an eDOS"}
     news = new_materials(second.path.parent)
@@ -164,14 +144,14 @@ def test_an_edos_published_meanwhile_validates_the_former_prediction(source, set
     assert (without_u["tp"], without_u["fn"], without_u["fp"], without_u["n_failed"]) == (1, 1, 0, 1)
     assert (with_u["tp"], with_u["fp"], with_u["n"]) == (0, 1, 1)
     # The next release brings nothing.
-    assert run_stages(settings_for("only_new=true", f"source.edos_store={store}")) is None
+    assert screen(settings_for("only_new=true", f"source.edos_store={store}")) is None
 
 
 def test_an_edos_that_went_away_makes_a_candidate(source, settings_for, predicted):
     source(crystal("mp-1"), crystal("mp-2"), known="mp-2")
-    run_stages(settings_for())
+    screen(settings_for())
     source(crystal("mp-1"), crystal("mp-2"))
-    second = run_stages(settings_for("only_new=true"))
+    second = screen(settings_for("only_new=true"))
     assert predicted == ["mp-1", "mp-2"]
     assert second.read_table(TableName.CHANGES)[["material_id", "change"]].to_numpy().tolist() == [
         ["mp-2", "lost its eDOS"]
@@ -180,15 +160,15 @@ def test_an_edos_that_went_away_makes_a_candidate(source, settings_for, predicte
 
 def test_a_store_on_an_unknown_grid_is_refused(source, settings_for, predicted, tmp_path):
     source(crystal("mp-1"))
-    run_stages(settings_for())
+    screen(settings_for())
     store = tmp_path / "store.parquet"
     write_store(store, published("mp-1", gapped=True), metadata={"spectral_grid": '{"name": "edos"}'})
     with pytest.raises(TableError, match="unknown grid"):
-        run_stages(settings_for(f"source.edos_store={store}", "only_new=true"))
+        screen(settings_for(f"source.edos_store={store}", "only_new=true"))
 
 
 def test_a_run_that_ended_is_not_discarded(source, settings_for, predicted):
     source(crystal("mp-1"))
-    run = run_stages(settings_for())
+    run = screen(settings_for())
     with pytest.raises(RuntimeError, match="is finished"):
         RunFolder.attach(run.path).discard()

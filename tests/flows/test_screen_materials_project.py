@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from flows import stages
+from flows import pipeline
 from flows.cli.program import run
 from flows.settings_layers import load_settings
 from screening.runs.folder import RunFolder
@@ -115,17 +115,14 @@ def test_a_key_in_the_settings_is_refused_without_repeating_it(command, capsys):
 
 def test_a_run_stays_with_its_version_of_the_database(server, assignments, monkeypatch):
     settings = load_settings(None, ["source.kind=materials-project", "run_dft=false", *assignments])
-    with stages.open_run(settings) as folder:
+    with pipeline.open_run(settings) as folder:
         server.db_version = "2026.12.1"
         server.requests.clear()
-        stages.run_stage("find_candidates", folder, settings)
+        monkeypatch.delenv("MP_API_KEY")
+        for name in ("find_candidates", "find_published", "predict_spectra"):
+            pipeline.run_stage(pipeline.BY_NAME[name], folder, settings)
         assert not server.requests
         assert folder.info["db_version"] == "2026.11.1"
-    # Also in another process, which finds the table of that version in the cache.
-    stages._source.cache_clear()
-    monkeypatch.delenv("MP_API_KEY")
-    stages.run_stage("predict_spectra", folder, settings)
-    assert not server.requests
 
 
 def test_ctrl_c_while_reading_keeps_the_pages(server, command, tmp_path, monkeypatch, capsys):

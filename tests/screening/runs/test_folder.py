@@ -15,8 +15,8 @@ import pytest
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, SpectralGrid
 from mat2spec.tables.files import TableError
 from mat2spec.tables.parquet import read_metadata
-from screening.runs.folder import RunError, RunFolder, RunLockedError, latest_run, list_runs
-from screening.runs.record import point_latest
+from screening.runs.folder import RunFolder
+from screening.runs.record import OPEN_MARK, RunError, RunLockedError, latest_run, list_runs, point_latest
 from screening.runs.schemas import SchemaError, TableName
 
 SETTINGS = {"filter": {"band_gap_max_ev": 0.05}, "seed": 1}
@@ -71,8 +71,7 @@ def test_a_run_writes_tables_with_their_provenance(tmp_path):
 
 def test_the_record_tells_how_the_run_was_made(tmp_path):
     with open_run(tmp_path) as run:
-        with run.stage("filter") as counts:
-            counts["remaining"] = 2
+        run.record("filter", 1.0, {"remaining": 2})
         run.finish()
     info = json.loads((run.path / "run.json").read_text())
     assert info["status"] == "finished"
@@ -174,7 +173,7 @@ def test_parts_survive_a_stop_and_are_removed_once_the_table_is_there(tmp_path):
     run.close()
     with open_run(tmp_path) as run:
         assert run.has_shard("predictions", 0)
-        run.write_table("predictions", run.read_shard("predictions", 0))
+        run.write_table("predictions", part(0))
     with open_run(tmp_path) as run:
         assert not run.has_shard("predictions", 0)
 
@@ -289,5 +288,60 @@ def test_a_damaged_record_is_named_and_does_not_stop_a_new_run(tmp_path, caplog)
 
 
 def test_a_folder_that_is_no_run_gives_a_sentence(tmp_path):
-    with pytest.raises(RunError, match="is no run folder"):
+    with pytest.raises(RunError, match="is not a run folder"):
         RunFolder.attach(tmp_path)
+
+
+def test_parts_of_no_candidates_are_an_empty_table(tmp_path):
+    with open_run(tmp_path) as run:
+        run.merge_shards("predictions", 0)
+        assert run.read_arrow("predictions").num_rows == 0
+        assert "edos" in run.read_arrow("predictions").column_names
+
+
+def test_stages_are_done_again_when_asked(tmp_path):
+    with open_run(tmp_path) as run:
+        run.record("filter", 1.0)
+        run.record("predict", 1.0)
+        run.redo(["predict", "never done"])
+        assert list(run.info["stages"]) == ["filter"]
+        assert run.info["redone"] == 1
+
+
+def test_a_run_that_was_killed_after_its_last_table_is_not_begun_anew(tmp_path):
+    run = open_run(tmp_path)
+    run.finish()
+    (run.path / OPEN_MARK).touch()  # as a kill between the last table and the end of the process leaves it
+    with open_run(tmp_path) as again:
+        assert again.path == run.path
+        again.finish()
+    assert not (run.path / OPEN_MARK).exists()
+    with open_run(tmp_path) as another:
+        assert another.path != run.path
+
+
+def test_what_killed_processes_left_beside_the_runs_is_removed(tmp_path):
+    with open_run(tmp_path) as run:
+        run.finish()
+    for name in (".new-2026", ".discarded-2026"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text((run.path / "run.json").read_text())
+    (tmp_path / ".latest-12345678").symlink_to(run.run_id)
+    (tmp_path / ".latest.abcd.partial").write_text("half")
+    assert [info["run_id"] for info in list_runs(tmp_path)] == [run.run_id]
+    with open_run(tmp_path, settings={"seed": 2}) as other:
+        names = {path.name for path in tmp_path.iterdir()}
+    assert names == {run.run_id, other.run_id, "latest", ".lock"}
+
+
+def test_a_renamed_folder_is_a_run_of_that_name(tmp_path):
+    with open_run(tmp_path / "here") as run:
+        run.finish()
+    moved = run.path.rename(tmp_path / "here" / "brass")
+    assert [info["run_id"] for info in list_runs(tmp_path / "here")] == ["brass"]
+    assert RunFolder.attach(moved).run_id == "brass"
+
+
+def test_crystals_of_a_run_without_coordinates_give_a_sentence(tmp_path):
+    with open_run(tmp_path) as run, pytest.raises(RunError, match=r"made by version 0\.1"):
+        run.crystals(["mp-1"])

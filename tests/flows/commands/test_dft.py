@@ -16,13 +16,14 @@ from dft_validation.persistent_queue import QUEUE_FILE, JobQueue
 from flows import stages
 from flows.cli.exits import ExitCode
 from flows.cli.program import run as run_program
+from flows.commands.screen import screen
 from flows.settings_layers import load_settings
 from screening.report.page import PAGE_FILE
 from screening.runs.folder import RunFolder
 from screening.runs.schemas import TableName
 from tests.flows.conftest import FAKE_WORKER, make_assignments
 
-RESULTS = (TableName.DFT_RESULTS, TableName.PRECISION_RECALL, TableName.THRESHOLD_CURVE)
+RESULTS = (TableName.DFT_RESULTS, TableName.THRESHOLD_CURVE, TableName.PRECISION_RECALL)
 
 
 @pytest.fixture(autouse=True)
@@ -38,12 +39,9 @@ def screened(tmp_path_factory, crystals_path):
     """A finished screen whose DFT was only queued; made once."""
     folder = tmp_path_factory.mktemp("screened")
     settings = load_settings(None, [*make_assignments(folder, crystals_path), "run_dft=false"])
-    with pytest.MonkeyPatch.context() as patch, stages.open_run(settings) as run:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engines, "_REGISTERED", {"fake": GpawEngine(name="fake", worker=("nothing",), package="numpy")})
-        for name in stages.stages_of(settings):
-            stages.run_stage(name, run, settings)
-        run.finish()
-    return run.path
+        return screen(settings).path
 
 
 @pytest.fixture
@@ -80,7 +78,8 @@ def test_a_screen_without_dft_is_completed_later_without_predicting_again(dft, q
     assert code == ExitCode.DONE
     assert "queued" in out
     assert "CPU seconds are left" in out
-    assert not any(queued.has_table(name) for name in RESULTS)
+    assert not any(queued.has_table(name) for name in RESULTS[:2])
+    assert queued.read_table(TableName.PRECISION_RECALL).empty
 
     code, out, err = dft("run", "--set", "dft.workers=1")
     assert code == ExitCode.DONE, err
@@ -132,8 +131,8 @@ def load_cache(run):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["retry", "--type", "sulking"], "'sulking' is no type of failure"),
-        (["retry", "--type", "ok"], "'ok' is no type of failure"),
+        (["retry", "--type", "sulking"], "Unknown type of failure 'sulking'"),
+        (["retry", "--type", "ok"], "Unknown type of failure 'ok'"),
         (["retry", "--type", "crashed", "--set", "dft.spin=polarised"], "unlike with unlike"),
         (["retry", "--type", "crashed", "--set", "dft.fermi_energy=tetrahedra"], "unlike with unlike"),
         (["retry", "--type", "crashed", "--set", "dft.max_scf_iterations=-1"], "max_scf_iterations"),
@@ -151,12 +150,12 @@ def test_what_would_spoil_the_comparison_is_refused(dft, queued, arguments, word
 def test_a_report_of_half_a_queue_counts_what_has_finished(dft, queued, fake_engine):
     settings = load_settings_of(queued)
     jobs = queued.read_table(TableName.DFT_JOBS)
-    from dft_validation import run_jobs
+    from dft_validation.job_queue import run_jobs
 
     queue = JobQueue(queued.path / QUEUE_FILE)
     n_finished = len(jobs) - 1
     assert n_finished > 0
-    run_jobs(jobs[:n_finished], stages.crystals_of_jobs(queued, settings), settings.dft, queue=queue)
+    run_jobs(jobs[:n_finished], queued.crystals(jobs["material_id"]), settings.dft, queue=queue)
     code, out, err = dft("report")
     assert code == ExitCode.DONE, err
     assert f"{n_finished} of {len(jobs)} chosen materials have a DFT spectrum" in out
@@ -203,7 +202,7 @@ def test_a_run_without_jobs_says_what_to_do(dft, queued):
     queued.table_path(TableName.DFT_JOBS).unlink()
     code, _, err = dft("status")
     assert code == ExitCode.FAILED
-    assert "has no DFT jobs (yet)" in err
+    assert "has no DFT jobs yet" in err
 
 
 def test_remote_without_jobflow_remote_is_a_sentence_and_the_run_stays_resumable(dft, queued, monkeypatch):

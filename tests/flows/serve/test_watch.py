@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from flows import watch
+from flows.serve import watch
 from flows.serve.deployments import screen_deployment, watch_deployment
 from flows.settings_layers import load_settings
 from screening.runs.record import RUN_FILE, write_record

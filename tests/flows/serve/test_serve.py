@@ -21,7 +21,7 @@ from flows.settings import ServeSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PREFECT = [sys.executable, "-m", "prefect"]
 
 

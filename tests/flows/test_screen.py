@@ -7,7 +7,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.testing.utilities import prefect_test_harness
 
-from flows import stages
+from flows import pipeline
 from flows.screen import FLOW_NAME, screen_gapped_metals
 from flows.serve import artifacts
 from flows.serve.deployments import DEPLOYMENT_NAME, SCHEDULE_SLUG, screen_deployment
@@ -38,14 +38,14 @@ def task_states(flow_run_id):
         from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
         runs = client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])))
-    return {run.name.rsplit("-", 1)[0]: run.state_name for run in runs}
+    return {run.name: run.state_name for run in runs}
 
 
 def test_the_flow_writes_tables_and_artifacts(settings, fake_engine):
     run = RunFolder.attach(stages_path(screen_gapped_metals(settings)))
     assert run.is_finished
     assert all(run.has_table(name) for name in TableName)
-    assert list(run.info["stages"]) == list(stages.STAGES)
+    assert list(run.info["stages"]) == [stage.name for stage in pipeline.PIPELINE]
     assert run.info["stages"]["predict_spectra"]["counts"]["predictions"] == 34
 
     table = run.read_table(TableName.PRECISION_RECALL)
@@ -53,7 +53,7 @@ def test_the_flow_writes_tables_and_artifacts(settings, fake_engine):
     assert [(row["model"], row["estimate"], row["n"]) for row in rows] == list(
         table[["model", "estimate", "n"]].itertuples(index=False, name=None)
     )
-    assert {row["stage"] for row in artifact_rows(artifacts.STAGES_KEY)} == set(stages.STAGES)
+    assert {row["stage"] for row in artifact_rows(artifacts.STAGES_KEY)} == set(pipeline.BY_NAME)
     assert all(row["seconds"] >= 0 for row in artifact_rows(artifacts.STAGES_KEY))
     assert artifact_rows(artifacts.FILTERS_KEY)[0]["remaining"] == 19
 
@@ -64,12 +64,12 @@ def stages_path(path):
     return Path(path)
 
 
-def test_a_flow_that_failed_goes_on_with_its_finished_tasks_cached(settings, fake_engine, monkeypatch):
-    def fail(*args):
+def test_a_flow_that_failed_resumes_with_its_finished_tasks_cached(settings, fake_engine, monkeypatch):
+    def fail(*args, **given):
         raise ValueError("classified nothing")
 
     with monkeypatch.context() as patch:
-        patch.setitem(stages.STAGES, "classify_predictions", fail)
+        patch.setattr("flows.stages.classify_spectra", fail)
         state = screen_gapped_metals(settings, return_state=True)
     assert state.is_failed()
     unfinished = next(settings.results_dir.glob("*/run.json"))
@@ -80,9 +80,8 @@ def test_a_flow_that_failed_goes_on_with_its_finished_tasks_cached(settings, fak
     assert state.is_completed()
     assert stages_path(state.result()) == unfinished.parent
     states = task_states(state.state_details.flow_run_id)
-    assert states["predict_shard"] == "Cached"
-    assert states["merge_predictions"] == "Cached"
-    assert states["evaluate"] == "Completed"
+    assert states["find_candidates"] == states["predict_spectra"] == "Cached"
+    assert states["classify_predictions"] == states["evaluate"] == "Completed"
 
 
 def test_a_new_run_is_not_served_from_the_cache_of_an_old_one(settings, fake_engine):

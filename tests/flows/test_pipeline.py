@@ -2,22 +2,30 @@
 
 import json
 
-import pyarrow.parquet as pq
+import numpy as np
 import pytest
 
-from flows import stages
+from flows import pipeline, stages
 from flows.settings_layers import load_settings
+from screening.choose.candidates import NoCandidatesError
 from screening.runs.folder import RunFolder
+from screening.runs.record import RunError
 from screening.runs.schemas import TableName
-from screening.sources.base import SourceError
+from screening.sources.opening import open_source
 
 N_MATERIALS, N_CANDIDATES, N_MODELS = 19, 17, 2
 
 
 def run_all(settings, progress=stages.no_progress):
-    with stages.open_run(settings) as run:
-        counts = {name: stages.run_stage(name, run, settings, progress) for name in stages.stages_of(settings)}
-        run.finish()
+    counts = {}
+
+    def do(stage):
+        done = pipeline.run_stage(stage, run, settings, progress)
+        counts[stage.name] = done.counts
+        return done
+
+    with pipeline.open_run(settings) as run:
+        pipeline.run_stages(run, pipeline.stages_of(settings), do)
     return run, counts
 
 
@@ -27,7 +35,7 @@ def test_all_stages_write_their_tables_and_counts(settings, fake_engine):
     assert counts["predict_spectra"] == {"predictions": N_MODELS * N_CANDIDATES, "failed": N_MODELS}
     assert all(run.has_table(name) for name in TableName)
     stages_recorded = run.info["stages"]
-    assert list(stages_recorded) == list(stages.STAGES)
+    assert list(stages_recorded) == [stage.name for stage in pipeline.PIPELINE]
     assert stages_recorded["run_dft"]["counts"]["computed"] == len(list(fake_engine.iterdir())) > 0
     assert run.path.parent.joinpath("latest").resolve() == run.path
 
@@ -79,18 +87,18 @@ def test_shards_do_not_change_predictions(settings, assignments, fake_engine):
         assert left == right if left is None else left == pytest.approx(right, rel=1e-4, abs=1e-5)
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(settings, fake_engine, monkeypatch):
-    predicted = []
-    original = stages.predict_shard
+def test_an_interrupted_run_resumes_where_it_stopped(settings, fake_engine, monkeypatch):
+    done = []
+    original = pipeline.run_shard
 
-    def stop_at_the_third(run, settings, shard, on_batch=None):
-        if shard.index == 2 and not predicted.count(2):
-            predicted.append(2)
+    def stop_at_the_third(stage, run, settings, shard, on_batch):
+        if shard.index == 2 and not done.count(2):
+            done.append(2)
             raise KeyboardInterrupt
-        predicted.append(shard.index)
-        return original(run, settings, shard, on_batch)
+        done.append(shard.index)
+        return original(stage, run, settings, shard, on_batch)
 
-    monkeypatch.setattr(stages, "predict_shard", stop_at_the_third)
+    monkeypatch.setattr(pipeline, "run_shard", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         run_all(settings)
     unfinished = next(settings.results_dir.glob("*/run.json"))
@@ -107,15 +115,17 @@ def test_an_interrupted_run_goes_on_where_it_stopped(settings, fake_engine, monk
 
 
 def test_finished_shards_are_not_predicted_again(settings, fake_engine, monkeypatch):
-    with stages.open_run(settings) as run:
-        stages.find_candidates(run, settings)
-        shards = stages.plan_shards(run, settings)
+    find, predict = pipeline.BY_NAME["find_candidates"], pipeline.BY_NAME["predict_spectra"]
+    with pipeline.open_run(settings) as run:
+        pipeline.run_stage(find, run, settings)
+        shards = pipeline.shards_to_do(predict, run, settings)
         assert [(shard.start, shard.stop) for shard in shards] == [(0, 5), (5, 10), (10, 15), (15, 17)]
-        stages.predict_shard(run, settings, shards[0])
-        stages.predict_spectra(run, settings)
+        pipeline.run_shard(predict, run, settings, shards[0])
+        pipeline.run_stage(predict, run, settings)
         assert run.has_table(TableName.PREDICTIONS)
+        assert pipeline.shards_to_do(predict, run, settings) == []
         monkeypatch.setattr(stages, "load_predictors", lambda settings: pytest.fail("predicted again"))
-        assert stages.predict_shard(run, settings, shards[0]) == 10
+        assert pipeline.run_shard(predict, run, settings, shards[0]) == 10
 
 
 def test_progress_reaches_the_total(settings, fake_engine):
@@ -146,22 +156,52 @@ def test_an_engine_that_is_missing_leaves_reasons_and_empty_tables(assignments, 
 
 def test_no_candidates_is_a_sentence_that_names_the_filter(assignments, fake_engine):
     settings = load_settings(None, [*assignments, "filters.allowed_elements=[Xe]"])
-    with pytest.raises(stages.NoCandidatesError, match="'elements allowed' removed most"):
+    with pytest.raises(NoCandidatesError, match="'elements allowed' removed most"):
         run_all(settings)
 
 
-def test_a_source_that_changed_under_a_run_is_refused(settings, assignments, crystals_path, tmp_path, fake_engine):
+def test_the_source_is_not_opened_again_once_the_candidates_are_found(
+    assignments, crystals_path, tmp_path, fake_engine
+):
     copy = tmp_path / "copy.parquet"
-    table = pq.read_table(crystals_path)
-    pq.write_table(table, copy)
+    copy.write_bytes(crystals_path.read_bytes())
     settings = load_settings(None, [*assignments, f"source.path={copy}"])
-    with stages.open_run(settings) as run:
-        pq.write_table(table.slice(3), copy)
-        with pytest.raises(SourceError, match="has changed since this run began"):
-            stages.find_candidates(run, settings)
+    first, *rest = pipeline.stages_of(settings)
+    with pipeline.open_run(settings) as run:
+        pipeline.run_stage(first, run, settings)
+        copy.unlink()
+        pipeline.run_stages(run, rest, lambda stage: pipeline.run_stage(stage, run, settings))
+    assert run.is_finished
+    assert all(run.has_table(name) for name in TableName)
+
+
+def test_the_crystals_of_a_run_are_those_of_its_source_to_the_bit(settings, fake_engine):
+    run, _ = run_all(settings)
+    ids = run.read_table(TableName.CANDIDATES)["material_id"].tolist()[::-1]
+    ours, theirs = run.crystals(ids), open_source(settings.source).crystals(ids)
+    assert ours.material_ids.tolist() == ids
+    for name in ("atomic_numbers", "frac_coords", "lattices", "offsets"):
+        assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
+    with pytest.raises(RunError, match="1 of 2 materials are no candidates of the run"):
+        run.crystals([ids[0], "unstable"])
 
 
 def test_an_attached_folder_serves_a_stage(settings, fake_engine):
-    with stages.open_run(settings) as run:
-        counts = stages.run_stage("find_candidates", RunFolder.attach(run.path), settings)
-        assert run.info["stages"]["find_candidates"]["counts"] == counts
+    find = pipeline.BY_NAME["find_candidates"]
+    with pipeline.open_run(settings) as run:
+        done = pipeline.run_stage(find, RunFolder.attach(run.path), settings)
+        assert run.info["stages"]["find_candidates"]["counts"] == done.counts
+        assert pipeline.run_stage(find, run, settings).counts == done.counts
+
+
+def test_every_stage_reads_what_a_stage_before_it_writes_and_nothing_else(settings, fake_engine):
+    written = set()
+    for stage in pipeline.PIPELINE:
+        own = set(stage.writes) if stage.shard else set()
+        assert set(stage.reads) <= written | own, stage.name
+        written |= set(stage.writes)
+    assert written == set(TableName)
+    with pipeline.open_run(settings) as run:
+        inputs = stages.Inputs(run, pipeline.BY_NAME["evaluate"].reads)
+        with pytest.raises(KeyError, match="does not declare that it reads the table 'crystals'"):
+            inputs.crystals(["NaO"])

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from flows import stages
 from flows.cli.exits import ExitCode
 from flows.cli.program import run
+from flows.commands.screen import screen
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PROGRAM = [sys.executable, "-c", "from flows.cli.program import main; main()"]
 
 
@@ -37,11 +37,7 @@ def set_options(assignments):
 
 @pytest.fixture
 def finished_run(settings, fake_engine):
-    with stages.open_run(settings) as folder:
-        for name in stages.stages_of(settings):
-            stages.run_stage(name, folder, settings)
-        folder.finish()
-    return folder
+    return screen(settings)
 
 
 def say(capfd, *arguments):
@@ -305,7 +301,7 @@ def test_engines_says_which_can_be_used(capfd):
 @pytest.mark.parametrize(
     ("sign", "code"), [(signal.SIGINT, ExitCode.INTERRUPTED), (signal.SIGTERM, ExitCode.TERMINATED)]
 )
-def test_a_signal_stops_with_one_sentence_and_the_rerun_goes_on(set_options, tmp_path, sign, code):
+def test_a_signal_stops_with_one_sentence_and_the_rerun_resumes(set_options, tmp_path, sign, code):
     script = tmp_path / "slow_screen.py"
     script.write_text(SLOW_SCREEN)
     command = [sys.executable, str(script), "screen", "--no-dft", *set_options, "--set", "dft.engine=gpaw"]
@@ -324,21 +320,21 @@ def test_a_signal_stops_with_one_sentence_and_the_rerun_goes_on(set_options, tmp
     answer = subprocess.run(
         [*PROGRAM, *command[2:]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
-    assert f"Goes on with the run {folder.name}" in answer.stdout
+    assert f"Resuming the run {folder.name}" in answer.stdout
     assert (tmp_path / "results" / "latest").resolve() == folder.resolve()
 
 
 # After the first shard the prediction hangs, as a big one would.
 SLOW_SCREEN = """
 import sys, time
-from flows import stages
+from flows import pipeline
 from flows.cli.program import main
-original = stages.predict_shard
-def slow(run, settings, shard, on_batch=None):
+original = pipeline.run_shard
+def slow(stage, run, settings, shard, on_batch):
     if shard.index > 0:
         time.sleep(600)
-    return original(run, settings, shard, on_batch)
-stages.predict_shard = slow
+    return original(stage, run, settings, shard, on_batch)
+pipeline.run_shard = slow
 main()
 """
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from flows import stages
+from flows import pipeline
 from flows.cli.program import run
+from flows.commands.screen import screen
 from mat2spec.labels.edos_store import LATER_COLUMNS, read_edos_store
 from tests.mat2spec.labels.readers.test_data_folder import SPLIT_SALTS, edos_store
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
@@ -89,10 +90,7 @@ def test_given_crystals_but_for_the_reserved(fake_engine, label, tmp_path):
 
 
 def test_the_dft_of_a_screen_becomes_labels(fake_engine, settings, label, tmp_path):
-    with stages.open_run(settings) as folder:
-        for name in stages.stages_of(settings):
-            stages.run_stage(name, folder, settings)
-        folder.finish()
+    folder = screen(settings)
     computed = folder.read_table("dft_results")
     code, out, _ = label("--from-run", "latest")
     assert code == 0
@@ -114,11 +112,9 @@ def test_the_dft_of_a_screen_becomes_labels(fake_engine, settings, label, tmp_pa
     assert "0 labels of the screen" in out
 
 
-def test_a_screen_without_dft_or_of_another_source_gives_a_sentence(
-    fake_engine, settings, label, crystals_path, tmp_path
-):
-    with stages.open_run(settings) as folder:
-        stages.run_stage("find_candidates", folder, settings)
+def test_a_screen_without_dft_gives_a_sentence(fake_engine, settings, label, crystals_path, tmp_path):
+    with pipeline.open_run(settings) as folder:
+        pipeline.run_stage(pipeline.BY_NAME["find_candidates"], folder, settings)
     code, _, err = label("--from-run", str(folder.path))
     assert (code, "has no DFT results" in err) == (1, True)
 

@@ -1,0 +1,316 @@
+"""The pipeline of a screen: its stages in order, and what runs them.
+
+    with open_run(settings) as run:
+        run_stages(run, stages_of(settings), lambda stage: run_stage(stage, run, settings))
+
+`PIPELINE` is the only place where the order of the stages stands. `mat2spec screen` and the Prefect flow both iterate
+over it; `run_stage` does for every stage what is the same for all: it skips what is done, reads, writes, takes the time
+and notes the counts. What is done stands in the run folder, so a run that was stopped, or killed, resumes where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flows import stages
+from flows.stages import Counts, Inputs, Outcome, Progress, no_progress
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.tables.columns import Column
+from screening.runs.folder import RunFolder
+from screening.runs.schemas import TableName
+from screening.sources.opening import open_source
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from flows.settings import ScreenSettings
+    from mat2spec.crystals.arrays import Crystals
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a screen.
+
+    Parameters
+    ----------
+    name, title
+        For the record, and for people.
+    reads
+        Tables that it needs; it gets no others.
+    writes
+        Tables that it makes, in the order in which they are written.
+    run
+        What it does.
+    shard
+        What it does with a shard of the candidates, where its one table is too large to be made at once: the shards are
+        written one by one and merged, and `run` counts what has come of it.
+    needs_dft
+        Whether it is left out where DFT jobs are only queued.
+    """
+
+    name: str
+    title: str
+    reads: tuple[TableName, ...]
+    writes: tuple[TableName, ...]
+    run: Callable[[Inputs, ScreenSettings], Outcome]
+    shard: Callable[[Crystals, ScreenSettings, Callable[[int], None]], pa.Table] | None = None
+    needs_dft: bool = False
+
+
+PIPELINE = (
+    Stage(
+        "find_candidates",
+        "Find candidates",
+        reads=(),
+        writes=(
+            TableName.FILTER_COUNTS,
+            TableName.CHANGES,
+            TableName.KNOWN_EDOS,
+            TableName.CRYSTALS,
+            TableName.CANDIDATES,
+        ),
+        run=stages.find_candidates,
+    ),
+    Stage(
+        "find_published",
+        "Find published spectra",
+        reads=(TableName.KNOWN_EDOS,),
+        writes=(TableName.PUBLISHED_RESULTS, TableName.PREVIOUS_CLASSIFICATIONS),
+        run=stages.find_published,
+    ),
+    Stage(
+        "predict_spectra",
+        "Predict spectra",
+        reads=(TableName.CANDIDATES, TableName.CRYSTALS, TableName.PREDICTIONS),
+        writes=(TableName.PREDICTIONS,),
+        run=stages.count_predictions,
+        shard=stages.predict_shard,
+    ),
+    Stage(
+        "classify_predictions",
+        "Classify predictions",
+        reads=(TableName.CANDIDATES, TableName.PREDICTIONS),
+        writes=(TableName.CLASSIFICATIONS,),
+        run=stages.classify_predictions,
+    ),
+    Stage(
+        "queue_dft",
+        "Queue DFT",
+        reads=(TableName.CANDIDATES, TableName.CRYSTALS, TableName.CLASSIFICATIONS),
+        writes=(TableName.DFT_JOBS,),
+        run=stages.queue_dft,
+    ),
+    Stage(
+        "run_dft",
+        "Run DFT",
+        reads=(TableName.CRYSTALS, TableName.DFT_JOBS),
+        writes=(TableName.DFT_RESULTS, TableName.DFT_JOBS),
+        run=stages.run_dft,
+        needs_dft=True,
+    ),
+    Stage(
+        "evaluate",
+        "Evaluate",
+        reads=(
+            TableName.PUBLISHED_RESULTS,
+            TableName.PREVIOUS_CLASSIFICATIONS,
+            TableName.CLASSIFICATIONS,
+            TableName.DFT_JOBS,
+            TableName.DFT_RESULTS,
+        ),
+        writes=(TableName.PRECISION_RECALL,),
+        run=stages.evaluate,
+    ),
+    Stage(
+        "report",
+        "Report",
+        reads=(
+            TableName.CANDIDATES,
+            TableName.PREDICTIONS,
+            TableName.CLASSIFICATIONS,
+            TableName.DFT_JOBS,
+            TableName.DFT_RESULTS,
+            TableName.PRECISION_RECALL,
+        ),
+        writes=(TableName.THRESHOLD_CURVE,),
+        run=stages.report,
+        needs_dft=True,
+    ),
+)
+BY_NAME = {stage.name: stage for stage in PIPELINE}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Candidates `start` to `stop`, which all models predict in one go; the result is one file."""
+
+    index: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """A stage that is done, as `run.json` has it.
+
+    Parameters
+    ----------
+    seconds
+        Time that it took.
+    counts
+        Its figures.
+    ends_run
+        Why the run ends here and is not kept; empty if it goes on.
+    """
+
+    seconds: float
+    counts: Counts
+    ends_run: str = ""
+
+
+def stages_of(settings: ScreenSettings) -> list[Stage]:
+    """The stages that these settings ask for, in order."""
+    return [stage for stage in PIPELINE if settings.run_dft or not stage.needs_dft]
+
+
+def stages_from(name: str) -> list[Stage]:
+    """A stage and all that follow."""
+    return list(PIPELINE[PIPELINE.index(BY_NAME[name]) :])
+
+
+def open_run(settings: ScreenSettings, progress: Progress = no_progress) -> RunFolder:
+    """Open the run folder of these settings: the run that they began and did not end, or else a new one.
+
+    The Materials Project is read here, unless its cache has the answer; `progress` tells how far that is.
+    """
+    source = open_source(settings.source, settings.filters, progress)
+    return RunFolder.open(
+        settings.results_dir,
+        **identity_of(settings),
+        source_fingerprint=source.fingerprint(),
+        db_version=source.db_version(),
+        grid=EDOS_GRID,
+    )
+
+
+def identity_of(settings: ScreenSettings) -> dict[str, Any]:
+    """What `run.json` holds of a run with these settings and decides which previous runs it is compared with."""
+    hashes = {predictor.name: predictor.weights_hash for predictor in stages.load_predictors(settings.prediction)}
+    return {"settings": settings.of_the_run(), "weights_hashes": hashes}
+
+
+def run_stages(run: RunFolder, chosen: Sequence[Stage], do: Callable[[Stage], Done]) -> str:
+    """Do stages one after the other and finish the run.
+
+    Parameters
+    ----------
+    run
+        The run, whose lock this process holds.
+    chosen
+        The stages, in order.
+    do
+        Does one of them by `run_stage`, with whatever goes around it.
+
+    Returns
+    -------
+    str
+        Why the run ended early and was discarded; empty if it is finished.
+    """
+    for stage in chosen:
+        done = do(stage)
+        if done.ends_run:
+            run.discard()
+            return done.ends_run
+    run.finish()
+    return ""
+
+
+def run_stage(stage: Stage, run: RunFolder, settings: ScreenSettings, progress: Progress = no_progress) -> Done:
+    """Do a stage unless it is done, and note in `run.json` that it is."""
+    known = find_done(stage, run)
+    if known is not None:
+        progress(1, 1)
+        return known
+    start = time.perf_counter()
+    if stage.shard is not None:
+        _run_shards(stage, run, settings, progress)
+    outcome = stage.run(Inputs(run, stage.reads, progress), settings)
+    for name, text in outcome.files.items():
+        run.write_text(name, text)
+    for table in stage.writes:
+        if stage.shard is None:
+            run.write_table(table, outcome.tables[table])
+    # Only now the stage counts as done: killed before, it is done again, from the tables that it was done from.
+    seconds = time.perf_counter() - start
+    run.record(stage.name, seconds, outcome.counts, outcome.ends_run)
+    progress(1, 1)
+    return Done(seconds, outcome.counts, outcome.ends_run)
+
+
+def find_done(stage: Stage, run: RunFolder) -> Done | None:
+    """What became of a stage; None if it is still to be done."""
+    entry = run.info["stages"].get(stage.name)
+    if entry is None or not all(run.has_table(table) for table in stage.writes):
+        return None
+    return Done(entry["seconds"], entry["counts"], entry.get("ends_run", ""))
+
+
+def shards_to_do(stage: Stage, run: RunFolder, settings: ScreenSettings) -> list[Shard]:
+    """Shards of a stage that are to be computed or merged; none where the stage has no shards or is beyond them."""
+    is_beyond = all(run.has_table(table) for table in stage.writes)
+    return [] if stage.shard is None or is_beyond else plan_shards(run, settings)
+
+
+def plan_shards(run: RunFolder, settings: ScreenSettings) -> list[Shard]:
+    """Cut the candidates into shards."""
+    n_candidates = run.read_arrow(TableName.CANDIDATES, [Column.MATERIAL_ID]).num_rows
+    size = settings.prediction.shard_size
+    starts = range(0, n_candidates, size)
+    return [Shard(index, start, min(start + size, n_candidates)) for index, start in enumerate(starts)]
+
+
+def run_shard(
+    stage: Stage,
+    run: RunFolder,
+    settings: ScreenSettings,
+    shard: Shard,
+    on_batch: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Do one shard of a stage, unless it is on disk; return the number of predictions."""
+    n_predictions = (shard.stop - shard.start) * len(settings.prediction.models)
+    (table,) = stage.writes
+    if run.has_table(table) or run.has_shard(table, shard.index):
+        on_batch(n_predictions)
+        return n_predictions
+    assert stage.shard is not None
+    candidates = run.read_arrow(TableName.CANDIDATES, [Column.MATERIAL_ID])[Column.MATERIAL_ID]
+    crystals = run.crystals(candidates[shard.start : shard.stop].to_pylist())
+    run.write_shard(table, shard.index, stage.shard(crystals, settings, on_batch))
+    return n_predictions
+
+
+def _run_shards(stage: Stage, run: RunFolder, settings: ScreenSettings, progress: Progress) -> None:
+    """Do the shards of a stage that are missing, and merge all."""
+    (table,) = stage.writes
+    if run.has_table(table):
+        return
+    shards = plan_shards(run, settings)
+    on_batch = _counter(progress, len(settings.prediction.models) * sum(shard.stop - shard.start for shard in shards))
+    for shard in shards:
+        run_shard(stage, run, settings, shard, on_batch)
+    run.merge_shards(table, len(shards))
+
+
+def _counter(progress: Progress, total: int) -> Callable[[int], None]:
+    """Adds up what is done."""
+    done = 0
+
+    def on_batch(n_more: int) -> None:
+        nonlocal done
+        done += n_more
+        progress(done, total)
+
+    return on_batch

@@ -1,0 +1,107 @@
+"""The candidates of a screen: what the filters leave of a source, with coordinates, and what is new about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from mat2spec.tables.columns import Column
+from screening.choose.filters import filter_candidates
+from screening.runs.history import find_changes, keep_unscreened, structure_hashes
+from screening.sources.known_edos import known_edos_ids
+from screening.sources.open_data.published import with_edos_now
+
+if TYPE_CHECKING:
+    from mat2spec.crystals.arrays import Crystals
+    from screening.choose.filters import FilterSettings
+    from screening.runs.history import FormerRuns
+    from screening.settings import SourceSettings
+    from screening.sources.base import CrystalSource
+
+
+class NoCandidatesError(ValueError):
+    """Nothing is left to predict."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What is screened, and how it was chosen.
+
+    Parameters
+    ----------
+    table
+        One row per candidate: `CrystalSource.properties` and `structure_hash`.
+    crystals
+        The candidates with their coordinates, in the same order.
+    counts
+        What each filter removed.
+    changes
+        What is new since previous runs: `screening.runs.history.find_changes`.
+    known_edos
+        Materials of the source that have an eDOS already.
+    """
+
+    table: pd.DataFrame
+    crystals: Crystals
+    counts: pd.DataFrame
+    changes: pd.DataFrame
+    known_edos: pd.DataFrame
+
+
+def choose_candidates(
+    source: CrystalSource,
+    source_settings: SourceSettings,
+    filters: FilterSettings,
+    previous: FormerRuns,
+    *,
+    only_new: bool = False,
+) -> Candidates:
+    """Candidates of a source, all of them or only those that no previous run screened.
+
+    Parameters
+    ----------
+    source, source_settings
+        Where the crystals come from, and where to ask which of them have an eDOS.
+    filters
+        Which become candidates.
+    previous
+        Runs to compare with.
+    only_new
+        Leave out what they screened.
+
+    Raises
+    ------
+    NoCandidatesError
+        If no material passes the filters, and not because all were screened before.
+    """
+    properties = source.properties()
+    in_store = known_edos_ids(source_settings.store_of_known_edos)
+    # With its eDOS a material may have got values that the filters, which the server applies, leave out.
+    published = source.known_edos_ids() | with_edos_now(source_settings, previous.gone_from(properties))
+    known = in_store | published
+    table, counts = filter_candidates(properties, filters, known)
+    earlier = source.earlier_filters()
+    if earlier is not None:
+        # The first row counts the source itself, which the last of the earlier filters did already.
+        counts = pd.concat([earlier, counts.iloc[1:]], ignore_index=True)
+    if table.empty and not only_new:
+        raise NoCandidatesError(_no_candidates(counts))
+    crystals = source.crystals(table[Column.MATERIAL_ID].tolist())
+    table = table.assign(**{str(Column.STRUCTURE_HASH): structure_hashes(crystals)})
+    changes = find_changes(table, known, previous)
+    if only_new:
+        crystals = crystals.take((~previous.has_screened(table)).nonzero()[0])
+        table, counts = keep_unscreened(table, counts, previous)
+    known_here = published | (in_store & set(properties[Column.MATERIAL_ID]))
+    known_edos = pd.DataFrame({Column.MATERIAL_ID: pd.Series(sorted(known_here), dtype=object)})
+    return Candidates(table, crystals, counts, changes, known_edos)
+
+
+def _no_candidates(counts: pd.DataFrame) -> str:
+    greediest = counts[Column.FILTER].iloc[int(counts[Column.REMOVED].argmax())]
+    return (
+        f"No material of the source passes the filters; the filter '{greediest}' removed most. Relax it: "
+        "`mat2spec settings` shows the filters, `mat2spec screen --dry-run` what each of them removes."
+    )

@@ -1,0 +1,216 @@
+"""What a run folder holds: Parquet tables with the provenance of the run, shards of them, and the crystals.
+
+tables = RunTables(Path("results/20261123T020654Z-1a2b3c4d"))
+picks = tables.read_table(TableName.DFT_JOBS)
+crystals = tables.crystals(picks["material_id"])
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.spectra.grids import GRID_METADATA_KEY, SpectralGrid
+from mat2spec.tables.columns import CRYSTAL_COLUMNS, Column
+from mat2spec.tables.files import atomic_file, make_folder
+from mat2spec.tables.parquet import concatenate_tables, read_rows, read_table, to_arrow, to_frame, write_table
+from screening.runs.record import FINISHED, RUN_FILE, RunError, read_record
+from screening.runs.schemas import TableName, conform, empty_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+SHARDS_FOLDER = "shards"
+
+
+class RunTables:
+    """The tables of a run, by name.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def run_id(self) -> str:
+        """Name of the folder: time of creation and start of the fingerprint, unless somebody renamed it."""
+        return self.path.name
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What `run.json` holds now.
+
+        Raises
+        ------
+        RunError
+            If it cannot be read.
+        """
+        return read_record(self.path / RUN_FILE)
+
+    def table_path(self, name: TableName | str) -> Path:
+        """Where a table lies or will lie."""
+        return self.path / f"{TableName(name)}.parquet"
+
+    def has_table(self, name: TableName | str) -> bool:
+        """Whether a table is there; it is complete then."""
+        return self.table_path(name).exists()
+
+    def read_arrow(self, name: TableName | str, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read a table, or some of its columns, as an Arrow table.
+
+        Raises
+        ------
+        TableError
+            If it is not there or damaged.
+        """
+        return read_table(self.table_path(name), columns)
+
+    def read_table(self, name: TableName | str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Read a table, or some of its columns, as a DataFrame.
+
+        Raises
+        ------
+        TableError
+            If it is not there or damaged.
+        """
+        return to_frame(self.read_arrow(name, columns))
+
+    def crystals(self, material_ids: Sequence[str] | pd.Series) -> Crystals:
+        """Candidates of the run with their coordinates, in the given order.
+
+        Raises
+        ------
+        RunError
+            If the run holds no coordinates, or a material is no candidate of it.
+        TableError
+            If the table of crystals is damaged.
+        """
+        path = self.table_path(TableName.CRYSTALS)
+        if not path.exists():
+            raise RunError(
+                f"The run {self.run_id} holds no coordinates of its crystals: it was made by version 0.1, or stopped "
+                "before its candidates were found. Its tables can be read; run the screen again for anything else."
+            )
+        wanted = pa.array([str(material_id) for material_id in material_ids], type=pa.string())
+        known = self.read_arrow(TableName.CRYSTALS, [Column.MATERIAL_ID])[Column.MATERIAL_ID].combine_chunks()
+        rows = pc.index_in(wanted, value_set=known)
+        if rows.null_count:
+            first = wanted.filter(pc.is_null(rows))[0]
+            raise RunError(
+                f"{rows.null_count} of {len(wanted)} materials are no candidates of the run {self.run_id}, the first "
+                f"is {first}."
+            )
+        return Crystals.from_arrow(read_rows(path, CRYSTAL_COLUMNS, rows.to_numpy()))
+
+    def write_table(
+        self, name: TableName | str, table: pd.DataFrame | pa.Table, metadata: Mapping[str, str] | None = None
+    ) -> Path:
+        """Check a table against its schema and write it atomically, with the provenance of the run.
+
+        Raises
+        ------
+        SchemaError
+            If columns are missing or of the wrong type.
+        RunError
+            If the run is finished.
+        TableError
+            If it cannot be written.
+        """
+        info = self._writable_info()
+        path = self.table_path(name)
+        write_table(path, _conform(table, TableName(name), info), table_metadata(info) | dict(metadata or {}))
+        return path
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a page beside the tables, atomically; raises as `write_table`."""
+        self._writable_info()
+        with atomic_file(self.path / name) as file:
+            file.write(text.encode())
+        return self.path / name
+
+    def shard_path(self, name: TableName | str, index: int) -> Path:
+        """Where a part of a table lies until the parts are merged."""
+        return self.path / SHARDS_FOLDER / TableName(name) / f"{index:06d}.parquet"
+
+    def has_shard(self, name: TableName | str, index: int) -> bool:
+        """Whether a part of a table is there; it is complete then."""
+        return self.shard_path(name, index).exists()
+
+    def write_shard(self, name: TableName | str, index: int, table: pd.DataFrame | pa.Table) -> Path:
+        """Check a part of a table against the schema and write it atomically.
+
+        Raises
+        ------
+        SchemaError, RunError, TableError
+            As `write_table`.
+        """
+        info = self._writable_info()
+        path = self.shard_path(name, index)
+        make_folder(path.parent)
+        write_table(path, _conform(table, TableName(name), info))
+        return path
+
+    def merge_shards(self, name: TableName | str, count: int, metadata: Mapping[str, str] | None = None) -> Path:
+        """Join the parts 0 to count - 1 into the table, one part in memory at a time, and remove them.
+
+        Raises
+        ------
+        RunError
+            If parts are missing or the run is finished.
+        TableError
+            If a part is damaged or the table cannot be written.
+        """
+        info = self._writable_info()
+        missing = [index for index in range(count) if not self.has_shard(name, index)]
+        if missing:
+            raise RunError(
+                f"{len(missing)} of {count} parts of the table '{TableName(name)}' are missing, the first is part "
+                f"{missing[0]}; run the stage again, it computes only what is missing."
+            )
+        if count == 0:
+            return self.write_table(name, empty_table(TableName(name)), metadata)
+        path = self.table_path(name)
+        parts = [self.shard_path(name, index) for index in range(count)]
+        concatenate_tables(path, parts, table_metadata(info) | dict(metadata or {}))
+        self.remove_shards(name)
+        return path
+
+    def remove_shards(self, name: TableName | str) -> None:
+        """Remove the parts of a table, which is complete."""
+        shards = self.path / SHARDS_FOLDER
+        if (shards / TableName(name)).exists():
+            shutil.rmtree(shards / TableName(name))
+        if shards.exists() and not any(shards.iterdir()):
+            shards.rmdir()
+
+    def _writable_info(self) -> dict[str, Any]:
+        info = self.info
+        if info["status"] == FINISHED:
+            raise RunError(f"The run {self.run_id} is finished and is not changed any more; start a new run.")
+        return info
+
+
+def _conform(table: pd.DataFrame | pa.Table, name: TableName, info: Mapping[str, Any]) -> pa.Table:
+    return conform(to_arrow(table), name, SpectralGrid.from_json(info[GRID_METADATA_KEY]))
+
+
+def table_metadata(info: Mapping[str, Any]) -> dict[str, str]:
+    """Provenance that every table of a run carries."""
+    keys = ("run_id", "settings_hash", "source_fingerprint", "db_version", GRID_METADATA_KEY)
+    return {key: str(info[key]) for key in keys} | {
+        "versions": json.dumps(info["versions"], sort_keys=True),
+        "weights_hashes": json.dumps(info["weights_hashes"], sort_keys=True),
+        "git_commit": info["git_commit"] or "",
+    }

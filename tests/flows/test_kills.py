@@ -1,0 +1,242 @@
+"""A run that is killed before or after any of its renames resumes to the tables of an uninterrupted one.
+
+Whatever a run leaves on the disk appears there by a rename, so these are all the states that a kill can leave behind.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from dft_validation import engines
+from dft_validation.engines.gpaw import GpawEngine
+from flows import stages
+from flows.commands.dft import run_queue
+from flows.commands.screen import screen
+from flows.settings_layers import load_settings
+from screening.report.page import PAGE_FILE
+from screening.runs.folder import RunFolder
+from screening.runs.schemas import TableName
+from tests.flows.conftest import FAKE_WORKER, crystals_table
+from tests.flows.fake_models import flat_spectrum, use_fake_models
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork"),
+]
+
+MATERIALS = ("NaO", "KN", "TiN", "VN", "SrO")
+GAPPED = ("TiN", "VN")
+# What another process, or the same one at another time, is free to measure or name differently.
+NOT_COMPARED = {"cpu_seconds", "wall_seconds", "peak_memory_mib", "former_run_id"}
+PATIENCE_S = 120
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    path = tmp_path_factory.mktemp("kills") / "crystals.parquet"
+    table = crystals_table()
+    pq.write_table(table.take([table["material_id"].to_pylist().index(name) for name in MATERIALS]), path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _fakes(tmp_path, monkeypatch):
+    """A model that knows the answers, and a DFT engine whose worker is fake but a process of its own."""
+    counter = tmp_path / "counter"
+    counter.mkdir()
+    use_fake_models(monkeypatch, lambda material_id, _: flat_spectrum(material_id in GAPPED))
+    command = (sys.executable, "-S", str(FAKE_WORKER), "ok", str(counter))
+    monkeypatch.setattr(engines, "_REGISTERED", {"fake": GpawEngine(name="fake", worker=command, package="numpy")})
+    # Drawing takes half of the time; what is to be drawn is compared.
+    monkeypatch.setattr(stages, "validation_page", _page_in_words)
+
+
+def _page_in_words(title, predictions, results, jobs, candidates, merit, curve, gap):
+    tables = (predictions, results[["material_id", "status"]], jobs, candidates, merit, curve)
+    return "\n".join(["page", *(table.to_csv() for table in tables), gap.describe()])
+
+
+@pytest.fixture
+def settings_in(source):
+    """Settings of a screen that keeps everything in one folder, quick where the physics does not matter."""
+
+    def make(folder, *assignments):
+        return load_settings(
+            None,
+            [
+                "source.kind=parquet",
+                f"source.path={source}",
+                f"results_dir={folder / 'results'}",
+                "prediction.models=[mat2spec]",
+                "prediction.shard_size=3",
+                "selection.max_positives=1",
+                "selection.n_random_positives=0",
+                "selection.n_random_negatives=1",
+                "dft.engine=fake",
+                f"dft.cache_dir={folder / 'cache'}",
+                "dft.kpoint_density=20",
+                "dft.workers=1",
+                "evaluation.n_draws=100",
+                "evaluation.curve_threshold_factors=[1.0]",
+                "evaluation.curve_top_min_ev=[-1.0]",
+                "evaluation.curve_min_width_ev=[1.0]",
+                *assignments,
+            ],
+        )
+
+    return make
+
+
+def count_renames(work):
+    """Do something in this process and return how many files it renamed."""
+    counted = []
+
+    def note(original, *given, **named):
+        counted.append(given)
+        return original(*given, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        _hook_renames(patch, note)
+        work()
+    return len(counted)
+
+
+def kill_at(work, number, when):
+    """Do something in a child that is killed "before" or "after" a rename, counted from 1."""
+    child = os.fork()
+    if child == 0:
+        _do_and_die(work, number, when)
+    deadline = time.monotonic() + PATIENCE_S
+    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            pytest.fail(f"The child hangs, to be killed {when} rename {number}.")
+        time.sleep(0.005)
+    assert os.WIFSIGNALED(ended[1]), f"The child was not killed {when} rename {number}."
+
+
+def _do_and_die(work, number, when):
+    lock, seen = threading.Lock(), 0
+
+    def at_rename(original, *given, **named):
+        nonlocal seen
+        with lock:
+            seen += 1
+            if seen == number and when == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            answer = original(*given, **named)
+            if seen == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
+
+    try:
+        _hook_renames(pytest.MonkeyPatch(), at_rename)
+        work()
+    except BaseException:  # noqa: BLE001 - a child must not come back into pytest
+        traceback.print_exc()
+    os._exit(1)
+
+
+def _hook_renames(patch, at_rename):
+    for name in ("rename", "replace"):
+        original = getattr(os, name)
+        patch.setattr(os, name, lambda *given, original=original, **named: at_rename(original, *given, **named))
+
+
+def differences(reference, folder):
+    """What is wrong with a run that was resumed: other files, other rows, leftovers; empty if nothing is."""
+    (run,) = [path for path in (folder / "results").iterdir() if path.is_dir() and not path.is_symlink()]
+    (expected,) = [path for path in (reference / "results").iterdir() if path.is_dir() and not path.is_symlink()]
+    found = []
+    if files_of(folder, run.name) != files_of(reference, expected.name):
+        found.append(f"files {files_of(folder, run.name) ^ files_of(reference, expected.name)}")
+    info = RunFolder.attach(run).info
+    if info["status"] != "finished" or (folder / "results" / "latest").resolve() != run.resolve():
+        found.append(f"status {info['status']}")
+    if list(info["stages"]) != list(RunFolder.attach(expected).info["stages"]):
+        found.append(f"stages {list(info['stages'])}")
+    for name in TableName:
+        left, right = (pd.read_parquet(path / f"{name}.parquet") for path in (expected, run))
+        found += [f"{name}.{column}" for column in differing_columns(left, right)]
+    if (run / PAGE_FILE).read_text() != (expected / PAGE_FILE).read_text():
+        found.append("page")
+    return found
+
+
+def files_of(folder, run_id):
+    return {str(path.relative_to(folder)).replace(run_id, "RUN") for path in folder.rglob("*")}
+
+
+def differing_columns(left, right):
+    if list(left.columns) != list(right.columns) or len(left) != len(right):
+        return [f"shape {left.shape} {right.shape}"]
+    return [
+        column
+        for column in left.columns
+        if column not in NOT_COMPARED
+        and not all(is_same(a, b) for a, b in zip(left[column], right[column], strict=True))
+    ]
+
+
+def is_same(left, right):
+    if isinstance(left, np.ndarray):
+        return isinstance(right, np.ndarray) and np.array_equal(left, right, equal_nan=left.dtype.kind == "f")
+    return left == right or (pd.isna(left) and pd.isna(right))
+
+
+def test_a_screen_killed_at_any_rename_resumes_to_the_same_tables(settings_in, tmp_path):
+    reference = tmp_path / "reference"
+    n_renames = count_renames(lambda: screen(settings_in(reference)))
+    assert n_renames > 25
+    wrong = {}
+    for number in range(1, n_renames + 1):
+        for when in ("before", "after"):
+            folder = tmp_path / f"{number}-{when}"
+            settings = settings_in(folder)
+            kill_at(lambda settings=settings: screen(settings), number, when)
+            screen(settings)
+            found = differences(reference, folder)
+            if found:
+                wrong[number, when] = found
+            shutil.rmtree(folder)
+    assert wrong == {}
+
+
+def test_dft_run_killed_at_any_rename_resumes_to_the_same_tables(settings_in, tmp_path):
+    queued = tmp_path / "queued"
+    run_id = screen(settings_in(queued, "run_dft=false")).run_id
+
+    def copy_and_work(name):
+        folder = tmp_path / name
+        shutil.copytree(queued, folder, symlinks=True)
+        record = folder / "results" / run_id / "run.json"
+        record.write_text(record.read_text().replace(str(queued), str(folder)))
+        return folder, lambda: run_queue(run_id, folder / "results", [], remote=False)
+
+    reference, work = copy_and_work("reference")
+    n_renames = count_renames(work)
+    assert n_renames > 10
+    wrong = {}
+    for number in range(1, n_renames + 1):
+        for when in ("before", "after"):
+            folder, work = copy_and_work(f"{number}-{when}")
+            kill_at(work, number, when)
+            work()
+            found = differences(reference, folder)
+            if found:
+                wrong[number, when] = found
+            shutil.rmtree(folder)
+    assert wrong == {}
