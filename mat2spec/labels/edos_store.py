@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from mat2spec.labels.levels import Level
+from mat2spec.labels.splits import Part
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, SpectralGrid
 from mat2spec.tables.files import TableError
 from mat2spec.tables.parquet import read_table
@@ -137,3 +139,9 @@ def training_level(store: pa.Table) -> dict[str, str] | None:
     """
     text = (store.schema.metadata or {}).get(TRAINING_LEVEL_KEY.encode())
     return None if text is None else {str(name): str(value) for name, value in json.loads(text).items()}
+
+
+def parts_of_plan(store: pa.Table) -> dict[str, Part]:
+    """Part of the label plan of each label that is of one, by material id: labels at the level of the Materials Project."""
+    rows = zip(*(store[name].to_pylist() for name in ("material_id", "level", "selected_as")), strict=True)
+    return {name: Part(chosen) for name, level, chosen in rows if level == Level.MP and chosen in set(Part)}

@@ -41,7 +41,7 @@ class LabelledSpectra:
     spectra
         Spectra per atom on `grid`, shape (n, size).
     split
-        ``"train"``, ``"valid"``, ``"test"`` or ``"store_test"``, shape (n,).
+        Names of `mat2spec.labels.splits.Split`, or ``"store_test"``, shape (n,).
     grid
         The spectral grid.
     sources

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
+from mat2spec.crystals.prototypes import prototypes
 from mat2spec.graphs.settings import GraphSettings
-from mat2spec.labels.edos_store import read_edos_store, training_level
+from mat2spec.labels.edos_store import parts_of_plan, read_edos_store, training_level
 from mat2spec.labels.joining import with_crystals
 from mat2spec.labels.labelled import DataError, LabelledSpectra, assemble_spectra, concatenate, hash_of, stack_column
 from mat2spec.labels.levels import Level, can_be_magnetic, rows_at_level
 from mat2spec.labels.reserved import STRUCTURES_FILE, data_file, reserved_formulas
-from mat2spec.labels.splits import STORE_TEST, split_of_formula
+from mat2spec.labels.splits import STORE_TEST, Part, Split, split_labels, split_of_formula
 from mat2spec.settings import shipped_stores
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, rebin_to_edges
 from mat2spec.spectra.phonons import scale_to_modes
@@ -79,6 +81,9 @@ def load_edos(
     the data folder stay ``"test"`` whatever stores are added; those of stores are ``"store_test"`` beside them, and
     ``"test"`` without a data folder. Of a material that is there twice the first is taken.
 
+    With labels of a label plan among them all are split by `mat2spec.labels.splits.split_labels`: the test sets of the
+    plan come beside those older ones, which stay what they are, whatever level of theory is wanted.
+
     Parameters
     ----------
     data_dir
@@ -111,18 +116,42 @@ def load_edos(
         )
     for part in parts:
         _refuse_reserved(part, reserved)
-    return _first_of_each_material(concatenate(parts, name=" + ".join(part.name for part in parts)))
+    data = _first_of_each_material(concatenate(parts, name=" + ".join(part.name for part in parts)))
+    planned = {name: part for path in paths for name, part in parts_of_plan(read_edos_store(Path(path))).items()}
+    return _with_test_sets(data, planned) if planned else data
+
+
+def _with_test_sets(data: LabelledSpectra, planned: Mapping[str, Part]) -> LabelledSpectra:
+    """Split labels beside those of a plan, whose part is given by id; what would leak is dropped.
+
+    Test materials of labels of no plan keep the name of their test set.
+    """
+    parts = [planned.get(str(material_id)) for material_id in data.material_ids]
+    split = split_labels(data.formulas.tolist(), prototypes(_crystals_of(data)).tolist(), parts)
+    split = np.where(split == Split.TEST, data.split, split)
+    used = np.flatnonzero(split != Split.LEFT_OUT)
+    n_left_out = len(data) - len(used)
+    dropped = data.dropped | ({"formula or prototype of a test set": n_left_out} if n_left_out else {})
+    return replace(data, split=split, dropped=dropped).take(used)
+
+
+def _crystals_of(data: LabelledSpectra) -> Crystals:
+    if data.crystals is None:
+        raise DataError(f"The crystals of {data.name} were not kept; their prototypes are unknown.")
+    return data.crystals
 
 
 def _load_edos_table(path: Path, graph_settings: GraphSettings, level: Level) -> LabelledSpectra:
-    """Unpolarised labels, of which those that can be magnetic are at no other level."""
+    """Unpolarised labels; but for test materials those that can be magnetic are left out at any other level."""
     table = read_table(path)
     if level is Level.MP:
-        table = table.filter([not can_be_magnetic(np.asarray(n)) for n in table["atomic_numbers"].to_pylist()])
+        split = _old_split(table)
+        numbers = table["atomic_numbers"].to_pylist()
+        same_level = [not can_be_magnetic(np.asarray(of_crystal)) for of_crystal in numbers]
+        table = table.filter(pa.array(np.array(same_level) | (split == Split.TEST)))
     crystals = Crystals.from_arrow(table)
-    formulas = reduced_formulas(crystals)
+    formulas, split = reduced_formulas(crystals), _old_split(table)
     spectra = stack_column(table, "edos", EDOS_GRID) / crystals.n_sites[:, None]
-    split = np.array([split_of_formula(str(formula)) for formula in formulas], dtype=object)
     return assemble_spectra(
         "GPAW PBE eDOS", crystals, formulas, spectra, split, EDOS_GRID, graph_settings, hash_of(path)
     )
@@ -136,7 +165,8 @@ def _load_store(
     table, without_crystal = with_crystals(store, structures)
     own = training_level(store)
     if own is None:
-        same_level = rows_at_level(table, level)
+        unpolarised = rows_at_level(table, Level.UNPOLARISED)
+        same_level = rows_at_level(table, level) | (unpolarised & (_old_split(table) == Split.TEST))
     else:
         same_level = np.logical_and.reduce([pc.equal(table[name], value) for name, value in own.items()])
     chosen = table.filter(pa.array(same_level, type=pa.bool_()))
@@ -148,13 +178,19 @@ def _load_store(
     crystals = Crystals.from_arrow(chosen)
     formulas = reduced_formulas(crystals)
     spectra = stack_column(chosen, "edos", EDOS_GRID) / chosen["nsites"].to_numpy()[:, None]
-    splits = [split_of_formula(str(formula)) for formula in formulas]
-    split = np.array([test_split if name == "test" else name for name in splits], dtype=object)
+    split = _old_split(chosen)
+    split = np.where(split == Split.TEST, test_split, split)
     data = assemble_spectra(
         f"labels of {path.name}", crystals, formulas, spectra, split, EDOS_GRID, graph_settings, hash_of(path)
     )
     dropped = {**data.dropped, **without_crystal, "another level of theory": len(table) - len(chosen)}
     return replace(data, dropped={reason: n for reason, n in dropped.items() if n})
+
+
+def _old_split(table: pa.Table) -> NDArray[np.object_]:
+    """Split of each crystal of a table by its formula alone, shape (n,)."""
+    formulas = reduced_formulas(Crystals.from_arrow(table))
+    return np.array([split_of_formula(str(formula)) for formula in formulas], dtype=object)
 
 
 def _refuse_reserved(data: LabelledSpectra, reserved: set[str]) -> None:

@@ -10,6 +10,7 @@ from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.edos_store import LATER_COLUMNS, store_schema
 from mat2spec.labels.labelled import DataError
+from mat2spec.labels.levels import Level
 from mat2spec.labels.readers.data_folder import load_edos, load_phdos
 from mat2spec.labels.splits import split_of_formula
 from mat2spec.spectra.grids import EDOS_GRID
@@ -218,3 +219,39 @@ def test_labels_left_out_for_the_same_reason_are_added_up(folder, tmp_path):
     edos_table(folder, [np.ones(128), np.zeros(128)], SALTS[:2])
     store = edos_store(tmp_path / "store.parquet", ["a", "b"], SALTS[2:4], edos=[np.zeros(128), np.ones(128)])
     assert load_edos(folder, GRAPHS, [store]).dropped == {"The spectrum is zero everywhere.": 2}
+
+
+def planned_store(path, labels):
+    """Labels of a plan: id, salt and part each."""
+    ids, salts, parts = zip(*labels, strict=True)
+    return edos_store(path, list(ids), list(salts), level=["mp"] * len(ids), selected_as=list(parts))
+
+
+def test_labels_of_a_plan_have_test_sets_of_their_own_beside_the_older_ones(folder, tmp_path):
+    salts = [SPLIT_SALTS[split][0] for split in ("train", "valid", "test")]
+    old = edos_store(tmp_path / "old.parquet", ["a", "b", "c"], salts)
+    labels = [("mp-20", ("Na", "F"), "rare_elements"), ("mp-21", ("Na", "Cl"), "random")]
+    new = planned_store(tmp_path / "new.parquet", labels)
+    data = load_edos(None, GRAPHS, [old, new])
+    assert dict(zip(data.material_ids, data.split, strict=True))["mp-20"] == "test_rare_elements"
+    assert data.part("train").material_ids.tolist().count("mp-21") == 1
+    assert data.part("test").material_ids.tolist() == load_edos(None, GRAPHS, [old]).part("test").material_ids.tolist()
+
+
+def test_older_labels_of_a_test_formula_are_not_trained_on_beside_a_plan(folder, tmp_path):
+    assert split_of_formula("NaF") == "train"
+    old = edos_store(tmp_path / "old.parquet", ["a", "b"], [("Na", "F"), ("Na", "Cl")])
+    assert load_edos(None, GRAPHS, [old]).split.tolist() == ["train", "train"]
+    new = planned_store(tmp_path / "new.parquet", [("mp-20", ("Na", "F"), "random")])
+    data = load_edos(None, GRAPHS, [old, new])
+    assert data.material_ids.tolist() == ["b", "mp-20"]
+    assert data.split.tolist() == ["train", "test_random"]
+    assert data.dropped["formula or prototype of a test set"] == 1
+
+
+def test_old_test_materials_stay_at_any_level(folder, tmp_path):
+    salts = [(metal, anion) for metal in ("Fe", "Mn", "Cr", "Ni", "Co") for anion in ("O", "S", "Se", "Te", "P", "N")]
+    store = edos_store(tmp_path / "old.parquet", [f"a{i}" for i in range(len(salts))], salts)
+    tested = load_edos(None, GRAPHS, [store]).part("test").material_ids.tolist()
+    assert tested
+    assert load_edos(None, GRAPHS, [store], Level.MP).material_ids.tolist() == tested
