@@ -1,135 +1,261 @@
-"""The names of every column of every result table, and of the tables themselves, in one place."""
+"""Every column of every table, once: its name, a label for people, its unit and what it holds."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
+
+STATES_PER_EV = "states/eV per cell"
 
 
 class Column(StrEnum):
-    """Columns of the result tables; names of the Materials Project where it has one.
+    """Columns of tables on disk; names of the Materials Project where it has one.
 
-    Units are part of the name except where the Materials Project's own name has none:
-    `band_gap` and `efermi` are in eV, `energy_above_hull` is in eV per atom.
+    A member is the name of the column. Its `label` heads a column of a report, its `unit` is empty for words, flags
+    and pure numbers, and its `description` says in a sentence what it holds; schemas, reports and the page
+    docs/tables.md take them from here.
     """
 
+    label: str
+    unit: str
+    description: str
+
+    def __new__(cls, name: str, label: str = "", unit: str = "", description: str = "") -> Self:
+        """A member that is its own name."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.label, member.unit, member.description = label, unit, description
+        return member
+
+    @property
+    def heading(self) -> str:
+        """Label with the unit in parentheses, as a report writes it."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
+
     # What a material is
-    MATERIAL_ID = "material_id"
-    FORMULA = "formula"
-    CHEMSYS = "chemsys"
-    NSITES = "nsites"
-    NELEMENTS = "nelements"
-    HAS_EDOS = "has_edos"
-    ENERGY_ABOVE_HULL = "energy_above_hull"
-    BAND_GAP = "band_gap"
+    MATERIAL_ID = "material_id", "Material", "", "Identifier of the material in its source, such as mp-149."
+    FORMULA = "formula", "Formula", "", "Reduced formula as pymatgen writes it."
+    CHEMSYS = "chemsys", "Chemical system", "", "Elements in alphabetical order, joined by hyphens."
+    NSITES = "nsites", "Sites", "", "Number of sites in the cell."
+    NELEMENTS = "nelements", "Elements", "", "Number of different elements."
+    HAS_EDOS = "has_edos", "Has eDOS", "", "Whether the source itself has an electronic DOS of the material."
+    ENERGY_ABOVE_HULL = "energy_above_hull", "Energy above hull", "eV/atom", "Energy above the convex hull."
+    BAND_GAP = "band_gap", "Band gap", "eV", "Fundamental band gap; 0 for a metal."
 
-    # The crystal itself, in source tables
-    LATTICE = "lattice"
-    FRAC_COORDS = "frac_coords"
-    ATOMIC_NUMBERS = "atomic_numbers"
+    # The crystal itself
+    LATTICE = "lattice", "Lattice", "Å", "Lattice vectors as rows, 9 numbers."
+    FRAC_COORDS = "frac_coords", "Coordinates", "", "Fractional coordinates, 3 numbers per site."
+    ATOMIC_NUMBERS = "atomic_numbers", "Atomic numbers", "", "Atomic number of every site."
 
-    # What is new against former runs
-    STRUCTURE_HASH = "structure_hash"
-    CHANGE = "change"
-    RUN_ID = "run_id"
-    FORMER_RUN_ID = "former_run_id"
-    DB_VERSION = "db_version"
+    # What is new since previous runs
+    STRUCTURE_HASH = "structure_hash", "Structure hash", "", "Hash of the cell and its sites; equal for equal crystals."
+    CHANGE = (
+        "change",
+        "Change",
+        "",
+        "What is new about the material since the previous runs.",
+    )
+    RUN_ID = "run_id", "Run", "", "Identifier of the run."
+    FORMER_RUN_ID = "former_run_id", "Previous run", "", "Previous run that screened the material last."
+    DB_VERSION = "db_version", "Database", "", "Version of the database behind the source."
 
     # What became of it
-    STATUS = "status"
-    REASON = "reason"
+    STATUS = "status", "Status", "", "Outcome: ok, or the kind of failure."
+    REASON = "reason", "Reason", "", "Why there is no result, as a sentence; empty if there is one."
 
     # Counts of the filters
-    FILTER = "filter"
-    REMOVED = "removed"
-    UNKNOWN_REMOVED = "unknown_removed"
-    UNKNOWN_KEPT = "unknown_kept"
-    REMAINING = "remaining"
+    FILTER = "filter", "Filter", "", "Name of the filter; the first row is the source itself."
+    REMOVED = "removed", "Removed", "", "Materials that the filter removed."
+    UNKNOWN_REMOVED = "unknown_removed", "of them unknown", "", "Those removed because their value is unknown."
+    UNKNOWN_KEPT = "unknown_kept", "Unknown, kept", "", "Materials kept although their value is unknown."
+    REMAINING = "remaining", "Remaining", "", "Materials that are left after the filter."
 
     # Predictions
-    MODEL = "model"
-    EDOS = "edos"
-    PHDOS = "phdos"
-    SCALE_STATES = "scale_states"
-    UNCERTAINTY = "uncertainty"
-    RELATIVE_ERROR = "relative_error"
-    DOMAIN_DISTANCE = "domain_distance"
-    WEIGHTS_HASH = "weights_hash"
+    MODEL = "model", "Model", "", "Name of the model."
+    EDOS = (
+        "edos",
+        "eDOS",
+        STATES_PER_EV,
+        "Electronic DOS, bin averages on the grid of the file's metadata; energies from E_F, or from the VBM if gapped.",
+    )
+    PHDOS = "phdos", "phDOS", "states/cm-1 per cell", "Phonon DOS, bin averages; its integral is 3N."
+    SCALE_STATES = "scale_states", "States", "states per cell", "Integral of the predicted spectrum over its grid."
+    UNCERTAINTY = "uncertainty", "Uncertainty", STATES_PER_EV, "Standard deviation of each bin of the prediction."
+    RELATIVE_ERROR = (
+        "relative_error",
+        "Relative error",
+        "",
+        "Expected integral of the absolute error over that of the spectrum.",
+    )
+    DOMAIN_DISTANCE = (
+        "domain_distance",
+        "Domain distance",
+        "",
+        "Distance to the nearest training crystals; above 1 the crystal is unlike anything the model was trained on.",
+    )
+    WEIGHTS_HASH = "weights_hash", "Weights", "", "SHA-256 of the weights of the model."
 
     # Classes of a spectrum, predicted or computed
-    HAS_VB_GAP = "has_vb_gap"
-    IS_METAL = "is_metal"
-    IS_GAPPED_METAL = "is_gapped_metal"
-    GAP_TOP_EV = "gap_top_ev"
-    GAP_BOTTOM_EV = "gap_bottom_ev"
-    GAP_WIDTH_EV = "gap_width_ev"
-    GAP_FLOOR = "gap_floor_states_per_ev"
-    GAP_OPEN_AT_BOTTOM = "gap_open_at_bottom"
-    BELOW_THRESHOLD_EVERYWHERE = "below_threshold_everywhere"
-    GAP_CONFIDENCE = "gap_confidence"
-    METAL_CONFIDENCE = "metal_confidence"
-    GAPPED_METAL_CONFIDENCE = "gapped_metal_confidence"
+    HAS_VB_GAP = "has_vb_gap", "VB gap", "", "Whether the spectrum has a gap in the valence band by the published rule."
+    IS_METAL = "is_metal", "Metal", "", "Whether there are states everywhere just above E_F."
+    IS_GAPPED_METAL = "is_gapped_metal", "Gapped metal", "", "Whether it is a metal with a gap in the valence band."
+    GAP_TOP_EV = "gap_top_ev", "Gap top", "eV", "Upper edge of the gap, from E_F."
+    GAP_BOTTOM_EV = "gap_bottom_ev", "Gap bottom", "eV", "Lower edge of the gap, from E_F."
+    GAP_WIDTH_EV = "gap_width_ev", "Width", "eV", "Width of the gap."
+    GAP_FLOOR = "gap_floor_states_per_ev", "Gap floor", STATES_PER_EV, "Lowest DOS within the gap."
+    GAP_OPEN_AT_BOTTOM = (
+        "gap_open_at_bottom",
+        "Open at bottom",
+        "",
+        "Whether the gap reaches the lower end of the grid; it may then be wider than stated.",
+    )
+    BELOW_THRESHOLD_EVERYWHERE = (
+        "below_threshold_everywhere",
+        "Low DOS everywhere",
+        "",
+        "Whether the whole spectrum lies below the threshold: gapped by the letter of the rule, but no gapped metal.",
+    )
+    GAP_CONFIDENCE = "gap_confidence", "Gap confidence", "", "Share of thresholds around the set one that give a gap."
+    METAL_CONFIDENCE = (
+        "metal_confidence",
+        "Metal confidence",
+        "",
+        "Share of thresholds around the set one that give a metal.",
+    )
+    GAPPED_METAL_CONFIDENCE = (
+        "gapped_metal_confidence",
+        "Confidence",
+        "",
+        "Product of the confidences of gap and metal; a ranking score, not a probability.",
+    )
 
     # Other properties that follow from a spectrum
-    DOS_AT_EFERMI = "dos_at_efermi_states_per_ev"
-    DOS_ABOVE_EFERMI = "dos_above_efermi_states_per_ev"
-    DOS_AT_EFERMI_PER_ATOM = "dos_at_efermi_states_per_ev_per_atom"
-    DOS_LOGARITHMIC_SLOPE = "dos_logarithmic_slope_per_ev"
-    SOMMERFELD_COEFFICIENT = "sommerfeld_coefficient_mj_per_mol_k2"
-    OCCUPIED_STATES = "occupied_states"
-    OCCUPIED_CENTER_EV = "occupied_center_ev"
-    HEAT_CAPACITY_300K = "heat_capacity_300k_j_per_mol_k"
-    MEAN_FREQUENCY = "mean_frequency_cm1"
+    DOS_AT_EFERMI = "dos_at_efermi_states_per_ev", "DOS at E_F", STATES_PER_EV, "DOS at E_F."
+    DOS_ABOVE_EFERMI = (
+        "dos_above_efermi_states_per_ev",
+        "DOS above E_F",
+        STATES_PER_EV,
+        "Lowest mean DOS of any stretch just above E_F: what decides whether it is a metal.",
+    )
+    DOS_AT_EFERMI_PER_ATOM = (
+        "dos_at_efermi_states_per_ev_per_atom",
+        "DOS at E_F per atom",
+        "states/eV per atom",
+        "DOS at E_F over the number of sites.",
+    )
+    DOS_LOGARITHMIC_SLOPE = (
+        "dos_logarithmic_slope_per_ev",
+        "Logarithmic slope",
+        "1/eV",
+        "d ln g/dE at E_F, the density-of-states part of the Mott formula.",
+    )
+    SOMMERFELD_COEFFICIENT = (
+        "sommerfeld_coefficient_mj_per_mol_k2",
+        "Sommerfeld coefficient",
+        "mJ/(mol K²)",
+        "Electronic heat capacity coefficient of band theory, per mole of cells.",
+    )
+    OCCUPIED_STATES = "occupied_states", "Occupied states", "states per cell", "States below E_F within the grid."
+    OCCUPIED_CENTER_EV = "occupied_center_ev", "Centre of occupied states", "eV", "Mean energy of these, from E_F."
+    HEAT_CAPACITY_300K = (
+        "heat_capacity_300k_j_per_mol_k",
+        "Heat capacity at 300 K",
+        "J/(mol K)",
+        "Harmonic lattice heat capacity at constant volume, per mole of cells.",
+    )
+    MEAN_FREQUENCY = "mean_frequency_cm1", "Mean frequency", "cm-1", "Mean phonon frequency."
 
     # The queue and the results of DFT
-    SELECTED_AS = "selected_as"
-    RANK = "rank"
-    INCLUSION_PROBABILITY = "inclusion_probability"
-    ENGINE = "engine"
-    ESTIMATED_CPU_SECONDS = "estimated_cpu_seconds"
-    CPU_SECONDS = "cpu_seconds"
-    SETTINGS_HASH = "settings_hash"
-    EFERMI = "efermi"
-    FUNCTIONAL = "functional"
-    SPIN = "spin"
-    U_VALUES = "u_values"
-    KPOINTS = "kpoints"
+    SELECTED_AS = "selected_as", "Chosen as", "", "Why it was chosen: positive:MODEL, random_positive, random_negative."
+    RANK = "rank", "Rank", "", "Place within its group, from 1."
+    INCLUSION_PROBABILITY = (
+        "inclusion_probability",
+        "Inclusion probability",
+        "",
+        "Probability that its group's random sample includes it; 1 if picked by its rank.",
+    )
+    ENGINE = "engine", "Engine", "", "DFT engine."
+    ENGINE_VERSION = "engine_version", "Engine version", "", "Version of the DFT engine."
+    ESTIMATED_CPU_SECONDS = "estimated_cpu_seconds", "Estimated CPU", "s", "CPU time expected before computing."
+    CPU_SECONDS = "cpu_seconds", "CPU", "s", "CPU time used."
+    SETTINGS_HASH = "settings_hash", "Settings", "", "Hash of the DFT settings that change a result."
+    EFERMI = "efermi", "E_F", "eV", "Fermi energy on the absolute scale of the calculation."
+    ENERGY_ZERO_EV = "energy_zero_ev", "Zero of energy", "eV", "Absolute energy that the spectrum has as its zero."
+    VBM = "vbm", "VBM", "eV", "Valence band maximum on the absolute scale; null for a metal."
+    CBM = "cbm", "CBM", "eV", "Conduction band minimum on the absolute scale; null for a metal."
+    COVERED_TO_EV = (
+        "covered_to_ev",
+        "Covered to",
+        "eV",
+        "Energy up to which bands were computed, from the zero of energy.",
+    )
+    FUNCTIONAL = "functional", "Functional", "", "Exchange-correlation functional."
+    SPIN = "spin", "Spin", "", "Treatment of spin."
+    U_VALUES = "u_values", "U", "eV", "Hubbard U by element, as JSON."
+    LEVEL = "level", "Level of theory", "", "Name of the level of theory."
+    KPOINTS = "kpoints", "k-points", "", "k-point mesh, as in 8x8x8."
+    KPOINT_DENSITY = "kpoint_density", "k-point density", "", "k-points times atoms."
+    MAGNETIZATION = "magnetization", "Magnetization", "μB per cell", "Total magnetic moment."
+    N_ELECTRONS = "n_electrons", "Electrons", "", "Valence electrons per cell."
+    EDOS_FINE = (
+        "edos_fine",
+        "Fine eDOS",
+        STATES_PER_EV,
+        "DOS of each spin channel on the fine grid, one after the other.",
+    )
+    PROJECTION_NAMES = "projection_names", "Projections", "", "Orbitals that the DOS is projected on."
+    PROJECTIONS = "projections", "Projected eDOS", STATES_PER_EV, "DOS on each of these orbitals, one after the other."
+    PROJECTED_SHARE = "projected_share", "Projected share", "", "Sum of the projections over the total DOS."
+    VERSIONS = "versions", "Versions", "", "Versions of the packages involved, as JSON."
+    NOTES = "notes", "Notes", "", "Remarks on the calculation."
+    SOURCE = "source", "Source", "", "Where the crystal comes from."
 
     # Evaluation
-    SETTING = "setting"
-    REFERENCE = "reference"
-    TARGET = "target"
-    ESTIMATE = "estimate"
-    N = "n"
-    N_FAILED = "n_failed"
-    N_MISSING_PREDICTIONS = "n_missing_predictions"
-    N_NOT_REPRESENTED = "n_not_represented"
-    TRUE_POSITIVES = "tp"
-    FALSE_POSITIVES = "fp"
-    FALSE_NEGATIVES = "fn"
-    TRUE_NEGATIVES = "tn"
-    PRECISION = "precision"
-    PRECISION_LOW = "precision_low"
-    PRECISION_HIGH = "precision_high"
-    RECALL = "recall"
-    RECALL_LOW = "recall_low"
-    RECALL_HIGH = "recall_high"
-    F1 = "f1"
-    F1_LOW = "f1_low"
-    F1_HIGH = "f1_high"
-    MCC = "mcc"
-    MCC_LOW = "mcc_low"
-    MCC_HIGH = "mcc_high"
-    PREVALENCE = "prevalence"
-    ENRICHMENT = "enrichment"
-    ENRICHMENT_LOW = "enrichment_low"
-    ENRICHMENT_HIGH = "enrichment_high"
+    SETTING = "setting", "Rule", "", "Rule of the gap in words."
+    REFERENCE = "reference", "Against", "", "Who computed the spectra that count as the truth."
+    TARGET = "target", "Target", "", "Class that is judged."
+    ESTIMATE = "estimate", "Estimate", "", "validated_set: materials as counted; population: weighted by the sampling."
+    N = "n", "n", "", "Materials with a computed spectrum."
+    N_FAILED = "n_failed", "Failed", "", "Chosen materials without a computed spectrum."
+    N_MISSING_PREDICTIONS = (
+        "n_missing_predictions",
+        "Not predicted",
+        "",
+        "Computed materials without a prediction, counted as predicted negative.",
+    )
+    N_NOT_REPRESENTED = (
+        "n_not_represented",
+        "Left out",
+        "",
+        "Predicted positives that were not chosen and that no random pick stands for.",
+    )
+    TRUE_POSITIVES = "tp", "tp", "", "True positives."
+    FALSE_POSITIVES = "fp", "fp", "", "False positives."
+    FALSE_NEGATIVES = "fn", "fn", "", "False negatives."
+    TRUE_NEGATIVES = "tn", "tn", "", "True negatives."
+    PRECISION = "precision", "Precision", "", "tp/(tp + fp)."
+    PRECISION_LOW = "precision_low", "Precision, low", "", "Lower end of its interval."
+    PRECISION_HIGH = "precision_high", "Precision, high", "", "Upper end of its interval."
+    RECALL = "recall", "Recall", "", "tp/(tp + fn)."
+    RECALL_LOW = "recall_low", "Recall, low", "", "Lower end of its interval."
+    RECALL_HIGH = "recall_high", "Recall, high", "", "Upper end of its interval."
+    F1 = "f1", "F1", "", "Harmonic mean of precision and recall."
+    F1_LOW = "f1_low", "F1, low", "", "Lower end of its interval."
+    F1_HIGH = "f1_high", "F1, high", "", "Upper end of its interval."
+    MCC = "mcc", "MCC", "", "Matthews correlation coefficient."
+    MCC_LOW = "mcc_low", "MCC, low", "", "Lower end of its interval."
+    MCC_HIGH = "mcc_high", "MCC, high", "", "Upper end of its interval."
+    PREVALENCE = "prevalence", "Prevalence", "", "Share of positives among all materials."
+    ENRICHMENT = "enrichment", "Gain", "", "Precision over prevalence: how much better than random picking."
+    ENRICHMENT_LOW = "enrichment_low", "Gain, low", "", "Lower end of its interval."
+    ENRICHMENT_HIGH = "enrichment_high", "Gain, high", "", "Upper end of its interval."
 
     # The rule of a gap, moved after the fact
-    MOVED = "moved"
-    DOS_THRESHOLD = "dos_threshold_states_per_ev"
-    MIN_WIDTH_EV = "min_width_ev"
-    TOP_MIN_EV = "top_min_ev"
-    TOP_MAX_EV = "top_max_ev"
+    MOVED = "moved", "Moved", "", "Whose rule is moved: the prediction's alone, or both."
+    DOS_THRESHOLD = "dos_threshold_states_per_ev", "DOS threshold", STATES_PER_EV, "Threshold of the rule."
+    MIN_WIDTH_EV = "min_width_ev", "Minimum width", "eV", "Minimum width of a gap."
+    TOP_MIN_EV = "top_min_ev", "Lowest top", "eV", "Lowest energy at which a gap may end, from E_F."
+    TOP_MAX_EV = "top_max_ev", "Highest top", "eV", "Highest energy at which a gap may end, from E_F."
 
 
 # The columns of a table of crystals, see `mat2spec.crystals.arrays.Crystals.from_arrow`.

@@ -1,4 +1,4 @@
-"""One page with a figure of every material that DFT checked: predicted against computed, and how good the screen is."""
+"""A page with a figure of every material that DFT checked, predicted against computed, and the figures of merit."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _EXPLANATION = (
     "A gapped metal is a metal with a gap in the valence band: {rule}, and states everywhere just above "
     "E<sub>F</sub>. Predicted and computed spectra are judged by the same rule. <b>Validated set</b>: the materials that "
     "were computed, counted as they are. <b>Population</b>: random picks weighted up to all predicted positives and "
-    "negatives they stand for. In brackets 95 % intervals, unless set otherwise. <b>Enrichment</b>: how many times more "
+    "negatives they stand for. In brackets 95 % intervals, unless set otherwise. <b>Gain</b>: how many times more "
     "often a predicted positive is right than a random candidate. {left_out}"
 )
 _LEFT_OUT = (
-    "<b>{number} predicted positives were not chosen</b>, and no random one stands for them: the population is that "
-    "without them."
+    "<b>{number} predicted positives were not chosen</b>, and no random pick stands for them: they are not part of the "
+    "population."
 )
 
 
 def figures_page(figures: Sequence[Figure], title: str, introduction: str = "") -> str:
-    """One HTML page that needs nothing else: plotly's script comes with it once.
+    """A self-contained HTML page: plotly's script is embedded once.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def _material_figures(
 
 
 def _gap_of(result: dict[Any, Any]) -> tuple[float, float] | None:
-    """Bottom and top of the gap that DFT found by the rule of the run."""
+    """Bottom and top of the gap that the run's rule finds in the DFT spectrum."""
     if result.get(Column.HAS_VB_GAP) is not True or not np.isfinite(result[Column.GAP_TOP_EV]):
         return None
     return float(result[Column.GAP_BOTTOM_EV]), float(result[Column.GAP_TOP_EV])
@@ -140,15 +140,15 @@ def _title(job: dict[Any, Any], result: dict[Any, Any], formulas: dict[Any, Any]
 
 
 def _verdict(result: dict[Any, Any]) -> str:
-    """What DFT says of a material, and where the zero of its energies is if not at E_F."""
+    """What DFT finds, and where the zero of energy is if not at E_F."""
     band_gap = result.get(Column.BAND_GAP)
     if result.get(Column.IS_GAPPED_METAL) is True:
         return "A gapped metal"
     if band_gap is not None and np.isfinite(band_gap) and band_gap > 0:
-        return f"No metal: band gap of {band_gap:.2f} eV, energies from its VBM"
+        return f"Not a metal: band gap of {band_gap:.2f} eV, energies from its VBM"
     if result.get(Column.IS_METAL) is True:
         return "A metal without such a gap"
-    return "No gapped metal: too few states just above E<sub>F</sub>"
+    return "Not a gapped metal: too few states just above E<sub>F</sub>"
 
 
 def _curve_figures(curve: pd.DataFrame, gap: GapSettings) -> list[Figure]:
@@ -202,7 +202,7 @@ def _merit_table(precision_recall: pd.DataFrame) -> str:
     rows = precision_recall[precision_recall[Column.TARGET] == str(Column.IS_GAPPED_METAL)].to_dict("records")
     names = [Column.N, Column.TRUE_POSITIVES, Column.FALSE_POSITIVES, Column.FALSE_NEGATIVES, Column.TRUE_NEGATIVES]
     names += [Column.PRECISION, Column.RECALL, Column.F1, Column.MCC, Column.ENRICHMENT]
-    head = "".join(f"<th>{name}</th>" for name in ("model", "estimate", "against", *names))
+    head = "".join(f"<th>{name.label}</th>" for name in (Column.MODEL, Column.ESTIMATE, Column.REFERENCE, *names))
     body = ""
     for row in rows:
         words = [row[Column.MODEL], str(row[Column.ESTIMATE]).replace("_", " "), describe_reference(row)]

@@ -1,4 +1,4 @@
-"""Tables for the terminal and figures of spectra, in the words of a materials scientist."""
+"""Tables for the terminal."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from screening.choose.selection import rank_by_consensus
 from screening.evaluate.evaluation import VALIDATED_SET, is_true
 
 UNKNOWN = "-"
+CONFUSION = (Column.TRUE_POSITIVES, Column.FALSE_POSITIVES, Column.FALSE_NEGATIVES, Column.TRUE_NEGATIVES)
 
 
 def frame_table(frame: pd.DataFrame, title: str = "", max_rows: int = 20) -> Table:
@@ -60,19 +61,19 @@ def _is_missing(value: object) -> bool:
 def filter_counts_table(counts: pd.DataFrame) -> Table:
     """Show what each filter removed."""
     table = Table(title="Filters", title_justify="left")
-    table.add_column("Filter")
-    for heading in ("Removed", "of them unknown", "Unknown, kept", "Remaining"):
-        table.add_column(heading, justify="right")
-    columns = [Column.REMOVED, Column.UNKNOWN_REMOVED, Column.UNKNOWN_KEPT, Column.REMAINING]
+    columns = (Column.REMOVED, Column.UNKNOWN_REMOVED, Column.UNKNOWN_KEPT, Column.REMAINING)
+    table.add_column(Column.FILTER.heading)
+    for column in columns:
+        table.add_column(column.heading, justify="right")
     for row in counts.to_dict("records"):
         table.add_row(str(row[Column.FILTER]), *(f"{int(row[column]):,}" for column in columns))
     return table
 
 
 def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame, max_rows: int = 10) -> Table:
-    """Show the predicted gapped metals, the one first of which all models together are most confident.
+    """Show the predicted gapped metals, the most confident of all models together first.
 
-    A material that several models predict stands once, with all of them named.
+    A material that several models predict is listed once, with all of them named.
     """
     positive = classifications[is_true(classifications[Column.IS_GAPPED_METAL])]
     models = positive.groupby(Column.MATERIAL_ID, sort=False)[Column.MODEL].agg(lambda names: ", ".join(sorted(names)))
@@ -84,8 +85,13 @@ def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame,
         title_justify="left",
         caption_justify="left",
     )
-    for heading in ("#", "Material", "Formula", "Confidence", "Gap top (eV)", "Width (eV)", "DOS at E_F", "Models"):
-        table.add_column(heading, justify="left" if heading in {"Material", "Formula", "Models"} else "right")
+    table.add_column("#", justify="right")
+    for column in (Column.MATERIAL_ID, Column.FORMULA):
+        table.add_column(column.heading)
+    for column in (Column.GAPPED_METAL_CONFIDENCE, Column.GAP_TOP_EV, Column.GAP_WIDTH_EV):
+        table.add_column(column.heading, justify="right")
+    table.add_column(Column.DOS_AT_EFERMI.label, justify="right")
+    table.add_column("Models")
     for rank, row in enumerate(best.head(max_rows).to_dict("records"), 1):
         material_id = row[Column.MATERIAL_ID]
         table.add_row(
@@ -102,19 +108,19 @@ def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame,
 
 
 def _width(row: Mapping[Hashable, Any]) -> str:
-    """Width of a gap; at least that if it is open at the bottom of the grid."""
+    """Width of a gap, as a lower bound if it is open at the bottom of the grid."""
     width = format_value(row[Column.GAP_WIDTH_EV])
     return f"≥ {width}" if row.get(Column.GAP_OPEN_AT_BOTTOM) is True else width
 
 
 def dft_table(dft_results: pd.DataFrame, picks: pd.DataFrame, candidates: pd.DataFrame) -> Table:
-    """Show what DFT said of each material that was chosen; one that was not computed with its reason."""
+    """Show what DFT found for each chosen material, or why it was not computed."""
     formulas = candidates.set_index(Column.MATERIAL_ID)[Column.FORMULA]
     results = dft_results.drop_duplicates(Column.MATERIAL_ID, keep="last").set_index(Column.MATERIAL_ID)
     table = Table(title="Checked by DFT", title_justify="left")
-    headings = ("Material", "Formula", "Chosen as", "Status", "Gapped metal", "Gap top (eV)", "Width (eV)", "CPU (s)")
-    for heading in headings:
-        table.add_column(heading, justify="right" if "(" in heading else "left")
+    answers = (Column.IS_GAPPED_METAL, Column.GAP_TOP_EV, Column.GAP_WIDTH_EV, Column.CPU_SECONDS)
+    for column in (Column.MATERIAL_ID, Column.FORMULA, Column.SELECTED_AS, Column.STATUS, *answers):
+        table.add_column(column.heading, justify="right" if column.unit else "left")
     for pick in picks.to_dict("records"):
         material_id = pick[Column.MATERIAL_ID]
         row = results.loc[material_id].to_dict() if material_id in results.index else {}
@@ -124,10 +130,7 @@ def dft_table(dft_results: pd.DataFrame, picks: pd.DataFrame, candidates: pd.Dat
             str(formulas.get(material_id, UNKNOWN)),
             str(pick[Column.SELECTED_AS]).replace("_", " "),
             status if status == "ok" else f"{status}: {format_value(row.get(Column.REASON))}",
-            format_value(row.get(Column.IS_GAPPED_METAL)),
-            format_value(row.get(Column.GAP_TOP_EV)),
-            format_value(row.get(Column.GAP_WIDTH_EV)),
-            format_value(row.get(Column.CPU_SECONDS)),
+            *(format_value(row.get(column)) for column in answers),
         )
     return table
 
@@ -137,31 +140,18 @@ def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPE
     rows = table[table[Column.TARGET] == str(target)].to_dict("records")
     references = sorted({describe_reference(row) for row in rows})
     shown = Table(
-        title=f"Precision and recall, {str(target).removeprefix('is_').replace('_', ' ')}, "
-        f"against {'; '.join(references) or UNKNOWN}",
+        title=f"Precision and recall, {target.label.lower()}, against {'; '.join(references) or UNKNOWN}",
         caption="Brackets: 95 % intervals unless set otherwise. Population: random picks weighted up to all predicted "
         "positives and negatives they stand for. Gain: how many times more often a predicted positive is right than a "
         "random candidate. Left out: predicted positives that were not chosen and for which no random one stands.",
         title_justify="left",
         caption_justify="left",
     )
-    words = ("Model", "Estimate", *(("Against",) if len(references) > 1 else ()))
-    for heading in (
-        *words,
-        "n",
-        "tp",
-        "fp",
-        "fn",
-        "tn",
-        "Precision",
-        "Recall",
-        "F1",
-        "MCC",
-        "Gain",
-        "Failed",
-        "Left out",
-    ):
-        shown.add_column(heading, justify="left" if heading in words else "right")
+    for column in (Column.MODEL, Column.ESTIMATE, *((Column.REFERENCE,) if len(references) > 1 else ())):
+        shown.add_column(column.heading)
+    scores = (Column.PRECISION, Column.RECALL, Column.F1, Column.MCC, Column.ENRICHMENT)
+    for column in (Column.N, *CONFUSION, *scores, Column.N_FAILED, Column.N_NOT_REPRESENTED):
+        shown.add_column(column.heading, justify="right")
     for row in rows:
         shown.add_row(
             str(row[Column.MODEL]),
@@ -186,9 +176,6 @@ def describe_reference(row: Mapping[Hashable, Any]) -> str:
     has_u = isinstance(u_values, str) and u_values not in {"", "{}"}
     functional, spin = (str(row.get(name) or "") for name in (Column.FUNCTIONAL, Column.SPIN))
     return " ".join(filter(None, [str(row[Column.REFERENCE]), f"{functional}+U" if has_u else functional, spin]))
-
-
-CONFUSION = (Column.TRUE_POSITIVES, Column.FALSE_POSITIVES, Column.FALSE_NEGATIVES, Column.TRUE_NEGATIVES)
 
 
 def _ratio(value: Any) -> str:
