@@ -30,7 +30,8 @@ from mat2spec.settings import DEFAULT_MAX_EDGES, PredictionSettings
 from mat2spec.spectra.grids import EDOS_GRID, GRIDS, SpectralGrid
 from mat2spec.spectra.normalisation import Setting, to_spectra_per_atom
 from mat2spec.spectra.phonons import MODES_PER_ATOM
-from mat2spec.spectra.prediction import FAILED, OK, BatchReport, Prediction
+from mat2spec.spectra.prediction import BatchReport, Prediction
+from mat2spec.tables.status import Status
 from mat2spec.tight_binding.predictor import MODEL_NAME as TIGHT_BINDING
 from mat2spec.tight_binding.predictor import TightBindingPredictor, load_tight_binding
 
@@ -191,7 +192,7 @@ class SpectrumPredictor:
             uncertainty=answers.uncertainty,
             relative_error=answers.relative_error,
             domain_distance=answers.domain_distance,
-            status=[OK if problem is None else FAILED for problem in problems],
+            status=[Status.OK if problem is None else Status.FAILED for problem in problems],
             reason=[problem or "" for problem in problems],
             model=self.name,
             weights_hash=self.weights_hash,

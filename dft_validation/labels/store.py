@@ -22,7 +22,7 @@ from dft_validation.labels.reserved import Reserved
 from dft_validation.outcomes import FailedJob
 from dft_validation.settings import DftSettings, level_of
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.labels.edos_store import read_edos_store, shards_of, store_schema
+from mat2spec.labels.edos_store import STORE_SCHEMA, read_edos_store, shards_of
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import make_folder
@@ -50,7 +50,7 @@ class Additions:
     Parameters
     ----------
     labels
-        Rows with the columns of `mat2spec.labels.edos_store.store_schema`.
+        Rows with the columns of `mat2spec.labels.edos_store.STORE_SCHEMA`.
     failures
         Crystals without a label.
     settings
@@ -92,7 +92,7 @@ class LabelStore:
             If the file is no eDOS store.
         """
         begun = bool(shards_of(self.path)) if self.is_folder else self.path.exists()
-        return read_edos_store(self.path) if begun else store_schema().empty_table()
+        return read_edos_store(self.path) if begun else STORE_SCHEMA.empty_table()
 
     def failures(self) -> pa.Table:
         """All failures; no row without a file."""
@@ -125,7 +125,7 @@ class LabelStore:
         reserved: Reserved,
     ) -> None:
         """Write new rows: into the file, or into the last shard until it is full and then into the next."""
-        new = pa.Table.from_pylist(list(rows.values()), schema=store_schema())
+        new = pa.Table.from_pylist(list(rows.values()), schema=STORE_SCHEMA)
         if not self.is_folder:
             before = self.labels()
             _write(self.path, pa.concat_tables([before, new]), self._metadata(self.path, settings, reserved))
@@ -133,7 +133,7 @@ class LabelStore:
         number = max(len(shards_of(self.path)) - 1, 0)
         while len(new):
             shard = self.path / f"labels-{number:04d}.parquet"
-            before = read_edos_store(shard) if shard.exists() else store_schema().empty_table()
+            before = read_edos_store(shard) if shard.exists() else STORE_SCHEMA.empty_table()
             space = max(SHARD_SIZE - len(before), 0)
             if space:
                 grown = pa.concat_tables([before.replace_schema_metadata(None), new.slice(0, space)])

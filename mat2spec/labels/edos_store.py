@@ -14,80 +14,68 @@ import pyarrow as pa
 from mat2spec.labels.levels import Level
 from mat2spec.labels.splits import Part
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, SpectralGrid
+from mat2spec.tables.columns import Column
 from mat2spec.tables.files import TableError
 from mat2spec.tables.parquet import read_table
 
-# Columns that stores of version 0.1 lack.
-LATER_COLUMNS = (
-    "structure_hash",
-    "level",
-    "kpoint_density",
-    "vbm",
-    "cbm",
-    "magnetization",
-    "n_electrons",
-    "edos_fine",
-    "projection_names",
-    "projections",
-    "projected_share",
-)
 # Metadata of a store that is trained on at another level.
 TRAINING_LEVEL_KEY = "training_level"
 
-
-def store_schema() -> pa.Schema:
-    """Columns of a store.
-
-    `edos` holds the 128 bin averages on `mat2spec.spectra.grids.EDOS_GRID` in states/eV per cell of `nsites` atoms, zero at
-    the VBM or E_F; `efermi`, `energy_zero_ev`, `band_gap` and `covered_to_ev` are in eV; `lattice` is 9 numbers
-    (rows, Angstrom), `frac_coords` 3 per site. `u_values` and `versions` are JSON. `source` says where the crystal
-    comes from, `selected_as` why it was computed. A label of a database is kept without its crystal: `material_id` and
-    `structure_hash` say which it is, and the spectra count states per primitive cell of `nsites` atoms. `edos_fine` holds
-    the density of each spin channel on `dft_validation.bands.FINE_EDOS_GRID` (NaN where bands are missing), one after the
-    other; `projections` the parts of `edos` on the orbitals `projection_names`, one after the other; `projected_share` the
-    sum of these over that of the spectrum. Files of version 0.1 lack the columns from `structure_hash` on. What `settings_hash` stands for is in the metadata
-    (`dft_settings`).
-    """
-    text, real = pa.string(), pa.float64()
-    fields = {
-        "material_id": text,
-        "formula": text,
-        "nsites": pa.int64(),
-        "lattice": pa.list_(real),
-        "frac_coords": pa.list_(real),
-        "atomic_numbers": pa.list_(pa.int16()),
-        "edos": pa.list_(pa.float32()),
-        "band_gap": real,
-        "efermi": real,
-        "energy_zero_ev": real,
-        "is_metal": pa.bool_(),
-        "covered_to_ev": real,
-        "engine": text,
-        "engine_version": text,
-        "functional": text,
-        "spin": text,
-        "u_values": text,
-        "kpoints": text,
-        "cpu_seconds": real,
-        "versions": text,
-        "settings_hash": text,
-        "notes": text,
-        "source": text,
-        "selected_as": text,
-    }
-    half = pa.list_(pa.float16())
-    kinds = {
-        "structure_hash": text,
-        "level": text,
-        "edos_fine": half,
-        "projection_names": pa.list_(text),
-        "projections": half,
-    }
-    optional = {"lattice", "frac_coords", "atomic_numbers"}
-    return pa.schema(
-        [pa.field(name, kind, nullable=name in optional) for name, kind in fields.items()]
-        + [pa.field(name, kinds.get(name, real)) for name in LATER_COLUMNS]
-    )
+_TEXT, _REAL, _HALVES = pa.string(), pa.float64(), pa.list_(pa.float16())
+# A label of a database is kept without its crystal: `material_id` and `structure_hash` say which it is, and the
+# spectra count states per primitive cell of `nsites` atoms.
+_CRYSTAL_COLUMNS = {
+    Column.LATTICE: pa.list_(_REAL),
+    Column.FRAC_COORDS: pa.list_(_REAL),
+    Column.ATOMIC_NUMBERS: pa.list_(pa.int16()),
+}
+# Columns that files of version 0.1 lack.
+LATER_COLUMNS = {
+    Column.STRUCTURE_HASH: _TEXT,
+    Column.LEVEL: _TEXT,
+    Column.KPOINT_DENSITY: _REAL,
+    Column.VBM: _REAL,
+    Column.CBM: _REAL,
+    Column.MAGNETIZATION: _REAL,
+    Column.N_ELECTRONS: _REAL,
+    Column.EDOS_FINE: _HALVES,
+    Column.PROJECTION_NAMES: pa.list_(_TEXT),
+    Column.PROJECTIONS: _HALVES,
+    Column.PROJECTED_SHARE: _REAL,
+}
+_COLUMNS = {
+    Column.MATERIAL_ID: _TEXT,
+    Column.FORMULA: _TEXT,
+    Column.NSITES: pa.int64(),
+    **_CRYSTAL_COLUMNS,
+    Column.EDOS: pa.list_(pa.float32()),
+    Column.BAND_GAP: _REAL,
+    Column.EFERMI: _REAL,
+    Column.ENERGY_ZERO_EV: _REAL,
+    Column.IS_METAL: pa.bool_(),
+    Column.COVERED_TO_EV: _REAL,
+    Column.ENGINE: _TEXT,
+    Column.ENGINE_VERSION: _TEXT,
+    Column.FUNCTIONAL: _TEXT,
+    Column.SPIN: _TEXT,
+    Column.U_VALUES: _TEXT,
+    Column.KPOINTS: _TEXT,
+    Column.CPU_SECONDS: _REAL,
+    Column.VERSIONS: _TEXT,
+    Column.SETTINGS_HASH: _TEXT,
+    Column.NOTES: _TEXT,
+    Column.SOURCE: _TEXT,
+    Column.SELECTED_AS: _TEXT,
+    **LATER_COLUMNS,
+}
+# `edos` holds bin averages on `mat2spec.spectra.grids.EDOS_GRID`; `edos_fine` is on `dft_validation.bands.FINE_EDOS_GRID`
+# (NaN where bands are missing). What `settings_hash` stands for is in the metadata (`dft_settings`).
+STORE_SCHEMA = pa.schema(
+    [
+        pa.field(str(column), kind, nullable=column in _CRYSTAL_COLUMNS or column in LATER_COLUMNS)
+        for column, kind in _COLUMNS.items()
+    ]
+)
 
 
 def read_edos_store(path: Path) -> pa.Table:
@@ -98,8 +86,6 @@ def read_edos_store(path: Path) -> pa.Table:
     mat2spec.tables.files.TableError
         If a file is missing or damaged, lacks a column, or its spectra lie on another grid.
     """
-    import pyarrow as pa
-
     shards = shards_of(path) if path.is_dir() else [path]
     if not shards:
         raise TableError(f"The eDOS store {path} holds no Parquet file; check the path.")
@@ -113,10 +99,8 @@ def shards_of(folder: Path) -> list[Path]:
 
 
 def _read_shard(path: Path) -> pa.Table:
-    import pyarrow as pa
-
     table = read_table(path)
-    schema = store_schema()
+    schema = STORE_SCHEMA
     missing = [name for name in schema.names if name not in table.column_names]
     required = [name for name in missing if name not in LATER_COLUMNS]
     if required:
@@ -132,10 +116,10 @@ def _read_shard(path: Path) -> pa.Table:
 
 
 def training_level(store: pa.Table) -> dict[str, str] | None:
-    """The level of theory at which a store is trained on, if its metadata name one: columns with their values.
+    """The level of theory at which a store is trained on, if its metadata names one: columns with their values.
 
     A store of the Materials Project names its functional only: with U and spin where its rules ask for them, its spectra
-    are one consistent set, but not to be mixed with others.
+    form one consistent set that must not be mixed with others.
     """
     text = (store.schema.metadata or {}).get(TRAINING_LEVEL_KEY.encode())
     return None if text is None else {str(name): str(value) for name, value in json.loads(text).items()}

@@ -51,7 +51,7 @@ def rows_at_level(store: pa.Table, level: Level) -> NDArray[np.bool_]:
     Parameters
     ----------
     store
-        A table of `mat2spec.labels.edos_store.store_schema` whose crystals are there.
+        A table of `mat2spec.labels.edos_store.STORE_SCHEMA` whose crystals are there.
     level
         The level wanted.
     """

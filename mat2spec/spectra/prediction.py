@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mat2spec.spectra.grids import SpectralGrid
+from mat2spec.tables.status import Status
 
-OK, FAILED = "ok", "failed"
 BatchReport = Callable[[int], None]
 
 
@@ -52,7 +52,7 @@ class Prediction:
     uncertainty: NDArray[np.float32]
     relative_error: NDArray[np.float32]
     domain_distance: NDArray[np.float32]
-    status: list[str]
+    status: list[Status]
     reason: list[str]
     model: str
     weights_hash: str

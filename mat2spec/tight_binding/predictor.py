@@ -21,7 +21,8 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.models.checkpoints import WeightsError, read_weights, tensors_hash
 from mat2spec.models.tight_binding import TightBinding, TightBindingSettings, predicted_spectrum
 from mat2spec.spectra.grids import SpectralGrid
-from mat2spec.spectra.prediction import FAILED, OK, BatchReport, Prediction
+from mat2spec.spectra.prediction import BatchReport, Prediction
+from mat2spec.tables.status import Status
 from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.pairs import shortest_distance
 from mat2spec.tight_binding.parameters import load_tables, tables_hash
@@ -121,7 +122,7 @@ class TightBindingPredictor:
         rows = executor.map(lambda index, values: self._solve(cells[index], values), chosen, features)
         for index, row in zip(chosen, rows, strict=True):
             if isinstance(row, str):
-                answer.status[index], answer.reason[index] = FAILED, row
+                answer.status[index], answer.reason[index] = Status.FAILED, row
                 continue
             n_sites = crystals.n_sites[index]
             answer.spectra[index] = row.spectrum * n_sites
@@ -159,7 +160,7 @@ class TightBindingPredictor:
         sentences = [why.format(cells[index].n_atoms, self.max_atoms) for index in large]
         if self.fallback is None:
             for index, sentence in zip(large, sentences, strict=True):
-                answer.status[index], answer.reason[index] = FAILED, f"{sentence}; use another model."
+                answer.status[index], answer.reason[index] = Status.FAILED, f"{sentence}; use another model."
             return
         other = self.fallback(crystals.take(large))
         for name in ("spectra", "scale", "uncertainty", "relative_error", "domain_distance"):
@@ -230,7 +231,7 @@ def _blank(crystals: Crystals, reasons: Sequence[str | None], predictor: TightBi
         uncertainty=np.full((n, size), np.nan, dtype=np.float32),
         relative_error=np.full(n, np.nan, dtype=np.float32),
         domain_distance=np.full(n, np.nan, dtype=np.float32),
-        status=[OK if reason is None else FAILED for reason in reasons],
+        status=[Status.OK if reason is None else Status.FAILED for reason in reasons],
         reason=[reason or "" for reason in reasons],
         model=predictor.name,
         weights_hash=predictor.weights_hash,

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mat2spec.tables.columns import Column
+from mat2spec.tables.status import Status
 from screening.choose.selection import RANDOM_NEGATIVE, RANDOM_POSITIVE, SAMPLED_GROUPS
 from screening.evaluate.confusion import NO_INTERVAL, Confusion, Interval, count, draw_intervals, wilson_interval
 from screening.evaluate.references import split_by_reference
@@ -24,7 +25,6 @@ from screening.settings import EvaluationSettings
 VALIDATED_SET = "validated_set"
 POPULATION = "population"
 TARGETS = (Column.IS_GAPPED_METAL, Column.HAS_VB_GAP, Column.IS_METAL)
-STATUS_OK = "ok"
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def precision_recall(
 def _answers(dft_results: pd.DataFrame, picks: pd.DataFrame) -> pd.DataFrame:
     """Join each pick with its DFT answer; a pick without one has null flags."""
     flags = [str(target) for target in TARGETS]
-    results = dft_results[dft_results[Column.STATUS] == STATUS_OK]
+    results = dft_results[dft_results[Column.STATUS] == Status.OK]
     missing = [flag for flag in flags if flag not in results]
     if missing and len(results):
         raise ValueError(

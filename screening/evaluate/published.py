@@ -19,8 +19,9 @@ from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import TableError
 from mat2spec.tables.parquet import matrix_column, read_frame, read_metadata, read_table, require_columns, to_frame
+from mat2spec.tables.status import Status
 from screening.classify.gaps import classify_spectra
-from screening.evaluate.evaluation import STATUS_OK, precision_recall
+from screening.evaluate.evaluation import precision_recall
 from screening.runs.history import structure_hashes
 from screening.runs.schemas import TableName, empty_table, fields_of
 from screening.settings import EvaluationSettings
@@ -103,7 +104,7 @@ def _rows_of(file: Path, present: Collection[str], material_ids: Collection[str]
     table = read_table(file, [name for name in wanted if name in present])
     table = table.filter(pc.is_in(table[Column.MATERIAL_ID], value_set=pa.array(sorted(material_ids), pa.string())))
     if Column.STATUS in table.column_names:
-        table = table.filter(pc.equal(table[Column.STATUS], STATUS_OK))
+        table = table.filter(pc.equal(table[Column.STATUS], Status.OK))
     return table
 
 
@@ -184,7 +185,7 @@ def published_results(
     head = pd.DataFrame(
         {
             str(Column.MATERIAL_ID): rows[Column.MATERIAL_ID],
-            str(Column.STATUS): np.where(same, STATUS_OK, OTHER_STRUCTURE).astype(object),
+            str(Column.STATUS): np.where(same, Status.OK, OTHER_STRUCTURE).astype(object),
             str(Column.REASON): np.where(same, "", "The published structure is not the one that was predicted.").astype(
                 object
             ),

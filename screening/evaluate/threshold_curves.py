@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import matrix_column
+from mat2spec.tables.status import Status
 from screening.classify.gaps import classify_spectra
 from screening.evaluate.confusion import count, draw_intervals
 from screening.evaluate.evaluation import (
     POPULATION,
-    STATUS_OK,
     VALIDATED_SET,
     cells_of,
     design_weights,
@@ -108,7 +108,7 @@ def moved_rules(gap: GapSettings, settings: EvaluationSettings) -> list[GapSetti
 def _validated_spectra(
     predictions: pd.DataFrame, results: pd.DataFrame, picks: pd.DataFrame, n_sites: pd.Series
 ) -> _Spectra:
-    computed = results[results[Column.STATUS] == STATUS_OK].drop_duplicates(Column.MATERIAL_ID, keep="last")
+    computed = results[results[Column.STATUS] == Status.OK].drop_duplicates(Column.MATERIAL_ID, keep="last")
     answered = picks[Column.MATERIAL_ID].isin(computed[Column.MATERIAL_ID]).to_numpy(dtype=np.bool_)
     material_ids = picks.loc[answered, Column.MATERIAL_ID].tolist()
     predicted = {

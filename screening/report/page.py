@@ -12,7 +12,8 @@ import plotly.graph_objects as go
 from plotly.graph_objects import Figure
 
 from mat2spec.tables.columns import Column
-from screening.evaluate.evaluation import POPULATION, STATUS_OK, VALIDATED_SET
+from mat2spec.tables.status import Status
+from screening.evaluate.evaluation import POPULATION, VALIDATED_SET
 from screening.evaluate.threshold_curves import PREDICTION_MOVED
 from screening.report.figures import FIGURE_WIDTH_PX, model_color, spectrum_figure
 from screening.report.tables import UNKNOWN, describe_reference, format_value
@@ -99,7 +100,7 @@ def validation_page(
 def _material_figures(
     predictions: pd.DataFrame, dft_results: pd.DataFrame, jobs: pd.DataFrame, formulas: dict[Any, Any]
 ) -> Iterator[Figure]:
-    computed = dft_results[dft_results[Column.STATUS] == STATUS_OK].drop_duplicates(Column.MATERIAL_ID, keep="last")
+    computed = dft_results[dft_results[Column.STATUS] == Status.OK].drop_duplicates(Column.MATERIAL_ID, keep="last")
     results = {row[Column.MATERIAL_ID]: row for row in computed.to_dict("records")}
     by_material = dict(list(predictions.groupby(Column.MATERIAL_ID)))
     for job in jobs.to_dict("records"):
@@ -226,7 +227,7 @@ def _two_decimals(value: Any) -> str:
 
 def _not_computed(dft_results: pd.DataFrame, jobs: pd.DataFrame, formulas: dict[Any, Any]) -> str:
     """List of the chosen materials without a spectrum, with the reason."""
-    computed = set(dft_results.loc[dft_results[Column.STATUS] == STATUS_OK, Column.MATERIAL_ID])
+    computed = set(dft_results.loc[dft_results[Column.STATUS] == Status.OK, Column.MATERIAL_ID])
     items = ""
     for job in jobs.to_dict("records"):
         material_id = job[Column.MATERIAL_ID]

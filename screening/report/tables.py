@@ -11,6 +11,7 @@ import pandas as pd
 from rich.table import Table
 
 from mat2spec.tables.columns import Column
+from mat2spec.tables.status import Status
 from screening.choose.selection import rank_by_consensus
 from screening.evaluate.evaluation import VALIDATED_SET, is_true
 
@@ -129,7 +130,7 @@ def dft_table(dft_results: pd.DataFrame, picks: pd.DataFrame, candidates: pd.Dat
             str(material_id),
             str(formulas.get(material_id, UNKNOWN)),
             str(pick[Column.SELECTED_AS]).replace("_", " "),
-            status if status == "ok" else f"{status}: {format_value(row.get(Column.REASON))}",
+            status if status == Status.OK else f"{status}: {format_value(row.get(Column.REASON))}",
             *(format_value(row.get(column)) for column in answers),
         )
     return table

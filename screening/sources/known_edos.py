@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import TableError, explain_os_error
 from mat2spec.tables.parquet import read_table, require_columns
+from mat2spec.tables.status import Status
 
 
 def known_edos_ids(path: Path | None) -> frozenset[str]:
@@ -66,5 +67,5 @@ def _ids_of(file: Path) -> list[str]:
     columns = [column for column in (Column.MATERIAL_ID, Column.STATUS) if column in present]
     table = read_table(file, columns)
     if Column.STATUS in columns:
-        table = table.filter(pc.equal(table[Column.STATUS], "ok"))
+        table = table.filter(pc.equal(table[Column.STATUS], Status.OK))
     return [str(material_id) for material_id in table[Column.MATERIAL_ID].to_pylist() if material_id is not None]

@@ -21,7 +21,7 @@ import pyarrow.dataset as ds
 from pymatgen.core import Element
 from pymatgen.io.vasp.sets import MPRelaxSet
 
-from mat2spec.labels.edos_store import TRAINING_LEVEL_KEY, store_schema
+from mat2spec.labels.edos_store import STORE_SCHEMA, TRAINING_LEVEL_KEY
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
 from mat2spec.tables.columns import Column
 from mat2spec.tables.provenance import hash_json, package_versions
@@ -38,7 +38,7 @@ from screening.sources.open_data.delta import TOTAL_DOS, open_delta
 from screening.sources.open_data.spectra import SpectrumError, bin_edos
 
 # The Materials Project's own mixture: with U where its rules ask for it, spin-polarised where that matters.
-TRAINING_LEVEL = {"functional": "PBE"}
+TRAINING_LEVEL = {Column.FUNCTIONAL: "PBE"}
 FUNCTIONALS = {"GGA": "PBE", "PBE": "PBE", "r2SCAN": "r2SCAN", "SCAN": "SCAN", "PBEsol": "PBEsol", "PBESol": "PBEsol"}
 COLUMNS = ["identifier", "run_type", "energies", "efermi", "spin_up_densities", "spin_down_densities"]
 UNKNOWN = "unknown"
@@ -83,7 +83,7 @@ def fetch_edos(
     identity = hash_json(
         [materials.release, source.version(), sorted(reserved_formulas), settings.mp_include_gnome, "edos 2"]
     )
-    read = BulkRead(target, source, rows.of_batch, COLUMNS, store_schema(), identity, KEY)
+    read = BulkRead(target, source, rows.of_batch, COLUMNS, STORE_SCHEMA, identity, KEY)
     n_rows = read.run(store_metadata(materials.release, source.version()), progress)
     say_left_out(read.left_out)
     return n_rows, dict(read.left_out)
@@ -171,21 +171,21 @@ class EdosRows:
             Column.EDOS: binned.edos.astype(np.float32),
             Column.BAND_GAP: binned.band_gap,
             Column.EFERMI: float(sample["efermi"]),
-            "energy_zero_ev": binned.energy_zero_ev,
+            Column.ENERGY_ZERO_EV: binned.energy_zero_ev,
             Column.IS_METAL: binned.band_gap == 0.0,
-            "covered_to_ev": binned.covered_to_ev,
+            Column.COVERED_TO_EV: binned.covered_to_ev,
             Column.ENGINE: "vasp",
-            "engine_version": UNKNOWN,
+            Column.ENGINE_VERSION: UNKNOWN,
             Column.FUNCTIONAL: functional,
             Column.SPIN: spin,
             Column.U_VALUES: json.dumps(u_values_of(crystal[Column.ATOMIC_NUMBERS]) if with_u else {}, sort_keys=True),
             Column.KPOINTS: UNKNOWN,
             Column.CPU_SECONDS: 0.0,
-            "versions": self._versions,
+            Column.VERSIONS: self._versions,
             Column.SETTINGS_HASH: hash_json([SourceKind.MATERIALS_PROJECT, sample["run_type"]])[:16],
-            "notes": "",
-            "source": SourceKind.MATERIALS_PROJECT,
-            "selected_as": "published",
+            Column.NOTES: "",
+            Column.SOURCE: SourceKind.MATERIALS_PROJECT,
+            Column.SELECTED_AS: "published",
         }
 
 

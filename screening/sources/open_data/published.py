@@ -17,7 +17,7 @@ import pyarrow.dataset as ds
 from deltalake import DeltaTable
 from filelock import FileLock
 
-from mat2spec.labels.edos_store import store_schema
+from mat2spec.labels.edos_store import STORE_SCHEMA
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_file, make_folder
 from mat2spec.tables.parquet import read_table, write_table
@@ -183,5 +183,5 @@ def _schema(settings: SourceSettings) -> pa.Schema:
     """Columns of the store of the cache."""
     dropped = set() if settings.mp_cells == "relaxed" else set(CRYSTAL_COLUMNS)
     return pa.schema(
-        [*(field for field in store_schema() if field.name not in dropped), pa.field(CALCULATION, pa.string())]
+        [*(field for field in STORE_SCHEMA if field.name not in dropped), pa.field(CALCULATION, pa.string())]
     )

@@ -13,7 +13,7 @@ from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.store import LabelStore, additions_of, label_of_document, without_crystal
 from dft_validation.outcomes import FailedJob, JobStatus
 from dft_validation.settings import DftSettings
-from mat2spec.labels.edos_store import LATER_COLUMNS, read_edos_store, store_schema
+from mat2spec.labels.edos_store import LATER_COLUMNS, STORE_SCHEMA, read_edos_store
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid
 from mat2spec.tables.files import TableError
 from screening.sources.known_edos import known_edos_ids
@@ -34,7 +34,7 @@ def label(material_id, **changes):
         "settings_hash": SETTINGS.settings_hash,
     }
     numbers = ("band_gap", "efermi", "energy_zero_ev", "covered_to_ev", "cpu_seconds")
-    texts = set(store_schema().names) - row.keys() - set(numbers) - set(LATER_COLUMNS)
+    texts = set(STORE_SCHEMA.names) - row.keys() - set(numbers) - set(LATER_COLUMNS)
     return {**dict.fromkeys(numbers, 0.0), **dict.fromkeys(texts, ""), **row, **changes}
 
 
@@ -135,8 +135,8 @@ def test_every_column_of_the_schema_is_filled(fake_engine, crystals, settings):
 
     document = calculate_edos(crystals.structure(0), "na", settings)
     row = label_of_document(document, crystals, 0, "crystals-1", "random")
-    assert set(row) == set(store_schema().names)
-    assert pa.Table.from_pylist([row], schema=store_schema()).num_rows == 1
+    assert set(row) == set(STORE_SCHEMA.names)
+    assert pa.Table.from_pylist([row], schema=STORE_SCHEMA).num_rows == 1
 
 
 class TestShards:

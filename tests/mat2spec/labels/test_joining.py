@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mat2spec.crystals.identity import structure_hash
-from mat2spec.labels.edos_store import store_schema
+from mat2spec.labels.edos_store import STORE_SCHEMA
 from mat2spec.labels.joining import with_crystals
 from mat2spec.labels.labelled import DataError
 
@@ -17,10 +17,10 @@ NUMBERS = np.array([55, 17])
 
 def store_of(*rows):
     """Labels with an id and what else is given; the other columns are zero or empty."""
-    plain = {field.name: "" if pa.types.is_string(field.type) else 0 for field in store_schema()}
-    lists = {field.name: None for field in store_schema() if pa.types.is_list(field.type)}
+    plain = {field.name: "" if pa.types.is_string(field.type) else 0 for field in STORE_SCHEMA}
+    lists = {field.name: None for field in STORE_SCHEMA if pa.types.is_list(field.type)}
     full = [{**plain, **lists, "edos": [0.0] * 128, "is_metal": True, **row} for row in rows]
-    return pa.Table.from_pylist(full, schema=store_schema())
+    return pa.Table.from_pylist(full, schema=STORE_SCHEMA)
 
 
 @pytest.fixture

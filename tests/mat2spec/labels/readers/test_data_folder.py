@@ -8,7 +8,7 @@ import pytest
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.graphs.settings import GraphSettings
-from mat2spec.labels.edos_store import LATER_COLUMNS, store_schema
+from mat2spec.labels.edos_store import LATER_COLUMNS, STORE_SCHEMA
 from mat2spec.labels.labelled import DataError
 from mat2spec.labels.levels import Level
 from mat2spec.labels.readers.data_folder import load_edos, load_phdos
@@ -64,12 +64,12 @@ def edos_store(path, ids, salts, **changes):
     """A store of spectra of ones, with some columns changed."""
     columns = crystal_columns(ids, salts) | {"edos": [np.ones(128)] * len(ids), "nsites": [2] * len(ids)}
     level = {"functional": "PBE", "spin": "unpolarised", "u_values": "{}"}
-    for field in store_schema():
+    for field in STORE_SCHEMA:
         if field.name not in LATER_COLUMNS:
             empty = 0 if pa.types.is_floating(field.type) or pa.types.is_boolean(field.type) else ""
             columns.setdefault(field.name, [level.get(field.name, empty)] * len(ids))
-    columns |= {name: pa.nulls(len(ids), store_schema().field(name).type) for name in LATER_COLUMNS}
-    table = pa.table(columns | changes).select(store_schema().names).cast(store_schema())
+    columns |= {name: pa.nulls(len(ids), STORE_SCHEMA.field(name).type) for name in LATER_COLUMNS}
+    table = pa.table(columns | changes).select(STORE_SCHEMA.names).cast(STORE_SCHEMA)
     pq.write_table(table.replace_schema_metadata({"spectral_grid": EDOS_GRID.to_json()}), path)
     return path
 
