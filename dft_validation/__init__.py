@@ -15,32 +15,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dft_validation.calculation import calculate_edos
-    from dft_validation.cost import CostModel
-    from dft_validation.document import EdosDocument
     from dft_validation.engines import available_engines, register_engine
-    from dft_validation.job_queue import run_jobs
-    from dft_validation.maker import EdosMaker
-    from dft_validation.outcomes import FailedJob, JobStatus
-    from dft_validation.plan import plan_jobs, remaining_cpu_seconds
-    from dft_validation.results import results_table, update_jobs
+    from dft_validation.jobs.calculation import calculate_edos
+    from dft_validation.jobs.maker import EdosMaker
+    from dft_validation.queue.cost import CostModel
+    from dft_validation.queue.plan import plan_jobs, remaining_cpu_seconds
+    from dft_validation.queue.workers import run_jobs
+    from dft_validation.results.document import EdosDocument
+    from dft_validation.results.outcomes import FailedJob, JobStatus
+    from dft_validation.results.tables import results_table, update_jobs
     from dft_validation.settings import DftSettings
 
 _MODULES = {
-    "CostModel": "cost",
+    "CostModel": "queue.cost",
     "DftSettings": "settings",
-    "EdosDocument": "document",
-    "EdosMaker": "maker",
-    "FailedJob": "outcomes",
-    "JobStatus": "outcomes",
+    "EdosDocument": "results.document",
+    "EdosMaker": "jobs.maker",
+    "FailedJob": "results.outcomes",
+    "JobStatus": "results.outcomes",
     "available_engines": "engines",
-    "calculate_edos": "calculation",
-    "plan_jobs": "plan",
+    "calculate_edos": "jobs.calculation",
+    "plan_jobs": "queue.plan",
     "register_engine": "engines",
-    "remaining_cpu_seconds": "plan",
-    "results_table": "results",
-    "run_jobs": "job_queue",
-    "update_jobs": "results",
+    "remaining_cpu_seconds": "queue.plan",
+    "results_table": "results.tables",
+    "run_jobs": "queue.workers",
+    "update_jobs": "results.tables",
 }
 
 __all__ = [  # noqa: RUF022 - in the order of use

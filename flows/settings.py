@@ -13,9 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from dft_validation.labels.settings import LabelSettings
-from dft_validation.remote_settings import RemoteSettings
-from dft_validation.settings import DftSettings
+from dft_validation.settings import DftSettings, LabelSettings, RemoteSettings
 from mat2spec.settings import PredictionSettings
 from screening.settings import EvaluationSettings, FilterSettings, GapSettings, SelectionSettings, SourceSettings
 

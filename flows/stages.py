@@ -20,8 +20,8 @@ import pyarrow.compute as pc
 
 import dft_validation
 import mat2spec
-from dft_validation.outcomes import JobStatus
-from dft_validation.persistent_queue import QUEUE_FILE, JobQueue
+from dft_validation.queue.store import QUEUE_FILE, JobQueue
+from dft_validation.results.outcomes import JobStatus
 from mat2spec.settings import PredictionSettings
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.columns import Column
@@ -47,7 +47,7 @@ from screening.sources.opening import open_source
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dft_validation.cache import Outcome as DftOutcome
+    from dft_validation.results.cache import Outcome as DftOutcome
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
     from mat2spec.prediction import Predictor

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from dft_validation.bands import MeshBands, Projections
-from dft_validation.cells import Cell
+from dft_validation.bands.cells import Cell
+from dft_validation.bands.mesh import MeshBands, Projections
 from dft_validation.settings import DftSettings
 
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dft_validation.outcomes import EngineError, JobStatus
-from dft_validation.processes import ChildGroup, ChildResult, current_group
+from dft_validation.engines.processes import ChildGroup, ChildResult, current_group
+from dft_validation.results.outcomes import EngineError, JobStatus
 from dft_validation.settings import DftSettings
 
 # Exit status of a worker that ran out of the memory it may use.
@@ -32,7 +32,7 @@ _HANG_FACTOR = 20.0
 
 @dataclass(frozen=True)
 class Serving:
-    """How a command's work is asked of a server instead, see `dft_validation.processes.ChildGroup.run_served`.
+    """How a command's work is asked of a server instead, see `dft_validation.engines.processes.ChildGroup.run_served`.
 
     Parameters
     ----------

@@ -19,15 +19,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pymatgen.core import Element
 
-from dft_validation.bands import MeshBands
-from dft_validation.cells import Cell
+from dft_validation.bands.cells import Cell
+from dft_validation.bands.kpoints import map_mesh, reciprocal_rotations
+from dft_validation.bands.mesh import MeshBands
 from dft_validation.engines.base import EngineResult
 from dft_validation.engines.child import child_environment, read_tail, run_child
 from dft_validation.engines.limited import EXIT_NOT_FOUND
-from dft_validation.kpoints import map_mesh, reciprocal_rotations
-from dft_validation.magnetism import SpinAndU, spin_and_u
-from dft_validation.outcomes import EngineError, JobStatus
+from dft_validation.engines.magnetism import SpinAndU, spin_and_u
+from dft_validation.results.outcomes import EngineError, JobStatus
 from dft_validation.settings import DftSettings
 
 HARTREE_EV = 27.211386245988
@@ -113,8 +114,6 @@ class ElkEngine:
 
 
 def _symbol(atomic_number: int) -> str:
-    from pymatgen.core import Element
-
     return Element.from_Z(int(atomic_number)).symbol
 
 

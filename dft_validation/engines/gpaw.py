@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pymatgen.core import Element
 
-from dft_validation.bands import MeshBands, Projections
-from dft_validation.cells import Cell
+from dft_validation.bands.cells import Cell
+from dft_validation.bands.mesh import MeshBands, Projections
 from dft_validation.engines.base import EngineResult
 from dft_validation.engines.child import Serving, run_child
 from dft_validation.engines.gpaw_setups import VALENCE_ELECTRONS
-from dft_validation.magnetism import SpinAndU, spin_and_u
-from dft_validation.outcomes import EngineError, JobStatus
+from dft_validation.engines.magnetism import SpinAndU, spin_and_u
+from dft_validation.results.outcomes import EngineError, JobStatus
 from dft_validation.settings import DftSettings
 
 _WORKER = (sys.executable, "-m", "dft_validation.engines.gpaw_worker")
@@ -89,8 +90,6 @@ def _installed_version(package: str) -> str:
 
 
 def _symbols(atomic_numbers: list[int]) -> list[str]:
-    from pymatgen.core import Element
-
     return [Element.from_Z(int(number)).symbol for number in atomic_numbers]
 
 

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator
 from math import gcd
 
 import numpy as np
+import spglib
 from numpy.typing import NDArray
 
 from dft_validation.labels.pool import Pool, cell_at, element_matrix
-from dft_validation.labels.settings import Choice, LabelSettings
+from dft_validation.settings import Choice, LabelSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import symbols
+from mat2spec.prediction import load_predictor
 from mat2spec.settings import PredictionSettings
 from mat2spec.tables.columns import Column
 from screening.classify.gaps import GapSettings, classify_spectra
@@ -130,8 +132,6 @@ def _has_odd_electrons(crystals: Crystals, row: int) -> bool:
 
 
 def _n_primitive_atoms(crystals: Crystals, row: int) -> int:
-    import spglib
-
     found = spglib.find_primitive(cell_at(crystals, row).as_tuple(), symprec=_SYMMETRY_TOLERANCE_A)
     return int(crystals.n_sites[row]) if found is None else len(found[2])
 
@@ -153,8 +153,6 @@ def gapped_confidence(settings: PredictionSettings, rule: GapSettings) -> Callab
     """Mean confidence of the models that a crystal is a gapped metal, NaN where none has an opinion."""
 
     def of_crystals(crystals: Crystals) -> NDArray[np.floating]:
-        from mat2spec.prediction import load_predictor
-
         confidences = []
         for model in settings.models:
             predictor = load_predictor(
@@ -175,8 +173,6 @@ def relative_uncertainty(settings: PredictionSettings) -> Uncertainty:
     """Expected relative error of the first model's predictions (`mat2spec.prediction.Prediction.relative_error`)."""
 
     def of_crystals(crystals: Crystals) -> NDArray[np.floating]:
-        from mat2spec.prediction import load_predictor
-
         predictor = load_predictor(
             settings.models[0],
             weights_dir=settings.weights_dir,

@@ -13,24 +13,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from dft_validation.cache import DocumentCache, Outcome
-from dft_validation.document import EdosDocument
 from dft_validation.engines import choose_engine, get_engine
-from dft_validation.job_queue import run_jobs
 from dft_validation.labels.choice import Uncertainty, choose
 from dft_validation.labels.plan import PART, Judges, make_plan, read_plan, write_plan
 from dft_validation.labels.pool import Pool, cell_at, element_matrix, make_pool
 from dft_validation.labels.reserved import Reserved
-from dft_validation.labels.settings import LabelSettings
 from dft_validation.labels.store import LabelStore, additions_of, label_of_document, without_crystal
-from dft_validation.outcomes import LASTING_FAILURES, PASSING_STATES, FailedJob, JobStatus
-from dft_validation.plan import plan_jobs, remaining_cpu_seconds
-from dft_validation.settings import DftSettings
+from dft_validation.queue.plan import plan_jobs, remaining_cpu_seconds
+from dft_validation.queue.workers import run_jobs
+from dft_validation.results.cache import DocumentCache, Outcome
+from dft_validation.results.document import EdosDocument
+from dft_validation.results.outcomes import LASTING_FAILURES, PASSING_STATES, FailedJob, JobStatus
+from dft_validation.settings import DftSettings, LabelSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import N_COLUMNS, reduced_formulas
 from mat2spec.tables.columns import Column
@@ -38,9 +37,6 @@ from mat2spec.tables.files import atomic_file, make_folder
 from mat2spec.tables.provenance import hash_json
 from screening.choose.filters import FilterSettings, filter_candidates
 from screening.sources.base import CrystalSource
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 EXPLICIT = "ids"
 COLLECTED = "collected"
@@ -320,8 +316,6 @@ class LabelFactory:
             collector.save()
 
     def _plan(self, crystals: Crystals) -> pd.DataFrame:
-        import pandas as pd
-
         unlimited = self.dft.model_copy(update={"max_jobs": len(crystals), "max_cpu_seconds": float("inf")})
         return plan_jobs(pd.DataFrame({Column.MATERIAL_ID: list(crystals.material_ids)}), crystals, unlimited)
 

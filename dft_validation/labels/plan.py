@@ -19,7 +19,7 @@ from dft_validation.labels.choice import (
     spread_over_elements,
 )
 from dft_validation.labels.pool import Pool, element_matrix
-from dft_validation.labels.settings import LabelSettings, Part
+from dft_validation.settings import LabelSettings, Part
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import TableError

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dft_validation.cells import Cell
+from dft_validation.bands.cells import Cell
 from dft_validation.engines import get_engine
 from dft_validation.labels.reserved import Reserved
-from dft_validation.labels.settings import LabelSettings
-from dft_validation.settings import DftSettings
+from dft_validation.settings import DftSettings, LabelSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import ElementCounts, reduced_formulas, symbols
 from mat2spec.labels.levels import MAGNETIC_ELEMENTS

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from mat2spec.crystals.composition import canonical_formula
 from mat2spec.labels.labelled import DataError
 from mat2spec.labels.reserved import RESERVED_FILE, STRUCTURES_FILE
@@ -89,9 +92,6 @@ def read_reserved(path: Path | None, formula_of: Mapping[str, str]) -> Reserved:
 
 
 def _formulas_in(table_path: Path, ids: set[str]) -> dict[str, str]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     table = read_table(table_path, columns=["material_id", "formula"])
     rows = table.filter(pc.is_in(table["material_id"], value_set=pa.array(sorted(ids)))).to_pylist()
     found = {row["material_id"]: canonical_formula(row["formula"]) for row in rows}

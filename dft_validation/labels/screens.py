@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dft_validation.cache import cell_hash
 from dft_validation.labels.factory import LabelError
 from dft_validation.labels.pool import cell_at
 from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.store import LabelStore, additions_of, crystal_columns
-from dft_validation.outcomes import PASSING_STATES, FailedJob, JobStatus
+from dft_validation.results.cache import cell_hash
+from dft_validation.results.outcomes import PASSING_STATES, FailedJob, JobStatus
 from dft_validation.settings import DftSettings, level_of
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.tables.columns import Column
+from screening.runs.folder import RunFolder
 from screening.runs.schemas import TableName
-
-if TYPE_CHECKING:
-    from screening.runs.folder import RunFolder
 
 SCREENED = "screen"
 # Columns of the results that a label takes over as they are.

@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dft_validation.bands import FINE_EDOS_GRID
-from dft_validation.cache import cell_hash
-from dft_validation.document import EdosDocument
+from dft_validation.bands.mesh import FINE_EDOS_GRID
 from dft_validation.labels.pool import cell_at
 from dft_validation.labels.reserved import Reserved
-from dft_validation.outcomes import FailedJob
+from dft_validation.results.cache import cell_hash
+from dft_validation.results.document import EdosDocument
+from dft_validation.results.outcomes import FailedJob
 from dft_validation.settings import DftSettings, level_of
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.labels.edos_store import STORE_SCHEMA, read_edos_store, shards_of

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 import dft_validation
-from dft_validation.cache import DocumentCache
-from dft_validation.job_queue import ended_outcomes, free_abandoned
-from dft_validation.outcomes import OPEN_STATES, JobStatus
-from dft_validation.persistent_queue import QUEUE_FILE, JobQueue
-from dft_validation.plan import queue_rows
-from dft_validation.queue_status import QueueStatus, queue_status
-from dft_validation.remote import collect, submit
+from dft_validation.queue.plan import queue_rows
+from dft_validation.queue.remote import collect, submit
+from dft_validation.queue.status import QueueStatus, queue_status
+from dft_validation.queue.store import QUEUE_FILE, JobQueue
+from dft_validation.queue.workers import ended_outcomes, free_abandoned
+from dft_validation.results.cache import DocumentCache
+from dft_validation.results.outcomes import OPEN_STATES, JobStatus
 from dft_validation.settings import DftSettings
 from flows import pipeline, stages
 from flows.cli.exits import resumable

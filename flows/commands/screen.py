@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from dft_validation.outcomes import JobStatus
+from dft_validation.results.outcomes import JobStatus
 from flows import pipeline
 from flows.cli.exits import resumable
 from flows.commands.terminal import console, say_counts, stage_progress

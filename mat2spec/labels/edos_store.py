@@ -68,7 +68,7 @@ _COLUMNS = {
     Column.SELECTED_AS: _TEXT,
     **LATER_COLUMNS,
 }
-# `edos` holds bin averages on `mat2spec.spectra.grids.EDOS_GRID`; `edos_fine` is on `dft_validation.bands.FINE_EDOS_GRID`
+# `edos` holds bin averages on `mat2spec.spectra.grids.EDOS_GRID`; `edos_fine` is on `dft_validation.bands.mesh.FINE_EDOS_GRID`
 # (NaN where bands are missing). What `settings_hash` stands for is in the metadata (`dft_settings`).
 STORE_SCHEMA = pa.schema(
     [

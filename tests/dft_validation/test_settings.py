@@ -6,8 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from dft_validation import DftSettings
-from dft_validation.labels.settings import LabelPlanSettings
-from dft_validation.settings import level_of
+from dft_validation.settings import LabelPlanSettings, level_of
 
 
 @pytest.mark.parametrize("change", [{"kpoint_density": 600}, {"band_interpolation": 2}, {"symmetry_tolerance_a": 0}])

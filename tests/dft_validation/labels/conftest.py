@@ -7,7 +7,7 @@ from pymatgen.core import Lattice, Structure
 
 from dft_validation.labels.factory import LabelFactory
 from dft_validation.labels.reserved import Reserved
-from dft_validation.labels.settings import LabelSettings
+from dft_validation.settings import LabelSettings
 from screening.sources.parquet import ParquetSource
 
 ELEMENTS = ("Na", "Mg", "Al", "K", "Ca", "Ti")

@@ -9,8 +9,7 @@ from pymatgen.core import Lattice, Structure
 from dft_validation.labels.choice import choose, likely_gapped_metals, spread_over_elements
 from dft_validation.labels.pool import element_matrix, make_pool
 from dft_validation.labels.reserved import Reserved
-from dft_validation.labels.settings import LabelSettings
-from dft_validation.settings import DftSettings
+from dft_validation.settings import DftSettings, LabelSettings
 from mat2spec.crystals.arrays import Crystals
 
 CUBE = [[0, 0, 0], [0.5, 0.5, 0.5]]

@@ -10,7 +10,7 @@ from dft_validation.engines.gpaw import GpawEngine
 from dft_validation.labels.factory import LabelError
 from dft_validation.labels.plan import Judges, read_plan
 from dft_validation.labels.reserved import Reserved
-from dft_validation.labels.settings import LabelPlanSettings
+from dft_validation.settings import LabelPlanSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.edos_store import read_edos_store

@@ -13,7 +13,7 @@ from dft_validation.labels.choice import has_free_electrons
 from dft_validation.labels.plan import Judges, make_plan, read_plan, write_plan
 from dft_validation.labels.pool import make_pool
 from dft_validation.labels.reserved import Reserved
-from dft_validation.labels.settings import LabelPlanSettings, LabelSettings
+from dft_validation.settings import LabelPlanSettings, LabelSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.tables.files import TableError
 

@@ -11,7 +11,7 @@ import pytest
 
 from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.store import LabelStore, additions_of, label_of_document, without_crystal
-from dft_validation.outcomes import FailedJob, JobStatus
+from dft_validation.results.outcomes import FailedJob, JobStatus
 from dft_validation.settings import DftSettings
 from mat2spec.labels.edos_store import LATER_COLUMNS, STORE_SCHEMA, read_edos_store
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid
@@ -174,8 +174,8 @@ def test_a_label_by_id_counts_states_per_primitive_cell_and_names_its_structure(
     from pymatgen.core import Lattice, Structure
 
     from dft_validation import calculate_edos
-    from dft_validation.cache import cell_hash
     from dft_validation.labels.pool import cell_at
+    from dft_validation.results.cache import cell_hash
     from mat2spec.crystals.arrays import Crystals
 
     doubled = Structure(Lattice.cubic(3.0), ["Na"], [[0, 0, 0]]).make_supercell([2, 1, 1], in_place=False)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from dft_validation import engines
-from dft_validation.cache import DocumentCache
 from dft_validation.engines import register_engine
 from dft_validation.engines.gpaw import GpawEngine
-from dft_validation.outcomes import JobStatus
-from dft_validation.persistent_queue import QUEUE_FILE, JobQueue
+from dft_validation.queue.store import QUEUE_FILE, JobQueue
+from dft_validation.results.cache import DocumentCache
+from dft_validation.results.outcomes import JobStatus
 from flows import stages
 from flows.cli.exits import ExitCode
 from flows.cli.program import run as run_program
@@ -150,7 +150,7 @@ def test_what_would_spoil_the_comparison_is_refused(dft, queued, arguments, word
 def test_a_report_of_half_a_queue_counts_what_has_finished(dft, queued, fake_engine):
     settings = load_settings_of(queued)
     jobs = queued.read_table(TableName.DFT_JOBS)
-    from dft_validation.job_queue import run_jobs
+    from dft_validation.queue.workers import run_jobs
 
     queue = JobQueue(queued.path / QUEUE_FILE)
     n_finished = len(jobs) - 1

@@ -1,0 +1,1 @@
+"""One calculation: from a crystal to its document, and as a jobflow flow."""

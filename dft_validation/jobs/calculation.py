@@ -1,0 +1,236 @@
+"""From a crystal to its document: prepare the cell, run the engine, integrate the bands."""
+
+from __future__ import annotations
+
+import errno
+import tempfile
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pymatgen.core import Structure
+
+from dft_validation.bands.cells import Cell, choose_mesh, prepare_cell
+from dft_validation.bands.mesh import (
+    FINE_EDOS_GRID,
+    BandEdges,
+    MeshBands,
+    covered_to_ev,
+    edos_of_spins,
+    find_band_edges,
+    project_edos,
+    tetrahedron_efermi,
+)
+from dft_validation.engines import choose_engine
+from dft_validation.engines.base import Engine, EngineResult
+from dft_validation.engines.magnetism import is_polarised
+from dft_validation.results.document import EdosDocument
+from dft_validation.results.outcomes import EngineError, FailedJob, JobStatus
+from dft_validation.settings import DftSettings
+from mat2spec.labels.levels import MAGNETIC_ELEMENTS
+from mat2spec.spectra.grids import EDOS_GRID
+
+
+def cell_of(structure: Structure) -> Cell:
+    """Arrays of a pymatgen structure."""
+    return Cell(
+        np.asarray(structure.lattice.matrix, dtype=np.float64),
+        np.asarray(structure.frac_coords, dtype=np.float64),
+        np.asarray(structure.atomic_numbers, dtype=np.int64),
+    )
+
+
+def calculate_edos(structure: Structure, material_id: str, settings: DftSettings) -> EdosDocument | FailedJob:
+    """Compute the electronic density of states of one crystal.
+
+    Parameters
+    ----------
+    structure
+        An ordered crystal; the spectrum counts states per its cell, also where a smaller primitive cell is computed.
+    material_id
+        Identifier for the document.
+    settings
+        Engine, level of theory and limits.
+
+    Returns
+    -------
+    EdosDocument or FailedJob
+        A failure of the calculation is returned, not raised.
+    """
+    engine = choose_engine(settings, list(structure.atomic_numbers))
+    try:
+        _refuse_unavailable(engine)
+        cell = prepare_cell(cell_of(structure), settings.symmetry_tolerance_a)
+        computed = _calculate_bands(engine, cell, settings)
+    except EngineError as error:
+        failure = failed_job(structure, material_id, settings, error.status, error.reason, error.cpu_seconds)
+    except OSError as error:
+        status = JobStatus.DISK_FULL if error.errno == errno.ENOSPC else JobStatus.CRASHED
+        failure = failed_job(structure, material_id, settings, status, f"A file of the job cannot be written: {error}.")
+    else:
+        return document_of_result(structure, material_id, settings, engine.name, cell, computed)
+    return replace(failure, engine=engine.name)
+
+
+def _refuse_unavailable(engine: Engine) -> None:
+    unavailable = engine.unavailable_reason()
+    if unavailable:
+        raise EngineError(JobStatus.ENGINE_UNAVAILABLE, unavailable)
+
+
+def failed_job(
+    structure: Structure,
+    material_id: str,
+    settings: DftSettings,
+    status: JobStatus,
+    reason: str,
+    cpu_seconds: float = 0.0,
+) -> FailedJob:
+    """Record why a crystal has no spectrum."""
+    return FailedJob(
+        material_id=material_id,
+        formula=structure.composition.reduced_formula,
+        status=status,
+        reason=reason,
+        engine=settings.engine,
+        functional=settings.functional,
+        spin=settings.spin,
+        settings_hash=settings.settings_hash,
+        cpu_seconds=cpu_seconds,
+        time_limit_s=settings.time_limit_s,
+        memory_limit_mib=settings.memory_limit_mib,
+    )
+
+
+def _calculate_bands(engine: Engine, cell: Cell, settings: DftSettings) -> EngineResult:
+    """Run the engine, with twice the empty bands where they do not reach over the grid; costs are summed."""
+    mesh = choose_mesh(cell, settings.kpoint_density)
+    empty_bands = settings.empty_bands(cell.atomic_numbers.tolist())
+    cpu_seconds = wall_seconds = covered = 0.0
+    for _ in range(settings.band_attempts):
+        with tempfile.TemporaryDirectory(prefix="edos-") as folder:
+            result = engine.calculate(cell, mesh, empty_bands, settings, Path(folder))
+        cpu_seconds += result.cpu_seconds
+        wall_seconds += result.wall_seconds
+        covered = _Zeroed.of(result.bands, settings).covered_to_ev
+        if covered >= EDOS_GRID.edges[-1]:
+            return replace(result, cpu_seconds=cpu_seconds, wall_seconds=wall_seconds)
+        empty_bands *= 2
+    raise EngineError(
+        JobStatus.NOT_COVERED,
+        f"The bands reach {covered:.2f} eV, less than the grid's {EDOS_GRID.edges[-1]:.2f} eV; raise extra_bands.",
+        cpu_seconds,
+    )
+
+
+@dataclass(frozen=True)
+class _Zeroed:
+    """Bands that are good enough to be used, their edges, their zero and how far they reach above it."""
+
+    bands: MeshBands
+    edges: BandEdges
+    zero_ev: float
+    covered_to_ev: float
+
+    @classmethod
+    def of(cls, bands: MeshBands, settings: DftSettings) -> _Zeroed:
+        kept = bands.without_last(settings.dropped_bands)
+        edges = find_band_edges(kept, settings.gap_tolerance_ev)
+        if edges.is_metal and settings.fermi_energy == "tetrahedra":
+            kept = replace(kept, efermi=tetrahedron_efermi(kept, settings.band_interpolation))
+        zero = kept.efermi if edges.vbm is None else edges.vbm
+        return cls(kept, edges, zero, covered_to_ev(kept, zero))
+
+
+def document_of_result(
+    structure: Structure, material_id: str, settings: DftSettings, engine_name: str, cell: Cell, result: EngineResult
+) -> EdosDocument:
+    """Integrate the bands of a finished calculation.
+
+    Parameters
+    ----------
+    structure
+        The crystal as given; the spectrum counts states per its cell.
+    material_id
+        Identifier for the document.
+    settings
+        Interpolation, tolerances and level of theory.
+    engine_name
+        Who computed the bands.
+    cell
+        The cell that was computed.
+    result
+        Bands and cost. Where the bands do not reach over the grid, a note says so and `is_covered` masks the bins.
+    """
+    zeroed = _Zeroed.of(result.bands, settings)
+    cells_per_given = len(structure) / cell.n_atoms
+    bands, interpolation = result.bands, settings.band_interpolation
+    spectra = edos_of_spins(zeroed.bands, zeroed.zero_ev, interpolation) * cells_per_given
+    edos = np.sum(spectra, axis=0)
+    return EdosDocument(
+        material_id=material_id,
+        formula=structure.composition.reduced_formula,
+        n_sites=len(structure),
+        edos=edos,
+        efermi=zeroed.bands.efermi,
+        energy_zero_ev=zeroed.zero_ev,
+        band_gap=zeroed.edges.band_gap,
+        is_metal=zeroed.edges.is_metal,
+        covered_to_ev=zeroed.covered_to_ev,
+        n_electrons=bands.n_electrons,
+        engine=engine_name,
+        engine_version=result.engine_version,
+        functional=settings.functional,
+        spin="unpolarised" if len(spectra) == 1 else "polarised",
+        u_values=result.u_values_ev,
+        kpoints=bands.mesh,
+        n_irreducible_kpoints=bands.energies_ev.shape[1],
+        n_bands=bands.n_bands,
+        cpu_seconds=result.cpu_seconds,
+        wall_seconds=result.wall_seconds,
+        peak_memory_mib=result.peak_memory_mib,
+        settings_hash=settings.settings_hash,
+        computed_n_sites=cell.n_atoms,
+        computed_volume_a3=cell.volume,
+        notes=[*result.notes, *_notes(structure, cell, settings, engine_name), *_coverage_notes(zeroed)],
+        versions={name: metadata.version(name) for name in ("numpy", "spglib", "pymatgen")},
+        settings=settings.physics(),
+        edos_by_spin=spectra if len(spectra) > 1 else None,
+        magnetization=result.magnetization * cells_per_given,
+        vbm=zeroed.edges.vbm,
+        cbm=zeroed.edges.cbm,
+        fine_edos=edos_of_spins(zeroed.bands, zeroed.zero_ev, interpolation, FINE_EDOS_GRID) * cells_per_given,
+        projections=_project(zeroed, result, edos),
+    )
+
+
+def _project(zeroed: _Zeroed, result: EngineResult, edos: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    if result.projections is None:
+        return {}
+    parts = project_edos(zeroed.bands, result.projections, zeroed.zero_ev, edos)
+    return dict(zip(result.projections.names, parts, strict=True))
+
+
+def _coverage_notes(zeroed: _Zeroed) -> list[str]:
+    if zeroed.covered_to_ev >= EDOS_GRID.edges[-1]:
+        return []
+    return [f"Bands are missing above {zeroed.covered_to_ev:.2f} eV: the bins beyond are masked by is_covered."]
+
+
+def _notes(structure: Structure, cell: Cell, settings: DftSettings, engine_name: str) -> list[str]:
+    notes = []
+    polarised = is_polarised(cell, settings)
+    if engine_name != settings.engine:
+        notes.append(f"Computed with {engine_name}, as {settings.engine} lacks an element.")
+    magnetic = sorted({str(element) for element in structure.composition.elements} & MAGNETIC_ELEMENTS)
+    if magnetic and not polarised:
+        notes.append(
+            f"Computed without spin polarisation, though solids with {', '.join(magnetic)} are often magnetic."
+        )
+    if cell.n_atoms < len(structure):
+        notes.append(
+            f"Computed in the primitive cell of {cell.n_atoms} atoms, given per cell of {len(structure)} atoms."
+        )
+    return notes

@@ -1,0 +1,283 @@
+"""The queue on the disk: one row per job in an SQLite file that outlives any process that works on it.
+
+Why a file of SQLite and not a workflow manager's own store, which were tried with this kind of work: the file LaunchPad
+of FireWorks 2.1.4 is written when a process ends, so two workers on 200 jobs both ran all 200, and `kill -9` after 70
+finished jobs left all 200 to do; of 200 outputs that two processes wrote into one JSONStore of jobflow, 100 were there.
+SQLite is part of Python, changes one row in one transaction, and is whole again after a power cut.
+
+The queue says what is to be done and what became of it. The results themselves are in `dft_validation.results.cache`: a lost
+queue is made again from them, a lost result would be lost.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dft_validation.results.outcomes import JobStatus
+
+logger = logging.getLogger(__name__)
+
+QUEUE_FILE = "dft_queue.sqlite"
+_BUSY_SECONDS = 30.0
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    position INTEGER PRIMARY KEY,
+    material_id TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL DEFAULT '',
+    estimated_cpu_seconds REAL,
+    cpu_seconds REAL NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    again INTEGER NOT NULL DEFAULT 0,
+    overrides TEXT NOT NULL DEFAULT '{}',
+    cache_key TEXT NOT NULL DEFAULT '',
+    remote_id TEXT NOT NULL DEFAULT ''
+)
+"""
+
+_SELECT = """
+SELECT material_id, state, reason, estimated_cpu_seconds, cpu_seconds, attempts, again, overrides, cache_key, remote_id
+FROM jobs WHERE state IN (SELECT value FROM json_each(?)) ORDER BY position
+"""
+
+
+class QueueError(OSError):
+    """The file of the queue cannot be used; the message is a sentence."""
+
+
+class QueueFullError(QueueError):
+    """There is no room on the disk to note what became of a job."""
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """One row of the queue.
+
+    Parameters
+    ----------
+    material_id
+        Which crystal.
+    state, reason
+        What became of it so far.
+    estimated_cpu_seconds
+        Expected cost in seconds, None where there is no estimate.
+    cpu_seconds
+        CPU time it cost, in seconds.
+    attempts
+        How often it ended here, by a calculation or by finding its result.
+    again
+        Whether a failure on record shall not count.
+    overrides
+        Settings of this job that differ from those of the run.
+    cache_key
+        Where its result lies or will lie; empty before it is taken for the first time.
+    remote_id
+        Name of the job on another machine; empty if it is not there.
+    """
+
+    material_id: str
+    state: JobStatus
+    reason: str = ""
+    estimated_cpu_seconds: float | None = None
+    cpu_seconds: float = 0.0
+    attempts: int = 0
+    again: bool = False
+    overrides: dict[str, Any] = field(default_factory=dict)
+    cache_key: str = ""
+    remote_id: str = ""
+
+
+class JobQueue:
+    """A queue of DFT jobs; safe to be used by several threads and processes.
+
+    Parameters
+    ----------
+    path
+        The file, made if it is missing; None keeps the queue in memory.
+
+    Raises
+    ------
+    QueueError
+        If the file cannot be opened or written.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        with _sentences(path):
+            try:
+                self._connection = self._open()
+            except sqlite3.DatabaseError as error:
+                if path is None or isinstance(error, sqlite3.OperationalError):
+                    raise
+                _put_aside(path, error)
+                self._connection = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path or ":memory:", timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        try:
+            _check(connection)
+            connection.execute(_SCHEMA)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All changes of the block or none."""
+        with self._lock, _sentences(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def add(self, jobs: Iterable[QueuedJob]) -> int:
+        """Append jobs; one whose material is in the queue already changes nothing. Return how many are new."""
+        rows = [(job.material_id, str(job.state), job.reason, job.estimated_cpu_seconds) for job in jobs]
+        with self._transaction() as connection:
+            before = connection.total_changes
+            connection.executemany(
+                "INSERT OR IGNORE INTO jobs (material_id, state, reason, estimated_cpu_seconds) VALUES (?, ?, ?, ?)",
+                rows,
+            )
+            return connection.total_changes - before
+
+    def jobs(self, *states: JobStatus) -> list[QueuedJob]:
+        """Jobs in these states, or all, in their order."""
+        wanted = json.dumps([str(state) for state in states or JobStatus])
+        with self._lock, _sentences(self.path):
+            rows = self._connection.execute(_SELECT, (wanted,)).fetchall()
+        return [_job(row) for row in rows]
+
+    def take(self, material_id: str, cache_key: str) -> bool:
+        """Mark a queued job as running; False if it is not queued any more."""
+        with self._transaction() as connection:
+            changed = connection.execute(
+                "UPDATE jobs SET state = ?, reason = '', cache_key = ? WHERE material_id = ? AND state = ?",
+                (str(JobStatus.RUNNING), cache_key, material_id, str(JobStatus.QUEUED)),
+            )
+            return changed.rowcount == 1
+
+    def put_back(self, material_id: str, was: JobStatus, reason: str = "") -> bool:
+        """Queue a job again if it still is in the state `was`; it does not count as an attempt."""
+        with self._transaction() as connection:
+            changed = connection.execute(
+                "UPDATE jobs SET state = ?, reason = ?, remote_id = '' WHERE material_id = ? AND state = ?",
+                (str(JobStatus.QUEUED), reason, material_id, str(was)),
+            )
+            return changed.rowcount == 1
+
+    def end(self, material_id: str, state: JobStatus, reason: str, cpu_seconds: float = 0.0) -> None:
+        """Note what became of a job."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET state = ?, reason = ?, cpu_seconds = ?, attempts = attempts + 1, again = 0 "
+                "WHERE material_id = ?",
+                (str(state), reason, cpu_seconds, material_id),
+            )
+
+    def mark_submitted(self, material_id: str, remote_id: str, cache_key: str) -> None:
+        """Note that another machine has a job."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET state = ?, reason = '', remote_id = ?, cache_key = ? WHERE material_id = ?",
+                (str(JobStatus.SUBMITTED), remote_id, cache_key, material_id),
+            )
+
+    def retry(self, states: Sequence[JobStatus], overrides: dict[str, Any] | None = None) -> int:
+        """Queue all jobs in these states again, with other settings if given; return how many."""
+        with self._transaction() as connection:
+            changed = connection.execute(
+                "UPDATE jobs SET state = ?, reason = '', again = 1, remote_id = '', overrides = ? "
+                "WHERE state IN (SELECT value FROM json_each(?))",
+                (
+                    str(JobStatus.QUEUED),
+                    json.dumps(overrides or {}, sort_keys=True),
+                    json.dumps([str(state) for state in states]),
+                ),
+            )
+            return changed.rowcount
+
+    def queue_untried(self, state: JobStatus) -> int:
+        """Queue the jobs in this state that never ran anywhere; return how many."""
+        with self._transaction() as connection:
+            changed = connection.execute(
+                "UPDATE jobs SET state = ?, reason = '' WHERE state = ? AND attempts = 0",
+                (str(JobStatus.QUEUED), str(state)),
+            )
+            return changed.rowcount
+
+    def counts(self) -> dict[JobStatus, int]:
+        """Number of jobs in each state that occurs, in the order of the states."""
+        with self._lock, _sentences(self.path):
+            found = dict(self._connection.execute("SELECT state, COUNT(*) FROM jobs GROUP BY state").fetchall())
+        return {state: found[str(state)] for state in JobStatus if str(state) in found}
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    (verdict,) = connection.execute("PRAGMA quick_check").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+
+
+def _job(row: Sequence[Any]) -> QueuedJob:
+    material_id, state, reason, estimate, spent, attempts, again, overrides, key, remote_id = row
+    return QueuedJob(
+        material_id=material_id,
+        state=JobStatus(state),
+        reason=reason,
+        estimated_cpu_seconds=estimate,
+        cpu_seconds=spent,
+        attempts=attempts,
+        again=bool(again),
+        overrides=json.loads(overrides),
+        cache_key=key,
+        remote_id=remote_id,
+    )
+
+
+def _put_aside(path: Path, error: sqlite3.DatabaseError) -> None:
+    """Move a file that is no queue out of the way; what is finished is in the cache."""
+    aside = path.with_suffix(".corrupt")
+    logger.warning("The queue %s is damaged (%s); it is kept as %s and made again.", path, error, aside.name)
+    path.replace(aside)
+    # The journal of the damaged file must not be applied to the new one.
+    path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+
+
+@contextmanager
+def _sentences(path: Path | None) -> Iterator[None]:
+    """Turn errors of SQLite into sentences."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if "full" in str(error):
+            raise QueueFullError(
+                f"The disk is full: cannot note in {path} what became of a job. Free some space and run the same "
+                "command again; what is finished is kept."
+            ) from error
+        if "locked" in str(error):
+            raise QueueError(
+                f"Another process holds the queue {path} for more than {_BUSY_SECONDS:g} s; stop it and run again."
+            ) from error
+        raise QueueError(f"The queue {path} cannot be used ({error}); check the folder and its permissions.") from error

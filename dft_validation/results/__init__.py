@@ -1,0 +1,1 @@
+"""What calculations come to: documents, failures, their cache and their tables."""

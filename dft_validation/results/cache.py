@@ -1,0 +1,138 @@
+"""Finished results on the disk, one file per crystal, settings and engine version: nothing is computed twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from dft_validation.bands.cells import Cell
+from dft_validation.results.document import EdosDocument
+from dft_validation.results.outcomes import FailedJob
+from dft_validation.settings import DftSettings
+from mat2spec.crystals.identity import structure_hash
+from mat2spec.tables.files import atomic_file
+
+logger = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.1
+
+Outcome = EdosDocument | FailedJob
+
+
+def cell_hash(cell: Cell) -> str:
+    """Hash of a cell, see `mat2spec.crystals.identity.structure_hash`."""
+    return structure_hash(cell.lattice, cell.frac_coords, cell.atomic_numbers)
+
+
+def outcome_of_dict(values: dict[str, Any]) -> Outcome:
+    """The document or failure that `as_dict` was called on."""
+    plain = {name: value for name, value in values.items() if not name.startswith("@")}
+    return FailedJob.from_dict(plain) if "reason" in plain else EdosDocument.from_dict(plain)
+
+
+class DocumentCache:
+    """A folder of outcomes.
+
+    Parameters
+    ----------
+    folder
+        Where they lie; made when the first is stored.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def key(self, cell: Cell, settings: DftSettings, engine_version: str) -> str:
+        """Name of the outcome of one crystal, settings and engine version."""
+        text = f"{cell_hash(cell)}|{settings.settings_hash}|{settings.engine}|{engine_version}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def _file(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.json"
+
+    def load(self, key: str) -> Outcome | None:
+        """The stored outcome, or None; a file that cannot be read is put aside and counts as none."""
+        path = self._file(key)
+        try:
+            values = json.loads(path.read_text())
+            return outcome_of_dict(values)
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError) as error:
+            logger.warning("The stored DFT result %s cannot be read (%s); it is computed again.", path, error)
+            path.replace(path.with_suffix(".corrupt"))
+            return None
+
+    def load_valid(self, key: str, settings: DftSettings) -> Outcome | None:
+        """The stored outcome if it still holds: a document always, a failure only under the same limits."""
+        outcome = self.load(key)
+        if isinstance(outcome, FailedJob):
+            holds = outcome.holds_under(settings.time_limit_s, settings.memory_limit_mib)
+            return outcome if holds and not settings.retry_failed else None
+        return outcome
+
+    def store(self, key: str, outcome: Outcome) -> None:
+        """Keep an outcome; the file appears complete or not at all.
+
+        Raises
+        ------
+        mat2spec.tables.files.TableError
+            If it cannot be written, e.g. on a full disk.
+        """
+        path = self._file(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path) as file:
+            file.write(json.dumps(outcome.as_dict()).encode())
+
+    def remove_unfinished(self, key: str) -> None:
+        """Remove what a process that was killed while it stored an outcome left of it; call it under the lock."""
+        for leftover in self._file(key).parent.glob(f".{key}.json.*.partial"):
+            leftover.unlink(missing_ok=True)
+
+    def documents(self) -> Iterator[EdosDocument]:
+        """All finished documents, in the order of their keys."""
+        for path in sorted(self.folder.glob("??/*.json")):
+            outcome = self.load(path.stem)
+            if isinstance(outcome, EdosDocument):
+                yield outcome
+
+    @contextmanager
+    def lock(self, key: str, give_up: Callable[[], bool]) -> Iterator[bool]:
+        """Hold the right to compute one key, against threads and other processes on the same folder.
+
+        The system frees the lock when its holder dies. Yields False if `give_up` turned true while waiting.
+        """
+        with self._lock_file(key) as file:
+            while not _flock(file):
+                if give_up():
+                    yield False
+                    return
+                time.sleep(_POLL_SECONDS)
+            yield True
+
+    @contextmanager
+    def try_lock(self, key: str) -> Iterator[bool]:
+        """As `lock`, without waiting: yields whether nobody else held the right."""
+        with self._lock_file(key) as file:
+            yield _flock(file)
+
+    def _lock_file(self, key: str) -> IO[str]:
+        path = self._file(key).with_suffix(".lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("w")
+
+
+def _flock(file: IO[str]) -> bool:
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

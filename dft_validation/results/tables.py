@@ -1,0 +1,138 @@
+"""Outcomes of DFT jobs as table rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dft_validation.results.cache import Outcome
+from dft_validation.results.document import EdosDocument
+from dft_validation.results.outcomes import FailedJob, JobStatus
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.tables.columns import Column
+from screening.classify.gaps import classify_spectra
+from screening.settings import GapSettings
+
+
+def results_table(outcomes: Sequence[Outcome], gap_settings: GapSettings | None = None) -> pd.DataFrame:
+    """Rows of `dft_results`: one per outcome, failures with empty values.
+
+    Parameters
+    ----------
+    outcomes
+        From `run_jobs`.
+    gap_settings
+        If given, the columns of `screening.classify.gaps.classify_spectra` are added. Its `is_metal` then replaces the
+        engine's: predictions are judged by the same rule. `band_gap` stays the engine's.
+
+    Returns
+    -------
+    DataFrame
+        `material_id`, `formula`, `status`, `reason`, level of theory, cost, `edos` (128 bins or None), ...
+    """
+    rows = [_document_row(item) if isinstance(item, EdosDocument) else _failure_row(item) for item in outcomes]
+    empty = dict.fromkeys(_COLUMN_TYPES)
+    table = pd.DataFrame([{**empty, **row} for row in rows], columns=list(_COLUMN_TYPES)).astype(_COLUMN_TYPES)
+    if gap_settings is None:
+        return table
+    return _with_classes(table, outcomes, gap_settings)
+
+
+_COLUMN_TYPES: dict[str, Any] = {
+    str(Column.MATERIAL_ID): object,
+    str(Column.FORMULA): object,
+    str(Column.STATUS): object,
+    str(Column.REASON): object,
+    str(Column.NSITES): "Int64",
+    str(Column.EDOS): object,
+    str(Column.IS_METAL): "boolean",
+    str(Column.BAND_GAP): "float64",
+    str(Column.EFERMI): "float64",
+    "energy_zero_ev": "float64",
+    "covered_to_ev": "float64",
+    str(Column.ENGINE): object,
+    "engine_version": object,
+    str(Column.FUNCTIONAL): object,
+    str(Column.SPIN): object,
+    str(Column.U_VALUES): object,
+    str(Column.KPOINTS): object,
+    "n_irreducible_kpoints": "Int64",
+    "n_bands": "Int64",
+    str(Column.CPU_SECONDS): "float64",
+    "wall_seconds": "float64",
+    "peak_memory_mib": "float64",
+    str(Column.SETTINGS_HASH): object,
+    "notes": object,
+}
+
+
+def _document_row(document: EdosDocument) -> dict[str, Any]:
+    return {
+        Column.MATERIAL_ID: document.material_id,
+        Column.FORMULA: document.formula,
+        Column.STATUS: str(JobStatus.OK),
+        Column.REASON: "",
+        Column.NSITES: document.n_sites,
+        Column.EDOS: document.edos.astype(np.float32),
+        Column.IS_METAL: document.is_metal,
+        Column.BAND_GAP: document.band_gap,
+        Column.EFERMI: document.efermi,
+        "energy_zero_ev": document.energy_zero_ev,
+        "covered_to_ev": document.covered_to_ev,
+        Column.ENGINE: document.engine,
+        "engine_version": document.engine_version,
+        Column.FUNCTIONAL: document.functional,
+        Column.SPIN: document.spin,
+        Column.U_VALUES: json.dumps(document.u_values, sort_keys=True),
+        Column.KPOINTS: "x".join(str(n) for n in document.kpoints),
+        "n_irreducible_kpoints": document.n_irreducible_kpoints,
+        "n_bands": document.n_bands,
+        Column.CPU_SECONDS: document.cpu_seconds,
+        "wall_seconds": document.wall_seconds,
+        "peak_memory_mib": document.peak_memory_mib,
+        Column.SETTINGS_HASH: document.settings_hash,
+        "notes": " ".join(document.notes),
+    }
+
+
+def _failure_row(failure: FailedJob) -> dict[str, Any]:
+    return {
+        Column.MATERIAL_ID: failure.material_id,
+        Column.FORMULA: failure.formula,
+        Column.STATUS: str(failure.status),
+        Column.REASON: failure.reason,
+        Column.ENGINE: failure.engine,
+        Column.FUNCTIONAL: failure.functional,
+        Column.SPIN: failure.spin,
+        Column.CPU_SECONDS: failure.cpu_seconds,
+        Column.SETTINGS_HASH: failure.settings_hash,
+        "notes": "",
+    }
+
+
+def _with_classes(table: pd.DataFrame, outcomes: Sequence[Outcome], gap_settings: GapSettings) -> pd.DataFrame:
+    """Add what the classifier says of each computed spectrum."""
+    unknown = np.full(EDOS_GRID.size, np.nan)
+    spectra = np.array([item.edos if isinstance(item, EdosDocument) else unknown for item in outcomes])
+    spectra = spectra.reshape(len(outcomes), EDOS_GRID.size)  # also when there is no outcome
+    n_sites = np.array([item.n_sites if isinstance(item, EdosDocument) else 1 for item in outcomes], dtype=np.int64)
+    classes = classify_spectra(spectra, EDOS_GRID, gap_settings, n_sites=n_sites)
+    kept = table.drop(columns=[name for name in classes.columns if name in table.columns])
+    return pd.concat([kept, classes.reset_index(drop=True)], axis=1)
+
+
+def update_jobs(jobs: pd.DataFrame, outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    """The table of jobs with the status and reason that each one came to which was run."""
+    updated = jobs.copy()
+    ended = {
+        item.material_id: (str(JobStatus.OK), "") if isinstance(item, EdosDocument) else (str(item.status), item.reason)
+        for item in outcomes
+    }
+    for row, material_id in enumerate(updated[Column.MATERIAL_ID]):
+        if material_id in ended:
+            updated.loc[updated.index[row], [str(Column.STATUS), str(Column.REASON)]] = ended[material_id]
+    return updated
