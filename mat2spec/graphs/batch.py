@@ -81,7 +81,8 @@ class CrystalGraphs(Data):
         """
         n_nodes = int(ptr[-1])
         batch = torch.repeat_interleave(ptr.diff(), output_size=n_nodes)
-        return CrystalGraphs(batch=batch, ptr=ptr, edge_index=_ordered_by_centre(edges, n_nodes), **attributes)
+        rows = {"batch": batch, "ptr": ptr, "edge_index": _ordered_by_centre(edges, n_nodes)}
+        return CrystalGraphs().update(rows | attributes)
 
     @classmethod
     def concatenate(cls, parts: Sequence[CrystalGraphs]) -> CrystalGraphs:
@@ -158,6 +159,12 @@ class CrystalGraphs(Data):
         if not isinstance(self.edge_index, EdgeIndex):  # in inference mode torch makes a plain tensor of it
             self.edge_index = _ordered_by_centre(self.edge_index, len(self.atomic_numbers))
         return self
+
+    def to(self, device: torch.device | str, *keys: str, non_blocking: bool = False) -> CrystalGraphs:
+        """The same graphs on a device; nothing is done where they are there already."""
+        if self.ptr.device == torch.device(device):
+            return self
+        return super().to(device, *keys, non_blocking=non_blocking)
 
     def to_data_list(self) -> list[CrystalGraphs]:
         """One object for each crystal."""

@@ -27,6 +27,9 @@ class Ends(NamedTuple):
         The different edge lengths of the batch in Angstrom, shape (n_lengths,).
     node, length_index
         Of each end, shape (n_ends,).
+    parts
+        Rows of node and length of each end where those of the nodes stand before those of the lengths, shape
+        (n_ends, 2).
     centre
         Which end is that of the centre of each edge, shape (n_edges,).
     edge_index
@@ -37,6 +40,7 @@ class Ends(NamedTuple):
     lengths: Tensor
     node: Tensor
     length_index: Tensor
+    parts: Tensor
     centre: Tensor
     edge_index: EdgeIndex
 
@@ -44,16 +48,23 @@ class Ends(NamedTuple):
     def of(cls, graph: CrystalGraphs) -> Ends:
         """Ends of a batch."""
         neighbour, centre = graph.edges
-        n_edges = len(centre)
-        lengths, length_index = graph.edge_length.unique(return_inverse=True)
+        n_edges, n_nodes = len(centre), len(graph.atomic_numbers)
+        lengths, length_of_edge = graph.edge_length.unique(return_inverse=True)
         n_lengths = max(len(lengths), 1)
-        keys = torch.cat([centre, neighbour]) * n_lengths + length_index.repeat(2)
-        ends, where = torch.unique(keys, return_inverse=True)
+        keys = torch.cat([centre, neighbour]) * n_lengths + length_of_edge.repeat(2)
+        ends, end = torch.unique(keys, return_inverse=True)
         node = torch.div(ends, n_lengths, rounding_mode="floor")
-        edge_index = EdgeIndex(
-            torch.stack([where[n_edges:], centre]), sparse_size=(len(ends), len(graph.atomic_numbers)), sort_order="col"
+        length_index = ends - node * n_lengths
+        return cls(
+            lengths=lengths,
+            node=node,
+            length_index=length_index,
+            parts=torch.stack([node, n_nodes + length_index], dim=1),
+            centre=end[:n_edges],
+            edge_index=EdgeIndex(
+                torch.stack([end[n_edges:], centre]), sparse_size=(len(ends), n_nodes), sort_order="col"
+            ),
         )
-        return cls(lengths, node, ends - node * n_lengths, where[:n_edges], edge_index)
 
 
 class GraphAttention(MessagePassing):
@@ -90,19 +101,14 @@ class GraphAttention(MessagePassing):
             Equal links that each edge stands for, shape (n_edges,): a prior of the attention, so that the weight of an
             edge is the sum of those of its links.
         """
-        per_edge = self.edge(edges).index_select(0, ends.length_index)
-        hidden = softplus(self.node(nodes).index_select(0, ends.node) + per_edge)
-        as_centre, as_neighbour = (hidden @ self._score_matrix().to(hidden.dtype)).split(self.n_heads, dim=1)
+        # Row by row the sum of a node's and a length's part, without a tensor of either.
+        hidden = softplus(embedding_bag(ends.parts, torch.cat([self.node(nodes), self.edge(edges)]), mode="sum"))
+        heads = hidden.view(-1, self.n_heads, self.width)
+        as_centre, as_neighbour = torch.einsum("nhw,shw->snh", heads, self.attention)
         neighbour = ends.edge_index.as_tensor()[0]
         scores = softplus(as_centre.index_select(0, ends.centre) + as_neighbour.index_select(0, neighbour))
         weights = softmax(scores + multiplicity.log()[:, None], ptr=ends.edge_index.get_indptr()) / self.n_heads
         return self.propagate(ends.edge_index, x=(hidden, None), weights=weights) + self.bias
-
-    def _score_matrix(self) -> Tensor:
-        """Attention vectors as columns that each see their own head, shape (n_heads * width, 2 * n_heads)."""
-        own_head = torch.eye(self.n_heads, dtype=self.attention.dtype, device=self.attention.device)
-        blocks = self.attention[:, :, :, None] * own_head[None, :, None, :]
-        return blocks.permute(1, 2, 0, 3).reshape(self.n_heads * self.width, 2 * self.n_heads)
 
     def message(self, x_j: Tensor, weights: Tensor) -> Tensor:
         """Weighted sum of the heads of every neighbour, shape (n_edges, width): what is summed where nothing is fused."""
