@@ -20,7 +20,10 @@ def cubic_perovskite(a: float, numbers: tuple[int, int, int], name: str) -> Data
     fractional = torch.tensor([[0.5, 0.5, 0.5], [0, 0, 0], [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]])
     a_site, b_site, anion = numbers
     return Data(
-        z=torch.tensor([a_site, b_site, anion, anion, anion]), pos=a * fractional, cell=a * torch.eye(3), material_id=name
+        z=torch.tensor([a_site, b_site, anion, anion, anion]),
+        pos=a * fractional,
+        cell=a * torch.eye(3),
+        material_id=name,
     )
 
 

@@ -1,7 +1,8 @@
-"""Settings of prediction and the places that they refer to; imported without torch."""
+"""What is predicted and how, and the places that settings refer to; imported without torch."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -24,6 +25,20 @@ def cache_dir(name: str) -> Path:
 def shipped_stores() -> list[Path]:
     """The eDOS store that the project carries, if it is there."""
     return [SHIPPED_STORE] if SHIPPED_STORE.is_file() else []
+
+
+class Setting(StrEnum):
+    """Normalisation of the spectrum and loss of the prediction."""
+
+    STANDARD_MAE = "standard-mae"
+    MAXNORM_MSE = "maxnorm-mse"
+    SUMNORM_WD = "sumnorm-wd"
+    SUMNORM_KL = "sumnorm-kl"
+
+    @property
+    def predicts_shape(self) -> bool:
+        """Whether the sum of bins is lost by the normalisation."""
+        return self is not Setting.STANDARD_MAE
 
 
 class PredictionSettings(BaseModel):

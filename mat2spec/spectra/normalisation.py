@@ -6,27 +6,13 @@ Only `standard-mae` knows the scale; the others predict a shape.
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import torch
 from torch import Tensor
 from torch.nn.functional import relu, softmax
 
+from mat2spec.settings import Setting
+
 _TINY = 1e-9
-
-
-class Setting(StrEnum):
-    """Normalisation of the spectrum and loss of the prediction."""
-
-    STANDARD_MAE = "standard-mae"
-    MAXNORM_MSE = "maxnorm-mse"
-    SUMNORM_WD = "sumnorm-wd"
-    SUMNORM_KL = "sumnorm-kl"
-
-    @property
-    def predicts_shape(self) -> bool:
-        """Whether the sum of bins is lost by the normalisation."""
-        return self is not Setting.STANDARD_MAE
 
 
 def prepare_targets(spectra: Tensor, setting: Setting, mean: Tensor, std: Tensor) -> Tensor:

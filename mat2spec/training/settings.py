@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mat2spec.graphs.settings import GraphSettings
-from mat2spec.spectra.normalisation import Setting
+from mat2spec.settings import Setting
 
 
 class TrainingSettings(BaseModel):

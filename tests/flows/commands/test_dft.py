@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -218,3 +219,16 @@ def test_settings_of_the_other_machine_are_no_part_of_the_run(queued):
     assert "remote" not in queued.info["settings"]
     assert load_settings(None, ["remote.project=hpc"]).remote.project == "hpc"
     assert JobStatus.SUBMITTED not in JobQueue(None).counts()
+
+
+def test_status_is_told_without_loading_torch(queued):
+    code = (
+        "import sys; from flows.cli.program import run; from dft_validation.engines import register_engine;"
+        "from dft_validation.engines.gpaw import GpawEngine;"
+        "register_engine(GpawEngine(name='fake', worker=('nothing',), package='numpy'));"
+        "code = run(['dft', 'status']); print(code, sorted({'torch', 'torch_geometric'} & sys.modules.keys()))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=queued.path.parents[1], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.splitlines()[-1] == "0 []"
