@@ -24,6 +24,7 @@ from screening.runs.folder import RunFolder
 from screening.runs.schemas import TableName
 from tests.flows.conftest import FAKE_WORKER, make_assignments
 
+ROOT = Path(__file__).parents[3]
 RESULTS = (TableName.DFT_RESULTS, TableName.THRESHOLD_CURVE, TableName.PRECISION_RECALL)
 
 
@@ -222,13 +223,13 @@ def test_settings_of_the_other_machine_are_no_part_of_the_run(queued):
 
 
 def test_status_is_told_without_loading_torch(queued):
+    arguments = ["dft", "status", queued.run_id, "--results-dir", str(queued.path.parent)]
     code = (
         "import sys; from flows.cli.program import run; from dft_validation.engines import register_engine;"
         "from dft_validation.engines.gpaw import GpawEngine;"
         "register_engine(GpawEngine(name='fake', worker=('nothing',), package='numpy'));"
-        "code = run(['dft', 'status']); print(code, sorted({'torch', 'torch_geometric'} & sys.modules.keys()))"
+        f"code = run({arguments}); print(int(code), sorted({{'torch', 'torch_geometric'}} & sys.modules.keys()))"
     )
-    answer = subprocess.run(
-        [sys.executable, "-c", code], cwd=queued.path.parents[1], capture_output=True, text=True, check=True
-    )
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "CPU seconds are left" in answer.stdout
     assert answer.stdout.splitlines()[-1] == "0 []"
