@@ -29,7 +29,8 @@ def predict(
 ) -> None:
     """Predict the electronic or phonon density of states of the crystals in files.
 
-    A file that cannot be read or predicted is a row of the table with its reason, the others go
+    Without --model and --config the most accurate models predict: tight-binding and sitedos, or sitedos alone for
+    phonons. A file that cannot be read or predicted is a row of the table with its reason, the others go
     on; the exit code is 1 then.
 
     **Examples**
@@ -42,8 +43,15 @@ def predict(
 
         mat2spec predict POSCAR --spectrum phdos   # by sitedos, the best model of phonons
     """
-    chosen = models or (["sitedos"] if spectrum == "phdos" else None)
+    chosen = models or _best_models(spectrum, config)
     given = {"prediction.models": chosen, "prediction.device": device}
     raise typer.Exit(
         commands.predict.predict_files(files, table, plot, config, as_assignments(given, assignments), spectrum)
     )
+
+
+def _best_models(spectrum: str, config: Path | None) -> list[str] | None:
+    """The most accurate models of a spectrum; None leaves the choice to the file of settings."""
+    if spectrum == "phdos":
+        return ["sitedos"]
+    return ["tight-binding", "sitedos"] if config is None else None

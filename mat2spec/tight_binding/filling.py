@@ -9,7 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import expit
 from torch import Tensor
 
 # Above this a crystal counts as gapped, as for the labels.
@@ -17,7 +21,8 @@ GAP_THRESHOLD_EV = 0.05
 BLENDING_WIDTH_EV = 0.02
 # Broadening of the occupations, in eV; on coarse meshes it takes the place of an integration over k.
 TEMPERATURE_EV = 0.08
-_SECTIONS, _POINTS = 7, 24
+# Half of the interval in which the level is looked for first, in units of the temperature.
+_NEAR = 20.0
 _SMALLEST_DENSITY = 1e-8
 
 
@@ -56,22 +61,48 @@ def fermi_level(
     temperature_ev
         Width of the Fermi-Dirac occupation.
     """
-    fixed = energies.detach().double().ravel()
-    k_weights = weights.double()[:, None].expand(energies.shape).ravel()
-    low, high = float(fixed.min()) - 1, float(fixed.max()) + 1
-    for _ in range(_SECTIONS):
-        levels = torch.linspace(low, high, _POINTS, dtype=torch.float64, device=fixed.device)
-        counts = 2 * torch.special.expit((levels[:, None] - fixed) / temperature_ev) @ k_weights
-        above = min(max(int((counts < n_electrons).sum()), 1), _POINTS - 1)
-        low, high = float(levels[above - 1]), float(levels[above])
-    level = fixed.new_tensor((low + high) / 2)
+    fixed = energies.detach().double()
+    k_weights = weights.double()[:, None]
+    level = _solve_for_level(
+        fixed.cpu().numpy().ravel(),
+        k_weights.expand(fixed.shape).cpu().numpy().ravel(),
+        n_electrons / 2,
+        temperature_ev,
+    )
     occupation = torch.special.expit((level - fixed) / temperature_ev)
-    density = (k_weights * occupation * (1 - occupation)).reshape(energies.shape)
+    density = k_weights * occupation * (1 - occupation)
     total = density.sum()
     if float(total) < _SMALLEST_DENSITY:
-        return level.to(energies.dtype)
+        return energies.new_tensor(level)
     shares = (density / total).to(energies.dtype)
-    return level.to(energies.dtype) + ((energies - energies.detach()) * shares).sum()
+    return level + ((energies - energies.detach()) * shares).sum()
+
+
+def _solve_for_level(
+    energies: NDArray[np.float64], weights: NDArray[np.float64], n_filled: float, temperature_ev: float
+) -> float:
+    """Level at which the occupations sum to `n_filled`."""
+    order = np.argsort(energies)
+    filled = np.cumsum(weights[order])
+    step = float(energies[order[min(int(np.searchsorted(filled, n_filled)), len(order) - 1)]])
+    # Mostly the level lies near the step of the occupation at zero temperature, where few states count.
+    for reach in (_NEAR * temperature_ev, float(np.ptp(energies)) + 1.0):
+        near = np.abs(energies - step) < 2 * reach
+        below = weights[energies <= step - 2 * reach].sum() - n_filled
+        near_energies, near_weights = energies[near], weights[near]
+
+        def excess(
+            level: float,
+            e: NDArray[np.float64] = near_energies,
+            w: NDArray[np.float64] = near_weights,
+            b: float = below,
+        ) -> float:
+            return float(b + w @ expit((level - e) / temperature_ev))
+
+        if excess(step - reach) < 0 < excess(step + reach):
+            return float(brentq(excess, step - reach, step + reach, xtol=1e-9))
+    # All bands are full or empty.
+    return step + reach if excess(step) < 0 else step - reach
 
 
 def band_edges(energies: Tensor, n_electrons: int) -> tuple[Tensor, Tensor] | None:

@@ -80,7 +80,9 @@ class TightBindingPredictor:
         self.grid: SpectralGrid = model.grid
         self.fallback, self.fallback_name, self.max_atoms = fallback, fallback_name, max_atoms
         self.weights_hash = tensors_hash(self.model.state_dict())
-        self._preparation = PreparationSettings(model.settings.kpoints_per_atom, device=self.device)
+        self._preparation = PreparationSettings(
+            model.settings.kpoints_per_atom, dtype=torch.complex64, device=self.device
+        )
 
     def predict(self, crystals: Crystals, on_batch: BatchReport | None = None) -> Prediction:
         """Predict the spectrum of every crystal; one that cannot be predicted gets a reason.
