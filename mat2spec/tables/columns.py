@@ -61,7 +61,7 @@ class Column(StrEnum):
 
     # What became of it
     STATUS = "status", "Status", "", "Outcome: ok, or the kind of failure."
-    REASON = "reason", "Reason", "", "Why there is no result, as a sentence; empty if there is one."
+    REASON = "reason", "Reason", "", "Why there is no result, or what to know of the one there is; else empty."
 
     # Counts of the filters
     FILTER = "filter", "Filter", "", "Name of the filter; the first row is the source itself."
