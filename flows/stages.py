@@ -24,9 +24,9 @@ from dft_validation.queue.store import QUEUE_FILE, JobQueue
 from dft_validation.results.outcomes import JobStatus
 from mat2spec.settings import PredictionSettings
 from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import matrix_column, to_frame
-from mat2spec.tables.predictions import predictions_table
 from screening.choose.candidates import choose_candidates
 from screening.choose.selection import select_for_dft
 from screening.classify.gaps import classify_spectra

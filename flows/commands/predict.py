@@ -19,8 +19,8 @@ from mat2spec.crystals.readers import ReadStructure, read_structures
 from mat2spec.prediction import predict_with_models
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, GRIDS, SpectralGrid
 from mat2spec.spectra.phonons import heat_capacity, mean_frequency
+from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
-from mat2spec.tables.predictions import predictions_table
 from screening.classify.gaps import classify_spectra
 from screening.report.tables import frame_table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mat2spec.benchmark.published import PUBLISHED_ELECTRONS, PUBLISHED_PHONONS, PublishedElectrons, PublishedPhonons
+from mat2spec.benchmark.paper import PUBLISHED_ELECTRONS, PUBLISHED_PHONONS, PublishedElectrons, PublishedPhonons
 
 TRAINING = "training"
 _COMMON = {

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    from pymatgen.core import Structure
+from pymatgen.core import Structure
 
 
 @dataclass(frozen=True)
@@ -83,8 +81,6 @@ class Crystals:
 
     def structure(self, index: int) -> Structure:
         """One crystal as a pymatgen structure."""
-        from pymatgen.core import Structure
-
         atoms = self.sites(index)
         return Structure(self.lattices[index], self.atomic_numbers[atoms].tolist(), self.frac_coords[atoms])
 
@@ -151,8 +147,6 @@ class Crystals:
 
     def to_arrow(self) -> pa.Table:
         """A table with the columns that `from_arrow` reads; crystals come back equal to the bit."""
-        import pyarrow as pa
-
         nine = np.arange(len(self) + 1, dtype=np.int32) * 9
         sites = self.offsets.astype(np.int32)
         return pa.table(
@@ -167,8 +161,6 @@ class Crystals:
 
 def _list_column(table: pa.Table, name: str) -> tuple[NDArray, NDArray[np.int64]]:
     """Values and length of every list of a column; a null list counts as an empty one."""
-    import pyarrow.compute as pc
-
     column = table[name]
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
     return pc.list_flatten(column).to_numpy(), lengths

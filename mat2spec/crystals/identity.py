@@ -1,4 +1,8 @@
-"""Which crystal it is: a hash of its elements, lattice and coordinates."""
+"""Which crystal it is: hashes of the elements, lattice and coordinates of a cell as it is given.
+
+`structure_hash` is the key under which results are kept, so it tells apart what differs by more than rounding errors.
+`rounded_structure_hashes` compares crystals of different tables and releases, which round coordinates in different ways.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,12 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from mat2spec.crystals.arrays import Crystals
+
+# Crystals of two tables that differ by less than this are the same.
+LENGTH_STEP_A = 1e-3
+FRACTION_STEP = 1e-4
+HASH_BYTES = 8
 # Coordinates are compared to this many decimals (Angstrom, fractions of a lattice vector).
 _DECIMALS = 5
 
@@ -14,7 +24,7 @@ _DECIMALS = 5
 def structure_hash(
     lattice: NDArray[np.floating], frac_coords: NDArray[np.floating], atomic_numbers: NDArray[np.integer]
 ) -> str:
-    """First 16 hexadecimal digits of the SHA-256 of a cell as it is given: another cell of the crystal has another hash.
+    """First 16 hexadecimal digits of a SHA-256; another cell of the same crystal has another hash.
 
     Results are kept under this hash, in the DFT cache and beside the labels.
 
@@ -31,3 +41,25 @@ def structure_hash(
     coordinates = np.round(np.mod(np.round(frac_coords, _DECIMALS), 1.0), _DECIMALS) + 0.0
     parts = [np.asarray(atomic_numbers, dtype="<i8"), rounded.astype("<f8"), coordinates.astype("<f8")]
     return hashlib.sha256(b"|".join(part.tobytes() for part in parts)).hexdigest()[:16]
+
+
+def rounded_structure_hashes(crystals: Crystals) -> NDArray[np.object_]:
+    """Hash of each crystal, shape (n,), with lattices rounded to 0.001 Angstrom and fractional coordinates to 0.0001.
+
+    The order of sites counts.
+    """
+    lattices = _steps(crystals.lattices.reshape(-1, 9), LENGTH_STEP_A)
+    per_cell = round(1 / FRACTION_STEP)
+    coordinates = _steps(crystals.frac_coords, FRACTION_STEP) % per_cell
+    numbers = crystals.atomic_numbers.astype(np.int64)
+    hashes = np.empty(len(crystals), dtype=object)
+    for index in range(len(crystals)):
+        sites = crystals.sites(index)
+        content = lattices[index].tobytes() + numbers[sites].tobytes() + coordinates[sites].tobytes()
+        hashes[index] = hashlib.blake2b(content, digest_size=HASH_BYTES).hexdigest()
+    return hashes
+
+
+def _steps(values: NDArray[np.float64], step: float) -> NDArray[np.int64]:
+    """Whole steps; all numbers that are not finite count as equal."""
+    return np.rint(np.nan_to_num(values / step, nan=-1.0, posinf=-1.0, neginf=-1.0)).astype(np.int64)

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.identity import rounded_structure_hashes
 from mat2spec.tables.columns import Column
-from screening.choose.filters import filter_candidates
-from screening.runs.history import find_changes, keep_unscreened, structure_hashes
+from screening.choose.filters import FilterSettings, filter_candidates
+from screening.runs.history import FormerRuns, find_changes, keep_unscreened
+from screening.settings import SourceSettings
+from screening.sources.base import CrystalSource
 from screening.sources.known_edos import known_edos_ids
 from screening.sources.open_data.published import with_edos_now
-
-if TYPE_CHECKING:
-    from mat2spec.crystals.arrays import Crystals
-    from screening.choose.filters import FilterSettings
-    from screening.runs.history import FormerRuns
-    from screening.settings import SourceSettings
-    from screening.sources.base import CrystalSource
 
 
 class NoCandidatesError(ValueError):
@@ -89,7 +85,7 @@ def choose_candidates(
     if table.empty and not only_new:
         raise NoCandidatesError(_no_candidates(counts))
     crystals = source.crystals(table[Column.MATERIAL_ID].tolist())
-    table = table.assign(**{str(Column.STRUCTURE_HASH): structure_hashes(crystals)})
+    table = table.assign(**{str(Column.STRUCTURE_HASH): rounded_structure_hashes(crystals)})
     changes = find_changes(table, known, previous)
     if only_new:
         crystals = crystals.take((~previous.has_screened(table)).nonzero()[0])

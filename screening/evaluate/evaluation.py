@@ -19,7 +19,7 @@ from mat2spec.tables.status import Status
 from screening.choose.selection import RANDOM_NEGATIVE, RANDOM_POSITIVE, SAMPLED_GROUPS
 from screening.evaluate.confusion import NO_INTERVAL, Confusion, Interval, count, draw_intervals, wilson_interval
 from screening.evaluate.references import split_by_reference
-from screening.runs.schemas import TableName, fields_of
+from screening.runs.schemas import TableName, column_names
 from screening.settings import EvaluationSettings
 
 VALIDATED_SET = "validated_set"
@@ -95,7 +95,7 @@ def precision_recall(
                 rows.append(head | level.columns() | _validated_set_row(validated, settings))
                 if target == Column.IS_GAPPED_METAL and validated.weights is not None:
                     rows.append(head | level.columns() | _population_row(validated, settings))
-    return pd.DataFrame(rows, columns=[field.name for field in fields_of(TableName.PRECISION_RECALL)])
+    return pd.DataFrame(rows, columns=column_names(TableName.PRECISION_RECALL))
 
 
 def _answers(dft_results: pd.DataFrame, picks: pd.DataFrame) -> pd.DataFrame:

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.identity import rounded_structure_hashes
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import TableError
@@ -22,20 +27,12 @@ from mat2spec.tables.parquet import matrix_column, read_frame, read_metadata, re
 from mat2spec.tables.status import Status
 from screening.classify.gaps import classify_spectra
 from screening.evaluate.evaluation import precision_recall
-from screening.runs.history import structure_hashes
-from screening.runs.schemas import TableName, empty_table, fields_of
-from screening.settings import EvaluationSettings
+from screening.runs.history import FormerRuns
+from screening.runs.schemas import TableName, column_names, empty_table
+from screening.settings import EvaluationSettings, GapSettings, SourceSettings
 from screening.sources.known_edos import known_edos_ids, store_files
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from pathlib import Path
-
-    import pyarrow as pa
-
-    from screening.runs.history import FormerRuns
-    from screening.settings import GapSettings, SourceSettings
-    from screening.sources.open_data.published import Published
+from screening.sources.materials_project.errors import MaterialsProjectError
+from screening.sources.open_data.published import Published, fetch_published
 
 logger = logging.getLogger(__name__)
 
@@ -97,9 +94,6 @@ def _require_grid(file: Path) -> None:
 
 
 def _rows_of(file: Path, present: Collection[str], material_ids: Collection[str]) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     wanted = [Column.MATERIAL_ID, Column.EDOS, Column.NSITES, Column.STATUS, "engine", *LEVEL, *CRYSTAL_COLUMNS]
     table = read_table(file, [name for name in wanted if name in present])
     table = table.filter(pc.is_in(table[Column.MATERIAL_ID], value_set=pa.array(sorted(material_ids), pa.string())))
@@ -121,7 +115,7 @@ def _describe(table: pa.Table, file: Path) -> pd.DataFrame:
     n_sites = column(Column.NSITES, 1)
     if set(CRYSTAL_COLUMNS) <= set(table.column_names):
         crystals = Crystals.from_arrow(table)
-        hashes, n_sites = list(structure_hashes(crystals)), crystals.n_sites.tolist()
+        hashes, n_sites = list(rounded_structure_hashes(crystals)), crystals.n_sites.tolist()
     return pd.DataFrame(
         {
             str(Column.MATERIAL_ID): column(Column.MATERIAL_ID, None),
@@ -150,9 +144,6 @@ def published_since(source: SourceSettings, former: FormerRuns, known_edos: Coll
     known_edos
         Materials that have an eDOS now.
     """
-    from screening.sources.materials_project.errors import MaterialsProjectError
-    from screening.sources.open_data.published import Published, fetch_published
-
     asked = set(former.screened[Column.MATERIAL_ID]) & set(known_edos) - known_edos_ids(source.store_of_known_edos)
     try:
         return fetch_published(source, asked)
@@ -273,7 +264,7 @@ def previous_classifications(results: pd.DataFrame, results_dir: Path) -> pd.Dat
     pandas.DataFrame
         Columns `material_id`, `model`, and the flags of the classes.
     """
-    columns = [field.name for field in fields_of(TableName.PREVIOUS_CLASSIFICATIONS)]
+    columns = column_names(TableName.PREVIOUS_CLASSIFICATIONS)
     pieces = [to_frame(empty_table(TableName.PREVIOUS_CLASSIFICATIONS))]
     for run_id, group in results.groupby(Column.FORMER_RUN_ID):
         classes = read_frame(results_dir / str(run_id) / f"{TableName.CLASSIFICATIONS}.parquet", columns)

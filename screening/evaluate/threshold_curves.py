@@ -25,7 +25,7 @@ from screening.evaluate.evaluation import (
     scores_of,
 )
 from screening.evaluate.references import split_by_reference
-from screening.runs.schemas import TableName, fields_of
+from screening.runs.schemas import TableName, column_names
 from screening.settings import EvaluationSettings, GapSettings
 
 # The truth stays as the run's rule has it, and only the predictions are judged by another; or both are.
@@ -87,7 +87,7 @@ def threshold_curve(
     for level, results in split_by_reference(dft_results, reference):
         spectra = _validated_spectra(predictions, results, picks, n_sites)
         rows += [level.columns() | row for row in _rows(spectra, gap, settings)]
-    return pd.DataFrame(rows, columns=[field.name for field in fields_of(TableName.THRESHOLD_CURVE)])
+    return pd.DataFrame(rows, columns=column_names(TableName.THRESHOLD_CURVE))
 
 
 def moved_rules(gap: GapSettings, settings: EvaluationSettings) -> list[GapSettings]:

@@ -17,6 +17,7 @@ from screening.evaluate.evaluation import POPULATION, VALIDATED_SET
 from screening.evaluate.threshold_curves import PREDICTION_MOVED
 from screening.report.figures import FIGURE_WIDTH_PX, model_color, spectrum_figure
 from screening.report.tables import UNKNOWN, describe_reference, format_value
+from screening.runs.schemas import CONFUSION_COLUMNS
 from screening.settings import GapSettings
 
 PAGE_FILE = "dft_report.html"
@@ -201,8 +202,8 @@ def _explanation(precision_recall: pd.DataFrame, gap: GapSettings) -> str:
 def _merit_table(precision_recall: pd.DataFrame) -> str:
     """The rows on gapped metals as an HTML table."""
     rows = precision_recall[precision_recall[Column.TARGET] == str(Column.IS_GAPPED_METAL)].to_dict("records")
-    names = [Column.N, Column.TRUE_POSITIVES, Column.FALSE_POSITIVES, Column.FALSE_NEGATIVES, Column.TRUE_NEGATIVES]
-    names += [Column.PRECISION, Column.RECALL, Column.F1, Column.MCC, Column.ENRICHMENT]
+    scores = (Column.PRECISION, Column.RECALL, Column.F1, Column.MCC, Column.ENRICHMENT)
+    names = (Column.N, *CONFUSION_COLUMNS, *scores)
     head = "".join(f"<th>{name.label}</th>" for name in (Column.MODEL, Column.ESTIMATE, Column.REFERENCE, *names))
     body = ""
     for row in rows:

@@ -14,9 +14,9 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.status import Status
 from screening.choose.selection import rank_by_consensus
 from screening.evaluate.evaluation import VALIDATED_SET, is_true
+from screening.runs.schemas import CONFUSION_COLUMNS
 
 UNKNOWN = "-"
-CONFUSION = (Column.TRUE_POSITIVES, Column.FALSE_POSITIVES, Column.FALSE_NEGATIVES, Column.TRUE_NEGATIVES)
 
 
 def frame_table(frame: pd.DataFrame, title: str = "", max_rows: int = 20) -> Table:
@@ -151,7 +151,7 @@ def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPE
     for column in (Column.MODEL, Column.ESTIMATE, *((Column.REFERENCE,) if len(references) > 1 else ())):
         shown.add_column(column.heading)
     scores = (Column.PRECISION, Column.RECALL, Column.F1, Column.MCC, Column.ENRICHMENT)
-    for column in (Column.N, *CONFUSION, *scores, Column.N_FAILED, Column.N_NOT_REPRESENTED):
+    for column in (Column.N, *CONFUSION_COLUMNS, *scores, Column.N_FAILED, Column.N_NOT_REPRESENTED):
         shown.add_column(column.heading, justify="right")
     for row in rows:
         shown.add_row(
@@ -159,7 +159,7 @@ def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPE
             "validated set" if row[Column.ESTIMATE] == VALIDATED_SET else "population",
             *((describe_reference(row),) if len(references) > 1 else ()),
             format_value(row[Column.N]),
-            *(format_value(row[name]) for name in CONFUSION),
+            *(format_value(row[name]) for name in CONFUSION_COLUMNS),
             _with_interval(row, Column.PRECISION, Column.PRECISION_LOW, Column.PRECISION_HIGH),
             _with_interval(row, Column.RECALL, Column.RECALL_LOW, Column.RECALL_HIGH),
             _ratio(row[Column.F1]),

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,11 +24,6 @@ from mat2spec.tables.files import atomic_file, make_folder
 from mat2spec.tables.parquet import concatenate_tables, read_rows, read_table, to_arrow, to_frame, write_table
 from screening.runs.record import FINISHED, RUN_FILE, RunError, read_record
 from screening.runs.schemas import TableName, conform, empty_table
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import pandas as pd
 
 SHARDS_FOLDER = "shards"
 

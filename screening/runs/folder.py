@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from filelock import FileLock
 
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, SpectralGrid
 from mat2spec.tables.files import TableError, make_folder, remove_unfinished_files
@@ -37,13 +41,6 @@ from screening.runs.record import (
     write_record,
 )
 from screening.runs.schemas import TableName
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from types import TracebackType
-    from typing import Self
-
-    from filelock import FileLock
 
 logger = logging.getLogger(__name__)
 

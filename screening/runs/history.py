@@ -7,31 +7,21 @@ says what changed.
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import read_frame, require_columns
 from screening.runs.record import FINISHED, list_runs
 from screening.runs.schemas import TableName
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from pathlib import Path
-
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from mat2spec.crystals.arrays import Crystals
-
-# Structures that differ by less than this are the same: tables round coordinates in different ways.
-LENGTH_STEP_A = 1e-3
-FRACTION_STEP = 1e-4
-HASH_BYTES = 8
 SCREENED_BEFORE = "not screened before"
 
 
@@ -42,28 +32,6 @@ class Change(StrEnum):
     STRUCTURE = "structure changed"
     LOST_EDOS = "lost its eDOS"
     GAINED_EDOS = "gained an eDOS"
-
-
-def structure_hashes(crystals: Crystals) -> NDArray[np.object_]:
-    """Short hash of the cell, the sites and the elements of each crystal, shape (n,).
-
-    Lattices are compared to 0.001 Angstrom and fractional coordinates to 0.0001; the order of sites counts.
-    """
-    lattices = _steps(crystals.lattices.reshape(-1, 9), LENGTH_STEP_A)
-    per_cell = round(1 / FRACTION_STEP)
-    coordinates = _steps(crystals.frac_coords, FRACTION_STEP) % per_cell
-    numbers = crystals.atomic_numbers.astype(np.int64)
-    hashes = np.empty(len(crystals), dtype=object)
-    for index in range(len(crystals)):
-        sites = crystals.sites(index)
-        content = lattices[index].tobytes() + numbers[sites].tobytes() + coordinates[sites].tobytes()
-        hashes[index] = hashlib.blake2b(content, digest_size=HASH_BYTES).hexdigest()
-    return hashes
-
-
-def _steps(values: NDArray[np.float64], step: float) -> NDArray[np.int64]:
-    """Whole steps; a number that is not finite is as good as any other that is wrong."""
-    return np.rint(np.nan_to_num(values / step, nan=-1.0, posinf=-1.0, neginf=-1.0)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -99,8 +67,6 @@ class FormerRuns:
         identity
             `weights_hashes` and `settings` of the present run, as `run.json` holds them.
         """
-        import pandas as pd
-
         columns = [str(Column.MATERIAL_ID), str(Column.STRUCTURE_HASH)]
         frames, known, last, same = [], frozenset[str](), None, set[str]()
         for info in list_runs(results_dir):
@@ -171,8 +137,6 @@ def find_changes(candidates: pd.DataFrame, known_edos: Collection[str], former: 
         Columns `material_id`, `change` (`Change`), `former_run_id` (the last run that screened it, null if none).
         Materials that had neither news are not in it.
     """
-    import pandas as pd
-
     ids = candidates[Column.MATERIAL_ID].astype(object)
     lost = ids.isin(former.known_edos).to_numpy()
     screened = ids.isin(former.screened[Column.MATERIAL_ID]).to_numpy()
@@ -190,8 +154,6 @@ def keep_unscreened(
     candidates: pd.DataFrame, counts: pd.DataFrame, former: FormerRuns
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Drop candidates that a former run screened with the same structure, and count that as one more filter."""
-    import pandas as pd
-
     kept = candidates[~former.has_screened(candidates)].reset_index(drop=True)
     row = {
         str(Column.FILTER): SCREENED_BEFORE,

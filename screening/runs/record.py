@@ -6,17 +6,15 @@ import json
 import logging
 import shutil
 import uuid
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from mat2spec.tables.files import atomic_file, explain_os_error, remove_unfinished_files
 from mat2spec.tables.provenance import DISTRIBUTION, hash_json, package_versions, utc_now
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 logger = logging.getLogger(__name__)
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from screening.runs.record import FINISHED, RunError, list_runs
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def finished_runs(results_dir: Path) -> list[dict[str, Any]]:

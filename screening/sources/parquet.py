@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import ElementCounts
@@ -20,13 +24,6 @@ from mat2spec.tables.columns import CRYSTAL_COLUMNS, Column
 from mat2spec.tables.files import explain_os_error
 from mat2spec.tables.parquet import read_metadata, read_rows, read_table, require_columns
 from screening.sources.base import DB_VERSION_KEY, FILTER_COUNTS_KEY, SourceError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    import pandas as pd
-    import pyarrow as pa
-
 
 OPTIONAL_COLUMNS = (Column.FORMULA, Column.BAND_GAP, Column.ENERGY_ABOVE_HULL)
 BATCH_ROWS = 16384
@@ -96,8 +93,6 @@ class ParquetSource:
 
     def earlier_filters(self) -> pd.DataFrame | None:
         """What was filtered before the table was written, if its metadata says so."""
-        import pandas as pd
-
         rows = read_metadata(self.path).get(FILTER_COUNTS_KEY)
         if rows is None:
             return None
@@ -114,8 +109,6 @@ class ParquetSource:
         TableError
             If the file is damaged.
         """
-        import pandas as pd
-
         composition = self._composition
         frame = pd.DataFrame(
             {
@@ -187,8 +180,6 @@ class ParquetSource:
 
     def _numbers(self, column: Column) -> pd.Series:
         """A column of numbers, NaN where unknown or where the table has no such column."""
-        import pandas as pd
-
         if column not in self._columns:
             return pd.Series(np.full(len(self._rows), np.nan))
         values = self._column(column)
@@ -203,9 +194,6 @@ class ParquetSource:
 
     def _batches(self, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
         """Rows of the table in pieces, up to the limit."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         left = len(self._rows)
         try:
             for batch in pq.ParquetFile(self.path).iter_batches(BATCH_ROWS, columns=[str(name) for name in columns]):
@@ -219,8 +207,6 @@ class ParquetSource:
 
 def _repair(table: pa.Table) -> pa.Table:
     """Put NaN where a lattice has not 9 numbers or a site not 3 coordinates, so that one bad row stops no shard."""
-    import pyarrow.compute as pc
-
     n_sites = pc.fill_null(pc.list_value_length(table[Column.ATOMIC_NUMBERS]), 0).to_numpy()
     for column, needed in ((Column.LATTICE, np.full(len(table), 9)), (Column.FRAC_COORDS, 3 * n_sites)):
         lengths = pc.fill_null(pc.list_value_length(table[column]), -1).to_numpy()
@@ -231,8 +217,6 @@ def _repair(table: pa.Table) -> pa.Table:
 
 
 def _replace_lists(table: pa.Table, column: Column, wrong: np.ndarray, needed: np.ndarray) -> pa.Table:
-    import pyarrow as pa
-
     lists = table[column].to_pylist()
     for row in wrong:
         lists[row] = [float("nan")] * int(needed[row])

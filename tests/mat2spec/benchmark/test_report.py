@@ -5,8 +5,8 @@ import pytest
 
 from mat2spec.benchmark.data import BenchmarkError
 from mat2spec.benchmark.layouts import LAYOUTS
+from mat2spec.benchmark.paper import PUBLISHED_PHONONS
 from mat2spec.benchmark.plots import choose_materials, draw_quintiles
-from mat2spec.benchmark.published import PUBLISHED_PHONONS
 from mat2spec.benchmark.report import Figures, make_rows, markdown, read_report, write_report
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.readers.data_folder import load_phdos

@@ -9,14 +9,14 @@ from screening.report.news import new_materials
 from screening.runs.folder import RunFolder
 from screening.runs.record import RUN_FILE, RunError
 from screening.runs.releases import last_screened_release, runs_since
-from screening.runs.schemas import TableName, fields_of
+from screening.runs.schemas import TableName, column_names
 from screening.settings import SourceSettings
 from screening.sources.releases import current_release
 
 
 def table_of(name, rows):
     """Rows with null in the columns that they do not name."""
-    columns = [field.name for field in fields_of(name)]
+    columns = column_names(name)
     return pd.DataFrame([dict.fromkeys(columns) | row for row in rows], columns=columns)
 
 

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.identity import rounded_structure_hashes
 from screening.runs.folder import RunFolder
-from screening.runs.history import SCREENED_BEFORE, Change, FormerRuns, find_changes, keep_unscreened, structure_hashes
+from screening.runs.history import SCREENED_BEFORE, Change, FormerRuns, find_changes, keep_unscreened
 from screening.runs.schemas import TableName
 
 IDENTITY = {"settings": {"gap": {"min_width_ev": 1.0}, "source": {"kind": "parquet"}}, "weights_hashes": {"m": "1"}}
@@ -50,7 +51,7 @@ def finished_run(results, rows, known=(), identity=IDENTITY, release="1"):
 
 def test_a_hash_sees_a_changed_cell_coordinate_or_element_and_nothing_smaller_than_rounding():
     crystals = cubes(5.0)
-    (same,) = structure_hashes(crystals)
+    (same,) = rounded_structure_hashes(crystals)
     moved, exchanged = crystals.frac_coords.copy(), crystals.atomic_numbers.copy()
     moved[1, 0] += 0.01
     exchanged[0] = 19
@@ -60,11 +61,11 @@ def test_a_hash_sees_a_changed_cell_coordinate_or_element_and_nothing_smaller_th
         replace(crystals, atomic_numbers=exchanged),
         replace(crystals, lattices=np.full((1, 3, 3), np.nan)),
     ]
-    assert len({same, *(structure_hashes(other)[0] for other in others)}) == 5
+    assert len({same, *(rounded_structure_hashes(other)[0] for other in others)}) == 5
     in_single_precision = replace(crystals, lattices=crystals.lattices.astype(np.float32).astype(float) * (1 + 1e-6))
-    assert structure_hashes(in_single_precision)[0] == same
+    assert rounded_structure_hashes(in_single_precision)[0] == same
     next_cell = replace(crystals, frac_coords=crystals.frac_coords + np.diag([1.0, -1.0, 0])[:2])
-    assert structure_hashes(next_cell)[0] == same
+    assert rounded_structure_hashes(next_cell)[0] == same
 
 
 def test_without_former_runs_everything_is_new(tmp_path):

@@ -11,8 +11,9 @@ from screening.choose.filters import filter_candidates
 from screening.choose.selection import select_for_dft
 from screening.classify.gaps import classify_spectra
 from screening.evaluate.evaluation import precision_recall
-from screening.runs.schemas import SchemaError, TableName, conform, fields_of
+from screening.runs.schemas import SchemaError, TableName, column_names, conform
 from screening.sources.parquet import ParquetSource
+from scripts import write_tables_page
 
 COUNTS = pa.table(
     {"filter": ["band gap"], "removed": [1], "unknown_removed": [0], "unknown_kept": [0], "remaining": [2]}
@@ -21,7 +22,7 @@ COUNTS = pa.table(
 
 @pytest.mark.parametrize("name", list(TableName))
 def test_every_table_has_a_schema_without_repeated_columns(name):
-    names = [field.name for field in fields_of(name)]
+    names = column_names(name)
     assert names
     assert len(set(names)) == len(names)
 
@@ -67,3 +68,7 @@ def test_what_the_modules_make_fits_the_schemas(crystals_path, make_spectrum):
     conform(to_arrow(scores), TableName.PRECISION_RECALL)
     assert conform(to_arrow(scores.head(0)), TableName.PRECISION_RECALL).num_rows == 0
     assert conform(to_arrow(pd.DataFrame(classifications.head(0))), TableName.CLASSIFICATIONS).num_rows == 0
+
+
+def test_the_page_of_tables_is_that_of_the_schemas():
+    assert write_tables_page.PAGE.read_text(encoding="utf-8") == write_tables_page.page()
