@@ -20,9 +20,9 @@ from mat2spec.models.base import ModelSettings
 from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.spectra.uncertainty import ErrorModel
 from mat2spec.tight_binding.filling import GAP_THRESHOLD_EV
-from mat2spec.tight_binding.network import CorrectionNetwork, SiteInputs
+from mat2spec.tight_binding.network import CorrectionNetwork, SiteInputs, atom_populations
 from mat2spec.tight_binding.parameters import tables_hash
-from mat2spec.tight_binding.problem import KPOINTS_PER_ATOM, Problem
+from mat2spec.tight_binding.problem import KPOINTS_PER_ATOM, LinearBands, Problem
 from mat2spec.tight_binding.sevennet import SevenNetVersion
 
 
@@ -117,7 +117,21 @@ class TightBinding(nn.Module):
         """
         numbers = torch.from_numpy(problem.cell.atomic_numbers).to(descriptors.device)
         inputs = self.inputs(descriptors, numbers)
-        answers = [member(problem, inputs, self.grid) for member in self.networks]
+        corrections = [member.hamiltonian_corrections(inputs, numbers) for member in self.networks]
+        shifts, scales = (torch.stack(values) for values in zip(*corrections, strict=True))
+        # The members differ little: one set of bands, and those of each member to first order around it.
+        bands = LinearBands.solve(problem, shifts.mean(dim=0), scales.mean(dim=0))
+        populations = atom_populations(problem, bands.by_shifts)
+        answers = [
+            member.spectra_of_bands(
+                problem,
+                inputs,
+                bands.at(shift - shifts.mean(dim=0), scale - scales.mean(dim=0)),
+                populations,
+                self.grid,
+            )
+            for member, shift, scale in zip(self.networks, shifts, scales, strict=True)
+        ]
         return TightBindingAnswer(
             torch.stack([answer.spectra.sum(dim=0) for answer in answers]) / problem.n_atoms,
             self.hidden_vector(descriptors, numbers),

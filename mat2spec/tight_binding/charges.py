@@ -28,7 +28,7 @@ _TOLERANCE = 5e-3
 _STEPS = 14
 _MIXING = 0.25
 _HISTORY = 4
-KPOINTS_PER_ATOM = 120.0
+KPOINTS_PER_ATOM = 50.0
 
 
 @dataclass(frozen=True)

@@ -124,10 +124,24 @@ class CorrectionNetwork(nn.Module):
         """
         numbers = torch.from_numpy(problem.cell.atomic_numbers).to(inputs.device)
         energies, shares = corrected_bands(problem, *self.hamiltonian_corrections(inputs, numbers))
+        return self.spectra_of_bands(problem, inputs, energies, atom_populations(problem, shares), grid)
+
+    def spectra_of_bands(
+        self, problem: Problem, inputs: Tensor, energies: Tensor, populations: Tensor, grid: SpectralGrid
+    ) -> SiteSpectra:
+        """Fill bands and make reweighted site spectra of them.
+
+        Parameters
+        ----------
+        problem, inputs, grid
+            As in `forward`.
+        energies
+            In eV, ascending, shape (n_kpoints, n).
+        populations
+            Of the atoms, from `atom_populations`.
+        """
         filling = fill(energies, problem.weights, problem.n_electrons)
-        of_atoms = shares.unflatten(-1, (-1, N_SHELLS)).sum(dim=-1)
-        of_atoms = average_equivalent(of_atoms, problem).clamp_min(0)
-        spectra = projected_dos(energies - filling.zero_ev, of_atoms, problem.weights, grid, BROADENING_EV).float()
+        spectra = projected_dos(energies - filling.zero_ev, populations, problem.weights, grid, BROADENING_EV).float()
         return SiteSpectra(self._reweight(spectra, inputs), filling)
 
     def _reweight(self, spectra: Tensor, inputs: Tensor) -> Tensor:
@@ -136,6 +150,19 @@ class CorrectionNetwork(nn.Module):
         logits = torch.log(spectra / total + _FLOOR) + answer[:, :-1]
         share = torch.exp(answer[:, -1:].clamp(-_LARGEST_LOG_SHARE, _LARGEST_LOG_SHARE))
         return torch.softmax(logits, dim=1) * total * share
+
+
+def atom_populations(problem: Problem, shares: Tensor) -> Tensor:
+    """Populations of the atoms from those of their shells, not negative, the same on equivalent atoms.
+
+    Parameters
+    ----------
+    problem
+        The crystal.
+    shares
+        Shape (n_kpoints, n, 3 x n_atoms).
+    """
+    return average_equivalent(shares.unflatten(-1, (-1, N_SHELLS)).sum(dim=-1), problem).clamp_min(0)
 
 
 def average_equivalent(values: Tensor, problem: Problem) -> Tensor:

@@ -146,29 +146,56 @@ def prepare(cell: PrimitiveCell, settings: PreparationSettings | None = None) ->
     )
 
 
+@dataclass(frozen=True)
+class LinearBands:
+    """Bands at one set of corrections and how they change with others, to first order.
+
+    Parameters
+    ----------
+    energies
+        In eV, shape (n_kpoints, n).
+    by_shifts, by_scales
+        Derivative by the shift and by the hopping scale of each shell, shape (n_kpoints, n, 3 x n_atoms); by the shifts it is the
+        Mulliken population.
+    """
+
+    energies: Tensor
+    by_shifts: Tensor
+    by_scales: Tensor
+
+    @classmethod
+    def solve(cls, problem: Problem, shifts_ev: Tensor, scales: Tensor) -> LinearBands:
+        """Solve the corrected Hamiltonian; derivatives by the theorem of Hellmann and Feynman."""
+        real = problem.weights.dtype
+        bands = solve(problem.hamiltonian(shifts_ev.to(real), scales.to(real)), problem.orthogonaliser)
+        by_shifts = populations(problem.overlap, bands.coefficients, problem.site_shells)
+        by_scales = 2 * populations(problem.hopping, bands.coefficients, problem.site_shells)
+        return cls(bands.energies, by_shifts, by_scales)
+
+    def at(self, shifts_ev: Tensor, scales: Tensor) -> Tensor:
+        """Energies, ascending, after a change of shifts and scales, shape (n_kpoints, n)."""
+        real = self.energies.dtype
+        change = self.by_shifts @ shifts_ev.to(real) + self.by_scales @ scales.to(real)
+        return torch.sort(self.energies + change, dim=1).values
+
+
 class CorrectedBands(torch.autograd.Function):
     """Energies as a differentiable function of shifts and scales; populations of the shells beside them."""
 
     @staticmethod
     def forward(ctx: Any, shifts_ev: Tensor, scales: Tensor, problem: Problem) -> tuple[Tensor, Tensor]:
         """Energies (n_kpoints, n) in eV and Mulliken populations of the shells (n_kpoints, n, 3 x n_atoms)."""
-        real = problem.weights.dtype
-        bands = solve(problem.hamiltonian(shifts_ev.to(real), scales.to(real)), problem.orthogonaliser)
-        shares = populations(problem.overlap, bands.coefficients, problem.site_shells)
-        # The gradient by the scales is only needed in training.
-        hops = (
-            2 * populations(problem.hopping, bands.coefficients, problem.site_shells) if scales.requires_grad else None
-        )
-        ctx.shares, ctx.hops = shares, hops
-        ctx.mark_non_differentiable(shares)
-        return bands.energies, shares
+        bands = LinearBands.solve(problem, shifts_ev, scales)
+        ctx.bands = bands
+        ctx.mark_non_differentiable(bands.by_shifts)
+        return bands.energies, bands.by_shifts
 
     @staticmethod
-    def backward(ctx: Any, by_energies: Tensor, _by_shares: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        """Chain rule with the theorem of Hellmann and Feynman."""
-        by_shifts = torch.einsum("kb,kbg->g", by_energies, ctx.shares)
-        by_scales = None if ctx.hops is None else torch.einsum("kb,kbg->g", by_energies, ctx.hops).float()
-        return by_shifts.float(), by_scales, None
+    def backward(ctx: Any, by_energies: Tensor, _by_shares: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Chain rule."""
+        by_shifts = torch.einsum("kb,kbg->g", by_energies, ctx.bands.by_shifts)
+        by_scales = torch.einsum("kb,kbg->g", by_energies, ctx.bands.by_scales)
+        return by_shifts.float(), by_scales.float(), None
 
 
 def corrected_bands(problem: Problem, shifts_ev: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mat2spec.tight_binding.problem import PreparationSettings, corrected_bands, prepare
+from mat2spec.tight_binding.problem import LinearBands, PreparationSettings, corrected_bands, prepare
 from tests.mat2spec.tight_binding.conftest import as_given, zinc_blende
 
 COARSE = PreparationSettings(kpoints_per_atom=20)
@@ -57,3 +57,15 @@ def test_nearly_dependent_orbitals_are_noted():
     energies, _ = corrected_bands(problem, torch.zeros(6), torch.zeros(6))
     assert torch.isfinite(energies).all()
     assert any("taken out of the basis" in note for note in problem.notes)
+
+
+def test_small_changes_of_the_corrections_are_first_order():
+    problem = prepare(zinc_blende(), COARSE)
+    torch.manual_seed(1)
+    shifts, scales = torch.randn(6, dtype=torch.float64), 0.1 * torch.randn(6, dtype=torch.float64)
+    bands = LinearBands.solve(problem, shifts, scales)
+    change = 0.02 * torch.randn(6, dtype=torch.float64), 0.002 * torch.randn(6, dtype=torch.float64)
+    exact, _ = corrected_bands(problem, shifts + change[0], scales + change[1])
+    # Degenerate bands are split only by the next order.
+    assert float((bands.at(*change) - exact).abs().mean()) < 2e-3
+    assert float((bands.energies - exact).abs().mean()) > 5e-3
