@@ -15,6 +15,7 @@ from torch import Tensor
 from torch_geometric.utils import coalesce, cumsum, scatter
 
 from mat2spec.graphs.batch import CrystalGraphs, rows_between
+from mat2spec.graphs.ends import different_ends
 from mat2spec.graphs.settings import GraphSettings
 
 _HASH_PRIME = np.uint64(0x9E3779B97F4A7C15)
@@ -60,26 +61,12 @@ class Links(NamedTuple):
 
 def merge_equal_edges(neighbour: Tensor, centre: Tensor, length: Tensor, multiplicity: Tensor) -> Links:
     """Merge the edges between the same nodes over the same length; their multiplicities are added."""
-    ends, end = node_over_length(neighbour, length)
-    size = max(len(ends), int(centre.max()) + 1 if len(centre) else 0)
+    node, length, end = different_ends(neighbour, length)
+    size = max(len(node), int(centre.max()) + 1 if len(centre) else 0)
     (end, centre), multiplicity = coalesce(
         torch.stack([end, centre]), multiplicity, num_nodes=size, reduce="sum", sort_by_row=False
     )
-    node, length = split_ends(ends)
     return Links(node[end], centre, length[end], multiplicity)
-
-
-def node_over_length(node: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-    """The different pairs of a node and a length as sorted integers, and which of them each row is.
-
-    The bits of positive numbers are ordered as the numbers are, so that pairs are ordered by node, then length.
-    """
-    return torch.unique((node << 32) | length.view(torch.int32), return_inverse=True)
-
-
-def split_ends(ends: Tensor) -> tuple[Tensor, Tensor]:
-    """Nodes and lengths of the pairs of `node_over_length`."""
-    return ends >> 32, (ends & 0x7FFFFFFF).to(torch.int32).view(torch.float32)
 
 
 def _equivalent_nodes(graphs: CrystalGraphs, settings: GraphSettings) -> tuple[Tensor, Tensor]:

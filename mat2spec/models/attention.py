@@ -12,6 +12,7 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.utils import softmax
 
 from mat2spec.graphs.batch import CrystalGraphs
+from mat2spec.graphs.ends import different_ends
 
 
 class Ends(NamedTuple):
@@ -25,11 +26,8 @@ class Ends(NamedTuple):
     ----------
     lengths
         The different edge lengths of the batch in Angstrom, shape (n_lengths,).
-    node, length_index
-        Of each end, shape (n_ends,).
     parts
-        Rows of node and length of each end where those of the nodes stand before those of the lengths, shape
-        (n_ends, 2).
+        Node of each end, and its length as a row behind those of all nodes, shape (n_ends, 2).
     centre
         Which end is that of the centre of each edge, shape (n_edges,).
     edge_index
@@ -38,8 +36,6 @@ class Ends(NamedTuple):
     """
 
     lengths: Tensor
-    node: Tensor
-    length_index: Tensor
     parts: Tensor
     centre: Tensor
     edge_index: EdgeIndex
@@ -49,20 +45,14 @@ class Ends(NamedTuple):
         """Ends of a batch."""
         neighbour, centre = graph.edges
         n_edges, n_nodes = len(centre), len(graph.atomic_numbers)
-        lengths, length_of_edge = graph.edge_length.unique(return_inverse=True)
-        n_lengths = max(len(lengths), 1)
-        keys = torch.cat([centre, neighbour]) * n_lengths + length_of_edge.repeat(2)
-        ends, end = torch.unique(keys, return_inverse=True)
-        node = torch.div(ends, n_lengths, rounding_mode="floor")
-        length_index = ends - node * n_lengths
+        node, length, end = different_ends(torch.cat([centre, neighbour]), graph.edge_length.repeat(2))
+        lengths, length_index = length.unique(return_inverse=True)
         return cls(
             lengths=lengths,
-            node=node,
-            length_index=length_index,
             parts=torch.stack([node, n_nodes + length_index], dim=1),
             centre=end[:n_edges],
             edge_index=EdgeIndex(
-                torch.stack([end[n_edges:], centre]), sparse_size=(len(ends), n_nodes), sort_order="col"
+                torch.stack([end[n_edges:], centre]), sparse_size=(len(node), n_nodes), sort_order="col"
             ),
         )
 

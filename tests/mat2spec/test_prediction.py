@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from pymatgen.core import Structure
+from torch_geometric.data import Batch, Data
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs.settings import GraphSettings
@@ -85,6 +86,24 @@ def test_bad_crystal_is_a_row_with_its_reason():
     assert np.isnan(prediction.spectra[1]).all()
     assert np.isfinite(prediction.spectra[[0, 2]]).all()
     assert sum(counted) == 3
+
+
+def test_data_of_pytorch_geometric_are_predicted_as_the_crystals_they_hold(structures, crystals):
+    predictor = small_predictor()
+    data = [
+        Data(
+            z=torch.tensor(structure.atomic_numbers),
+            pos=torch.tensor(structure.cart_coords),
+            cell=torch.tensor(structure.lattice.matrix),
+            material_id=material_id,
+        )
+        for structure, material_id in zip(structures, crystals.material_ids, strict=True)
+    ]
+    expected = predictor.predict(crystals)
+    for given in (data, Batch.from_data_list(data)):
+        prediction = predictor.predict(given)
+        assert prediction.material_ids.tolist() == crystals.material_ids.tolist()
+        np.testing.assert_allclose(prediction.spectra, expected.spectra, rtol=1e-5)
 
 
 def test_no_crystals_no_spectra(crystals):
