@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flows import stages
-from flows.stages import Counts, Inputs, Outcome, Progress, no_progress
+from flows.stages import Counts, Inputs, Outcome
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.columns import Column
+from screening.progress import Progress, no_progress
 from screening.runs.folder import RunFolder
 from screening.runs.schemas import TableName
 from screening.sources.opening import open_source

@@ -38,6 +38,7 @@ from screening.evaluate.published import (
     published_since,
 )
 from screening.evaluate.threshold_curves import threshold_curve
+from screening.progress import Progress, no_progress
 from screening.report.page import PAGE_FILE, validation_page
 from screening.runs.contents import RunTables
 from screening.runs.history import FormerRuns
@@ -53,11 +54,6 @@ if TYPE_CHECKING:
     from mat2spec.prediction import Predictor
 
 Counts = dict[str, int]
-Progress = Callable[[int, int], None]
-
-
-def no_progress(done: int, total: int) -> None:
-    """Tell nobody how far a stage is."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from mat2spec.tables.files import atomic_path
 from screening.report.page import PAGE_FILE
 from screening.report.tables import precision_recall_table
 from screening.runs.folder import RunFolder
-from screening.runs.record import RUNNING, RunError, RunLockedError, is_locked
+from screening.runs.record import RunError, RunLockedError, RunStatus, is_locked
 from screening.runs.schemas import TableName
 
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ def _say_retry(run: RunFolder, status: QueueStatus) -> None:
 def _state_of(run: RunFolder) -> str:
     """The state that a run notes, unless its process died without a note."""
     noted = str(run.info["status"])
-    return "stopped" if noted == RUNNING and not is_locked(run.path) else noted
+    return "stopped" if noted == RunStatus.RUNNING and not is_locked(run.path) else noted
 
 
 def _duration(seconds: float) -> str:

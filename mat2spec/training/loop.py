@@ -34,7 +34,7 @@ class TrainingError(RuntimeError):
 
 
 @dataclass
-class Progress:
+class TrainingState:
     """Where a training stands; part of its checkpoint."""
 
     epoch: int = 0
@@ -57,7 +57,7 @@ def train_model(
     on_epoch: EpochReport | None = None,
     *,
     keep_statistics: bool = False,
-) -> Progress:
+) -> TrainingState:
     """Train a model in place and leave it at its best validation epoch.
 
     After every epoch `folder` holds `last.ckpt` (all that is needed to go on), and `curves.csv`
@@ -225,12 +225,14 @@ def _set_learning_rate(optimizer: Any, settings: TrainingSettings, epoch: int) -
         group["lr"] = settings.learning_rate * group["factor"] * share
 
 
-def _resume(folder: Path, fingerprint: str, model: SpectrumModel, optimizer: Any) -> tuple[Progress, dict[str, Tensor]]:
+def _resume(
+    folder: Path, fingerprint: str, model: SpectrumModel, optimizer: Any
+) -> tuple[TrainingState, dict[str, Tensor]]:
     path = folder / CHECKPOINT_FILE
     for torn in folder.glob(f".{CHECKPOINT_FILE}.*.partial"):
         torn.unlink(missing_ok=True)  # what a killed process was writing
     if not path.is_file():
-        return Progress(), {}
+        return TrainingState(), {}
     try:
         state = torch.load(path, weights_only=True, map_location="cpu")
         found = state["fingerprint"]
@@ -245,7 +247,7 @@ def _resume(folder: Path, fingerprint: str, model: SpectrumModel, optimizer: Any
         )
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
-    progress = Progress(**state["progress"])
+    progress = TrainingState(**state["progress"])
     progress.history = progress.history or [line for line in read_curves(folder) if line["epoch"] <= progress.epoch]
     return progress, state["best"]
 
@@ -255,7 +257,7 @@ def _save_checkpoint(
     fingerprint: str,
     model: SpectrumModel,
     optimizer: Any,
-    progress: Progress,
+    progress: TrainingState,
     best: dict[str, Tensor],
 ) -> None:
     state = {

@@ -33,7 +33,7 @@ from mat2spec.models.checkpoints import (
 from mat2spec.spectra.metrics import evaluate_spectra
 from mat2spec.training.calibration import calibrate, spectra_per_atom
 from mat2spec.training.learning_curve import learning_curve
-from mat2spec.training.loop import EpochReport, Progress, TrainingError, train_model
+from mat2spec.training.loop import EpochReport, TrainingError, TrainingState, train_model
 from mat2spec.training.options import FINE_TUNING_RATE_FACTOR, TrainingOptions
 from mat2spec.training.settings import TrainingSettings
 from mat2spec.training.subclass import select
@@ -283,7 +283,7 @@ def _fingerprint(model: SpectrumModel, data: LabelledSpectra, settings: Training
 
 
 def _describe(
-    data: LabelledSpectra, settings: TrainingSettings, progress: Progress, encoder_weights: Path | None
+    data: LabelledSpectra, settings: TrainingSettings, progress: TrainingState, encoder_weights: Path | None
 ) -> dict[str, Any]:
     counts = {split: len(data.part(split)) for split in ("train", *evaluated_splits(data))}
     return {

@@ -22,7 +22,7 @@ from mat2spec.spectra.grids import GRID_METADATA_KEY, SpectralGrid
 from mat2spec.tables.columns import CRYSTAL_COLUMNS, Column
 from mat2spec.tables.files import atomic_file, make_folder
 from mat2spec.tables.parquet import concatenate_tables, read_rows, read_table, to_arrow, to_frame, write_table
-from screening.runs.record import FINISHED, RUN_FILE, RunError, read_record
+from screening.runs.record import RUN_FILE, RunError, RunStatus, read_record
 from screening.runs.schemas import TableName, conform, empty_table
 
 SHARDS_FOLDER = "shards"
@@ -194,7 +194,7 @@ class RunTables:
 
     def _writable_info(self) -> dict[str, Any]:
         info = self.info
-        if info["status"] == FINISHED:
+        if info["status"] == RunStatus.FINISHED:
             raise RunError(f"The run {self.run_id} is finished and is not changed any more; start a new run.")
         return info
 

@@ -23,14 +23,13 @@ from mat2spec.tables.provenance import git_commit, hash_json, package_versions, 
 from screening.runs.contents import SHARDS_FOLDER, RunTables
 from screening.runs.record import (
     DISCARDED_PREFIX,
-    FINISHED,
     LOCK_FILE,
     NEW_PREFIX,
     OPEN_MARK,
     RUN_FILE,
-    RUNNING,
     UPDATE_LOCK_FILE,
     RunError,
+    RunStatus,
     find_resumable,
     new_run_id,
     point_latest,
@@ -164,13 +163,15 @@ class RunFolder(RunTables):
         """Note how the run ended if it did not finish, and let go of the lock."""
         if error is not None and self._lock is not None:
             interrupted = isinstance(error, KeyboardInterrupt)
-            self._stop_quietly("interrupted" if interrupted else "failed", str(error) or type(error).__name__)
+            self._stop_quietly(
+                RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED, str(error) or type(error).__name__
+            )
         self.close()
 
     @property
     def is_finished(self) -> bool:
         """Whether the run is finished; a finished run is not changed any more."""
-        return self.info["status"] == FINISHED
+        return self.info["status"] == RunStatus.FINISHED
 
     def record(self, stage: str, seconds: float, counts: Mapping[str, int] | None = None, ends_run: str = "") -> None:
         """Note in `run.json` that a stage is done, how long it took, what it counted, and why the run ends with it."""
@@ -197,13 +198,13 @@ class RunFolder(RunTables):
         """Mark the run as finished, let `results/latest` point to it and let go of the lock."""
 
         def mark(info: dict[str, Any]) -> None:
-            info |= {"status": FINISHED, "reason": "", "finished": utc_now()}
+            info |= {"status": RunStatus.FINISHED, "reason": "", "finished": utc_now()}
 
         self._update(mark)
         point_latest(self.path)
         self.close()
 
-    def stop(self, status: Literal["interrupted", "failed"], reason: str) -> None:
+    def stop(self, status: Literal[RunStatus.INTERRUPTED, RunStatus.FAILED], reason: str) -> None:
         """Mark the run as interrupted or failed; it stays resumable.
 
         Raises
@@ -241,7 +242,7 @@ class RunFolder(RunTables):
             self._lock.release()
             self._lock = None
 
-    def _stop_quietly(self, status: Literal["interrupted", "failed"], reason: str) -> None:
+    def _stop_quietly(self, status: Literal[RunStatus.INTERRUPTED, RunStatus.FAILED], reason: str) -> None:
         """Note why a run stopped, unless noting itself fails: the error under way matters more."""
         try:
             self.stop(status, reason)
@@ -257,7 +258,7 @@ class RunFolder(RunTables):
                 self.remove_shards(name)
 
         def mark(info: dict[str, Any]) -> None:
-            info |= {"status": RUNNING, "reason": "", "resumed": info.get("resumed", 0) + 1}
+            info |= {"status": RunStatus.RUNNING, "reason": "", "resumed": info.get("resumed", 0) + 1}
             info |= {"versions": package_versions(), "git_commit": git_commit()}
 
         self._update(mark)
@@ -282,7 +283,7 @@ def _first_record(run_id: str, fingerprint: str, identity: dict[str, Any], grid:
     now = utc_now()
     return {
         "run_id": run_id,
-        "status": RUNNING,
+        "status": RunStatus.RUNNING,
         "reason": "",
         "created": now,
         "updated": now,

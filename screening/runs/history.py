@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import read_frame, require_columns
-from screening.runs.record import FINISHED, list_runs
+from screening.runs.record import RunStatus, list_runs
 from screening.runs.schemas import TableName
 
 SCREENED_BEFORE = "not screened before"
@@ -103,7 +103,7 @@ def _is_comparable(info: Mapping[str, Any], identity: Mapping[str, Any]) -> bool
     """Whether a run's predictions are those that the present run would make, and its classes too."""
     settings, present = info.get("settings", {}), identity["settings"]
     return (
-        info["status"] == FINISHED
+        info["status"] == RunStatus.FINISHED
         and info.get("weights_hashes") == identity["weights_hashes"]
         and settings.get("gap") == present["gap"]
         and settings.get("source", {}).get("kind") == present["source"]["kind"]

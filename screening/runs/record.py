@@ -8,6 +8,7 @@ import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,14 @@ NEW_PREFIX, DISCARDED_PREFIX, LATEST_PREFIX = ".new-", ".discarded-", ".latest-"
 # Seconds to wait for another process that creates a run or updates run.json: both take milliseconds.
 SHORT_WAIT_S = 30.0
 
-FINISHED = "finished"
-RUNNING = "running"
+
+class RunStatus(StrEnum):
+    """How a run stands; a run that was not finished can be resumed."""
+
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+    FINISHED = "finished"
 
 
 class RunError(RuntimeError):
@@ -108,7 +115,7 @@ def find_resumable(results_dir: Path, fingerprint: str) -> Path | None:
 
 def _is_closed(path: Path) -> bool:
     """Whether a run is finished and its process lived to say so."""
-    return read_record(path / RUN_FILE)["status"] == FINISHED and not (path / OPEN_MARK).exists()
+    return read_record(path / RUN_FILE)["status"] == RunStatus.FINISHED and not (path / OPEN_MARK).exists()
 
 
 def remove_leftovers(results_dir: Path) -> None:

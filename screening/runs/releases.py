@@ -7,12 +7,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from screening.runs.record import FINISHED, RunError, list_runs
+from screening.runs.record import RunError, RunStatus, list_runs
 
 
 def finished_runs(results_dir: Path) -> list[dict[str, Any]]:
     """Records of the finished runs, oldest first."""
-    return [info for info in list_runs(results_dir) if info["status"] == FINISHED]
+    return [info for info in list_runs(results_dir) if info["status"] == RunStatus.FINISHED]
 
 
 def last_screened_release(results_dir: Path, kind: str) -> str | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from screening.progress import Progress, no_progress
 from screening.settings import CATALOGUE_PATH, FilterSettings, SourceKind, SourceSettings
 from screening.sources.base import CrystalSource, SourceError
-from screening.sources.materials_project.source import no_progress, open_materials_project
+from screening.sources.materials_project.source import open_materials_project
 from screening.sources.open_data.source import open_open_data
 from screening.sources.parquet import ParquetSource
 
@@ -14,7 +13,7 @@ from screening.sources.parquet import ParquetSource
 def open_source(
     settings: SourceSettings | None = None,
     filters: FilterSettings | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = no_progress,
     db_version: str | None = None,
 ) -> CrystalSource:
     """Open the source that the settings name.
@@ -39,9 +38,7 @@ def open_source(
     """
     settings = settings or SourceSettings()
     if settings.kind is SourceKind.MATERIALS_PROJECT:
-        return open_materials_project(
-            settings, filters or FilterSettings(), progress=progress or no_progress, db_version=db_version
-        )
+        return open_materials_project(settings, filters or FilterSettings(), progress=progress, db_version=db_version)
     if settings.kind is SourceKind.OPEN_DATA:
         return open_open_data(settings, progress, db_version)
     path = settings.path or CATALOGUE_PATH

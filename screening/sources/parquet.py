@@ -25,7 +25,6 @@ from mat2spec.tables.files import explain_os_error
 from mat2spec.tables.parquet import read_metadata, read_rows, read_table, require_columns
 from screening.sources.base import DB_VERSION_KEY, FILTER_COUNTS_KEY, SourceError
 
-OPTIONAL_COLUMNS = (Column.FORMULA, Column.BAND_GAP, Column.ENERGY_ABOVE_HULL)
 BATCH_ROWS = 16384
 
 

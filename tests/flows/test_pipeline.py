@@ -8,6 +8,7 @@ import pytest
 from flows import pipeline, stages
 from flows.settings_layers import load_settings
 from screening.choose.candidates import NoCandidatesError
+from screening.progress import no_progress
 from screening.runs.folder import RunFolder
 from screening.runs.record import RunError
 from screening.runs.schemas import TableName
@@ -16,7 +17,7 @@ from screening.sources.opening import open_source
 N_MATERIALS, N_CANDIDATES, N_MODELS = 19, 17, 2
 
 
-def run_all(settings, progress=stages.no_progress):
+def run_all(settings, progress=no_progress):
     counts = {}
 
     def do(stage):

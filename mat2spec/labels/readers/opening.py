@@ -19,7 +19,7 @@ from mat2spec.spectra.grids import EDOS_GRID, GRIDS
 _DATA_FOLDER_FILES = (EDOS_FILE, DFPT_FILE, FINITE_DISPLACEMENT_FILE, RESERVED_FILE)
 
 
-class SourceKind(StrEnum):
+class DataKind(StrEnum):
     """What a path holds."""
 
     DATA_FOLDER = "data folder"
@@ -28,7 +28,7 @@ class SourceKind(StrEnum):
     TABLE = "Parquet table"
 
 
-def source_kind(path: Path) -> SourceKind:
+def data_kind(path: Path) -> DataKind:
     """Tell what a path holds.
 
     Raises
@@ -38,13 +38,13 @@ def source_kind(path: Path) -> SourceKind:
     """
     path = Path(path)
     if any((path / name).is_file() for name in _DATA_FOLDER_FILES):
-        return SourceKind.DATA_FOLDER
+        return DataKind.DATA_FOLDER
     if any((path / name).is_dir() for name in ("label_edos", "materials_with_edos", "phdos")):
-        return SourceKind.ARCHIVE
+        return DataKind.ARCHIVE
     if (path / "structures").is_dir():
-        return SourceKind.FOLDER
+        return DataKind.FOLDER
     if path.is_file() or (path.is_dir() and any(path.glob("*.parquet"))):
-        return SourceKind.TABLE
+        return DataKind.TABLE
     raise DataError(
         f"There is nothing to train on in {path}: neither tables of labelled spectra ({EDOS_FILE}, {DFPT_FILE}), nor the "
         "paper's archive (label_edos/, phdos/), nor structures/ with spectra, nor a Parquet table. "
@@ -88,12 +88,12 @@ def load_spectra(
     DataError
         If there is nothing to train on, or it cannot be used.
     """
-    kind = SourceKind.DATA_FOLDER if path is None else source_kind(path)
-    if materials_class is not None and (kind is not SourceKind.ARCHIVE or spectrum != EDOS_GRID.name):
+    kind = DataKind.DATA_FOLDER if path is None else data_kind(path)
+    if materials_class is not None and (kind is not DataKind.ARCHIVE or spectrum != EDOS_GRID.name):
         raise DataError(
             "Classes of materials with their own index files belong to the eDOS of the paper's archive alone."
         )
-    if path is None or kind is SourceKind.DATA_FOLDER:
+    if path is None or kind is DataKind.DATA_FOLDER:
         if spectrum == EDOS_GRID.name:
             return load_edos(path, graph_settings, stores)
         if path is None:
@@ -101,9 +101,9 @@ def load_spectra(
         return load_phdos(path, graph_settings, pretraining)
     if set(map(Path, stores or ())) - set(shipped_stores()):
         raise DataError(f"eDOS stores are added to a data folder, not to the {kind} {path}: its split is its own.")
-    if kind is SourceKind.ARCHIVE:
+    if kind is DataKind.ARCHIVE:
         if spectrum == EDOS_GRID.name:
             return load_archive_edos(path, graph_settings, reserved, materials_class)
         return load_archive_phdos(path, graph_settings, reserved)
-    load = load_folder if kind is SourceKind.FOLDER else load_table
+    load = load_folder if kind is DataKind.FOLDER else load_table
     return load(path, GRIDS[spectrum], graph_settings, reserved)

@@ -16,7 +16,7 @@ from pymatgen.core import Element
 
 from mat2spec.tables.columns import Column
 
-Cell = tuple[list[float], list[float], list[int]]
+CellLists = tuple[list[float], list[float], list[int]]
 Document = Mapping[str, Any]
 
 # Columns of pages besides those of every table of crystals.
@@ -90,7 +90,7 @@ def first_initial_structures(documents: Sequence[Document]) -> dict[str, Any]:
     }
 
 
-def cell_of(structure: Mapping[str, Any] | None) -> Cell | None:
+def cell_of(structure: Mapping[str, Any] | None) -> CellLists | None:
     """Lattice (9 numbers), fractional coordinates and atomic numbers, or None if that is no ordered crystal."""
     try:
         sites = (structure or {})["sites"]

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from mat2spec.tables.columns import Column
+from screening.progress import Progress
 from screening.settings import MaterialsProjectSettings
 from screening.sources.materials_project import reconcile
 from screening.sources.materials_project.cache import QueryCache
@@ -33,7 +34,6 @@ from screening.sources.materials_project.errors import DatabaseChangedError, Rec
 from screening.sources.materials_project.query import SCAN_FIELDS, Query
 from screening.sources.materials_project.table import write_crystals
 
-Progress = Callable[[int, int], None]
 Document = dict[str, Any]
 
 # Parts of a reading: documents that fulfil all limits, the scan for unknown values, documents read by name.

@@ -10,11 +10,11 @@ source is that table.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from contextlib import closing
 
 from pydantic import SecretStr
 
+from screening.progress import Progress, no_progress
 from screening.settings import FilterSettings, SourceKind, SourceSettings
 from screening.sources.materials_project.api_key import load_api_key
 from screening.sources.materials_project.cache import QueryCache
@@ -30,15 +30,11 @@ logger = logging.getLogger(__name__)
 MAX_ATTEMPTS = 3
 
 
-def no_progress(done: int, total: int) -> None:
-    """Tell nobody how far the reading is."""
-
-
 def open_materials_project(
     settings: SourceSettings,
     filters: FilterSettings,
     api_key: SecretStr | str | None = None,
-    progress: Callable[[int, int], None] = no_progress,
+    progress: Progress = no_progress,
     db_version: str | None = None,
 ) -> ParquetSource:
     """Read from the Materials Project what the filters leave, unless it is in the cache.

@@ -21,13 +21,12 @@ from deltalake import DeltaTable
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import make_folder
 from mat2spec.tables.parquet import concatenate_tables, read_metadata, read_table, write_table
+from screening.progress import Progress
 from screening.settings import MaterialsProjectSettings
 from screening.sources.materials_project.documents import calculation_number, normal_id
 from screening.sources.materials_project.errors import MaterialsProjectError, ReconciliationError
 from screening.sources.open_data.arrow_structures import crystal_columns
 from screening.sources.open_data.delta import SUMMARY, batches_of, files_of, open_delta, release_of
-
-Progress = Callable[[int, int], None]
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from mat2spec.labels.edos_store import STORE_SCHEMA, TRAINING_LEVEL_KEY
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
 from mat2spec.tables.columns import Column
 from mat2spec.tables.provenance import hash_json, package_versions
+from screening.progress import Progress, no_progress
 from screening.settings import MaterialsProjectSettings, SourceKind
 from screening.sources.open_data.bulk import (
     NO_MATERIAL,
@@ -50,7 +51,7 @@ def fetch_edos(
     target: Path,
     settings: MaterialsProjectSettings,
     reserved_formulas: Collection[str] = frozenset(),
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = no_progress,
 ) -> tuple[int, dict[str, int]]:
     """Stream the densities of states of all materials into an eDOS store.
 

@@ -20,6 +20,7 @@ from mat2spec.labels.splits import split_of_formula
 from mat2spec.spectra.grids import GRID_METADATA_KEY, PHDOS_GRID
 from mat2spec.tables.columns import Column
 from mat2spec.tables.provenance import hash_json, package_versions
+from screening.progress import Progress, no_progress
 from screening.settings import MaterialsProjectSettings, SourceKind
 from screening.sources.materials_project.documents import crystal_fields
 from screening.sources.open_data.bulk import (
@@ -42,7 +43,7 @@ def fetch_phdos(
     target: Path,
     settings: MaterialsProjectSettings,
     reserved_formulas: Collection[str] = frozenset(),
-    progress: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = no_progress,
     method: str = METHOD,
 ) -> tuple[int, dict[str, int]]:
     """Stream the phonon densities of states of one method into a table.

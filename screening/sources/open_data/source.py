@@ -30,6 +30,7 @@ from pymatgen.core import Element
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_file, make_folder
 from mat2spec.tables.parquet import COMPRESSION
+from screening.progress import Progress, no_progress
 from screening.settings import MaterialsProjectSettings, SourceKind, SourceSettings
 from screening.sources.base import DB_VERSION_KEY, FILTER_COUNTS_KEY
 from screening.sources.materials_project.counts import FilterCount
@@ -53,7 +54,7 @@ def open_data_release(settings: MaterialsProjectSettings) -> str:
 
 
 def open_open_data(
-    settings: SourceSettings, progress: Callable[[int, int], None] | None = None, db_version: str | None = None
+    settings: SourceSettings, progress: Progress = no_progress, db_version: str | None = None
 ) -> ParquetSource:
     """Read the open data of the newest release, unless they are in the cache.
 
@@ -83,7 +84,7 @@ def open_open_data(
     path = _table_path(settings, release)
     with _locked(make_folder(path.parent)):
         if not path.exists():
-            _download(table, release, path, settings.mp_include_gnome, progress or (lambda _done, _total: None))
+            _download(table, release, path, settings.mp_include_gnome, progress)
     return ParquetSource(path, name=SourceKind.OPEN_DATA, limit=settings.limit)
 
 

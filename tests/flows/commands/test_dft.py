@@ -21,6 +21,7 @@ from flows.commands.screen import screen
 from flows.settings_layers import load_settings
 from screening.report.page import PAGE_FILE
 from screening.runs.folder import RunFolder
+from screening.runs.record import RunStatus
 from screening.runs.schemas import TableName
 from tests.flows.conftest import FAKE_WORKER, make_assignments
 
@@ -193,7 +194,7 @@ def test_a_run_whose_process_died_is_not_said_to_run(dft, queued):
 
 def test_an_interrupted_run_is_finished_by_dft_run(dft, queued):
     run = RunFolder.reopen(queued.path)
-    run.stop("interrupted", "")
+    run.stop(RunStatus.INTERRUPTED, "")
     run.close()
     assert dft("run")[0] == ExitCode.DONE
     assert queued.is_finished

@@ -10,7 +10,7 @@ import pytest
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.labelled import DataError
-from mat2spec.labels.readers import SourceKind, load_spectra, load_table, source_kind
+from mat2spec.labels.readers import DataKind, data_kind, load_spectra, load_table
 from mat2spec.labels.splits import split_of_formula
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID
 from mat2spec.tables.files import TableError
@@ -38,7 +38,7 @@ def columns(spectra, name="edos", salts=SALTS, **more):
 def test_bulk_edos_in_parts_is_one_source(tmp_path):
     pq.write_table(columns(np.full((3, 128), 4.0)), tmp_path / "part-0.parquet")
     pq.write_table(columns([np.full(128, 6.0)], salts=[("Rb", "I")]), tmp_path / "part-1.parquet")
-    assert source_kind(tmp_path) is SourceKind.TABLE
+    assert data_kind(tmp_path) is DataKind.TABLE
     data = load_spectra(tmp_path, "edos", GRAPHS)
     assert data.formulas.tolist() == ["NaCl", "KCl", "LiF", "RbI"]
     np.testing.assert_allclose(data.spectra[:, 0], [2, 2, 2, 3])
@@ -100,12 +100,12 @@ def test_all_bad_labels_say_why(tmp_path):
 @pytest.mark.parametrize(
     ("made", "kind"),
     [
-        ("edos_pbe.parquet", SourceKind.DATA_FOLDER),
-        ("phdos_dfpt.parquet", SourceKind.DATA_FOLDER),
-        ("label_edos/", SourceKind.ARCHIVE),
-        ("phdos/", SourceKind.ARCHIVE),
-        ("structures/", SourceKind.FOLDER),
-        ("anything.parquet", SourceKind.TABLE),
+        ("edos_pbe.parquet", DataKind.DATA_FOLDER),
+        ("phdos_dfpt.parquet", DataKind.DATA_FOLDER),
+        ("label_edos/", DataKind.ARCHIVE),
+        ("phdos/", DataKind.ARCHIVE),
+        ("structures/", DataKind.FOLDER),
+        ("anything.parquet", DataKind.TABLE),
     ],
 )
 def test_kind_is_told_by_what_is_there(tmp_path, made, kind):
@@ -113,7 +113,7 @@ def test_kind_is_told_by_what_is_there(tmp_path, made, kind):
         (tmp_path / made).mkdir()
     else:
         (tmp_path / made).touch()
-    assert source_kind(tmp_path) is kind
+    assert data_kind(tmp_path) is kind
 
 
 def test_nothing_to_train_on_lists_what_could_be(tmp_path):
