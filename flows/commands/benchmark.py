@@ -7,34 +7,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from rich.table import Table
+from rich.console import Console
+from rich.table import Column, Table
 
 from flows.cli.exits import resumable
 from flows.commands.terminal import console
 from flows.settings_layers import SettingsRefusedError, load_model
 from mat2spec.benchmark.cells import BusyCellError, make_cells, read_results, run_cell
 from mat2spec.benchmark.data import ElectronData, PhononData
-from mat2spec.benchmark.ensembles import evaluate_weights, judge_cells, judge_ensembles
+from mat2spec.benchmark.ensembles import evaluate_weights, judge_baselines, judge_cells, judge_ensembles
+from mat2spec.benchmark.label_noise import read_label_noise
 from mat2spec.benchmark.layouts import LAYOUTS
 from mat2spec.benchmark.plots import draw_quintiles
 from mat2spec.benchmark.recipes import find_recipes
-from mat2spec.benchmark.report import Figures, group_cells, make_rows, read_report, write_report
+from mat2spec.benchmark.report import BASELINE, Figures, group_cells, heading, make_rows, read_report, write_report
+from mat2spec.benchmark.test_sets import in_order
 from mat2spec.labels.reserved import known_reserved_formulas
 from mat2spec.prediction import shipped_weights
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.training.settings import TrainingSettings
-from screening.evaluate.gap_scores import score_gapped_metals
+from screening.evaluate.gap_scores import find_gapped_metals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mat2spec.benchmark.cells import Cell
-    from mat2spec.benchmark.data import BenchmarkData
+    from mat2spec.benchmark.data import BenchmarkData, Result
     from mat2spec.benchmark.ensembles import Judged
     from mat2spec.benchmark.layouts import Layout
-    from mat2spec.benchmark.report import Row
 
 EPOCHS_BETWEEN_LINES = 20
+# The tables are wider than most terminals: their lines are not cut.
+TABLE_WIDTH = 320
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Benchmark:
         reserved = known_reserved_formulas(Path(folder) if folder else None)
         if self.spectrum == "phdos":
             return PhononData(self.source, reserved)
-        return ElectronData(self.source, reserved, self.stores, score_gapped_metals)
+        return ElectronData(self.source, reserved, self.stores, find_gapped_metals)
 
     def saved_weights(self) -> dict[str, list[Path]]:
         """Name to files of all saved weights that are judged."""
@@ -120,7 +124,7 @@ def train_cells(cells: Sequence[Cell], data: BenchmarkData, folder: Path) -> Non
             except BusyCellError as busy:
                 console.print(f"[{number}/{len(cells)}] {busy} It is left out here.", markup=False)
                 continue
-            scores, seconds = result["metrics"]["test"], result["training"]["seconds"]
+            scores, seconds = _first_scores(result), result["training"]["seconds"]
             known = {name: scores[name] for name in ("r2_blind", "r2_oracle") if scores.get(name) is not None}
             figures = ", ".join(f"{name} {value:.3f}" for name, value in known.items())
             console.print(
@@ -129,25 +133,28 @@ def train_cells(cells: Sequence[Cell], data: BenchmarkData, folder: Path) -> Non
 
 
 def report(benchmark: Benchmark, data: BenchmarkData) -> None:
-    """Print the table of all finished cells, ensembles and given weights; write JSON, Markdown and picture.
+    """Print the tables of all finished cells, ensembles, given weights and baselines; write JSON, Markdown and picture.
 
-    Figures of an earlier report in the same folder stay in the table unless they were made anew.
+    Figures of an earlier report in the same folder stay in the tables unless they were made anew.
     """
     finished = read_results(benchmark.folder)
     cells = judge_cells(finished, data)
     ensembles = judge_ensembles(group_cells(finished), data)
     weights = [evaluate_weights(name, files, data) for name, files in benchmark.saved_weights().items()]
-    new = Figures(*([one.result for one in judged] for judged in (cells, ensembles, weights)))
+    new = Figures(_results(cells), _results(ensembles), _results(weights), judge_baselines(data))
     figures = new.completed_by(read_report(benchmark.output))
-    if not figures:
-        console.print(f"No cell in {benchmark.folder} is finished, and no weights were given: nothing to report.")
-        return
     layout = benchmark.layout()
-    _print_rows(make_rows(figures, layout), layout)
-    if not new:
-        return
-    written = [*write_report(benchmark.output, figures, layout), _plot(benchmark, data, [*ensembles, *weights, *cells])]
+    _print_tables(figures, layout)
+    written = [*write_report(benchmark.output, figures, layout, read_label_noise(benchmark.output))]
+    if cells or weights:
+        written.append(_plot(benchmark, data, [*ensembles, *weights, *cells]))
+    else:
+        console.print(f"No cell in {benchmark.folder} is finished, and no weights were given: these are baselines.")
     console.print("Written: " + ", ".join(str(path) for path in written), soft_wrap=True)
+
+
+def _results(judged: Sequence[Judged]) -> list[Result]:
+    return [one.result for one in judged]
 
 
 def _plot(benchmark: Benchmark, data: BenchmarkData, candidates: Sequence[Judged]) -> Path:
@@ -159,7 +166,8 @@ def _plot(benchmark: Benchmark, data: BenchmarkData, candidates: Sequence[Judged
     kind = f"seed {best['seed']}" if "seed" in best else f"{best['n_members']} trainings"
     path = benchmark.output / f"quintiles-{best['contender']}-{best['setting']}.png"
     title = f"{best['contender']}, {best['setting']}, {kind}"
-    draw_quintiles(path, spectra["test"][0], data.judged(best["material_ids"]).part("test"), title)
+    first = in_order(spectra)[0]
+    draw_quintiles(path, spectra[first][0], data.judged(best["material_ids"]).part(first), title)
     return path
 
 
@@ -169,15 +177,23 @@ def _name(judged: Judged) -> str:
 
 def _goodness(judged: Judged) -> float:
     """R2 with the label's scale, which every kind of model has."""
-    return float(judged.result["metrics"]["test"]["r2_oracle"] or float("-inf"))
+    return float(_first_scores(judged.result)["r2_oracle"] or float("-inf"))
 
 
-def _print_rows(rows: Sequence[Row], layout: Layout) -> None:
-    table = Table(*layout.header, title=f"{layout.title}, test materials")
-    for row in rows:
-        table.add_row(*row.cells(layout), style="dim" if row.kind == "paper" else None)
-    width = max(console.width, 200)
-    console.print(table, width=width, crop=False, no_wrap=True)
+def _first_scores(result: Result) -> dict[str, float]:
+    """Scores on the first test set."""
+    metrics: dict[str, dict[str, float]] = result["metrics"]
+    return metrics[in_order(metrics)[0]]
+
+
+def _print_tables(figures: Figures, layout: Layout) -> None:
+    styles = {"paper": "dim", BASELINE: "italic"}
+    for test_set in figures.test_sets:
+        columns = (Column(title, no_wrap=True) for title in layout.header)
+        table = Table(*columns, title=f"{layout.title}: {heading(figures, test_set)}")
+        for row in make_rows(figures, layout, test_set):
+            table.add_row(*row.cells(layout, before_interval="\n"), style=styles.get(row.kind))
+        Console(width=max(console.width, TABLE_WIDTH)).print(table, crop=False)
 
 
 def _reporter(cell: Cell) -> Callable[[dict[str, float]], None]:

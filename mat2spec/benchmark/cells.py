@@ -171,7 +171,7 @@ def _train_cell(cell: Cell, data: BenchmarkData, place: Path, on_epoch: EpochRep
         "training": card.training,
         "weights": {"file": weights.name, "sha256": file_sha256(weights)},
         "material_ids": held_out_ids(labelled),
-        "metrics": data.evaluate_splits(spectra, labelled),
+        **data.evaluate_splits(spectra, labelled),
     }
     with atomic_path(place / RESULT_FILE) as temporary:
         temporary.write_text(json.dumps(result, indent=1, sort_keys=True), encoding="utf-8")

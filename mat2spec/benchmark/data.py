@@ -16,27 +16,29 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from mat2spec.benchmark.evaluation import Scores, evaluate_phdos
-from mat2spec.benchmark.evaluation_edos import JudgeGaps, evaluate_edos
+from mat2spec.benchmark.detection import GappedMetals
+from mat2spec.benchmark.evaluation import evaluate_phdos, phonon_contributions
+from mat2spec.benchmark.evaluation_edos import FindGappedMetals, edos_contributions, evaluate_edos
+from mat2spec.benchmark.resampling import Contributions, Scores
+from mat2spec.benchmark.test_sets import TEST_UNPOLARISED, in_order
 from mat2spec.graphs.settings import GraphSettings
+from mat2spec.labels.edos_store import read_edos_store, training_level
 from mat2spec.labels.labelled import LabelledSpectra
-from mat2spec.labels.readers import load_spectra
-from mat2spec.labels.splits import STORE_TEST
+from mat2spec.labels.readers import SourceKind, load_spectra, source_kind
+from mat2spec.labels.splits import STORE_TEST, Split
 from mat2spec.models import SpectrumModel
 from mat2spec.models.checkpoints import WeightsCard
 from mat2spec.prediction import SpectrumPredictor
+from mat2spec.settings import shipped_stores
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid
 from mat2spec.spectra.metrics import normalise_sum
 from mat2spec.spectra.phonons import scale_to_modes
 from mat2spec.tables.files import atomic_path
 from mat2spec.training.calibration import spectra_with_uncertainty
 
-EVALUATED = ("valid", "test")
-NO_TOTALS: Mapping[str, None] = dict.fromkeys(EVALUATED)
-
 Array = NDArray[np.float64]
-# Spectra and standard deviations of their bins, both (n, size), by split.
-Spectra = dict[str, tuple[Array, Array]]
+# Spectra and standard deviations of their bins, both (n, size), by split; without an uncertainty None.
+Spectra = Mapping[str, tuple[Array, Array | None]]
 Result = dict[str, Any]
 
 
@@ -80,7 +82,7 @@ class BenchmarkData(ABC):
             If a material is not held out here.
         """
         data = self.load(GraphSettings(), pretraining)
-        wanted = [name for split in EVALUATED for name in material_ids[split]]
+        wanted = [name for names in material_ids.values() for name in names]
         kept = np.isin(data.material_ids, wanted)
         if int(kept.sum()) != len(wanted) or (data.split[kept] == "train").any():
             raise BenchmarkError(
@@ -89,9 +91,13 @@ class BenchmarkData(ABC):
         return data.take(np.flatnonzero(kept | (data.split == "train")))
 
     def evaluate_splits(
-        self, spectra: Spectra, data: LabelledSpectra, totals: Mapping[str, Array | None] = NO_TOTALS
-    ) -> dict[str, Scores]:
-        """Figures of merit of both held-out splits, and of the test materials without polymorphs in training.
+        self,
+        spectra: Spectra,
+        data: LabelledSpectra,
+        totals: Mapping[str, Array] | None = None,
+        gapped_metals: Mapping[str, GappedMetals] | None = None,
+    ) -> dict[str, Any]:
+        """Figures of merit of all held-out splits, and of the test materials without polymorphs in training.
 
         Parameters
         ----------
@@ -101,15 +107,37 @@ class BenchmarkData(ABC):
             Labels of all splits.
         totals
             Predicted sums of the bins per atom, for kinds of spectra whose scale another model predicts.
+        gapped_metals
+            What a predictor says of these itself.
+
+        Returns
+        -------
+        dict
+            ``metrics`` of every split, and bootstrap ``intervals`` of every test set.
         """
-        metrics = {split: self.evaluate(*spectra[split], data.part(split), totals[split]) for split in EVALUATED}
-        own, test, total = without_polymorphs(data, "test"), data.part("test"), totals["test"]
-        predicted, sigma = (values[own] for values in spectra["test"])
-        return metrics | {
-            "test_without_polymorphs": self.evaluate(
-                predicted, sigma, test.take(own), None if total is None else total[own]
-            )
-        }
+        totals, gapped_metals = totals or {}, gapped_metals or {}
+        metrics: dict[str, Scores] = {}
+        intervals: dict[str, dict[str, list[float]]] = {}
+        for split, (predicted, sigma) in spectra.items():
+            labels = data.part(split)
+            more = totals.get(split), gapped_metals.get(split)
+            metrics[split] = self.evaluate(predicted, sigma, labels, *more)
+            if in_order([split]):
+                ends = self.contributions(predicted, labels, *more).intervals(labels.formulas)
+                intervals[split] = {name: list(pair) for name, pair in ends.items()}
+        if Split.TEST in spectra and not gapped_metals:
+            metrics["test_without_polymorphs"] = self._without_polymorphs(spectra, data, totals.get(Split.TEST))
+        return {"metrics": metrics, "intervals": intervals}
+
+    def _without_polymorphs(self, spectra: Spectra, data: LabelledSpectra, totals: Array | None) -> Scores:
+        own = without_polymorphs(data, Split.TEST)
+        predicted, sigma = spectra[Split.TEST]
+        return self.evaluate(
+            predicted[own],
+            None if sigma is None else sigma[own],
+            data.part(Split.TEST).take(own),
+            None if totals is None else totals[own],
+        )
 
     @abstractmethod
     def _read(self, graph: GraphSettings, pretraining: bool) -> LabelledSpectra:
@@ -125,9 +153,28 @@ class BenchmarkData(ABC):
 
     @abstractmethod
     def evaluate(
-        self, spectra: Array, sigma: Array | None, labels: LabelledSpectra, totals: Array | None = None
+        self,
+        spectra: Array,
+        sigma: Array | None,
+        labels: LabelledSpectra,
+        totals: Array | None = None,
+        gapped_metals: GappedMetals | None = None,
     ) -> Scores:
         """All figures of merit of predictions of one split."""
+
+    @abstractmethod
+    def contributions(
+        self,
+        spectra: Array,
+        labels: LabelledSpectra,
+        totals: Array | None = None,
+        gapped_metals: GappedMetals | None = None,
+    ) -> Contributions:
+        """What each material contributes to the figures that have an interval."""
+
+    def gapped_metals(self, labels: LabelledSpectra) -> GappedMetals | None:  # noqa: ARG002 - electronic spectra have some
+        """True gapped metals, if they are judged."""
+        return None
 
 
 class PhononData(BenchmarkData):
@@ -155,9 +202,20 @@ class PhononData(BenchmarkData):
         sigma: Array | None,
         labels: LabelledSpectra,
         totals: Array | None = None,  # noqa: ARG002 - 3N needs none
+        gapped_metals: GappedMetals | None = None,  # noqa: ARG002
     ) -> Scores:
         """See `evaluate_phdos`."""
         return evaluate_phdos(spectra, sigma, labels)
+
+    def contributions(
+        self,
+        spectra: Array,
+        labels: LabelledSpectra,
+        totals: Array | None = None,  # noqa: ARG002 - 3N needs none
+        gapped_metals: GappedMetals | None = None,  # noqa: ARG002
+    ) -> Contributions:
+        """See `phonon_contributions`."""
+        return phonon_contributions(spectra, labels)
 
 
 class ElectronData(BenchmarkData):
@@ -169,8 +227,8 @@ class ElectronData(BenchmarkData):
         See `BenchmarkData`; without a source the stores are enough.
     stores
         eDOS stores beside a data folder, whose test materials count as such.
-    judge_gaps
-        Scores of the gapped metals in predicted against true spectra per cell; none without.
+    find_gapped_metals
+        Classifier of predicted and true spectra per cell; without it gapped metals are not judged.
     """
 
     grid = EDOS_GRID
@@ -181,14 +239,23 @@ class ElectronData(BenchmarkData):
         source: Path | None,
         reserved: Collection[str] = (),
         stores: Sequence[Path] | None = None,
-        judge_gaps: JudgeGaps | None = None,
+        find_gapped_metals: FindGappedMetals | None = None,
     ) -> None:
         super().__init__(source, reserved)
-        self.stores, self.judge_gaps = stores, judge_gaps
+        self.stores, self.find_gapped_metals = stores, find_gapped_metals
 
     def _read(self, graph: GraphSettings, pretraining: bool) -> LabelledSpectra:  # noqa: ARG002 - of phonons
         data = load_spectra(self.source, self.grid.name, graph, stores=self.stores, reserved=self.reserved)
-        return replace(data, split=np.where(data.split == STORE_TEST, "test", data.split))
+        older = np.isin(data.split, [Split.TEST, STORE_TEST])
+        return replace(data, split=np.where(older, self._older_test_set(), data.split))
+
+    def _older_test_set(self) -> str:
+        """Name of the test materials outside the label plan: by their level of theory, if all of it is ours."""
+        if self.source is not None and source_kind(self.source) is not SourceKind.DATA_FOLDER:
+            return str(Split.TEST)
+        stores = shipped_stores() if self.stores is None else self.stores
+        named = [training_level(read_edos_store(Path(store))) for store in stores]
+        return TEST_UNPOLARISED if all(level is None for level in named) else str(Split.TEST)
 
     def predict(self, model: SpectrumModel, card: WeightsCard, labels: LabelledSpectra) -> tuple[Array, Array]:  # noqa: ARG002
         """Spectra per atom of scale models, shapes that sum to one of the others."""
@@ -199,10 +266,32 @@ class ElectronData(BenchmarkData):
         return normalise_sum(spectra) if is_shape else np.asarray(spectra, np.float64)
 
     def evaluate(
-        self, spectra: Array, sigma: Array | None, labels: LabelledSpectra, totals: Array | None = None
+        self,
+        spectra: Array,
+        sigma: Array | None,
+        labels: LabelledSpectra,
+        totals: Array | None = None,
+        gapped_metals: GappedMetals | None = None,
     ) -> Scores:
         """See `evaluate_edos`."""
-        return evaluate_edos(spectra, sigma, labels, totals, self.judge_gaps)
+        return evaluate_edos(spectra, sigma, labels, totals, self.find_gapped_metals, gapped_metals)
+
+    def contributions(
+        self,
+        spectra: Array,
+        labels: LabelledSpectra,
+        totals: Array | None = None,
+        gapped_metals: GappedMetals | None = None,
+    ) -> Contributions:
+        """See `edos_contributions`."""
+        return edos_contributions(spectra, labels, totals, self.find_gapped_metals, gapped_metals)
+
+    def gapped_metals(self, labels: LabelledSpectra) -> GappedMetals | None:
+        """True gapped metals by the classifier, if there is one."""
+        if self.find_gapped_metals is None:
+            return None
+        cells = labels.spectra.astype(np.float64) * labels.n_atoms[:, None]
+        return self.find_gapped_metals(cells, labels.n_atoms)
 
 
 def without_polymorphs(data: LabelledSpectra, split: str) -> NDArray[np.int64]:
@@ -211,14 +300,20 @@ def without_polymorphs(data: LabelledSpectra, split: str) -> NDArray[np.int64]:
     return np.flatnonzero([formula not in trained for formula in data.part(split).formulas])
 
 
+def held_out_splits(data: LabelledSpectra) -> list[str]:
+    """Splits that predictions are kept of: validation, calibration where it is another, and the test sets."""
+    present = set(data.split)
+    return [name for name in (Split.VALID, Split.CALIBRATION) if name in present] + in_order(present)
+
+
 def held_out_ids(data: LabelledSpectra) -> dict[str, list[str]]:
     """Material ids of the held-out splits, in the order of their spectra."""
-    return {split: [str(name) for name in data.part(split).material_ids] for split in EVALUATED}
+    return {split: [str(name) for name in data.part(split).material_ids] for split in held_out_splits(data)}
 
 
 def predict_held_out(model: SpectrumModel, card: WeightsCard, labels: LabelledSpectra, data: BenchmarkData) -> Spectra:
     """Predictions of the held-out splits."""
-    return {split: data.predict(model, card, labels.part(split)) for split in EVALUATED}
+    return {split: data.predict(model, card, labels.part(split)) for split in held_out_splits(labels)}
 
 
 def write_spectra(path: Path, spectra: Spectra) -> None:
@@ -227,6 +322,7 @@ def write_spectra(path: Path, spectra: Spectra) -> None:
         f"{split}_{kind}": np.ascontiguousarray(values, dtype=np.float32)
         for split, pair in spectra.items()
         for kind, values in zip(("spectra", "uncertainty"), pair, strict=True)
+        if values is not None
     }
     with atomic_path(path) as temporary:
         save_file(arrays, temporary)
@@ -235,4 +331,5 @@ def write_spectra(path: Path, spectra: Spectra) -> None:
 def read_spectra(path: Path) -> Spectra:
     """What `write_spectra` wrote."""
     arrays = {name: values.astype(np.float64) for name, values in load_file(path).items()}
-    return {split: (arrays[f"{split}_spectra"], arrays[f"{split}_uncertainty"]) for split in EVALUATED}
+    splits = [name.removesuffix("_spectra") for name in arrays if name.endswith("_spectra")]
+    return {split: (arrays[f"{split}_spectra"], arrays.get(f"{split}_uncertainty")) for split in splits}

@@ -4,30 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mat2spec.benchmark.baselines import BASELINES, Baseline
 from mat2spec.benchmark.cells import SPECTRA_FILE
 from mat2spec.benchmark.data import (
-    EVALUATED,
-    NO_TOTALS,
     Array,
     BenchmarkData,
     BenchmarkError,
     Result,
     Spectra,
     held_out_ids,
+    held_out_splits,
     predict_held_out,
     read_spectra,
 )
 from mat2spec.benchmark.evaluation import SIGMAS_OF_90_PERCENT
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.labelled import LabelledSpectra
+from mat2spec.labels.splits import Split
 from mat2spec.models.checkpoints import load_weights
 from mat2spec.spectra.normalisation import Setting
 
 MIXED = "mixed"
+COMPOSITION_ONLY = "composition only"
 
 
 class Judged(NamedTuple):
@@ -42,11 +45,10 @@ def judge_cells(results: Sequence[Result], data: BenchmarkData) -> list[Judged]:
     scales = {(one["contender"], one["seed"]): one for one in results if data.needs_scale and not _is_shape(one)}
     judged = []
     for result in results:
-        spectra, metrics = _saved_spectra(result), result["metrics"]
+        spectra = _saved_spectra(result)
         scale = scales.get((result["contender"], result["seed"]))
-        if scale is not None and _is_shape(result):
-            metrics = _with_totals([result], [scale], spectra, data)
-        judged.append(Judged({**result, "metrics": metrics}, spectra))
+        on_scale = _with_totals([result], [scale], spectra, data) if scale is not None and _is_shape(result) else {}
+        judged.append(Judged({**result, **on_scale}, spectra))
     return judged
 
 
@@ -67,8 +69,8 @@ def judge_ensembles(groups: Mapping[tuple[str, str], Sequence[Result]], data: Be
         ensemble = ensemble_of_cells(group, data)
         scales = groups.get((str(Setting.STANDARD_MAE), contender), ()) if data.needs_scale else ()
         if scales and _is_shape(group[0]):
-            metrics = _with_totals(group, scales, ensemble.spectra, data)
-            ensemble = Judged({**ensemble.result, "metrics": metrics}, ensemble.spectra)
+            on_scale = _with_totals(group, scales, ensemble.spectra, data)
+            ensemble = Judged({**ensemble.result, **on_scale}, ensemble.spectra)
         judged.append(ensemble)
     return judged
 
@@ -85,8 +87,8 @@ def ensemble_of_cells(results: Sequence[Result], data: BenchmarkData) -> Judged:
     is_shape = _is_shape(results[0])
     spectra = join_members([_saved_spectra(result) for result in results], labelled, data, is_shape)
     result = {key: results[0][key] for key in ("contender", "model", "setting")}
-    metrics = data.evaluate_splits(spectra, labelled)
-    return Judged({**result, "n_members": len(results), "material_ids": ids, "metrics": metrics}, spectra)
+    judged = data.evaluate_splits(spectra, labelled)
+    return Judged({**result, "n_members": len(results), "material_ids": ids, **judged}, spectra)
 
 
 def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> Judged:
@@ -118,7 +120,7 @@ def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> J
         raise BenchmarkError(f"The weights of {name} can predict different materials; judge them apart.")
     members = shapes or scales
     spectra = members[0] if len(members) == 1 else join_members(members, labelled, data, bool(shapes))
-    totals = _mean_totals(scales) if shapes and scales else NO_TOTALS
+    totals = _mean_totals(scales) if shapes and scales else None
     models = {card.model for card in cards}
     settings = {str(card.setting) for card in cards if card.setting.predicts_shape or not data.needs_scale}
     result: Result = {
@@ -128,21 +130,45 @@ def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> J
         "n_members": len(members),
         "training": cards[0].training,
         "material_ids": ids[0],
-        "metrics": data.evaluate_splits(spectra, labelled, totals),
+        **data.evaluate_splits(spectra, labelled, totals),
     }
     return Judged(result, spectra)
 
 
+def judge_baselines(data: BenchmarkData) -> list[Result]:
+    """Predictors that know the composition only, on the held-out materials of all models."""
+    labelled = data.load(GraphSettings())
+    return [_judge_baseline(baseline(), labelled, data) for baseline in BASELINES]
+
+
+def _judge_baseline(baseline: Baseline, labelled: LabelledSpectra, data: BenchmarkData) -> Result:
+    train = labelled.part(Split.TRAIN)
+    gapped = data.gapped_metals(train)
+    baseline.fit(train.formulas.tolist(), train.spectra, None if gapped is None else gapped.flags)
+    splits = held_out_splits(labelled)
+    forecasts = {split: baseline.predict(labelled.part(split).formulas.tolist()) for split in splits}
+    spectra: Spectra = {split: (forecast.spectra, None) for split, forecast in forecasts.items()}
+    found = {split: one.gapped_metals for split, one in forecasts.items() if one.gapped_metals is not None}
+    return {
+        "contender": baseline.name,
+        "model": baseline.name,
+        "setting": COMPOSITION_ONLY,
+        "n_train": len(train),
+        **data.evaluate_splits(spectra, labelled, gapped_metals=found),
+    }
+
+
 def join_members(members: Sequence[Spectra], labels: LabelledSpectra, data: BenchmarkData, is_shape: bool) -> Spectra:
-    """Mean of the members; spread times the factor that holds on validation materials."""
-    joined = {}
-    for split in EVALUATED:
+    """Mean of the members; spread times the factor that holds on calibration materials, or on those of validation."""
+    joined: dict[str, tuple[Array, Array]] = {}
+    for split in members[0]:
         stacked = np.stack([data.comparable(member[split][0], is_shape) for member in members])
         spread = stacked.std(axis=0, ddof=1)
         # Where all members say exactly the same they may still be wrong: no bin is certain.
         joined[split] = stacked.mean(axis=0), np.maximum(spread, 1e-3 * stacked.mean())
-    mean, spread = joined["valid"]
-    error = np.abs(data.comparable(labels.part("valid").spectra, is_shape) - mean)
+    known = Split.CALIBRATION if Split.CALIBRATION in joined else Split.VALID
+    mean, spread = joined[known]
+    error = np.abs(data.comparable(labels.part(known).spectra, is_shape) - mean)
     factor = calibration_factor(error, spread)
     return {split: (mean, factor * spread) for split, (mean, spread) in joined.items()}
 
@@ -154,7 +180,7 @@ def calibration_factor(error: NDArray[np.float64], spread: NDArray[np.float64]) 
 
 def _with_totals(
     shapes: Sequence[Result], scales: Sequence[Result], spectra: Spectra, data: BenchmarkData
-) -> dict[str, dict[str, float | None]]:
+) -> dict[str, Any]:
     """Figures of shapes on the scale that the results `scales` predict."""
     _, labelled = _common_labels([*shapes, *scales], data)
     return data.evaluate_splits(spectra, labelled, _mean_totals([_saved_spectra(result) for result in scales]))
@@ -162,7 +188,7 @@ def _with_totals(
 
 def _mean_totals(scales: Sequence[Spectra]) -> dict[str, Array]:
     """Predicted sums of the bins per atom, averaged over scale models."""
-    return {split: np.mean([one[split][0].sum(axis=1) for one in scales], axis=0) for split in EVALUATED}
+    return {split: np.mean([one[split][0].sum(axis=1) for one in scales], axis=0) for split in scales[0]}
 
 
 def _common_labels(results: Sequence[Result], data: BenchmarkData) -> tuple[dict[str, list[str]], LabelledSpectra]:

@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from mat2spec.benchmark.resampling import Contributions, Scores
 from mat2spec.spectra.grids import SpectralGrid
-from mat2spec.spectra.metrics import mean_absolute_error, mean_squared_error, r2_score, wasserstein_distances
+from mat2spec.spectra.metrics import wasserstein_distances
 from mat2spec.spectra.phonons import heat_capacity, mean_frequency, scale_to_modes
 
 FloatArray = NDArray[np.floating]
-Scores = dict[str, float | None]
 
 HEAT_CAPACITY_TEMPERATURE_K = 300.0
 # Half width of the central 90 % interval of a normal distribution, in standard deviations.
@@ -84,22 +84,38 @@ def evaluate_phdos(
     ValueError
         If spectra and labels differ in number or grid.
     """
+    curves = phonon_contributions(spectra, labels)
+    empty = _is_empty(spectra)
+    true_modes, modes = curves.curves["modes"]
+    given = np.where(empty[:, None], 1.0, spectra)
+    to_modes = modes.sum(axis=1, keepdims=True) / given.sum(axis=1, keepdims=True)
+    sigma = None if uncertainty is None else np.multiply(uncertainty, to_modes)
+    counts: Scores = {"n": float(len(true_modes)), "n_empty": float(empty.sum())}
+    return counts | curves.scores() | _reliability(true_modes, modes, sigma, spectrum_uncertainty)
+
+
+def phonon_contributions(spectra: FloatArray, labels: Labels) -> Contributions:
+    """What each material contributes to the figures of merit of `evaluate_phdos`.
+
+    Raises
+    ------
+    ValueError
+        If spectra and labels differ in number or grid.
+    """
     _check(spectra, labels)
-    empty = ~(np.isfinite(spectra).all(axis=1) & (spectra.sum(axis=1) > 0))
-    given: NDArray[np.float64] = np.where(empty[:, None], 1.0, spectra).astype(np.float64)
+    given: NDArray[np.float64] = np.where(_is_empty(spectra)[:, None], 1.0, spectra).astype(np.float64)
     true = np.asarray(labels.spectra, np.float64)
     true_modes, modes = scale_to_modes(true, labels.grid), scale_to_modes(given, labels.grid)
-    scores: Scores = {"n": float(len(true)), "n_empty": float(empty.sum())}
-    for scale, (expected, predicted) in {
+    scales = {
         "blind": (scale_to_maximum(true), scale_to_maximum(given)),
         "modes": (true_modes, modes),
         "oracle": (scale_to_maximum(true), modes / true_modes.max(axis=1, keepdims=True)),
-    }.items():
-        scores |= pointwise(expected, predicted, scale)
-    scores |= _derived(true_modes, modes, labels)
-    to_modes = modes.sum(axis=1, keepdims=True) / given.sum(axis=1, keepdims=True)
-    sigma = None if uncertainty is None else np.multiply(uncertainty, to_modes)
-    return scores | _reliability(true_modes, modes, sigma, spectrum_uncertainty)
+    }
+    return Contributions(scales, _derived(true_modes, modes, labels))
+
+
+def _is_empty(spectra: FloatArray) -> NDArray[np.bool_]:
+    return ~(np.isfinite(spectra).all(axis=1) & (spectra.sum(axis=1) > 0))
 
 
 def scale_to_maximum(spectra: FloatArray) -> NDArray[np.float64]:
@@ -122,25 +138,18 @@ def _check(spectra: FloatArray, labels: Labels) -> None:
         )
 
 
-def pointwise(true: NDArray[np.float64], predicted: NDArray[np.float64], scale: str) -> Scores:
-    """R2, MAE and MSE, named after the scale of the ordinate."""
-    return {
-        f"r2_{scale}": _or_none(r2_score(true, predicted)),
-        f"mae_{scale}": mean_absolute_error(true, predicted),
-        f"mse_{scale}": mean_squared_error(true, predicted),
-    }
-
-
-def _derived(true: NDArray[np.float64], predicted: NDArray[np.float64], labels: Labels) -> Scores:
+def _derived(
+    true: NDArray[np.float64], predicted: NDArray[np.float64], labels: Labels
+) -> dict[str, NDArray[np.float64]]:
     frequencies, n_atoms = labels.grid.centers, labels.n_atoms.astype(np.float64)
     capacities = [
         heat_capacity(frequencies, curves, n_atoms, HEAT_CAPACITY_TEMPERATURE_K) for curves in (true, predicted)
     ]
     means = [mean_frequency(frequencies, curves) for curves in (true, predicted)]
     return {
-        "wasserstein_cm1": float(wasserstein_distances(true, predicted, labels.grid).mean()),
-        "heat_capacity_mae": mean_absolute_error(*capacities),
-        "mean_frequency_mae_cm1": mean_absolute_error(*means),
+        "wasserstein_cm1": wasserstein_distances(true, predicted, labels.grid),
+        "heat_capacity_mae": np.abs(capacities[0] - capacities[1]),
+        "mean_frequency_mae_cm1": np.abs(means[0] - means[1]),
     }
 
 
@@ -167,7 +176,3 @@ def rank_correlation(first: FloatArray, second: FloatArray) -> float | None:
     if len(first) < 2 or np.ptp(first) <= 1e-9 * np.abs(first).max() or np.ptp(second) == 0:
         return None
     return float(spearmanr(first, second).statistic)
-
-
-def _or_none(value: float) -> float | None:
-    return value if np.isfinite(value) else None

@@ -16,8 +16,10 @@ _PHONONS = """\
 Test materials of the published tutorial split of the DFPT phonon spectra (1,191 / 141 / 189), less training materials
 of reserved formulas; `paper` rows: Table 1 of Kong et al., Nat. Commun. 13, 949 (2022), which is **another split**
 (1,220 / 152 / 152) of the same data. Mean +- standard deviation over seeds; `ensemble` is the mean spectrum of the
-seeds, with the spread of the seeds, calibrated on the validation materials, as uncertainty.
+seeds, with the spread of the seeds, calibrated on the validation materials, as uncertainty. `baseline` rows know the
+composition only: the mean spectrum, the nearest composition, and the ten nearest with the same parity of electrons.
 
+- **[a, b]**: 95 % bootstrap interval, 2,000 samples of formulas; of several seeds the mean of their ends.
 - **blind**: true and predicted curve each divided by its own maximum (the published y axis, maximum 1). Paper rows of
   maxnorm-mse are of this kind.
 - **3N**: both curves with three modes per atom, states per cm-1 per atom: blind too, for 3N needs no label.
@@ -29,18 +31,23 @@ seeds, with the spread of the seeds, calibrated on the validation materials, as 
 - training: spectra trained on x epochs, and the time that it took on the device (one core of a busy machine for cpu).
 """
 _ELECTRONS = """\
-Held-out materials of the source that was given; `paper` rows: Table 2 of Kong et al., Nat. Commun. 13, 949 (2022), on
-3,756 materials of the Materials Project. **Only on the paper's own archive are they of the same materials**; on any
-other source they are of other crystals, another DFT code and another number of labels. Mean +- standard deviation over
-seeds; `ensemble` is the mean of the seeds, with their spread, calibrated on the validation materials, as uncertainty.
+One table for each test set; no formula of any is trained on. `paper` rows: Table 2 of Kong et al., Nat. Commun. 13, 949
+(2022), on 3,756 materials of the Materials Project. **Only on the paper's own archive are they of the same materials**;
+on any other source they are of other crystals, another DFT code and another number of labels. Mean +- standard deviation
+over seeds; `ensemble` is the mean of the seeds, with their spread, calibrated on the calibration (else validation)
+materials, as uncertainty. `baseline` rows know the composition only: the mean spectrum, the nearest composition, and the
+ten nearest with the same parity of the number of electrons.
 
+- **[a, b]**: 95 % bootstrap interval, 2,000 samples of formulas; of several seeds the mean of their ends.
 - **blind**: the scale is predicted: by the model itself (standard-mae), or for a shape by the same model trained in the
   setting standard-mae with the same seed. Empty where that was not trained.
 - **oracle**: predicted shape times the sum of the true spectrum, as in the paper's rows of sumnorm-wd and sumnorm-kl.
   Never compare it with a blind figure.
-- MAE and MSE in states/eV per cell, WD (Wasserstein distance of shapes) in eV. Gap precision, recall, F1: gapped metals
-  in the blind spectra by the classifier of the screen, against those in the true spectra. Coverage: share of bins of
-  the shape within the 90 % interval. Rank correlation: Spearman's, of expected with true error of a shape.
+- MAE and MSE in states/eV per cell, WD (Wasserstein distance of shapes) in eV. Gap F1, precision, recall, MCC (Matthews
+  correlation coefficient): gapped metals in the blind spectra by the classifier of the screen, against those in the true
+  spectra; baselines take the share of gapped metals among the neighbours. Gap AP: average precision of the ranking by
+  confidence; a ranking that knows nothing has the share of gapped metals. Coverage: share of bins of the shape within
+  the 90 % interval. Rank correlation: Spearman's, of expected with true error of a shape.
 - training: spectra trained on x epochs, and the time that it took on the device (one core of a busy machine for cpu).
 """
 
@@ -105,6 +112,8 @@ LAYOUTS = {
             "gap_f1": ("gap F1", "{:.3f}"),
             "gap_precision": ("gap precision", "{:.3f}"),
             "gap_recall": ("gap recall", "{:.3f}"),
+            "gap_mcc": ("gap MCC", "{:.3f}"),
+            "gap_average_precision": ("gap AP", "{:.3f}"),
             **_COMMON,
         },
         published=PUBLISHED_ELECTRONS,

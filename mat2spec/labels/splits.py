@@ -18,8 +18,8 @@ split                  materials
 ``test, store_test``   old labels, computed without spin: their test materials of before
 =====================  ==========================================================================================
 
-Of the first 2,000 materials of the label plan 222 are in ``test_random`` (of the first 1,000: 110), 176 in ``test_prototype`` and 22
-in ``test_rare_elements``.
+Of the first 2,000 materials of the label plan 222 are in ``test_random`` (of the first 1,000: 110), 176 in
+``test_prototype`` and 22 in ``test_rare_elements``.
 """
 
 from __future__ import annotations

@@ -1,46 +1,31 @@
-"""How well gapped metals are found in predicted spectra whose true spectra are known."""
+"""Gapped metals in spectra of a benchmark, as the benchmark judges them."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mat2spec.benchmark.detection import GappedMetals
 from mat2spec.tables.columns import Column
 from screening.classify.gaps import classify_spectra
-from screening.evaluate.confusion import count
 from screening.settings import GapSettings
 
 
-def score_gapped_metals(
-    predicted: NDArray[np.floating],
-    true: NDArray[np.floating],
-    n_sites: NDArray[np.integer],
-    settings: GapSettings | None = None,
-) -> dict[str, float | None]:
-    """Precision, recall and F1 of gapped metals, both sides classified by the same rule.
+def find_gapped_metals(
+    spectra: NDArray[np.floating], n_sites: NDArray[np.integer], settings: GapSettings | None = None
+) -> GappedMetals:
+    """Gapped metals by the rule of the screen, ranked by the screen's confidence.
 
     Parameters
     ----------
-    predicted, true
+    spectra
         Densities of states on the eDOS grid, shape (n, 128), states/eV per cell.
     n_sites
         Sites per cell, shape (n,).
     settings
         The rule; the defaults if not given.
-
-    Returns
-    -------
-    dict
-        ``gap_precision``, ``gap_recall``, ``gap_f1`` (None = not defined) and ``n_gapped_metals`` among the true ones.
     """
-    flags = []
-    for spectra in (predicted, true):
-        classes = classify_spectra(np.asarray(spectra), settings=settings, n_sites=np.asarray(n_sites))
-        flags.append(classes[Column.IS_GAPPED_METAL].fillna(False).to_numpy(dtype=np.bool_))
-    table = count(*flags)
-    return {
-        "gap_precision": table.precision,
-        "gap_recall": table.recall,
-        "gap_f1": table.f1,
-        "n_gapped_metals": table.tp + table.fn,
-    }
+    classes = classify_spectra(np.asarray(spectra), settings=settings, n_sites=np.asarray(n_sites))
+    flags = classes[Column.IS_GAPPED_METAL].fillna(value=False).to_numpy(dtype=np.bool_)
+    confidence = classes[Column.GAPPED_METAL_CONFIDENCE].fillna(0.0).to_numpy(dtype=np.float64)
+    return GappedMetals(flags, confidence)

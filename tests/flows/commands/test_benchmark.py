@@ -82,9 +82,17 @@ def test_shipped_weights_are_judged_by_name(command, tmp_path):
     assert all(one["metrics"]["test"]["n"] == 7 for one in weights)
 
 
-def test_report_without_a_finished_cell_says_so(command, capsys):
+def test_report_without_a_finished_cell_has_the_baselines(command, tmp_path, capsys):
     assert command("--only-report") == ExitCode.DONE
-    assert "nothing to report" in capsys.readouterr().out
+    assert "is finished, and no weights were given: these are baselines" in capsys.readouterr().out
+    content = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [one["contender"] for one in content["baselines"]] == [
+        "mean-spectrum",
+        "nearest-composition",
+        "composition-knn-parity",
+    ]
+    assert all(one["metrics"]["test"]["n"] == 7 for one in content["baselines"])
+    assert "| composition only | mean-spectrum | baseline |" in (tmp_path / "out" / "table.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from mat2spec.benchmark.detection import GappedMetals
 from mat2spec.benchmark.evaluation_edos import evaluate_edos
 from mat2spec.spectra.grids import EDOS_GRID
 
@@ -72,15 +73,26 @@ def test_coverage_is_of_the_shape_whatever_the_scale(labels):
 def test_gaps_are_judged_in_cells(labels):
     seen = []
 
-    def judge(predicted, true, n_sites):
-        seen.append((predicted, true, n_sites))
-        return {"gap_f1": 0.25}
+    def find(spectra, n_sites):
+        seen.append((spectra, n_sites))
+        return GappedMetals(np.array([True, True, False, False]), np.array([0.9, 0.8, 0.2, 0.1]))
 
-    assert evaluate_edos(labels.spectra, None, labels, None, judge)["gap_f1"] == 0.25
-    predicted, true, n_sites = seen[0]
-    np.testing.assert_allclose(predicted, labels.spectra * labels.n_atoms[:, None])
-    np.testing.assert_allclose(predicted, true)
-    assert n_sites.tolist() == [1, 2, 4, 8]
+    scores = evaluate_edos(labels.spectra, None, labels, None, find)
+    assert [scores[f"gap_{name}"] for name in ("f1", "mcc", "average_precision")] == pytest.approx([1, 1, 1])
+    assert scores["n_gapped_metals"] == 2
+    for spectra, n_sites in seen:
+        np.testing.assert_allclose(spectra, labels.spectra * labels.n_atoms[:, None])
+        assert n_sites.tolist() == [1, 2, 4, 8]
+
+
+def test_what_a_predictor_says_of_gapped_metals_comes_before_the_classifier(labels):
+    def find(spectra, n_sites):
+        return GappedMetals(np.array([True, True, False, False]), np.ones(4))
+
+    own = GappedMetals(np.array([True, False, False, True]), np.array([0.9, 0.1, 0.2, 0.8]))
+    scores = evaluate_edos(labels.spectra, None, labels, None, find, own)
+    assert scores["gap_precision"] == scores["gap_recall"] == pytest.approx(0.5)
+    assert scores["gap_average_precision"] == pytest.approx((1 + 2 / 4) / 2)
 
 
 def test_another_grid_or_number_is_refused(labels):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mat2spec.benchmark.data import BenchmarkError
+from mat2spec.benchmark.label_noise import LabelNoise
 from mat2spec.benchmark.layouts import LAYOUTS
 from mat2spec.benchmark.paper import PUBLISHED_PHONONS
 from mat2spec.benchmark.plots import choose_materials, draw_quintiles
@@ -17,7 +18,7 @@ R2, WD = HEADER.index("R2 blind"), HEADER.index("WD / cm-1")
 
 
 def result(contender="mat2spec", setting="sumnorm-kl", seed=0, r2=0.6, **others):
-    scores = {"r2_blind": r2, "wasserstein_cm1": 20.0 + seed, "error_rank_correlation": None}
+    scores = {"n": 9.0, "r2_blind": r2, "wasserstein_cm1": 20.0 + seed, "error_rank_correlation": None}
     return {
         "contender": contender,
         "setting": setting,
@@ -83,10 +84,62 @@ def test_lines_are_ordered_and_ensembles_and_weights_named():
 
 
 def test_markdown_is_a_table_that_says_that_the_paper_split_differs():
-    text = markdown(make_rows(Figures([result()]), PHONONS), PHONONS)
+    text = markdown(Figures([result()]), PHONONS)
     assert "**another split**" in text
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in table} == {len(HEADER) + 1}
+
+
+ELECTRONS = LAYOUTS["edos"]
+
+
+def electrons(contender, kind=None, **test_sets):
+    """A result with an R2 and its interval on each test set."""
+    metrics = {name: {"n": 40.0, "n_gapped_metals": 6.0, "r2_blind": r2} for name, r2 in test_sets.items()}
+    intervals = {name: {"r2_blind": [r2 - 0.1, r2 + 0.1]} for name, r2 in test_sets.items()}
+    of_kind = {"setting": "composition only"} if kind == "baseline" else {"setting": "sumnorm-kl", "n_members": 1}
+    return {"contender": contender, "metrics": metrics, "intervals": intervals, **of_kind}
+
+
+def test_each_test_set_has_a_table_with_the_baselines_first():
+    weights = [electrons("ours", test_random=0.6, test_prototype=0.4), electrons("older", test_unpolarised=0.3)]
+    baselines = [electrons("mean-spectrum", "baseline", test_random=0.1, test_prototype=0.05, test_unpolarised=0.0)]
+    figures = Figures(weights=weights, baselines=baselines)
+    assert figures.test_sets == ["test_random", "test_prototype", "test_unpolarised"]
+    rows = make_rows(figures, ELECTRONS, "test_prototype")
+    assert [(row.kind, row.contender) for row in rows] == [("baseline", "mean-spectrum"), ("weights", "ours")]
+    sections = [line for line in markdown(figures, ELECTRONS).splitlines() if line.startswith("## ")]
+    assert sections == [
+        "## Random materials (40 materials, 6 gapped metals)",
+        "## New prototypes (40 materials, 6 gapped metals)",
+        "## Hypothetical and unpolarised (40 materials, 6 gapped metals)",
+    ]
+
+
+def test_intervals_stand_behind_the_figure_and_their_ends_are_averaged_over_seeds():
+    (row,) = make_rows(Figures(weights=[electrons("ours", test_prototype=0.6)]), ELECTRONS, "test_prototype")
+    assert row.cells(ELECTRONS)[4] == "0.600 [0.500, 0.700]"
+    seeds = [{**electrons("ours", test_prototype=r2), "seed": seed} for seed, r2 in enumerate((0.5, 0.7))]
+    (row,) = make_rows(Figures(seeds), ELECTRONS, "test_prototype")
+    assert row.cells(ELECTRONS)[4] == "0.600 +- 0.141 [0.500, 0.700]"
+
+
+def test_label_noise_stands_below_as_the_ceiling(tmp_path):
+    noise = LabelNoise(what="150 k-points", how="a script", n=28, metrics={"r2_blind": 0.95, "gap_f1": 0.9})
+    _, table = write_report(
+        tmp_path, Figures(baselines=[electrons("mean", "baseline", test_random=0)]), ELECTRONS, [noise]
+    )
+    text = table.read_text()
+    assert "| label noise | materials | R2 blind | gap F1 |" in text
+    assert "| 150 k-points | 28 | 0.950 | 0.900 |" in text
+
+
+def test_earlier_figures_of_a_test_set_that_has_grown_are_left_out():
+    earlier = Figures(weights=[electrons("older", test_random=0.5, test_unpolarised=0.3)])
+    new = electrons("mean", "baseline", test_random=0.1, test_unpolarised=0.0)
+    new["metrics"]["test_random"]["n"] = 50.0
+    (older,) = Figures(baselines=[new]).completed_by(earlier).weights
+    assert older["metrics"].keys() == {"test_unpolarised"}
 
 
 def test_written_results_name_neither_folders_nor_materials(tmp_path):

@@ -1,0 +1,64 @@
+"""Label noise: how far labels of the same materials are from each other, as the ceiling beside figures of merit.
+
+Scripts measure it and put it into a small file beside the results of a benchmark, one entry for each source of noise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from mat2spec.benchmark.data import BenchmarkError
+from mat2spec.tables.files import atomic_path
+
+NOISE_FILE = "label_noise.json"
+
+
+class LabelNoise(BaseModel):
+    """One source of noise.
+
+    Its figures are those of the benchmark, of labels with the noise as predictions of labels without.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    what: str = Field(description="What differs between the labels, e.g. k-point densities.", min_length=1)
+    how: str = Field(description="Command or source of the figures.", min_length=1)
+    n: int = Field(description="Materials that were compared.", ge=1)
+    metrics: dict[str, float] = Field(description="Figures by the names of the benchmark, without undefined ones.")
+
+
+_ENTRIES = TypeAdapter(list[LabelNoise])
+
+
+def read_label_noise(folder: Path) -> list[LabelNoise]:
+    """Entries of the file in a folder, by what differs; none without a file.
+
+    Raises
+    ------
+    BenchmarkError
+        If the file is damaged.
+    """
+    path = folder / NOISE_FILE
+    if not path.is_file():
+        return []
+    try:
+        return _ENTRIES.validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise BenchmarkError(
+            f"The label noise {path} cannot be read ({error.error_count()} errors, first: {error.errors()[0]['msg']}); "
+            "write it anew with benchmarks/label_noise.py."
+        ) from error
+
+
+def write_label_noise(folder: Path, entries: Sequence[LabelNoise]) -> Path:
+    """Add entries to the file in a folder; those of the same `what` are replaced."""
+    known = {entry.what: entry for entry in [*read_label_noise(folder), *entries]}
+    path = folder / NOISE_FILE
+    content = [known[what].model_dump() for what in sorted(known)]
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return path
