@@ -26,7 +26,9 @@ def page() -> str:
 
 def section(name: TableName) -> str:
     """Heading, meaning and columns of one table."""
-    rows = [f"| `{field.column}` | {_kind(field)} | {field.column.unit} | {_meaning(field)} |" for field in SCHEMAS[name]]
+    rows = [
+        f"| `{field.column}` | {_kind(field)} | {field.column.unit} | {_meaning(field)} |" for field in SCHEMAS[name]
+    ]
     return "\n".join(
         [f"## {name}", "", name.description, "", "| column | type | unit | |", "|---|---|---|---|", *rows, ""]
     )
