@@ -24,7 +24,7 @@ from mat2spec.benchmark.test_sets import TEST_UNPOLARISED, in_order
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.edos_store import read_edos_store, training_level
 from mat2spec.labels.labelled import LabelledSpectra
-from mat2spec.labels.readers import SourceKind, load_spectra, source_kind
+from mat2spec.labels.readers import DataKind, data_kind, load_spectra
 from mat2spec.labels.splits import STORE_TEST, Split
 from mat2spec.models import SpectrumModel
 from mat2spec.models.checkpoints import WeightsCard
@@ -251,7 +251,7 @@ class ElectronData(BenchmarkData):
 
     def _older_test_set(self) -> str:
         """Name of the test materials outside the label plan: by their level of theory, if all of it is ours."""
-        if self.source is not None and source_kind(self.source) is not SourceKind.DATA_FOLDER:
+        if self.source is not None and data_kind(self.source) is not DataKind.DATA_FOLDER:
             return str(Split.TEST)
         stores = shipped_stores() if self.stores is None else self.stores
         named = [training_level(read_edos_store(Path(store))) for store in stores]
