@@ -137,7 +137,7 @@ class SpectrumPredictor:
         """Predict from graphs that were made with `graph_settings` (`mat2spec.graphs.building.build_graphs`)."""
         usable = np.flatnonzero([problem is None for problem in problems])
         answers = _Answers.unknown(len(graphs), self.grid.size)
-        batches = list(split_by_edges(usable, graphs.n_edges.numpy(), self.max_edges_per_batch))
+        batches = list(split_by_edges(usable, graphs.n_edges.cpu().numpy(), self.max_edges_per_batch))
         with _deterministic(self.device), _batch_threads(self.device) as executor:
             results = executor.map(lambda chosen: self._predict_batch(graphs, chosen), batches)
             for chosen, answer in zip(batches, results, strict=True):

@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import cumsum
 
 NODE_ATTRIBUTES = ("atomic_numbers", "multiplicity", "descriptors")
-EDGE_PREFIX = "edge_"
+NODE_PREFIX, EDGE_PREFIX = "node_", "edge_"
 
 Indices = NDArray[np.integer] | NDArray[np.bool_] | Tensor | Sequence[int]
 
@@ -53,8 +53,8 @@ class CrystalGraphs(Data):
 
     Notes
     -----
-    Attributes of your own follow a crystal: those whose name begins with `edge_` have one row per edge, all others
-    one row per crystal, a target `y` for example.
+    Attributes of your own follow a crystal: those whose name begins with `node_` have one row per node, with `edge_` one
+    per edge, all others one per crystal, a target `y` for example.
     """
 
     atomic_numbers: Tensor
@@ -130,14 +130,15 @@ class CrystalGraphs(Data):
         }
 
     def take(self, indices: Indices) -> CrystalGraphs:
-        """The graphs at `indices`, in that order.
+        """The graphs at `indices` from 0 on, in that order, or those of a mask.
 
         Raises
         ------
         TypeError, ValueError
-            If an attribute is no tensor, or has not one row per crystal.
+            If an attribute is not a tensor, or does not have one row per crystal.
         """
-        chosen = torch.as_tensor(indices, dtype=torch.int64, device=self.ptr.device)
+        chosen = torch.as_tensor(indices, device=self.ptr.device)
+        chosen = chosen.nonzero().flatten() if chosen.dtype == torch.bool else chosen.long()
         start, stop = self.ptr[chosen], self.ptr[chosen + 1]
         edge_ptr = self.edge_ptr
         nodes, ptr = rows_between(start, stop)
@@ -162,7 +163,8 @@ class CrystalGraphs(Data):
 
     def to(self, device: torch.device | str, *keys: str, non_blocking: bool = False) -> CrystalGraphs:
         """The same graphs on a device; nothing is done where they are there already."""
-        if self.ptr.device == torch.device(device):
+        target = torch.device(device)
+        if all(getattr(value, "device", target) == target for value in self.to_dict().values()):
             return self
         return super().to(device, *keys, non_blocking=non_blocking)
 
@@ -201,10 +203,8 @@ class CrystalGraphs(Data):
     def _kind(self, key: str, value: Any) -> str:
         n_crystals = len(self.ptr) - 1
         if not isinstance(value, Tensor):
-            raise TypeError(
-                f"The attribute '{key}' cannot follow a crystal: it is no tensor but {type(value).__name__}."
-            )
-        if key in NODE_ATTRIBUTES:
+            raise TypeError(f"The attribute '{key}' is a {type(value).__name__}; only tensors can follow a crystal.")
+        if key in NODE_ATTRIBUTES or key.startswith(NODE_PREFIX):
             return "node"
         if key.startswith(EDGE_PREFIX):
             return "edge"

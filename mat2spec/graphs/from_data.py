@@ -78,7 +78,7 @@ def _atoms_of_each(data: Data, n_atoms: int) -> NDArray[np.int64]:
         return np.array([n_atoms], dtype=np.int64)
     crystal = batch.cpu().numpy()
     if (np.diff(crystal) < 0).any():
-        raise ValueError("The atoms of these data are not ordered by crystal: sort them by 'batch'.")
+        raise ValueError("The atoms are not ordered by crystal; sort them by 'batch'.")
     return np.bincount(crystal).astype(np.int64)
 
 
@@ -101,7 +101,7 @@ def _array(data: Data, names: Sequence[str], what: str) -> NDArray:
             value = data[name]
             return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
     found = ", ".join(data.keys()) or "nothing"
-    raise ValueError(f"The data hold no {what}: give them the name '{names[0]}'. They hold {found}.")
+    raise ValueError(f"The data hold no {what}; name them '{names[0]}'. They hold {found}.")
 
 
 def _shaped(values: NDArray, shape: tuple[int, ...], what: str) -> NDArray[np.float64]:
@@ -112,7 +112,7 @@ def _shaped(values: NDArray, shape: tuple[int, ...], what: str) -> NDArray[np.fl
 
 def _check_periodic(data: Data) -> None:
     if "pbc" in data and not np.all(_array(data, ["pbc"], "periodicity")):
-        raise ValueError("The data are not periodic in all three directions (pbc): only crystals can be predicted.")
+        raise ValueError("The data are not periodic in all three directions (pbc); only crystals can be predicted.")
 
 
 def _names(data: Data, n_crystals: int) -> list[str] | None:

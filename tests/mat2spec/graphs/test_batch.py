@@ -88,6 +88,10 @@ def test_indices_are_those_of_crystals(graphs, index, expected):
     assert_same(chosen, graphs.take(expected))
 
 
+def test_a_mask_is_taken_as_one(graphs):
+    assert_same(graphs.take(np.array([False, True, True])), graphs[1:])
+
+
 def test_an_index_beyond_the_last_is_refused(graphs):
     with pytest.raises(IndexError):
         graphs[3]
@@ -96,9 +100,11 @@ def test_an_index_beyond_the_last_is_refused(graphs):
 def test_attributes_of_ones_own_follow_their_crystal(graphs):
     graphs.y = torch.tensor([[0.0, 0.1], [1.0, 1.1], [2.0, 2.1]])
     graphs.edge_weight = graphs.edge_length * 2
+    graphs.node_charge = graphs.atomic_numbers * 0.5
     chosen = graphs.take([2, 0])
     assert chosen.y[:, 0].tolist() == [2.0, 0.0]
     torch.testing.assert_close(chosen.edge_weight, 2 * chosen.edge_length)
+    torch.testing.assert_close(chosen.node_charge, 0.5 * chosen.atomic_numbers)
     assert "y" not in CrystalGraphs.concatenate([chosen, copy.copy(graphs).update({"y": None})]).own_attributes()
 
 
@@ -111,7 +117,7 @@ def test_an_attribute_of_another_length_is_refused(graphs, value):
 
 def test_an_attribute_that_is_no_tensor_is_refused(graphs):
     graphs.names = ["a", "b", "c"]
-    with pytest.raises(TypeError, match="attribute 'names' cannot follow a crystal"):
+    with pytest.raises(TypeError, match="attribute 'names' is a list; only tensors"):
         graphs.take([0])
 
 
