@@ -17,12 +17,11 @@ import torch
 from numpy.typing import NDArray
 from pymatgen.core import Structure
 from torch import Tensor
-from torch_geometric.data import Data
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.graphs.building import build_graphs
-from mat2spec.graphs.from_data import crystals_from_data
+from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models import MODELS, SpectrumModel
 from mat2spec.models.checkpoints import SHIPPED_WEIGHTS, WeightsError, load_weights, tensors_hash, weights_name
@@ -111,7 +110,7 @@ class SpectrumPredictor:
             dict(shape_model.encoder.state_dict())
         ) == tensors_hash(dict(scale_model.encoder.state_dict()))
 
-    def predict(self, crystals: Crystals | Data | Sequence[Data], on_batch: BatchReport | None = None) -> Prediction:
+    def predict(self, crystals: CrystalsOrData, on_batch: BatchReport | None = None) -> Prediction:
         """Predict the spectrum of every crystal; one that cannot be predicted gets a reason.
 
         Parameters
@@ -122,8 +121,7 @@ class SpectrumPredictor:
         on_batch
             Called with the number of crystals of every finished batch.
         """
-        if not isinstance(crystals, Crystals):
-            crystals = crystals_from_data(crystals)
+        crystals = as_crystals(crystals)
         graphs, problems = build_graphs(crystals, self.graph_settings)
         return self.predict_graphs(crystals.material_ids, graphs, problems, on_batch)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,14 @@ CELL = ("cell", "lattice")
 IDENTIFIERS = ("material_id", "id")
 
 _SMALLEST_VOLUME_A3 = 1e-6
+
+
+CrystalsOrData: TypeAlias = Crystals | Data | Sequence[Data]
+
+
+def as_crystals(given: CrystalsOrData) -> Crystals:
+    """Crystals as they are, or those of `crystals_from_data`."""
+    return given if isinstance(given, Crystals) else crystals_from_data(given)
 
 
 def crystals_from_data(data: Data | Sequence[Data]) -> Crystals:

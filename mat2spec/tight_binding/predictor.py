@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mat2spec.crystals import checks
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
 from mat2spec.models.checkpoints import WeightsError, read_weights, tensors_hash
 from mat2spec.models.tight_binding import TightBinding, TightBindingSettings, predicted_spectrum
 from mat2spec.spectra.grids import SpectralGrid
@@ -84,16 +85,17 @@ class TightBindingPredictor:
             model.settings.kpoints_per_atom, dtype=torch.complex64, device=self.device
         )
 
-    def predict(self, crystals: Crystals, on_batch: BatchReport | None = None) -> Prediction:
+    def predict(self, crystals: CrystalsOrData, on_batch: BatchReport | None = None) -> Prediction:
         """Predict the spectrum of every crystal; one that cannot be predicted gets a reason.
 
         Parameters
         ----------
         crystals
-            Any crystals.
+            Any crystals, also as data of PyTorch Geometric (`mat2spec.graphs.from_data.crystals_from_data`).
         on_batch
             Called with the number of crystals of every finished batch.
         """
+        crystals = as_crystals(crystals)
         reasons = find_problems(crystals, self.model.settings.descriptors)
         usable = np.flatnonzero([reason is None for reason in reasons])
         cells = {int(index): _primitive(crystals, int(index)) for index in usable}
