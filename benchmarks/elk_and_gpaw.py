@@ -15,7 +15,9 @@ import numpy as np
 from k_convergence import compare, crystals
 from pymatgen.core import Structure
 
-from dft_validation import DftSettings, EdosDocument, calculate_edos
+from dft_validation.jobs.calculation import calculate_edos
+from dft_validation.results.document import EdosDocument
+from dft_validation.settings import DftSettings
 from mat2spec.spectra.grids import EDOS_GRID
 
 # k-points times atoms: 5x5x5, 8x8x8, 4x4x4 and 4x4x4 points.

@@ -17,11 +17,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from dft_validation import DftSettings, EdosDocument
 from dft_validation.labels.plan import read_plan
 from dft_validation.queue.plan import plan_jobs
 from dft_validation.queue.workers import run_jobs
-from dft_validation.settings import LabelPlanSettings
+from dft_validation.results.document import EdosDocument
+from dft_validation.settings import DftSettings, LabelPlanSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.settings import DATA_DIR
 from mat2spec.spectra.grids import EDOS_GRID

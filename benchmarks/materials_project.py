@@ -28,9 +28,11 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from flows.settings import ScreenSettings
+    from mat2spec.crystals.arrays import Crystals
+    from mat2spec.spectra.prediction import Prediction
 
 ROOT = Path(__file__).resolve().parent.parent
 PORT, PREFECT_PORT = 8123, 4299
@@ -214,56 +216,56 @@ def screen(n_documents: int) -> None:
 
 def screen_once(folder: str, endpoint: str) -> None:
     """Part of `screen`: all stages in this process, with random spectra in place of the models' predictions."""
-    from flows import stages
+    import mat2spec.prediction
+    from flows import pipeline
     from flows.settings_layers import load_settings
 
     settings = load_settings(None, assignments_of(folder, endpoint))
-    stages.predict_shard = random_shard
-    with stages.open_run(settings) as run:
+    mat2spec.prediction.predict_with_models = random_predictions
+    with pipeline.open_run(settings) as run:
         report("open the source and the models", **usage())
-        for name in stages.stages_of(settings):
-            start = time.perf_counter()
-            counts = stages.run_stage(name, run, settings)
-            report(name, seconds=round(time.perf_counter() - start, 1), **usage(), counts=counts)
-        run.finish()
+
+        def do(stage: pipeline.Stage) -> pipeline.Done:
+            done = pipeline.run_stage(stage, run, settings)
+            report(stage.name, seconds=round(done.seconds, 1), **usage(), counts=done.counts)
+            return done
+
+        pipeline.run_stages(run, pipeline.stages_of(settings), do)
 
 
-def random_shard(run: Any, settings: ScreenSettings, shard: Any, on_batch: Callable[[int], None] | None = None) -> int:
-    """What `flows.stages.predict_shard` does, crystals included, with random numbers in place of the models."""
+def random_predictions(
+    predictors: Sequence[Any], crystals: Crystals, on_batch: Callable[[int], None] = lambda _: None
+) -> list[Prediction]:
+    """What `mat2spec.predict_with_models` does, with random numbers in place of the models."""
     import numpy as np
-    import pyarrow as pa
 
-    from flows.stages import _open_source, predictions_table
-    from mat2spec.prediction import Prediction
     from mat2spec.spectra.grids import EDOS_GRID
-    from mat2spec.tables.columns import Column
-    from screening.runs.schemas import TableName
+    from mat2spec.spectra.prediction import Prediction
+    from mat2spec.tables.status import Status
 
-    ids = run.read_table(TableName.CANDIDATES)[Column.MATERIAL_ID].iloc[shard.start : shard.stop].tolist()
-    crystals = _open_source(run, settings).crystals(ids)
-    generator = np.random.default_rng(shard.index)
-    tables = []
-    for model in settings.prediction.models:
-        spectra = generator.random((len(crystals), 128), dtype=np.float32)
-        ones = np.ones(len(ids), dtype=np.float32)
-        prediction = Prediction(
-            material_ids=np.array(ids, dtype=object),
-            status=["ok"] * len(ids),
-            reason=[""] * len(ids),
-            spectra=spectra,
-            scale=ones,
-            uncertainty=0.1 * spectra,
-            relative_error=ones,
-            domain_distance=ones,
-            model=model,
-            weights_hash="random",
-            grid=EDOS_GRID,
+    n = len(crystals)
+    generator = np.random.default_rng(n)
+    ones = np.ones(n, dtype=np.float32)
+    predictions = []
+    for predictor in predictors:
+        spectra = generator.random((n, EDOS_GRID.size), dtype=np.float32)
+        predictions.append(
+            Prediction(
+                material_ids=crystals.material_ids,
+                status=[Status.OK] * n,
+                reason=[""] * n,
+                spectra=spectra,
+                scale=ones,
+                uncertainty=0.1 * spectra,
+                relative_error=ones,
+                domain_distance=ones,
+                model=predictor.name,
+                weights_hash="random",
+                grid=EDOS_GRID,
+            )
         )
-        tables.append(predictions_table(prediction))
-    run.write_shard(TableName.PREDICTIONS, shard.index, pa.concat_tables(tables))
-    if on_batch:
-        on_batch(len(ids) * len(tables))
-    return len(ids) * len(tables)
+        on_batch(n)
+    return predictions
 
 
 def start(repeats: int) -> None:

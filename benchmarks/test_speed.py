@@ -27,7 +27,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.graphs.building import build_graphs
-from mat2spec.models import SpectrumModel, build_model
+from mat2spec.models import build_model
+from mat2spec.models.base import SpectrumModel
 from mat2spec.spectra.normalisation import Setting
 from screening.settings import SourceSettings
 from screening.sources.opening import open_source

@@ -28,21 +28,21 @@ class ServeSettings(BaseModel):
 
     host: str = Field(default="127.0.0.1", description="Address on which the Prefect server and its UI listen.")
     port: int = Field(default=4200, ge=1, le=65535, description="Port of the Prefect server and its UI.")
-    cron: str = Field(default="0 2 * * 1", description="When the served screen runs by itself: Mondays at 02:00.")
+    cron: str = Field(default="0 2 * * 1", description="When the served screen runs on schedule: Mondays at 02:00.")
     timezone: str = Field(default="UTC", description="Time zone of the schedule.")
     schedule_active: bool = Field(
-        default=False, description="Whether the schedule starts runs; if not it is shown in the UI, paused."
+        default=False, description="Whether the schedule is active; otherwise the UI shows it as paused."
     )
     watch_cron: str = Field(
         default="17 * * * *",
-        description="When the watcher asks for the release of the source: every hour. A new one starts a screen of what "
+        description="When the watcher checks the release of the source: every hour. A new release starts a screen of what "
         "is new.",
     )
     watch_active: bool = Field(
-        default=False, description="Whether the watcher asks; if not its schedule is shown in the UI, paused."
+        default=False, description="Whether the watcher is active; otherwise the UI shows its schedule as paused."
     )
     startup_timeout_s: float = Field(
-        default=120.0, gt=0, description="Longest wait for the Prefect server, in seconds."
+        default=120.0, gt=0, description="Maximum wait for the Prefect server, in seconds."
     )
 
 
@@ -73,8 +73,8 @@ class ScreenSettings(BaseSettings):
     results_dir: Path = Field(default=Path("results"), description="Folder in which every run gets a folder.")
     only_new: bool = Field(
         default=False,
-        description="Screen only what no former run in results_dir screened: new materials, changed structures. A run "
-        "with nothing new ends at once. Former runs count if they used the same weights, gap rule and kind of source.",
+        description="Screen only what no previous run in results_dir screened: new materials, changed structures. A run "
+        "with nothing new ends at once. Previous runs count if they used the same weights, gap rule and kind of source.",
     )
     run_dft: bool = Field(default=True, description="Whether the queued DFT jobs are also run here.")
 

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound=BaseModel)
 
-# Variables with our prefix that are no settings of a screen.
+# Variables with our prefix that are not settings of a screen.
 OTHER_VARIABLES = frozenset({"MAT2SPEC_DATA_DIR"})
 
 
 class SettingsRefusedError(ValueError):
-    """Settings that cannot be used; the message is a sentence, or one per line."""
+    """Settings that cannot be used; the message is one sentence per problem."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ def load_settings(file: Path | None = None, assignments: Sequence[str] = ()) -> 
 
 
 def load_model(model: type[Model], file: Path | None = None, assignments: Sequence[str] = ()) -> Model:
-    """Fill any other class of settings from a YAML file and the command line, with the same refusals."""
+    """Fill any other class of settings from a YAML file and the command line, with the same checks."""
     values: dict[str, Any] = {}
     if file is not None:
-        values = _checked(_read_file(file), f"The settings file {file}", model)
-    return validate(model, _merge(values, _checked(_parse_assignments(assignments), "The command line", model)))
+        values = _checked(_read_file(file), f"the settings file {file}", model)
+    return validate(model, _merge(values, _checked(_parse_assignments(assignments), "the command line", model)))
 
 
 def validate(model: type[Model], values: Mapping[str, Any]) -> Model:
@@ -84,9 +84,9 @@ def read_layers(file: Path | None, assignments: Sequence[str]) -> dict[str, dict
     """What each source says, nested as the settings are; later sources win over earlier ones."""
     layers: dict[str, dict[str, Any]] = {}
     if file is not None:
-        layers[str(file)] = _checked(_read_file(file), f"The settings file {file}")
-    layers["environment"] = _checked(_read_environment(), "The environment")
-    layers["command line"] = _checked(_parse_assignments(assignments), "The command line")
+        layers[str(file)] = _checked(_read_file(file), f"the settings file {file}")
+    layers["environment"] = _checked(_read_environment(), "the environment")
+    layers["command line"] = _checked(_parse_assignments(assignments), "the command line")
     return layers
 
 
@@ -128,11 +128,11 @@ def _read_file(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise SettingsRefusedError(f"The settings file {file} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsRefusedError(f"The settings file {file} is no valid YAML: {error}") from error
+        raise SettingsRefusedError(f"The settings file {file} is not valid YAML: {error}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise SettingsRefusedError(f"The settings file {file} holds no keys; write e.g. 'gap: {{min_width_ev: 1.2}}'.")
+        raise SettingsRefusedError(f"The settings file {file} has no keys; write e.g. 'gap: {{min_width_ev: 1.2}}'.")
     return {str(key): value for key, value in content.items()}
 
 
@@ -142,7 +142,7 @@ def _read_environment() -> dict[str, Any]:
     for name in given:
         if name.upper() not in known and name.upper() not in OTHER_VARIABLES:
             nearest = _nearest(name.upper(), known)
-            raise SettingsRefusedError(f"The environment sets '{name}', which is no setting; {nearest}")
+            raise SettingsRefusedError(f"Unknown setting '{name}' in the environment; {nearest}")
     try:
         return EnvSettingsSource(ScreenSettings)()
     except SettingsError as error:
@@ -158,12 +158,12 @@ def _parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         if not equals or not key.strip():
-            raise SettingsRefusedError(f"'{assignment}' sets nothing; write key=value, e.g. gap.min_width_ev=1.2.")
+            raise SettingsRefusedError(f"Cannot read '{assignment}'; write key=value, e.g. gap.min_width_ev=1.2.")
         try:
             value: Any = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise SettingsRefusedError(
-                f"The value of '{assignment}' is no valid YAML: {error}\nQuote such a text once for YAML, too: "
+                f"The value of '{assignment}' is not valid YAML: {error}\nQuote such text for YAML as well: "
                 "--set 'serve.watch_cron=\"*/10 * * * *\"'."
             ) from error
         for part in reversed(key.strip().split(".")):
@@ -177,12 +177,12 @@ def _checked(layer: dict[str, Any], origin: str, model: type[BaseModel] = Screen
     known = known_fields(model)
     for key, _ in _leaves(model, layer):
         if key not in known and key not in model.model_fields:
-            raise SettingsRefusedError(f"{origin} sets '{key}', which is no setting; {_nearest(key, known)}")
+            raise SettingsRefusedError(f"Unknown setting '{key}' in {origin}; {_nearest(key, known)}")
     return {key: value for key, value in layer.items() if value is not None}
 
 
 def _leaves(model: type[BaseModel], values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Dotted keys and values, down to where the settings are no models any more."""
+    """Dotted keys and values, down to values that are not models themselves."""
     leaves: list[tuple[str, Any]] = []
     for name, value in values.items():
         field = model.model_fields.get(name)
@@ -228,9 +228,9 @@ def _sentences(error: ValidationError, model: type[BaseModel]) -> list[str]:
         key = ".".join(str(part) for part in item["loc"])
         message = item["msg"].removeprefix("Value error, ").rstrip(".")
         if item["type"] == "extra_forbidden":
-            sentences.append(f"'{key}' is no setting; {_nearest(key, known_fields(model))}")
+            sentences.append(f"Unknown setting '{key}'; {_nearest(key, known_fields(model))}")
         elif item["type"] == "value_error":
-            sentences.append(f"The settings '{key}' contradict themselves: {message}." if key else f"{message}.")
+            sentences.append(f"The settings under '{key}' are inconsistent: {message}." if key else f"{message}.")
         else:
             sentences.append(f"The setting '{key}' cannot be {item['input']!r}: {message[0].lower()}{message[1:]}.")
     return sentences

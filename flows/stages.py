@@ -27,6 +27,7 @@ from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import matrix_column, to_frame
+from mat2spec.tables.status import Status
 from screening.choose.candidates import choose_candidates
 from screening.choose.selection import select_for_dft
 from screening.classify.gaps import classify_spectra
@@ -173,7 +174,7 @@ def predict_shard(crystals: Crystals, settings: ScreenSettings, on_batch: Callab
 def count_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:  # noqa: ARG001  the signature of a stage
     """Count the predictions, and those that failed."""
     status = inputs.read(TableName.PREDICTIONS, [Column.STATUS])[Column.STATUS]
-    return Outcome({"predictions": len(status), "failed": int((status != JobStatus.OK).sum())})
+    return Outcome({"predictions": len(status), "failed": int((status != Status.OK).sum())})
 
 
 def load_predictors(settings: PredictionSettings, spectrum: str = EDOS_GRID.name) -> list[Predictor]:

@@ -27,18 +27,18 @@ EpochsOption = Annotated[
     int | None, typer.Option("--epochs", min=1, help="Epochs of every training; else those of the recipe.")
 ]
 FolderOption = Annotated[
-    Path, typer.Option("--folder", help="Where each training has its folder; a rerun goes on from there.")
+    Path, typer.Option("--folder", help="Where each training has its folder; a rerun resumes there.")
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Where JSON, table and plot go.")]
 WeightsOption = Annotated[
     list[str] | None,
-    typer.Option("--weights", metavar="NAME=FILE,...", help="Judge saved weights too; several are an ensemble."),
+    typer.Option("--weights", metavar="NAME=FILE,...", help="Evaluate saved weights too; several form an ensemble."),
 ]
-ShippedOption = Annotated[bool, typer.Option("--shipped", help="Judge the weights that ship too.")]
+ShippedOption = Annotated[bool, typer.Option("--shipped", help="Evaluate the shipped weights too.")]
 PlotOption = Annotated[
     str | None, typer.Option("--plot", metavar="MODEL/SETTING", help="Whose quintiles to plot; default: the best.")
 ]
-OnlyReportOption = Annotated[bool, typer.Option("--only-report", help="Train nothing, report what is finished.")]
+OnlyReportOption = Annotated[bool, typer.Option("--only-report", help="Only report what is finished.")]
 
 
 @benchmark_app.command("phdos")
@@ -58,8 +58,8 @@ def benchmark_phdos(
 ) -> None:
     """Train each model in each setting with each seed on phonon spectra, and print the table.
 
-    A finished training is never repeated, an interrupted one goes on, one of another process is
-    left to it: several processes may share a folder. On the paper's archive this is its Table 1.
+    A finished training is never repeated, an interrupted one resumes, and one that runs in another process is
+    left alone: several processes may share a folder. On the paper's archive this is its Table 1.
 
     **Examples**
 

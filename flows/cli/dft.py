@@ -9,7 +9,7 @@ import typer
 from flows import commands
 from flows.cli.options import ResultsOption, SetOption
 
-dft_app = typer.Typer(no_args_is_help=True, help="See, work off, retry and report the DFT jobs of a run.")
+dft_app = typer.Typer(no_args_is_help=True, help="Inspect, run, retry and report the DFT jobs of a run.")
 
 RunArgument = Annotated[
     str | None, typer.Argument(metavar="RUN", help="Run id or folder; the last finished run by default.")
@@ -18,7 +18,7 @@ RunArgument = Annotated[
 
 @dft_app.command("status")
 def dft_status(run: RunArgument = None, results_dir: ResultsOption = None) -> None:
-    """Say how many DFT jobs are in which state, why some failed, and when the rest will be done.
+    """Show how many DFT jobs are in which state, why some failed, and when the rest will be done.
 
     **Examples**
 
@@ -36,9 +36,10 @@ def dft_run(
     ] = False,
     assignments: SetOption = None,
 ) -> None:
-    """Work off the DFT queue of a run, then evaluate it; nothing is predicted again.
+    """Run the queued DFT jobs of a run, then evaluate it; nothing is predicted again.
 
-    A second process on the same run helps the first. Whatever ends a process, what is finished stays.
+    Needs the run folder alone: it may have been copied from another machine. A second process on the same run helps
+    the first. Finished jobs are kept, whatever stops a process.
 
     **Examples**
 
@@ -62,7 +63,7 @@ def dft_retry(
     results_dir: ResultsOption = None,
     assignments: SetOption = None,
 ) -> None:
-    """Queue DFT jobs of one or more types of failure again; `mat2spec dft run` then works them off.
+    """Requeue DFT jobs that failed in one or more ways; `mat2spec dft run` then runs them.
 
     **Examples**
 

@@ -16,7 +16,7 @@ OUR_PACKAGES = frozenset({"mat2spec", "screening", "dft_validation", "flows"})
 
 
 class ExitCode(IntEnum):
-    """What the program tells the shell."""
+    """Exit codes of the program."""
 
     DONE = 0
     FAILED = 1
@@ -26,18 +26,18 @@ class ExitCode(IntEnum):
 
 
 class TerminatedError(KeyboardInterrupt):
-    """Somebody asked the program to end with SIGTERM; handled like Ctrl-C."""
+    """The program was asked to end by SIGTERM; handled like Ctrl-C."""
 
 
 def end_on_sigterm() -> None:
-    """Turn SIGTERM into an exception, so that files are closed and the run folder tells what happened."""
+    """Turn SIGTERM into an exception, so that files are closed and the run folder records what happened."""
     signal.signal(signal.SIGTERM, _raise_terminated)
 
 
 def hear_interrupts() -> None:
-    """Hear SIGINT again where a shell script, by starting the program with `&`, made it deaf to it.
+    """Restore SIGINT where a shell script, by starting the program with `&`, made it ignored.
 
-    Children inherit the deafness, and serving tells flow runs to stop by SIGINT.
+    Children inherit that, and serving stops flow runs by SIGINT.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -45,13 +45,13 @@ def hear_interrupts() -> None:
 
 @contextmanager
 def resumable(where: str) -> Iterator[None]:
-    """Give a person who stops the work one sentence on how it goes on."""
+    """Tell a person who stops the work, in one sentence, how to resume it."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
         kind = TerminatedError if isinstance(interrupt, TerminatedError) else KeyboardInterrupt
         raise kind(
-            f"Stopped. What is done stays in {where}; give the same command again to go on from there."
+            f"Stopped. Everything finished is kept in {where}; give the same command again to resume."
         ) from interrupt
 
 

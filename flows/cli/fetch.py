@@ -27,8 +27,8 @@ def fetch_edos(
 ) -> None:
     """Stream all electronic densities of states of the Materials Project into an eDOS store; needs no API key.
 
-    A reading that was stopped goes on where it was when the same command is given again. The store is for training,
-    and as source.edos_store it tells a screen which materials have an eDOS and validates earlier predictions of them.
+    Resumes when the same command is given again. The store is for training; as source.edos_store it tells a screen
+    which materials have an eDOS, and validates earlier predictions of them.
 
     **Examples**
 

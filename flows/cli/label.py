@@ -52,7 +52,7 @@ def label(
     """Compute electronic densities of states of chosen crystals by DFT, to train on.
 
     Labels go to the eDOS store that `mat2spec train edos` reads. Finished jobs are never computed
-    again: a labelling that was stopped resumes when the same command is given again.
+    again: labelling that was stopped resumes when the same command is given again.
 
     **Examples**
 

@@ -31,17 +31,17 @@ def screen(
     config: ConfigOption = None,
     assignments: SetOption = None,
     results_dir: ResultsOption = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many materials of the source.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only this many materials from the start of the source.")] = None,
     models: ModelOption = None,
     device: DeviceOption = None,
-    dft: Annotated[bool, typer.Option("--dft/--no-dft", help="Run the queued DFT jobs, or only queue them.")] = True,
-    only_new: Annotated[bool, typer.Option("--only-new", help="Only what no former run has screened.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what the screen would do.")] = False,
+    dft: Annotated[bool, typer.Option("--dft/--no-dft", help="Run the DFT jobs, or only queue them.")] = True,
+    only_new: Annotated[bool, typer.Option("--only-new", help="Only what no previous run has screened.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what the screen would do.")] = False,
 ) -> None:
     """Screen crystals for gapped metals: filter, predict, classify, compute the best by DFT, evaluate.
 
     Tables go to `results/RUN/`, and `results/latest` names the last finished run. A run that was
-    stopped goes on where it was when the same command is given again.
+    stopped resumes when the same command is given again.
 
     **Examples**
 

@@ -17,12 +17,12 @@ SourceOption = Annotated[
     Path, typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help=f"What to train on: {_SOURCES}.")
 ]
 TrainingFolderOption = Annotated[
-    Path | None, typer.Option("--folder", help="Where checkpoint, curves and weights go; a rerun goes on from there.")
+    Path | None, typer.Option("--folder", help="Where checkpoint, curves and weights go; a rerun resumes there.")
 ]
 FineTuneOption = Annotated[
     Path | None,
     typer.Option(
-        "--fine-tune-from", metavar="WEIGHTS", help="Go on from these weights with a fifth of the learning rate."
+        "--fine-tune-from", metavar="WEIGHTS", help="Start from these weights, with a fifth of the learning rate."
     ),
 ]
 ElementsOption = Annotated[
@@ -30,7 +30,7 @@ ElementsOption = Annotated[
 ]
 ExcludeOption = Annotated[str | None, typer.Option("--exclude-elements", help="Only materials with none of these.")]
 NElementsOption = Annotated[
-    int | None, typer.Option("--n-elements", min=1, help="Only materials of so many different elements.")
+    int | None, typer.Option("--n-elements", min=1, help="Only materials with this many elements.")
 ]
 SpaceGroupOption = Annotated[
     int | None, typer.Option("--space-group", min=1, max=230, help="Only materials of this space group.")
@@ -38,7 +38,7 @@ SpaceGroupOption = Annotated[
 LearningCurveOption = Annotated[
     str | None,
     typer.Option(
-        "--learning-curve", metavar="PARTS", help="Train on parts of the training split, e.g. 0.1,0.25,0.5,1."
+        "--learning-curve", metavar="PARTS", help="Train on fractions of the training split, e.g. 0.1,0.25,0.5,1."
     ),
 ]
 

@@ -83,7 +83,7 @@ class Benchmark:
     stores: Sequence[Path] | None = None
 
     def cells(self) -> list[Cell]:
-        """All cells that are asked for."""
+        """All cells of the benchmark."""
         overrides = load_model(TrainingSettings, None, self.assignments).model_dump(exclude_unset=True)
         settings = [_setting(name) for name in _split(self.settings)]
         recipes = find_recipes(_split(self.models), self.spectrum)
@@ -116,13 +116,13 @@ def run_benchmark(benchmark: Benchmark, *, only_report: bool = False) -> None:
 
 
 def train_cells(cells: Sequence[Cell], data: BenchmarkData, folder: Path) -> None:
-    """Train all cells that are neither finished nor in other hands; one line for each."""
+    """Train all cells that are neither finished nor being trained elsewhere; one line for each."""
     with resumable(str(folder)):
         for number, cell in enumerate(cells, start=1):
             try:
                 result = run_cell(cell, data, folder, _reporter(cell))
             except BusyCellError as busy:
-                console.print(f"[{number}/{len(cells)}] {busy} It is left out here.", markup=False)
+                console.print(f"[{number}/{len(cells)}] {busy} It is skipped here.", markup=False)
                 continue
             scores, seconds = _first_scores(result), result["training"]["seconds"]
             known = {name: scores[name] for name in ("r2_blind", "r2_oracle") if scores.get(name) is not None}
@@ -216,13 +216,13 @@ def _setting(name: str) -> Setting:
     try:
         return Setting(name)
     except ValueError as error:
-        raise SettingsRefusedError(f"There is no setting '{name}'; known are {', '.join(Setting)}.") from error
+        raise SettingsRefusedError(f"Unknown setting '{name}'; choose from {', '.join(Setting)}.") from error
 
 
 def _seeds(text: str) -> list[int]:
     words = _split(text)
     if not words or not all(word.isdecimal() for word in words):
-        raise SettingsRefusedError(f"'{text}' are no seeds; write whole numbers separated by commas, e.g. 0,1,2.")
+        raise SettingsRefusedError(f"Cannot read the seeds '{text}'; write integers separated by commas, e.g. 0,1,2.")
     return [int(word) for word in words]
 
 
@@ -230,5 +230,7 @@ def _named_files(text: str) -> tuple[str, list[Path]]:
     name, _, files = text.partition("=")
     paths = [Path(word) for word in _split(files)]
     if not name or not paths:
-        raise SettingsRefusedError(f"'{text}' names no weights; write NAME=FILE or NAME=FILE,FILE for an ensemble.")
+        raise SettingsRefusedError(
+            f"Cannot read the weights '{text}'; write NAME=FILE, or NAME=FILE,FILE for an ensemble."
+        )
     return name, paths

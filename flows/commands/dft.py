@@ -49,7 +49,7 @@ class DftCommandError(ValueError):
 
 
 def print_status(run_name: str | None, results_dir: Path | None) -> None:
-    """Say how many jobs are in which state, why some failed, and when the rest will be done."""
+    """Show how many jobs are in which state, why some failed, and when the rest will be done."""
     run = _find(run_name, results_dir)
     settings = settings_of(run)
     with closing(open_queue(run)) as queue:
@@ -63,6 +63,7 @@ def run_queue(run_name: str | None, results_dir: Path | None, assignments: Seque
     found = _find(run_name, results_dir)
     settings = settings_of(found, assignments)
     open_queue(found).close()
+    found.crystals(())  # refuses a run of version 0.1 before anything of it is changed
     try:
         run = RunFolder.reopen(found.path)
     except RunLockedError:
@@ -92,9 +93,9 @@ def retry_jobs(
         n = queue.retry(states, overrides)
     words = ", ".join(types)
     console.print(
-        f"{n} {words} jobs are queued again; `mat2spec dft run {run.run_id}` runs them."
+        f"{n} {words} jobs were requeued; `mat2spec dft run {run.run_id}` runs them."
         if n
-        else f"No job of the run {run.run_id} is {words}; `mat2spec dft status {run.run_id}` shows what there is.",
+        else f"No job of the run {run.run_id} is {words}; `mat2spec dft status {run.run_id}` shows their states.",
         highlight=False,
         soft_wrap=True,
     )
@@ -140,7 +141,7 @@ def settings_of(run: RunFolder, assignments: Sequence[str] = ()) -> ScreenSettin
     Raises
     ------
     DftCommandError
-        If an assignment is no setting of the DFT jobs, or changes what comes out of them.
+        If an assignment is not a setting of the DFT jobs, or changes their results.
     """
     values: dict[str, Any] = {**run.info["settings"], "results_dir": run.path.parent}
     stored = validate(ScreenSettings, values)
@@ -152,7 +153,7 @@ def settings_of(run: RunFolder, assignments: Sequence[str] = ()) -> ScreenSettin
     changed = validate(ScreenSettings, {**values, **given, "dft": {**stored.dft.model_dump(), **layer}})
     if changed.dft.settings_hash != stored.dft.settings_hash or changed.dft.engine != stored.dft.engine:
         raise DftCommandError(
-            f"{', '.join(f'dft.{name}' for name in layer)}: this changes what the jobs compute. Give it to "
+            f"{', '.join(f'dft.{name}' for name in layer)}: this changes what the jobs compute. Use it with "
             "`mat2spec dft retry` for jobs that failed, or start a new screen."
         )
     return changed
@@ -182,8 +183,8 @@ def _given(assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
     others = [name for name in layer if name not in {"dft", "remote"}]
     if others:
         raise DftCommandError(
-            f"{', '.join(others)}: only settings of the DFT jobs may change here, as in --set dft.workers=4; the others "
-            "are those of the run."
+            f"{', '.join(others)}: only settings of the DFT jobs can be changed here, e.g. --set dft.workers=4; all others "
+            "are fixed by the run."
         )
     return layer
 
@@ -192,7 +193,7 @@ def _check_overrides(settings: ScreenSettings, overrides: dict[str, Any]) -> Non
     for name in LEVEL_OF_THEORY:
         if overrides.get(name, getattr(settings.dft, name, None)) != getattr(settings.dft, name, None):
             raise DftCommandError(
-                f"dft.{name}: a retry at another level of theory would compare unlike with unlike; start a new screen."
+                f"dft.{name}: a retry at another level of theory would not be comparable; start a new screen."
             )
     validate(DftSettings, {**settings.dft.model_dump(), **overrides})
 
@@ -231,7 +232,9 @@ def _exchange_with_remote(run: RunFolder, settings: ScreenSettings) -> bool:
         soft_wrap=True,
     )
     if waiting:
-        console.print(f"`mat2spec dft run {run.run_id} --remote` again collects them when they are.", soft_wrap=True)
+        console.print(
+            f"Give `mat2spec dft run {run.run_id} --remote` again to collect them when they are.", soft_wrap=True
+        )
     return waiting == 0
 
 
@@ -260,22 +263,22 @@ def _say_status(run: RunFolder, status: QueueStatus, workers: int) -> None:
     if status.n_open == 0:
         console.print("Nothing is left to do.")
     elif status.eta_s is None:
-        console.print("Nothing is known yet of the cost of the jobs that are left.")
+        console.print("The cost of the remaining jobs is not known yet.")
     else:
         console.print(
             f"About {status.remaining_cpu_seconds:.0f} CPU seconds are left: {_duration(status.eta_s)} with {workers} "
-            f"workers (estimates x {status.correction:.2f}, as the finished jobs say).",
+            f"workers (estimates scaled by {status.correction:.2f}, from the finished jobs).",
             highlight=False,
             soft_wrap=True,
         )
 
 
 def _say_retry(run: RunFolder, status: QueueStatus) -> None:
-    """How jobs that ended without a result are tried again, if there are any."""
+    """How to retry jobs that ended without a result, if there are any."""
     failed = [state for state in status.counts if state is not JobStatus.OK and state not in OPEN_STATES]
     if failed:
         console.print(
-            f"`mat2spec dft retry {run.run_id} --type {failed[0]}` queues the {failed[0]} jobs again; other states alike.",
+            f"`mat2spec dft retry {run.run_id} --type {failed[0]}` requeues the {failed[0]} jobs; other states likewise.",
             highlight=False,
             soft_wrap=True,
         )

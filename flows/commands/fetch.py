@@ -31,7 +31,7 @@ def fetch(kind: str, target: Path, data: Path | None, config: Path | None, assig
     for reason, count in sorted(left_out.items(), key=lambda item: -item[1]):
         console.print(f"{count:>9,} left out: {reason}", highlight=False, soft_wrap=True)
     if data is None:
-        console.print("No list of reserved materials was given (--data): training with one may refuse the table.")
+        console.print("No list of reserved materials was given (--data): training with one may reject the table.")
 
 
 def _reserved(data: Path | None) -> frozenset[str]:

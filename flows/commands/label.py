@@ -127,7 +127,7 @@ def _reserved(settings: ScreenSettings, data: Path | None, materials: pd.DataFra
     path = find_reserved_list(settings.label.reserved, data)
     if path is None:
         console.print(
-            "There is no list of reserved materials, so none is kept apart from training: give one with --reserved, or "
+            "There is no list of reserved materials, so none is excluded from training: give one with --reserved, or "
             "the data folder with --data.",
             style="yellow",
             soft_wrap=True,

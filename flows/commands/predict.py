@@ -21,6 +21,7 @@ from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, GRIDS, Spectral
 from mat2spec.spectra.phonons import heat_capacity, mean_frequency
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
+from mat2spec.tables.status import Status
 from screening.classify.gaps import classify_spectra
 from screening.report.tables import frame_table
 
@@ -49,7 +50,7 @@ def predict_files(
 ) -> int:
     """Predict, print a summary, write table and plot; return the exit code."""
     if spectrum not in GRIDS:
-        raise SettingsRefusedError(f"There is no spectrum '{spectrum}'; known are {', '.join(sorted(GRIDS))}.")
+        raise SettingsRefusedError(f"Unknown spectrum '{spectrum}'; choose from {', '.join(sorted(GRIDS))}.")
     check_ending(table, TABLE_ENDINGS)
     check_ending(plot, PLOT_ENDINGS)
     settings = load_settings(config, assignments)
@@ -59,10 +60,10 @@ def predict_files(
     write_rows(rows, table)
     console.print(_summary(rows, settings))
     console.print(f"Table: {table}", soft_wrap=True)
-    if predictions and any(status == "ok" for prediction in predictions for status in prediction.status):
+    if predictions and any(status == Status.OK for prediction in predictions for status in prediction.status):
         write_plot(predictions, plot)
         console.print(f"Plot: {plot}", soft_wrap=True)
-    n_failed = sum(status != "ok" for status in rows[Column.STATUS].to_pylist())
+    n_failed = sum(status != Status.OK for status in rows[Column.STATUS].to_pylist())
     if n_failed:
         console.print(f"{n_failed} of {rows.num_rows} predictions failed; the table has the reason of each.")
     return ExitCode.FAILED if n_failed else ExitCode.DONE
@@ -126,7 +127,7 @@ def _unread_rows(unread: Sequence[ReadStructure], models: Sequence[str]) -> pa.T
     columns: dict[str, list[str]] = {
         Column.MATERIAL_ID: [entry.name for entry, _ in pairs],
         Column.MODEL: [model for _, model in pairs],
-        Column.STATUS: ["failed" for _ in pairs],
+        Column.STATUS: [Status.FAILED for _ in pairs],
         Column.REASON: [entry.reason for entry, _ in pairs],
     }
     return pa.table({name: pa.array(values, type=pa.string()) for name, values in columns.items()})

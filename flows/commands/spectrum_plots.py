@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.files import atomic_path
+from mat2spec.tables.status import Status
 from screening.report.figures import spectrum_figure
 from screening.report.page import figures_page
 
@@ -36,14 +37,14 @@ def write_plot(predictions: Sequence[Prediction], path: Path) -> None:
 def _plottable(predictions: Sequence[Prediction]) -> list[int]:
     """Crystals that at least one model could predict."""
     n_crystals = len(predictions[0])
-    usable = [i for i in range(n_crystals) if any(prediction.status[i] == "ok" for prediction in predictions)]
+    usable = [i for i in range(n_crystals) if any(prediction.status[i] == Status.OK for prediction in predictions)]
     return usable[:MAX_PLOTTED]
 
 
 def _page(predictions: Sequence[Prediction], shown: Sequence[int]) -> str:
     figures = []
     for crystal in shown:
-        usable = [prediction for prediction in predictions if prediction.status[crystal] == "ok"]
+        usable = [prediction for prediction in predictions if prediction.status[crystal] == Status.OK]
         figure = spectrum_figure(
             {prediction.model: prediction.spectra[crystal] for prediction in usable},
             uncertainties={prediction.model: prediction.uncertainty[crystal] for prediction in usable},
@@ -63,7 +64,7 @@ def _draw_picture(predictions: Sequence[Prediction], shown: Sequence[int], path:
     centers = grid.centers
     for panel, crystal in zip(panels, shown, strict=True):
         for prediction in predictions:
-            if prediction.status[crystal] == "ok":
+            if prediction.status[crystal] == Status.OK:
                 spectrum, band = prediction.spectra[crystal], prediction.uncertainty[crystal]
                 (line,) = panel.plot(centers, spectrum, label=prediction.model)
                 lower = (spectrum - band).clip(min=0)

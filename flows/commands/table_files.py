@@ -1,4 +1,4 @@
-"""Write a table to the file that a person asked for: Parquet or CSV, by its ending."""
+"""Write a table to a file: Parquet or CSV, by its ending."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def check_ending(path: Path, endings: tuple[str, ...]) -> None:
         If the ending is none of `endings`.
     """
     if path.suffix.lower() not in endings:
-        raise ValueError(f"The format of '{path}' is not known; let the name end in {' or '.join(endings)}.")
+        raise ValueError(f"Unknown format of '{path}'; the name must end in {' or '.join(endings)}.")
 
 
 def write_rows(rows: pa.Table, path: Path) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class TableChoiceError(ValueError):
-    """The rows that were asked for cannot be shown; the message says why."""
+    """The requested rows cannot be shown; the message says why."""
 
 
 def print_tables(
@@ -82,7 +82,7 @@ def find_run(run: str | None, results_dir: Path) -> RunFolder:
         if path.is_dir():
             return RunFolder.attach(path)
     known = ", ".join(TableName)
-    raise RunError(f"There is no run '{run}' in {results_dir}, and no table of that name; tables are {known}.")
+    raise RunError(f"There is no run '{run}' in {results_dir}, and no table of that name; the tables are {known}.")
 
 
 def select_rows(path: Path, columns: str | None, where: str | None, sort: str | None, limit: int) -> pa.Table:
@@ -136,10 +136,10 @@ def _quoted(column: str) -> str:
 
 def _table_path(run: RunFolder, name: str) -> Path:
     if name not in set(TableName):
-        raise RunError(f"There is no table '{name}'; tables are {', '.join(TableName)}.")
+        raise RunError(f"Unknown table '{name}'; the tables are {', '.join(TableName)}.")
     if not run.has_table(name):
         raise RunError(
-            f"The run {run.run_id} has no table '{name}' (yet); `mat2spec tables {run.run_id}` lists its own."
+            f"The run {run.run_id} has no table '{name}' (yet); `mat2spec tables {run.run_id}` lists those it has."
         )
     return run.table_path(name)
 

@@ -1,4 +1,4 @@
-"""`mat2spec train`: train a model on labelled spectra, or go on training it."""
+"""`mat2spec train`: train a model on labelled spectra, or resume its training."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _numbers(words: str | None) -> tuple[float, ...]:
         return tuple(float(word) for word in _split(words))
     except ValueError as error:
         raise SettingsRefusedError(
-            f"The parts of a learning curve are numbers separated by commas, e.g. 0.1,0.25,0.5,1; not '{words}'."
+            f"Cannot read the learning curve '{words}'; write fractions separated by commas, e.g. 0.1,0.25,0.5,1."
         ) from error
 
 

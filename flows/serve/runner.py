@@ -68,7 +68,7 @@ def _pass_on_as_interrupt(*_: object) -> None:
 
 
 def close_abandoned_runs() -> int:
-    """Mark flow runs as crashed that an earlier server left as running; return how many.
+    """Mark flow runs that an earlier server left running as crashed; return how many.
 
     Only for a server that was just started here: nothing can run yet. Their run folders are taken
     up by the next run with the same settings.
@@ -80,6 +80,6 @@ def close_abandoned_runs() -> int:
             flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=active)),
         )
         for flow_run in abandoned:
-            message = "The server stopped while this ran; a new run with the same settings goes on from there."
+            message = "The server stopped while this ran; a new run with the same settings resumes it."
             client.set_flow_run_state(flow_run.id, Crashed(message=message), force=True)
     return len(abandoned)

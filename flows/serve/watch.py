@@ -1,7 +1,7 @@
-"""The watcher: asks for the release of the source's database, and tells Prefect when there is a new one.
+"""The watcher: checks the release of the source's database, and emits an event when there is a new one.
 
-It emits an event that starts the deployment `screen-gapped-metals` for what is new (`flows.serve.deployments`).
-The release that was told last is kept in a Prefect variable.
+The event starts the deployment `screen-gapped-metals` for what is new (`flows.serve.deployments`). The last release
+that was announced is kept in a Prefect variable.
 """
 
 from __future__ import annotations
@@ -24,51 +24,49 @@ RESOURCE_PREFIX = "mat2spec.source"
 
 
 class WatchError(RuntimeError):
-    """A new release could not be told; the next poll tries again."""
+    """A new release could not be announced; the next poll tries again."""
 
 
-@flow(
-    name=WATCH_FLOW_NAME, description="Ask for the release of the database; a new one starts a screen of what is new."
-)
+@flow(name=WATCH_FLOW_NAME, description="Check the release of the database; a new one starts a screen of what is new.")
 def watch_releases(settings: ScreenSettings | None = None) -> str:
-    """Compare the release of the source with the last one that was told, and tell a new one.
+    """Compare the release of the source with the last one that was announced, and announce a new one.
 
-    Without a memory, that is at the first poll of a server, the release of the last finished run counts; without
-    such a run the present release is only remembered.
+    At the first poll of a server nothing has been announced, and the release of the last finished run counts; without
+    such a run the current release is only remembered.
     """
     settings = settings or load_settings()
     source = settings.source
-    present = current_release(source)
+    current = current_release(source)
     remembered = Variable.get(variable_name(source), None)
-    former = str(remembered) if remembered else last_screened_release(settings.results_dir, source.kind)
-    if former is not None and former != present:
-        tell(source, former, present)
-        sentence = f"The release {present} is new, the former one is {former}; a screen of what is new is asked for."
-    elif former is None:
-        sentence = f"The release is {present}; from now on a newer one starts a screen of what is new."
+    previous = str(remembered) if remembered else last_screened_release(settings.results_dir, source.kind)
+    if previous is not None and previous != current:
+        announce(source, previous, current)
+        sentence = f"New release {current} (previously {previous}); a screen of what is new was requested."
+    elif previous is None:
+        sentence = f"The release is {current}; from now on, a newer one starts a screen of what is new."
     else:
-        sentence = f"The release is still {present}."
-    if remembered != present:
-        Variable.set(variable_name(source), present, overwrite=True)
+        sentence = f"The release is still {current}."
+    if remembered != current:
+        Variable.set(variable_name(source), current, overwrite=True)
     get_run_logger().info(sentence)
     return sentence
 
 
-def tell(source: SourceSettings, former: str, present: str) -> None:
+def announce(source: SourceSettings, previous: str, current: str) -> None:
     """Emit the event of a new release.
 
     Raises
     ------
     WatchError
-        If Prefect takes no events here.
+        If Prefect cannot emit events here.
     """
     event = emit_event(
         event=NEW_RELEASE_EVENT,
         resource={"prefect.resource.id": resource_id(source), "prefect.resource.name": source.kind},
-        payload={"old": former, "new": present},
+        payload={"old": previous, "new": current},
     )
     if event is None:
-        raise WatchError("Prefect takes no events here; run the watcher against a server: `mat2spec serve`.")
+        raise WatchError("Prefect cannot emit events here; run the watcher against a server: `mat2spec serve`.")
 
 
 def resource_id(source: SourceSettings) -> str:
@@ -78,5 +76,5 @@ def resource_id(source: SourceSettings) -> str:
 
 
 def variable_name(source: SourceSettings) -> str:
-    """Name of the Prefect variable that holds the release told last."""
+    """Name of the Prefect variable that holds the last release announced."""
     return resource_id(source).replace(".", "_").replace("-", "_")

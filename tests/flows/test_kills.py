@@ -197,46 +197,65 @@ def is_same(left, right):
     return left == right or (pd.isna(left) and pd.isna(right))
 
 
+def run_trials(n_renames, make_trial):
+    """What went wrong where; `make_trial(name)` gives a folder, the work that is killed and resumed there, and a check.
+
+    Every trial is a process, as many of them at a time as there are processors.
+    """
+    waiting = [(number, when) for number in range(1, n_renames + 1) for when in ("before", "after")]
+    running, wrong = {}, {}
+    while waiting or running:
+        while waiting and len(running) < (os.cpu_count() or 1):
+            number, when = waiting.pop(0)
+            running[_start_trial(number, when, make_trial)] = (number, when)
+        child, status = os.wait()
+        if status != 0:
+            wrong[running[child]] = status
+        running.pop(child)
+    return wrong
+
+
+def _start_trial(number, when, make_trial):
+    child = os.fork()
+    if child == 0:
+        try:
+            folder, work, reference = make_trial(f"{number}-{when}")
+            kill_at(work, number, when)
+            work()
+            found = differences(reference, folder)
+            sys.stderr.write(f"{number} {when}: {found}\n" if found else "")
+            shutil.rmtree(folder)
+            os._exit(1 if found else 0)
+        except BaseException:  # noqa: BLE001 - a child must not come back into pytest
+            traceback.print_exc()
+            os._exit(2)
+    return child
+
+
 def test_a_screen_killed_at_any_rename_resumes_to_the_same_tables(settings_in, tmp_path):
     reference = tmp_path / "reference"
     n_renames = count_renames(lambda: screen(settings_in(reference)))
     assert n_renames > 25
-    wrong = {}
-    for number in range(1, n_renames + 1):
-        for when in ("before", "after"):
-            folder = tmp_path / f"{number}-{when}"
-            settings = settings_in(folder)
-            kill_at(lambda settings=settings: screen(settings), number, when)
-            screen(settings)
-            found = differences(reference, folder)
-            if found:
-                wrong[number, when] = found
-            shutil.rmtree(folder)
-    assert wrong == {}
+
+    def make_trial(name):
+        settings = settings_in(tmp_path / name)
+        return tmp_path / name, lambda: screen(settings), reference
+
+    assert run_trials(n_renames, make_trial) == {}
 
 
 def test_dft_run_killed_at_any_rename_resumes_to_the_same_tables(settings_in, tmp_path):
-    queued = tmp_path / "queued"
+    queued, reference = tmp_path / "queued", tmp_path / "reference"
     run_id = screen(settings_in(queued, "run_dft=false")).run_id
 
-    def copy_and_work(name):
+    def make_trial(name):
         folder = tmp_path / name
         shutil.copytree(queued, folder, symlinks=True)
         record = folder / "results" / run_id / "run.json"
         record.write_text(record.read_text().replace(str(queued), str(folder)))
-        return folder, lambda: run_queue(run_id, folder / "results", [], remote=False)
+        return folder, lambda: run_queue(run_id, folder / "results", [], remote=False), reference
 
-    reference, work = copy_and_work("reference")
+    _, work, _ = make_trial("reference")
     n_renames = count_renames(work)
     assert n_renames > 10
-    wrong = {}
-    for number in range(1, n_renames + 1):
-        for when in ("before", "after"):
-            folder, work = copy_and_work(f"{number}-{when}")
-            kill_at(work, number, when)
-            work()
-            found = differences(reference, folder)
-            if found:
-                wrong[number, when] = found
-            shutil.rmtree(folder)
-    assert wrong == {}
+    assert run_trials(n_renames, make_trial) == {}

@@ -31,7 +31,7 @@ def crystal(material_id, length=4.0):
 
 @pytest.fixture
 def source(tmp_path):
-    """Writes a table of crystals in place of the former one."""
+    """Writes a table of crystals in place of the previous one."""
     path = tmp_path / "crystals.parquet"
 
     def write(*rows, **known):

@@ -109,7 +109,7 @@ def test_a_refused_key_is_not_in_what_the_command_says(server, command, tmp_path
 def test_a_key_in_the_settings_is_refused_without_repeating_it(command, capsys):
     assert run([*command, "--set", f"source.mp_api_key={GOOD_KEY}"]) == 1
     output = capsys.readouterr()
-    assert "is no setting" in output.err
+    assert "Unknown setting" in output.err
     assert GOOD_KEY not in output.out + output.err
 
 

@@ -57,14 +57,16 @@ def test_lists_come_from_all_sources(tmp_path, monkeypatch):
     ],
 )
 def test_an_unknown_key_on_the_command_line_names_the_nearest(key, nearest):
-    with pytest.raises(SettingsRefusedError, match=f"'{key}', which is no setting; did you mean '{nearest}'"):
+    with pytest.raises(SettingsRefusedError, match=f"Unknown setting '{key}' in .*; did you mean '{nearest}'"):
         load_settings(None, [f"{key}=1"])
 
 
 def test_an_unknown_key_in_a_file_names_file_and_nearest(tmp_path):
     path = tmp_path / "typo.yaml"
     path.write_text("gap:\n  min_with_ev: 1\n")
-    with pytest.raises(SettingsRefusedError, match=r"typo\.yaml sets 'gap\.min_with_ev'.*'gap\.min_width_ev'"):
+    with pytest.raises(
+        SettingsRefusedError, match=r"'gap\.min_with_ev' in the settings file .*typo\.yaml.*'gap\.min_width_ev'"
+    ):
         load_settings(path)
 
 
@@ -86,7 +88,7 @@ def test_an_unknown_variable_of_ours_is_refused_and_others_are_left_alone(monkey
         ("filters.n_elements_max=-2", "negative"),
         ("gap.top_min_ev=-0.1", "top_min_ev"),
         ("run_dft", "write key=value"),
-        ("gap.min_width_ev=[", "no valid YAML"),
+        ("gap.min_width_ev=[", "not valid YAML"),
     ],
 )
 def test_values_that_do_not_fit_are_sentences(assignment, sentence):
@@ -95,7 +97,7 @@ def test_values_that_do_not_fit_are_sentences(assignment, sentence):
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"), [("gap: [1", "no valid YAML"), ("- a\n- b\n", "holds no keys"), ("gap:\n", None)]
+    ("content", "sentence"), [("gap: [1", "not valid YAML"), ("- a\n- b\n", "has no keys"), ("gap:\n", None)]
 )
 def test_files_that_hold_no_settings(tmp_path, content, sentence):
     path = tmp_path / "odd.yaml"

@@ -117,9 +117,9 @@ def test_a_dry_run_writes_nothing(capfd, set_options, fake_engine):
         (["screen", "--set", "source.kind=parquet"], "needs a path"),
         (["screen", "--set", "prediction.weights_dir=nowhere", "--source", "{source}"], "nowhere"),
         (["tables"], "Run `mat2spec screen` first"),
-        (["predict", "a.cif", "--table", "a.xlsx"], "let the name end in .parquet or .csv"),
-        (["predict", "a.cif", "--plot", "a.doc"], "let the name end in .html"),
-        (["predict", "a.cif", "--spectrum", "ir"], "There is no spectrum 'ir'; known are edos, phdos"),
+        (["predict", "a.cif", "--table", "a.xlsx"], "must end in .parquet or .csv"),
+        (["predict", "a.cif", "--plot", "a.doc"], "must end in .html"),
+        (["predict", "a.cif", "--spectrum", "ir"], "Unknown spectrum 'ir'; choose from edos, phdos"),
         (["settings", "xyzzy"], "No setting has 'xyzzy'"),
         (["train", "edos", "--data", "nowhere"], "nowhere"),
     ],
@@ -312,7 +312,7 @@ def test_a_signal_stops_with_one_sentence_and_the_rerun_resumes(set_options, tmp
     _, err = process.communicate(timeout=60)
     sentence = err.decode().strip()
     assert process.returncode == code
-    assert sentence.startswith("Stopped. What is done stays in ")
+    assert sentence.startswith("Stopped. Everything finished is kept in ")
     assert sentence.count("\n") == 0
     (folder,) = (path.parent for path in tmp_path.glob("results/*/run.json"))
     assert json.loads((folder / "run.json").read_text())["status"] == "interrupted"
@@ -388,7 +388,10 @@ def test_train_hands_classes_and_parts_on(capfd, monkeypatch, tmp_path):
         "space_group": 221,
     }
     assert options.fractions == (0.5, 1.0)
-    for wrong, message in ((["--learning-curve", "a"], "not 'a'"), (["--elements", "Xx"], "there is no element Xx")):
+    for wrong, message in (
+        (["--learning-curve", "a"], "learning curve 'a'"),
+        (["--elements", "Xx"], "there is no element Xx"),
+    ):
         code, _, err = say(capfd, "train", "phdos", "--data", str(tmp_path), *wrong)
         assert code == ExitCode.FAILED
         assert message in err
@@ -401,4 +404,4 @@ def test_a_stopped_training_says_how_it_goes_on(capfd, monkeypatch):
     monkeypatch.setattr("mat2spec.training.runs.train_phdos", stop)
     code, _, err = say(capfd, "train", "phdos", "--data", "anywhere", "--folder", "mine")
     assert code == ExitCode.INTERRUPTED
-    assert "Stopped. What is done stays in mine; give the same command again to go on from there." in err
+    assert "Stopped. Everything finished is kept in mine; give the same command again to resume." in err

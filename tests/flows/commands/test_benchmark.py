@@ -99,9 +99,9 @@ def test_report_without_a_finished_cell_has_the_baselines(command, tmp_path, cap
     ("options", "sentence"),
     [
         (["--models", "megnet"], "There is no recipe or model 'megnet'"),
-        (["--settings", "maxnorm"], "There is no setting 'maxnorm'; known are standard-mae"),
-        (["--seeds", "one"], "'one' are no seeds"),
-        (["--only-report", "--weights", "ours"], "'ours' names no weights"),
+        (["--settings", "maxnorm"], "Unknown setting 'maxnorm'; choose from standard-mae"),
+        (["--seeds", "one"], "Cannot read the seeds 'one'"),
+        (["--only-report", "--weights", "ours"], "Cannot read the weights 'ours'"),
         (["--set", "batchsize=3"], "batch_size"),
     ],
 )

@@ -26,6 +26,8 @@ from screening.runs.schemas import TableName
 from tests.flows.conftest import FAKE_WORKER, make_assignments
 
 ROOT = Path(__file__).parents[3]
+# What is measured, or tells the folder of the cache.
+MEASURED = {"cpu_seconds", "wall_seconds", "peak_memory_mib"}
 RESULTS = (TableName.DFT_RESULTS, TableName.THRESHOLD_CURVE, TableName.PRECISION_RECALL)
 
 
@@ -116,7 +118,7 @@ def test_failed_jobs_are_retried_by_type_and_the_tables_follow(dft, queued, fake
     n_jobs = len(queued.read_table(TableName.DFT_JOBS))
 
     code, out, _ = dft("retry", "--type", "unconverged", "--set", "dft.max_scf_iterations=300")
-    assert (code, f"{n_jobs} unconverged jobs are queued again" in out) == (ExitCode.DONE, True)
+    assert (code, f"{n_jobs} unconverged jobs were requeued" in out) == (ExitCode.DONE, True)
     use("ok", fake_engine)
     dft("run")
     results = queued.read_table(TableName.DFT_RESULTS)
@@ -136,11 +138,11 @@ def load_cache(run):
     [
         (["retry", "--type", "sulking"], "Unknown type of failure 'sulking'"),
         (["retry", "--type", "ok"], "Unknown type of failure 'ok'"),
-        (["retry", "--type", "crashed", "--set", "dft.spin=polarised"], "unlike with unlike"),
-        (["retry", "--type", "crashed", "--set", "dft.fermi_energy=tetrahedra"], "unlike with unlike"),
+        (["retry", "--type", "crashed", "--set", "dft.spin=polarised"], "would not be comparable"),
+        (["retry", "--type", "crashed", "--set", "dft.fermi_energy=tetrahedra"], "would not be comparable"),
         (["retry", "--type", "crashed", "--set", "dft.max_scf_iterations=-1"], "max_scf_iterations"),
         (["run", "--set", "dft.kpoint_density=100"], "changes what the jobs compute"),
-        (["run", "--set", "gap.min_width_ev=2"], "only settings of the DFT jobs"),
+        (["run", "--set", "gap.min_width_ev=2"], "only settings of the DFT jobs can be changed"),
     ],
 )
 def test_what_would_spoil_the_comparison_is_refused(dft, queued, arguments, words):
@@ -234,3 +236,26 @@ def test_status_is_told_without_loading_torch(queued):
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "CPU seconds are left" in answer.stdout
     assert answer.stdout.splitlines()[-1] == "0 []"
+
+
+def test_a_run_is_finished_on_another_machine_from_its_folder_alone(tmp_path, crystals_path, fake_engine, capfd):
+    here, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    here.mkdir()
+    source = shutil.copy(crystals_path, here / "crystals.parquet")
+    settings = load_settings(None, [*make_assignments(here, source), "run_dft=false"])
+    reference = screen(load_settings(None, [*make_assignments(here / "reference", source)]))
+    expected = {name: reference.read_arrow(name) for name in TableName}
+    elsewhere.mkdir()
+    moved = screen(settings).path.rename(elsewhere / "brass")
+    shutil.rmtree(here)
+    here.write_text("no folder can be made here")
+
+    assert run_program(["dft", "run", str(moved)]) == ExitCode.DONE, capfd.readouterr().err
+    assert "cannot be used here; results go to" in capfd.readouterr().out
+    run = RunFolder.attach(moved)
+    assert run.is_finished
+    assert (moved / PAGE_FILE).exists()
+    assert (elsewhere / "latest").resolve() == moved
+    for name, table in expected.items():
+        columns = [column for column in table.column_names if column not in MEASURED]
+        assert run.read_arrow(name, columns).equals(table.select(columns)), name

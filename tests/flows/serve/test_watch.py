@@ -43,7 +43,7 @@ def test_a_new_release_is_told_once(settings, database):
     assert "still 1" in watch.watch_releases.fn(settings)
     assert database.events == []
     database.release = "2"
-    assert "The release 2 is new, the former one is 1" in watch.watch_releases.fn(settings)
+    assert "New release 2 (previously 1)" in watch.watch_releases.fn(settings)
     assert "still 2" in watch.watch_releases.fn(settings)
     (event,) = database.events
     assert event["payload"] == {"old": "1", "new": "2"}
@@ -55,14 +55,14 @@ def test_the_first_poll_compares_with_the_last_finished_run(settings, database):
     folder.mkdir(parents=True)
     record = {"run_id": folder.name, "status": "finished", "fingerprint": "1", "db_version": "0"}
     write_record(folder / RUN_FILE, record | {"settings": {"source": {"kind": "parquet"}}})
-    assert "the former one is 0" in watch.watch_releases.fn(settings)
+    assert "(previously 0)" in watch.watch_releases.fn(settings)
     assert len(database.events) == 1
 
 
-def test_a_release_that_could_not_be_told_is_told_at_the_next_poll(settings, database):
+def test_a_release_that_could_not_be_announced_is_announced_at_the_next_poll(settings, database):
     watch.watch_releases.fn(settings)
     database.release, database.takes_events = "2", False
-    with pytest.raises(watch.WatchError, match="takes no events"):
+    with pytest.raises(watch.WatchError, match="cannot emit events"):
         watch.watch_releases.fn(settings)
     assert database.remembered == {watch.variable_name(settings.source): "1"}
     database.takes_events = True
