@@ -16,8 +16,8 @@ STAMPS := $(VENV)/.stamps
 CXX ?= g++
 CXX := $(if $(filter default,$(origin CXX)),g++,$(CXX))
 DFT ?= yes
-# The most accurate model leads; it takes a minute or two more than the others.
-SCREEN_MODELS ?= sitedos mat2spec gatgnn
+# The most accurate model leads; it takes a few minutes more than the others.
+SCREEN_MODELS ?= tight-binding sitedos mat2spec
 SCREEN_FLAGS ?=
 PYTEST_FLAGS ?=
 

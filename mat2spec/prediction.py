@@ -7,7 +7,6 @@ the scale is predicted too and never read from a label. A phonon spectrum holds 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +30,7 @@ from mat2spec.spectra.normalisation import Setting, to_spectra_per_atom
 from mat2spec.spectra.phonons import MODES_PER_ATOM
 from mat2spec.spectra.prediction import BatchReport, Prediction
 from mat2spec.tables.status import Status
+from mat2spec.threads import worker_threads
 from mat2spec.tight_binding.predictor import MODEL_NAME as TIGHT_BINDING
 from mat2spec.tight_binding.predictor import TightBindingPredictor, load_tight_binding
 
@@ -136,7 +136,7 @@ class SpectrumPredictor:
         usable = np.flatnonzero([problem is None for problem in problems])
         answers = _Answers.unknown(len(graphs), self.grid.size)
         batches = list(split_by_edges(usable, graphs.n_edges.cpu().numpy(), self.max_edges_per_batch))
-        with _deterministic(self.device), _batch_threads(self.device) as executor:
+        with _deterministic(self.device), worker_threads(self.device) as executor:
             results = executor.map(lambda chosen: self._predict_batch(graphs, chosen), batches)
             for chosen, answer in zip(batches, results, strict=True):
                 answers.put(chosen, answer)
@@ -348,24 +348,6 @@ def split_by_edges(
 def _per_atom(model: SpectrumModel, vectors: Tensor, graph: CrystalGraphs) -> Tensor:
     predicted = model.forward_from_vectors(vectors, graph)
     return to_spectra_per_atom(predicted, model.setting, model.target_mean, model.target_std)
-
-
-@contextmanager
-def _batch_threads(device: torch.device) -> Iterator[ThreadPoolExecutor]:
-    """Threads that predict batches side by side.
-
-    On a CPU one thread per core, each with a batch of its own, is faster than all cores at one
-    batch: the operations are too small to be split. A GPU is fed by a single thread.
-    """
-    n_threads = torch.get_num_threads()
-    executor = ThreadPoolExecutor(max_workers=n_threads if device.type == "cpu" else 1)
-    if device.type == "cpu":
-        torch.set_num_threads(1)
-    try:
-        yield executor
-    finally:
-        executor.shutdown(cancel_futures=True)
-        torch.set_num_threads(n_threads)
 
 
 @contextmanager

@@ -118,21 +118,23 @@ class _ChargeResponse:
     def __init__(self, crystal: TightBindingCrystal, kpoints_per_atom: float) -> None:
         self.crystal = crystal
         mesh = make_mesh(crystal.cell, kpoints_per_atom)
-        self.weights = torch.from_numpy(mesh.weights)
+        self.weights = torch.from_numpy(mesh.weights).float()
         overlap, hopping = crystal.matrices(mesh.kpoints)
-        self.overlap = torch.from_numpy(overlap)
-        self.hamiltonian = torch.from_numpy(hopping) + torch.diag(torch.from_numpy(crystal.basis.on_site_ev))
+        # Single precision is far finer than the tolerance of the charges.
+        self.overlap = torch.from_numpy(overlap).to(torch.complex64)
+        levels = torch.diag(torch.from_numpy(crystal.basis.on_site_ev).float())
+        self.hamiltonian = torch.from_numpy(hopping).to(torch.complex64) + levels
         self.orthogonaliser = orthogonalise(self.overlap)
-        self.groups = torch.eye(crystal.basis.n_atoms, dtype=torch.float64)[torch.from_numpy(crystal.basis.atom)]
+        self.groups = torch.eye(crystal.basis.n_atoms)[torch.from_numpy(crystal.basis.atom)]
 
     def __call__(self, potentials_ev: NDArray[np.float64]) -> NDArray[np.float64]:
-        shift = torch.from_numpy(potentials_ev[self.crystal.basis.atom])
+        shift = torch.from_numpy(potentials_ev[self.crystal.basis.atom]).float()
         hamiltonian = self.hamiltonian + self.overlap * ((shift[:, None] + shift) / 2)
         bands = solve(hamiltonian, self.orthogonaliser)
         level = fermi_level(bands.energies, self.weights, self.crystal.basis.n_electrons, _TEMPERATURE_EV)
         occupation = 2 * self.weights[:, None] * torch.special.expit((level - bands.energies) / _TEMPERATURE_EV)
         shares = populations(self.overlap, bands.coefficients, self.groups)
-        electrons = torch.einsum("kb,kba->a", occupation, shares).numpy()
+        electrons = torch.einsum("kb,kba->a", occupation, shares).double().numpy()
         return self.crystal.cell.average_equivalent(electrons - self.crystal.basis.valence_electrons)
 
 

@@ -6,7 +6,6 @@ The counterpart of `mat2spec.prediction.SpectrumPredictor` for a model that read
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from mat2spec.models.tight_binding import TightBinding, TightBindingSettings, pr
 from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.spectra.prediction import BatchReport, Prediction
 from mat2spec.tables.status import Status
+from mat2spec.threads import worker_threads
 from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.pairs import shortest_distance
 from mat2spec.tight_binding.parameters import load_tables, tables_hash
@@ -33,8 +33,8 @@ from mat2spec.tight_binding.sevennet import SevenNetVersion, site_scalars, unkno
 MODEL_NAME = "tight-binding"
 # Above so many atoms in the primitive cell the eigenproblem is left to a model whose cost grows linearly.
 MAX_ATOMS = 60
-# Crystals whose descriptors are computed together.
-_CHUNK = 32
+# Crystals that a thread works on: their descriptors together, their bands one after the other.
+_CHUNK = 16
 Fallback = Callable[[Crystals], Prediction]
 
 
@@ -102,10 +102,11 @@ class TightBindingPredictor:
         large = [index for index, cell in cells.items() if cell.n_atoms > self.max_atoms]
         small = [index for index in cells if index not in set(large)]
         answer = _blank(crystals, reasons, self)
-        with _workers(self.device) as executor:
-            for start in range(0, len(small), _CHUNK):
-                chosen = small[start : start + _CHUNK]
-                self._predict_chunk(crystals, cells, chosen, answer, executor)
+        chunks = [small[start : start + _CHUNK] for start in range(0, len(small), _CHUNK)]
+        with worker_threads(self.device) as executor:
+            solved = executor.map(lambda chosen: self._solve_chunk([cells[index] for index in chosen]), chunks)
+            for chosen, rows in zip(chunks, solved, strict=True):
+                self._put(answer, crystals, chosen, rows)
                 if on_batch:
                     on_batch(len(chosen))
         if large:
@@ -114,16 +115,8 @@ class TightBindingPredictor:
             on_batch(len(crystals) - len(small))
         return answer
 
-    def _predict_chunk(
-        self,
-        crystals: Crystals,
-        cells: dict[int, PrimitiveCell],
-        chosen: Sequence[int],
-        answer: Prediction,
-        executor: ThreadPoolExecutor,
-    ) -> None:
-        features = site_scalars([cells[index] for index in chosen], self.model.settings.descriptors)
-        rows = executor.map(lambda index, values: self._solve(cells[index], values), chosen, features)
+    def _put(self, answer: Prediction, crystals: Crystals, chosen: Sequence[int], rows: Sequence[_Row | str]) -> None:
+        """Write numbers per cell, or reasons, into the rows of an answer."""
         for index, row in zip(chosen, rows, strict=True):
             if isinstance(row, str):
                 answer.status[index], answer.reason[index] = Status.FAILED, row
@@ -134,6 +127,10 @@ class TightBindingPredictor:
             answer.scale[index] = self.grid.integrate(answer.spectra[index])
             answer.relative_error[index], answer.domain_distance[index] = row.relative_error, row.domain_distance
             answer.reason[index] = row.note
+
+    def _solve_chunk(self, cells: Sequence[PrimitiveCell]) -> list[_Row | str]:
+        features = site_scalars(cells, self.model.settings.descriptors)
+        return [self._solve(cell, values) for cell, values in zip(cells, features, strict=True)]
 
     @torch.no_grad()
     def _solve(self, cell: PrimitiveCell, features: NDArray[np.float32]) -> _Row | str:
@@ -241,11 +238,6 @@ def _blank(crystals: Crystals, reasons: Sequence[str | None], predictor: TightBi
         weights_hash=predictor.weights_hash,
         grid=predictor.grid,
     )
-
-
-def _workers(device: torch.device) -> ThreadPoolExecutor:
-    """Threads that solve crystals side by side; the eigenproblems release the interpreter lock."""
-    return ThreadPoolExecutor(max_workers=torch.get_num_threads() if device.type == "cpu" else 1)
 
 
 def _numpy(values: Tensor) -> NDArray[np.float32]:
