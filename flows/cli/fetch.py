@@ -9,8 +9,9 @@ import typer
 
 from flows import commands
 from flows.cli.options import ConfigOption, SetOption
+from mat2spec.settings import SHIPPED_SHARDS
 
-fetch_app = typer.Typer(no_args_is_help=True, help="Fetch spectra of the Materials Project to train on.")
+fetch_app = typer.Typer(no_args_is_help=True, help="Fetch spectra and structures of the Materials Project to train on.")
 
 ReservedOption = Annotated[
     Path | None,
@@ -57,3 +58,26 @@ def fetch_phdos(
         mat2spec train phdos --data mp_phonons --no-pretraining
     """
     commands.fetch.fetch("phdos", target, data, config, assignments or [])
+
+
+@fetch_app.command("structures")
+def fetch_structures(
+    target: Annotated[Path, typer.Option("--to", metavar="FILE", help="The table of crystals to write.")],
+    stores: Annotated[
+        list[Path] | None,
+        typer.Option("--store", metavar="STORE", help="eDOS store whose crystals are fetched; data/edos_store/."),
+    ] = None,
+    config: ConfigOption = None,
+    assignments: SetOption = None,
+) -> None:
+    """Fetch the crystals of labels that name them by id from the Materials Project; needs an API key (MP_API_KEY).
+
+    The labels of Materials Project crystals that the project carries hold spectra, not structures.
+
+    **Examples**
+
+        mat2spec fetch structures --to DATA/mp_structures.parquet
+
+        mat2spec train edos --data DATA --store data/edos_store
+    """
+    commands.fetch.fetch_label_structures(target, stores or [SHIPPED_SHARDS], config, assignments or [])

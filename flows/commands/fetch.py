@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from flows.cli.exits import resumable
 from flows.commands.terminal import console, stage_progress
 from flows.settings_layers import load_settings
+from mat2spec.labels.edos_store import read_edos_store
 from mat2spec.labels.reserved import reserved_formulas
+from screening.sources.materials_project.structures import fetch_structures
 from screening.sources.open_data.bulk_edos import fetch_edos
 from screening.sources.open_data.bulk_phdos import fetch_phdos
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_SHOWN_IDS = 5
 TITLES = {"edos": "Electronic DOS", "phdos": "Phonon DOS"}
 
 
@@ -32,6 +35,32 @@ def fetch(kind: str, target: Path, data: Path | None, config: Path | None, assig
         console.print(f"{count:>9,} left out: {reason}", highlight=False, soft_wrap=True)
     if data is None:
         console.print("No list of reserved materials was given (--data): training with one may reject the table.")
+
+
+def fetch_label_structures(
+    target: Path, stores: Sequence[Path], config: Path | None, assignments: Sequence[str]
+) -> None:
+    """Fetch the crystals that labels name by id."""
+    settings = load_settings(config, assignments).source
+    wanted = [material_id for store in stores for material_id, numbers in _ids_and_atoms(store) if numbers is None]
+    start = time.perf_counter()
+    with stage_progress("Structures") as progress, resumable(str(target.parent)):
+        n_rows, missing = fetch_structures(target, wanted, settings, progress)
+    console.print(
+        f"{n_rows:,} structures in {target} ({time.perf_counter() - start:.0f} s)", highlight=False, soft_wrap=True
+    )
+    if missing:
+        console.print(
+            f"{len(missing):>9,} are not in the database any more: {', '.join(missing[:_SHOWN_IDS])}"
+            f"{' ...' if len(missing) > _SHOWN_IDS else ''}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _ids_and_atoms(store: Path) -> list[tuple[str, object]]:
+    labels = read_edos_store(store)
+    return list(zip(labels["material_id"].to_pylist(), labels["atomic_numbers"].to_pylist(), strict=True))
 
 
 def _reserved(data: Path | None) -> frozenset[str]:
