@@ -19,7 +19,7 @@ from mat2spec.settings import SHIPPED_STORE
 _NOT_PHYSICS = frozenset(
     {
         "engine",
-        "level",  # stands for spin, hubbard_u and fermi_energy
+        "level",  # stands for other fields, see _LEVELS
         "max_atoms",
         "max_jobs",
         "max_estimated_cpu_seconds",
@@ -35,13 +35,17 @@ _NOT_PHYSICS = frozenset(
     }
 )
 # Fields that were added after results had been kept under a hash: at their defaults the hash stays what it was.
-_ADDED_LATER = frozenset({"hubbard_u", "elk_rgkmax", "vasp_kpoint_density", "fermi_energy", "extra_bands_per_anion"})
+_ADDED_LATER = frozenset(
+    {"hubbard_u", "elk_rgkmax", "vasp_kpoint_density", "fermi_energy", "extra_bands_per_anion", "occupations"}
+)
 
 
 # N, O, F, S, Cl, Se, Br, I
 _ANIONS = frozenset({7, 8, 9, 16, 17, 34, 35, 53})
 # What a level of theory stands for.
-_LEVELS: dict[str, dict[str, str]] = {"mp": {"spin": "mp", "hubbard_u": "mp", "fermi_energy": "tetrahedra"}}
+_LEVELS: dict[str, dict[str, str]] = {
+    "mp": {"spin": "mp", "hubbard_u": "mp", "fermi_energy": "tetrahedra", "occupations": "tetrahedra"}
+}
 
 
 def level_of(physics: Mapping[str, object]) -> str:
@@ -74,7 +78,7 @@ class DftSettings(BaseModel):
     level: Literal["custom", "mp"] = Field(
         "custom",
         description="Level of theory: 'mp' as the Materials Project computes a crystal (spin=mp, hubbard_u=mp, "
-        "fermi_energy=tetrahedra, whatever these say); 'custom' as spin, hubbard_u and fermi_energy say.",
+        "fermi_energy=tetrahedra, occupations=tetrahedra, whatever these say); 'custom' as these say.",
     )
     spin: Literal["unpolarised", "polarised", "mp"] = Field(
         "unpolarised",
@@ -91,6 +95,11 @@ class DftSettings(BaseModel):
     plane_wave_cutoff_ev: float = Field(350.0, gt=50, description="Kinetic-energy cutoff of the plane waves, in eV.")
     kpoint_density: float = Field(
         350.0, gt=0, description="k-points of the full Gamma-centred mesh times atoms of the primitive cell."
+    )
+    occupations: Literal["smeared", "tetrahedra"] = Field(
+        "smeared",
+        description="Occupations of GPAW's self-consistent bands: Fermi-Dirac of smearing_ev, or by improved tetrahedra, as "
+        "the Materials Project's static runs; a smeared coarse mesh gives metals wrong moments.",
     )
     smearing_ev: float = Field(0.05, gt=0, description="Width of the Fermi-Dirac occupations, in eV.")
     elk_command: str = Field("elk-lapw", description="Command that runs Elk (Debian: elk-lapw; built by hand: elk).")

@@ -105,6 +105,7 @@ def _worker_input(
         "functional": settings.functional,
         "plane_wave_cutoff_ev": settings.plane_wave_cutoff_ev,
         "smearing_ev": settings.smearing_ev,
+        "occupations": settings.occupations,
         "density_tolerance": settings.density_tolerance,
         "eigenstates_tolerance": settings.eigenstates_tolerance,
         "max_scf_iterations": settings.max_scf_iterations,

@@ -110,6 +110,12 @@ def _hubbard_setups(u_values_ev: dict[str, float]) -> dict[str, str]:
     return {symbol: f":d,{u_ev},0" for symbol, u_ev in u_values_ev.items()}
 
 
+def _occupations(inputs: dict[str, Any]) -> dict[str, Any]:
+    if inputs.get("occupations") == "tetrahedra":
+        return {"name": "improved-tetrahedron-method"}
+    return {"name": "fermi-dirac", "width": inputs["smearing_ev"]}
+
+
 def calculate(inputs: dict[str, Any], log_file: Path, mixer: dict[str, Any] | None = None) -> dict[str, Any]:
     """Run the self-consistent calculation and read its bands and their projections.
 
@@ -124,7 +130,7 @@ def calculate(inputs: dict[str, Any], log_file: Path, mixer: dict[str, Any] | No
     """
     import numpy as np
     from ase import Atoms
-    from gpaw import GPAW, PW, FermiDirac
+    from gpaw import GPAW, PW
     from gpaw import __version__ as gpaw_version
 
     moments = inputs.get("initial_moments", [])
@@ -139,7 +145,7 @@ def calculate(inputs: dict[str, Any], log_file: Path, mixer: dict[str, Any] | No
         mode=PW(inputs["plane_wave_cutoff_ev"]),
         xc=inputs["functional"],
         kpts={"size": tuple(inputs["mesh"]), "gamma": True},
-        occupations=FermiDirac(inputs["smearing_ev"]),
+        occupations=_occupations(inputs),
         nbands=_number_of_bands(inputs, atoms.get_chemical_symbols()),
         spinpol=bool(moments),
         setups=_hubbard_setups(inputs.get("u_values_ev", {})),

