@@ -117,8 +117,7 @@ class TightBinding(nn.Module):
         """
         numbers = torch.from_numpy(problem.cell.atomic_numbers).to(descriptors.device)
         inputs = self.inputs(descriptors, numbers)
-        corrections = [member.hamiltonian_corrections(inputs, numbers) for member in self.networks]
-        shifts, scales = (torch.stack(values) for values in zip(*corrections, strict=True))
+        shifts, scales = self.corrections(descriptors, numbers)
         # The members differ little: one set of bands, and those of each member to first order around it.
         bands = LinearBands.solve(problem, shifts.mean(dim=0), scales.mean(dim=0))
         populations = atom_populations(problem, bands.by_shifts)
@@ -137,6 +136,13 @@ class TightBinding(nn.Module):
             self.hidden_vector(descriptors, numbers),
             torch.tensor([answer.filling.gap_ev for answer in answers]),
         )
+
+    def corrections(self, descriptors: Tensor, atomic_numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Shifts in eV and hopping scales of each member, shape (n_members, 3 x n_atoms) each."""
+        inputs = self.inputs(descriptors, atomic_numbers)
+        members = [member.hamiltonian_corrections(inputs, atomic_numbers) for member in self.networks]
+        shifts, scales = zip(*members, strict=True)
+        return torch.stack(shifts), torch.stack(scales)
 
     def hidden_vector(self, descriptors: Tensor, atomic_numbers: Tensor) -> Tensor:
         """The crystal in the space of the hidden units of all members: what distances to the training set use."""

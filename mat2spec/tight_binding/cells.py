@@ -83,6 +83,22 @@ class PrimitiveCell:
             equivalent,
         )
 
+    @classmethod
+    def as_given(
+        cls,
+        lattice: NDArray[np.float64],
+        frac_coords: NDArray[np.float64],
+        atomic_numbers: NDArray[np.integer],
+        tolerance_a: float = SYMMETRY_TOLERANCE_A,
+    ) -> PrimitiveCell:
+        """The cell as it is, with the symmetry of its lattice and its atoms in their order."""
+        numbers = np.asarray(atomic_numbers, dtype=np.int64)
+        found = moyopy.MoyoDataset(
+            moyopy.Cell(lattice.tolist(), frac_coords.tolist(), numbers.tolist()), symprec=tolerance_a
+        )
+        rotations = np.unique(np.array(found.operations.rotations, dtype=np.int64), axis=0)
+        return cls(lattice, frac_coords, numbers, rotations, np.array(found.orbits, dtype=np.int64))
+
     def average_equivalent(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean over equivalent atoms of values with the atoms along the first axis."""
         groups, inverse = np.unique(self.equivalent_atoms, return_inverse=True)

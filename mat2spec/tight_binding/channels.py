@@ -24,7 +24,7 @@ N_CHANNELS = len(CHANNELS)
 N_SHELLS = 3
 N_ORBITALS = 9
 SHELL_NAMES = ("s", "p", "d")
-ORBITAL_NAMES = ("s", "px", "py", "pz", "dxy", "dyz", "dz2", "dxz", "dx2")
+ORBITAL_NAMES = ("s", "px", "py", "pz", "dxy", "dyz", "dz2", "dxz", "dx2_y2")
 SHELL_OF_ORBITAL = np.array([0, 1, 1, 1, 2, 2, 2, 2, 2])
 # The same for a pair read from either end, up to the sign (-1)^(l_a + l_b) that is one for these.
 SYMMETRIC_CHANNELS = tuple(index for index, (la, lb, _) in enumerate(CHANNELS) if la == lb)

@@ -1,0 +1,166 @@
+"""More than a density of states: bands along the standard path and projections on elements and orbitals.
+
+Bands are those of the mean corrections of the ensemble. The projected densities are theirs too, before the second network
+reweights site spectra, so that they sum to the density of the bands and not exactly to the predicted spectrum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pymatgen.core import Structure
+from pymatgen.electronic_structure.bandstructure import BandStructureSymmLine
+from pymatgen.electronic_structure.core import Orbital, Spin
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+from pymatgen.symmetry.bandstructure import HighSymmKpath
+from torch import Tensor
+
+from mat2spec.models.tight_binding import TightBinding
+from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
+from mat2spec.tight_binding.bloch import TightBindingCrystal
+from mat2spec.tight_binding.cells import PrimitiveCell
+from mat2spec.tight_binding.channels import N_ORBITALS, N_SHELLS, ORBITAL_NAMES, SHELL_NAMES
+from mat2spec.tight_binding.density_of_states import BROADENING_EV, projected_dos
+from mat2spec.tight_binding.eigenproblem import orthogonalise, populations, solve
+from mat2spec.tight_binding.filling import Filling, fill
+from mat2spec.tight_binding.network import average_equivalent
+from mat2spec.tight_binding.problem import LinearBands, PreparationSettings, Problem, prepare
+from mat2spec.tight_binding.sevennet import site_scalars
+
+POINTS_PER_SEGMENT = 20
+
+
+@dataclass(frozen=True)
+class ElectronicStructure:
+    """Corrected tight-binding bands of one crystal in the standard primitive cell of pymatgen's k-paths.
+
+    Parameters
+    ----------
+    structure
+        The primitive cell.
+    path
+        Its high-symmetry path (Setyawan and Curtarolo, Comput. Mater. Sci. 49, 299 (2010)).
+    problem
+        Its matrices on a mesh.
+    shifts_ev, scales
+        Mean corrections of the ensemble, flat, shape (3 x n_atoms,).
+    """
+
+    structure: Structure
+    path: HighSymmKpath
+    problem: Problem
+    shifts_ev: Tensor
+    scales: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, model: TightBinding, structure: Structure) -> ElectronicStructure:
+        """Correct and solve the bands of a structure on the mesh of the model.
+
+        Raises
+        ------
+        mat2spec.tight_binding.parameters.ParametersError
+            If an element is not tabulated.
+        """
+        standard = SpacegroupAnalyzer(structure).get_primitive_standard_structure(international_monoclinic=False)
+        path = HighSymmKpath(standard)
+        primitive = path.prim
+        numbers = np.array(primitive.atomic_numbers)
+        cell = PrimitiveCell.as_given(primitive.lattice.matrix, primitive.frac_coords, numbers)
+        problem = prepare(cell, PreparationSettings(model.settings.kpoints_per_atom))
+        (descriptors,) = site_scalars([cell], model.settings.descriptors)
+        shifts, scales = model.corrections(torch.from_numpy(descriptors), torch.from_numpy(numbers))
+        return cls(primitive, path, problem, shifts.mean(dim=0), scales.mean(dim=0))
+
+    @cached_property
+    def mesh_bands(self) -> LinearBands:
+        """Bands on the mesh."""
+        return LinearBands.solve(self.problem, self.shifts_ev, self.scales)
+
+    @cached_property
+    def filling(self) -> Filling:
+        """Zero of energy, gap and metallicity from the bands on the mesh."""
+        return fill(self.mesh_bands.energies, self.problem.weights, self.problem.n_electrons)
+
+    def band_structure(self, points_per_segment: int = POINTS_PER_SEGMENT) -> BandStructureSymmLine:
+        """Bands along the standard path with orbital projections; `efermi` is E_F or the middle of the gap.
+
+        Energies are in eV on the scale of the tables.
+        """
+        middle = 0.0 if self.filling.is_metal else self.filling.gap_ev / 2
+        kpoints, labels = _path_points(self.path, points_per_segment)
+        energies, shares = self._solve_at(kpoints)
+        return BandStructureSymmLine(
+            kpoints.tolist(),
+            {Spin.up: energies.T},
+            self.structure.lattice.reciprocal_lattice,
+            float(self.filling.zero_ev) + middle,
+            labels,
+            structure=self.structure,
+            projections={Spin.up: shares},
+        )
+
+    def projected_dos(self, grid: SpectralGrid = EDOS_GRID) -> pd.DataFrame:
+        """Density of states by element and shell, states/eV per primitive cell; one column each, one row a bin."""
+        bands, problem = self.mesh_bands, self.problem
+        relative = bands.energies - self.filling.zero_ev
+        by_site = bands.by_shifts.unflatten(-1, (-1, N_SHELLS)).movedim(-1, 0)
+        numbers = problem.cell.atomic_numbers
+        columns = {}
+        for shell, name in enumerate(SHELL_NAMES):
+            sites = average_equivalent(by_site[shell], problem).clamp_min(0)
+            density = projected_dos(relative, sites, problem.weights, grid, BROADENING_EV).numpy()
+            for number in np.unique(numbers):
+                values = density[numbers == number].sum(axis=0)
+                if values.any():
+                    columns[f"{_symbol(self.structure, int(number))} {name}"] = values
+        return pd.DataFrame(columns, index=pd.Index(grid.centers, name="energy_ev"))
+
+    def _solve_at(self, kpoints: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Energies (n_kpoints, n_bands) and projections as pymatgen has them, (n_bands, n_kpoints, 9, n_atoms)."""
+        crystal = TightBindingCrystal.of(self.problem.cell)
+        overlap, hopping = (torch.from_numpy(matrix) for matrix in crystal.matrices(kpoints))
+        at_points = Problem(
+            self.problem.cell,
+            overlap,
+            hopping,
+            orthogonalise(overlap),
+            self.problem.on_site_ev,
+            self.problem.potentials_ev,
+            self.problem.site_shells,
+            torch.full((len(kpoints),), 1 / len(kpoints), dtype=torch.float64),
+            self.problem.n_electrons,
+            (),
+        )
+        bands = solve(at_points.hamiltonian(self.shifts_ev.double(), self.scales.double()), at_points.orthogonaliser)
+        n = crystal.basis.size
+        shares = populations(overlap, bands.coefficients, torch.eye(n, dtype=torch.float64)).numpy()
+        projections = np.zeros((n, len(kpoints), N_ORBITALS, crystal.basis.n_atoms))
+        for orbital in range(n):
+            atom = int(crystal.basis.atom[orbital])
+            name = ORBITAL_NAMES[orbital - int(crystal.basis.first_orbital[atom])]
+            projections[:, :, Orbital[name].value, atom] = shares[:, :, orbital].T
+        return bands.energies.numpy(), projections
+
+
+def _path_points(path: HighSymmKpath, points: int) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Points of the path branch by branch, ends of branches included, and the labelled ones."""
+    known = path.kpath["kpoints"]
+    kpoints: list[NDArray[np.float64]] = []
+    labels: dict[str, Any] = {}
+    for branch in path.kpath["path"]:
+        for start, end in pairwise(branch):
+            kpoints.append(np.linspace(known[start], known[end], points))
+            labels |= {start: known[start], end: known[end]}
+    return np.concatenate(kpoints), labels
+
+
+def _symbol(structure: Structure, atomic_number: int) -> str:
+    return next(element.symbol for element in structure.composition.elements if atomic_number == element.Z)
