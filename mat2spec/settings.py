@@ -41,6 +41,13 @@ class Setting(StrEnum):
         return self is not Setting.STANDARD_MAE
 
 
+class Level(StrEnum):
+    """Level of theory that labels are wanted at, see `mat2spec.labels.levels`."""
+
+    MP = "mp"
+    UNPOLARISED = "unpolarised"
+
+
 class PredictionSettings(BaseModel):
     """Which models predict, and how."""
 

@@ -9,6 +9,7 @@ import typer
 
 from flows import commands
 from flows.cli.options import SetOption
+from mat2spec.settings import Level
 
 benchmark_app = typer.Typer(no_args_is_help=True, help="Measure the models on public benchmarks.")
 
@@ -95,6 +96,9 @@ def benchmark_edos(
         list[Path] | None,
         typer.Option("--store", metavar="FILE", help="Another store of `mat2spec label`; may be repeated."),
     ] = None,
+    level: Annotated[
+        Level, typer.Option("--level", help="Level of theory of the labels: mp for those of a label plan.")
+    ] = Level.UNPOLARISED,
     models: ModelsOption = "e3nn,gatgnn,mat2spec",
     settings: SettingsOption = "standard-mae,sumnorm-wd,sumnorm-kl",
     seeds: SeedsOption = "0",
@@ -118,6 +122,8 @@ def benchmark_edos(
 
         mat2spec benchmark edos --data ../data --only-report --shipped
 
+        mat2spec benchmark edos --data ../data --store data/edos_store --level mp
+
         mat2spec benchmark edos --data ../data --only-report --weights mine=shape.safetensors,scale.safetensors
 
         mat2spec benchmark edos --data Mat2Spec_DATA --output table-2 --folder runs/table-2
@@ -126,7 +132,19 @@ def benchmark_edos(
     all_stores = commands.train.edos_stores(stores or [])
     commands.benchmark.run_benchmark(
         commands.benchmark.Benchmark(
-            "edos", data, folder, output, models, settings, seeds, given, weights or [], shipped, plot, all_stores
+            "edos",
+            data,
+            folder,
+            output,
+            models,
+            settings,
+            seeds,
+            given,
+            weights or [],
+            shipped,
+            plot,
+            all_stores,
+            level,
         ),
         only_report=only_report,
     )

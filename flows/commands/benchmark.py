@@ -23,8 +23,12 @@ from mat2spec.benchmark.recipes import find_recipes
 from mat2spec.benchmark.report import BASELINE, Figures, group_cells, heading, make_rows, read_report, write_report
 from mat2spec.benchmark.test_sets import in_order
 from mat2spec.labels.reserved import known_reserved_formulas
+from mat2spec.models.checkpoints import SHIPPED_WEIGHTS, weights_name
 from mat2spec.prediction import shipped_weights
+from mat2spec.settings import Level
+from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.normalisation import Setting
+from mat2spec.tight_binding.predictor import MODEL_NAME as TIGHT_BINDING
 from mat2spec.training.settings import TrainingSettings
 from screening.evaluate.gap_scores import find_gapped_metals
 
@@ -67,6 +71,8 @@ class Benchmark:
         ``"MODEL/SETTING"`` of the quintile plot; the line with the best R2 by default.
     stores
         eDOS stores beside a data folder.
+    level
+        Level of theory of electronic labels.
     """
 
     spectrum: Literal["phdos", "edos"]
@@ -81,6 +87,7 @@ class Benchmark:
     shipped: bool = False
     plot: str | None = None
     stores: Sequence[Path] | None = None
+    level: Level = Level.UNPOLARISED
 
     def cells(self) -> list[Cell]:
         """All cells of the benchmark."""
@@ -95,12 +102,16 @@ class Benchmark:
         reserved = known_reserved_formulas(Path(folder) if folder else None)
         if self.spectrum == "phdos":
             return PhononData(self.source, reserved)
-        return ElectronData(self.source, reserved, self.stores, find_gapped_metals)
+        return ElectronData(self.source, reserved, self.stores, find_gapped_metals, self.level)
 
     def saved_weights(self) -> dict[str, list[Path]]:
         """Name to files of all saved weights that are judged."""
-        shipped = shipped_weights(self.spectrum) if self.shipped else {}
+        shipped = (shipped_weights(self.spectrum) | self._shipped_tight_binding()) if self.shipped else {}
         return {f"shipped-{model}": files for model, files in shipped.items()} | dict(map(_named_files, self.weights))
+
+    def _shipped_tight_binding(self) -> dict[str, list[Path]]:
+        path = SHIPPED_WEIGHTS / weights_name(TIGHT_BINDING, EDOS_GRID.name, Setting.SUMNORM_KL)
+        return {TIGHT_BINDING: [path]} if self.spectrum == EDOS_GRID.name and path.is_file() else {}
 
     def layout(self) -> Layout:
         """How its table looks."""

@@ -29,7 +29,7 @@ from mat2spec.labels.splits import STORE_TEST, Split
 from mat2spec.models import SpectrumModel
 from mat2spec.models.checkpoints import WeightsCard
 from mat2spec.prediction import SpectrumPredictor
-from mat2spec.settings import shipped_stores
+from mat2spec.settings import Level, shipped_stores
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid
 from mat2spec.spectra.metrics import normalise_sum
 from mat2spec.spectra.phonons import scale_to_modes
@@ -229,6 +229,8 @@ class ElectronData(BenchmarkData):
         eDOS stores beside a data folder, whose test materials count as such.
     find_gapped_metals
         Classifier of predicted and true spectra per cell; without it gapped metals are not judged.
+    level
+        Level of theory of the labels, see `mat2spec.labels.readers.data_folder.load_edos`.
     """
 
     grid = EDOS_GRID
@@ -240,12 +242,15 @@ class ElectronData(BenchmarkData):
         reserved: Collection[str] = (),
         stores: Sequence[Path] | None = None,
         find_gapped_metals: FindGappedMetals | None = None,
+        level: Level = Level.UNPOLARISED,
     ) -> None:
         super().__init__(source, reserved)
-        self.stores, self.find_gapped_metals = stores, find_gapped_metals
+        self.stores, self.find_gapped_metals, self.level = stores, find_gapped_metals, level
 
     def _read(self, graph: GraphSettings, pretraining: bool) -> LabelledSpectra:  # noqa: ARG002 - of phonons
-        data = load_spectra(self.source, self.grid.name, graph, stores=self.stores, reserved=self.reserved)
+        data = load_spectra(
+            self.source, self.grid.name, graph, stores=self.stores, reserved=self.reserved, level=self.level
+        )
         older = np.isin(data.split, [Split.TEST, STORE_TEST])
         return replace(data, split=np.where(older, self._older_test_set(), data.split))
 

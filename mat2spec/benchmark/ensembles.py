@@ -25,9 +25,11 @@ from mat2spec.benchmark.data import (
 from mat2spec.benchmark.evaluation import SIGMAS_OF_90_PERCENT
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.labelled import LabelledSpectra
-from mat2spec.labels.splits import Split
-from mat2spec.models.checkpoints import load_weights
+from mat2spec.labels.splits import Split, calibration_split
+from mat2spec.models.checkpoints import WeightsCard, load_weights, read_card, weights_name
+from mat2spec.prediction import Predictor, load_predictor
 from mat2spec.spectra.normalisation import Setting
+from mat2spec.tight_binding.predictor import MODEL_NAME as TIGHT_BINDING
 
 MIXED = "mixed"
 COMPOSITION_ONLY = "composition only"
@@ -95,13 +97,16 @@ def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> J
     """Saved weights, one file or an ensemble of several, on the benchmark's held-out materials.
 
     What they were trained on is their own affair: their cards say it. Electronic shapes get the scale of the weights
-    in the setting standard-mae among the files.
+    in the setting standard-mae among the files. Weights of a model that reads crystals are judged as their predictor.
 
     Raises
     ------
     BenchmarkError
         If weights are of another spectral grid.
     """
+    first = read_card(paths[0])
+    if first.model == TIGHT_BINDING:
+        return evaluate_predictor(name, _predictor_of(paths[0], first), first, data)
     shapes: list[Spectra] = []
     scales: list[Spectra] = []
     cards, ids = [], []
@@ -135,6 +140,46 @@ def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> J
     return Judged(result, spectra)
 
 
+def evaluate_predictor(name: str, predictor: Predictor, card: WeightsCard, data: BenchmarkData) -> Judged:
+    """A predictor of electronic spectra per cell as users have it, on the benchmark's held-out materials.
+
+    A prediction that failed is judged as a flat spectrum and counted in ``n_empty``.
+
+    Raises
+    ------
+    BenchmarkError
+        If the crystals of the labels were not kept.
+    """
+    labelled = data.load(GraphSettings())
+    splits = held_out_splits(labelled)
+    spectra: Spectra = {split: _predict_per_atom(predictor, labelled.part(split)) for split in splits}
+    result: Result = {
+        "contender": name,
+        "model": card.model,
+        "setting": str(card.setting),
+        "n_members": 1,
+        "training": card.training,
+        "material_ids": held_out_ids(labelled),
+        **data.evaluate_splits(spectra, labelled),
+    }
+    return Judged(result, spectra)
+
+
+def _predictor_of(path: Path, card: WeightsCard) -> Predictor:
+    expected = weights_name(card.model, card.spectral_grid.name, card.setting)
+    if path.name != expected:
+        raise BenchmarkError(f"The weights {path} are of the model '{card.model}'; name the file {expected}.")
+    return load_predictor(card.model, card.spectral_grid.name, path.parent)
+
+
+def _predict_per_atom(predictor: Predictor, labels: LabelledSpectra) -> tuple[Array, Array]:
+    if labels.crystals is None:
+        raise BenchmarkError(f"The crystals of {labels.name} were not kept; this model predicts crystals, not graphs.")
+    prediction = predictor.predict(labels.crystals)
+    n_atoms = labels.crystals.n_sites[:, None]
+    return prediction.spectra / n_atoms, prediction.uncertainty / n_atoms
+
+
 def judge_baselines(data: BenchmarkData) -> list[Result]:
     """Predictors that know the composition only, on the held-out materials of all models."""
     labelled = data.load(GraphSettings())
@@ -166,7 +211,7 @@ def join_members(members: Sequence[Spectra], labels: LabelledSpectra, data: Benc
         spread = stacked.std(axis=0, ddof=1)
         # Where all members say exactly the same they may still be wrong: no bin is certain.
         joined[split] = stacked.mean(axis=0), np.maximum(spread, 1e-3 * stacked.mean())
-    known = Split.CALIBRATION if Split.CALIBRATION in joined else Split.VALID
+    known = calibration_split(labels.split)
     mean, spread = joined[known]
     error = np.abs(data.comparable(labels.part(known).spectra, is_shape) - mean)
     factor = calibration_factor(error, spread)

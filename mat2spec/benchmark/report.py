@@ -287,7 +287,8 @@ def _describe(trainings: Sequence[dict[str, Any]]) -> str:
     if not trainings:
         return ""
     first, seconds = trainings[0], float(np.median([training["seconds"] for training in trainings]))
-    return f"{first['materials']['train']:,} x {first['epochs']}, {seconds:.0f} s {first['device']}"
+    device = f" {first['device']}" if "device" in first else ""
+    return f"{first['materials']['train']:,} x {first['epochs']}, {seconds:.0f} s{device}"
 
 
 def _known(scores: dict[str, float | None]) -> dict[str, float]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mat2spec.labels.levels import Level
 from mat2spec.labels.splits import Part
+from mat2spec.settings import Level
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, SpectralGrid
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import TableError

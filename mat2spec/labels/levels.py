@@ -6,13 +6,12 @@ unpolarised calculation without U is at that level too where the crystal can hav
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from mat2spec.crystals.composition import symbols
+from mat2spec.settings import Level
 
 # Solids of these often have local moments, metallic or not.
 MAGNETIC_ELEMENTS = frozenset(
@@ -23,13 +22,6 @@ _MAGNETIC_BESIDE_ANIONS = frozenset({"Ti", "V", "Cu", "Mo", "Ru", "Re", "Os", "I
 _ANIONS = frozenset({"N", "O", "F", "S", "Cl", "Se", "Br", "I"})
 # The only other element that the Materials Project gives a U, in oxides and fluorides.
 _WITH_U_BESIDE_ANIONS = frozenset({"W"})
-
-
-class Level(StrEnum):
-    """Level of theory that labels are wanted at."""
-
-    MP = "mp"
-    UNPOLARISED = "unpolarised"
 
 
 def can_be_magnetic(atomic_numbers: NDArray[np.integer]) -> bool:

@@ -134,6 +134,16 @@ def split_labels(
     return np.array([str(split) for split in used], dtype=object)
 
 
+def calibration_split(split: NDArray[np.object_]) -> Split:
+    """What uncertainties are fitted to: the calibration materials where there are any, else those of validation."""
+    return Split.CALIBRATION if (split == Split.CALIBRATION).any() else Split.VALID
+
+
+def further_splits(split: NDArray[np.object_]) -> list[str]:
+    """Held-out splits of data beside ``"valid"`` and ``"test"``, by name."""
+    return sorted(name for name in set(split) - {Split.VALID, Split.TEST} if name == Split.CALIBRATION or is_test(name))
+
+
 def is_test(split: str) -> bool:
     """Whether a split is a test set."""
     return split == STORE_TEST or split.startswith(Split.TEST)

@@ -1,4 +1,4 @@
-"""Predictions of labelled crystals, and the calibration of their uncertainty on the validation set."""
+"""Predictions of labelled crystals, and the calibration of their uncertainty on materials that were not trained on."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mat2spec.labels.labelled import LabelledSpectra
+from mat2spec.labels.splits import calibration_split
 from mat2spec.models import SpectrumModel
 from mat2spec.spectra.normalisation import to_spectra_per_atom
 from mat2spec.spectra.uncertainty import ValidationSet
@@ -71,13 +72,16 @@ def spectra_with_uncertainty(
 
 
 def calibrate(model: SpectrumModel, data: LabelledSpectra) -> None:
-    """Fit the model's uncertainty: its domain on the training split, its errors on the validation split."""
-    train, valid = data.part("train"), data.part("valid")
-    true = torch.from_numpy(valid.spectra.astype(np.float32))
-    forwarded = forward_all(model, valid)
+    """Fit the model's uncertainty: its domain on the training split, its errors on calibration materials.
+
+    Where there are none, as among labels outside a label plan, the validation materials stand in for them.
+    """
+    train, held_out = data.part("train"), data.part(calibration_split(data.split))
+    true = torch.from_numpy(held_out.spectra.astype(np.float32))
+    forwarded = forward_all(model, held_out)
     true_totals = true.sum(dim=1, keepdim=True).clamp_min(_TINY)
     if not model.setting.predicts_shape:
-        integral = valid.grid.width * (forwarded.totals - true_totals)
+        integral = held_out.grid.width * (forwarded.totals - true_totals)
         model.integral_residual_std.fill_(float(integral.square().mean().sqrt()))
     known = ValidationSet(forwarded.shapes, forwarded.spread, forwarded.vectors, true / true_totals)
     model.error_model.fit(forward_all(model, train).vectors, known)

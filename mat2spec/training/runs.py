@@ -19,7 +19,7 @@ from mat2spec import __version__
 from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.labels.readers import load_spectra
 from mat2spec.labels.reserved import known_reserved_formulas
-from mat2spec.labels.splits import STORE_TEST
+from mat2spec.labels.splits import further_splits
 from mat2spec.models import SpectrumModel, build_model, model_class
 from mat2spec.models.checkpoints import (
     WeightsCard,
@@ -256,8 +256,8 @@ def start_from_encoder(model: SpectrumModel, path: Path, settings: TrainingSetti
 
 
 def evaluated_splits(data: LabelledSpectra) -> tuple[str, ...]:
-    """Splits with metrics of their own; the test materials of eDOS stores only where there are any."""
-    return (*EVALUATED_SPLITS, STORE_TEST) if (data.split == STORE_TEST).any() else EVALUATED_SPLITS
+    """Splits with metrics of their own; others than validation and test only where there are any."""
+    return (*EVALUATED_SPLITS, *further_splits(data.split))
 
 
 def evaluate_split(model: SpectrumModel, data: LabelledSpectra) -> dict[str, float]:

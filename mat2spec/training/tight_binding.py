@@ -131,7 +131,7 @@ def spectrum_loss(spectrum: Tensor, target: Tensor, settings: TightBindingTraini
 
 def train_tight_binding(
     train: Sequence[SolvableCrystal],
-    valid: Sequence[SolvableCrystal],
+    calibration: Sequence[SolvableCrystal],
     settings: TightBindingTraining,
     folder: Path,
     on_epoch: MemberReport | None = None,
@@ -140,8 +140,8 @@ def train_tight_binding(
 
     Parameters
     ----------
-    train, valid
-        Crystals with targets.
+    train, calibration
+        Crystals with targets; the uncertainty is fitted to the second.
     settings
         How to train.
     folder
@@ -157,17 +157,17 @@ def train_tight_binding(
         member.run(train, folder / f"member-{settings.seed + index}.pt", on_epoch)
         model.members[index].load_state_dict(member.network.state_dict())
     model.eval()
-    calibrate(model, train, valid)
+    calibrate(model, train, calibration)
     return model
 
 
 @torch.no_grad()
-def calibrate(model: TightBinding, train: Sequence[SolvableCrystal], valid: Sequence[SolvableCrystal]) -> None:
-    """Fit the uncertainty: its domain on the training crystals, its errors on the validation crystals."""
+def calibrate(model: TightBinding, train: Sequence[SolvableCrystal], calibration: Sequence[SolvableCrystal]) -> None:
+    """Fit the uncertainty: its domain on the training crystals, its errors on the calibration crystals."""
     vectors = torch.stack([model.hidden_vector(one.descriptors, one.atomic_numbers) for one in train])
-    answers = [model(one.problem, one.descriptors) for one in valid]
+    answers = [model(one.problem, one.descriptors) for one in calibration]
     means = [predicted_spectrum(answer, model.grid) for answer in answers]
-    true = torch.stack([one.target for one in valid])
+    true = torch.stack([one.target for one in calibration])
     totals = true.sum(dim=1)
     ratios = torch.log(torch.stack([mean.total for mean in means]) / totals)
     model.log_integral_std.fill_(float(ratios.square().mean().sqrt()))

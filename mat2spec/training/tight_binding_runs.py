@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mat2spec import __version__
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.labelled import DataError, LabelledSpectra
+from mat2spec.labels.splits import calibration_split
 from mat2spec.models.checkpoints import WeightsCard, save_weights, weights_name
 from mat2spec.models.tight_binding import TightBinding, predicted_spectrum
 from mat2spec.spectra.grids import EDOS_GRID
@@ -63,8 +64,9 @@ def run_tight_binding(
     problems = find_problems(data.crystals, settings.model.descriptors)
     usable = data.take(np.flatnonzero([problem is None for problem in problems]))
     parts = {split: usable.part(str(split)) for split in np.unique(usable.split)}
-    train, valid = (_solvable(parts[split], settings, settings.kpoints_per_atom) for split in ("train", "valid"))
-    model = train_tight_binding(train, valid, settings, folder, on_epoch)
+    known = ("train", calibration_split(usable.split))
+    train, calibration = (_solvable(parts[split], settings, settings.kpoints_per_atom) for split in known)
+    model = train_tight_binding(train, calibration, settings, folder, on_epoch)
     card = WeightsCard(
         model=MODEL_NAME,
         setting=Setting.SUMNORM_KL,

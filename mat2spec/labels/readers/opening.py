@@ -13,7 +13,7 @@ from mat2spec.labels.readers.data_folder import DFPT_FILE, EDOS_FILE, FINITE_DIS
 from mat2spec.labels.readers.folder import load_folder
 from mat2spec.labels.readers.table import load_table
 from mat2spec.labels.reserved import RESERVED_FILE
-from mat2spec.settings import shipped_stores
+from mat2spec.settings import Level, shipped_stores
 from mat2spec.spectra.grids import EDOS_GRID, GRIDS
 
 _DATA_FOLDER_FILES = (EDOS_FILE, DFPT_FILE, FINITE_DISPLACEMENT_FILE, RESERVED_FILE)
@@ -61,6 +61,7 @@ def load_spectra(
     stores: Sequence[Path] | None = None,
     reserved: Collection[str] = (),
     materials_class: str | None = None,
+    level: Level = Level.UNPOLARISED,
 ) -> LabelledSpectra:
     """Labelled spectra of any source.
 
@@ -82,6 +83,8 @@ def load_spectra(
         such a list themselves.
     materials_class
         Subclass of the archive, see `load_archive_edos`.
+    level
+        Level of theory of the labels of a data folder and of eDOS stores; other sources are of one level.
 
     Raises
     ------
@@ -95,7 +98,7 @@ def load_spectra(
         )
     if path is None or kind is DataKind.DATA_FOLDER:
         if spectrum == EDOS_GRID.name:
-            return load_edos(path, graph_settings, stores)
+            return load_edos(path, graph_settings, stores, level)
         if path is None:
             raise DataError("There are no phonon spectra without a source; give one with --data.")
         return load_phdos(path, graph_settings, pretraining)

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,9 +8,10 @@ from filelock import FileLock
 from mat2spec.benchmark import cells as cells_module
 from mat2spec.benchmark.cells import BusyCellError, make_cells, read_results, run_cell
 from mat2spec.benchmark.data import BenchmarkError, PhononData, read_spectra, without_polymorphs
-from mat2spec.benchmark.ensembles import ensemble_of_cells, evaluate_weights
+from mat2spec.benchmark.ensembles import ensemble_of_cells, evaluate_predictor, evaluate_weights, judge_baselines
 from mat2spec.benchmark.recipes import RECIPES, Recipe, find_recipes
 from mat2spec.graphs.settings import GraphSettings
+from mat2spec.models.checkpoints import SHIPPED_WEIGHTS, WeightsCard
 from mat2spec.spectra.grids import PHDOS_GRID
 from mat2spec.spectra.normalisation import Setting
 from tests.mat2spec.conftest import SMALL_SIZES
@@ -143,3 +145,47 @@ def test_equivariant_models_get_graphs_of_all_atoms():
 def test_unknown_recipe_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"no recipe or model 'megnet'; known are .*mat2spec-no-alignment"):
         find_recipes(["megnet"], "edos")
+
+
+def test_a_predictor_of_crystals_is_judged_as_users_have_it(data):
+    labelled = data.load(GraphSettings())
+    true = dict(zip(labelled.material_ids, labelled.spectra * labelled.n_atoms[:, None], strict=True))
+
+    class Perfect:
+        def predict(self, crystals):
+            spectra = np.stack([true[name] for name in crystals.material_ids])
+            return SimpleNamespace(spectra=spectra, uncertainty=0.1 * spectra + 1e-3)
+
+    card = WeightsCard(
+        model="perfect",
+        setting=Setting.SUMNORM_KL,
+        model_settings={},
+        graph_settings=GraphSettings(),
+        grid=PHDOS_GRID.to_json(),
+        training={"materials": {"train": 19}, "epochs": 1, "seconds": 2},
+        metrics={},
+    )
+    result, spectra = evaluate_predictor("ours", Perfect(), card, data)
+    assert result["metrics"]["test"]["r2_modes"] == pytest.approx(1)
+    assert result["metrics"]["test"]["coverage_90"] == 1
+    low, high = result["intervals"]["test"]["r2_modes"]
+    assert low == pytest.approx(1)
+    assert high == pytest.approx(1)
+    assert [len(values) for values, _ in spectra.values()] == [5, 7]
+
+
+def test_weights_of_a_predictor_are_found_by_their_name_only(data, tmp_path):
+    shipped = SHIPPED_WEIGHTS / "tight-binding-edos-sumnorm-kl.safetensors"
+    (tmp_path / "mine.safetensors").write_bytes(shipped.read_bytes())
+    with pytest.raises(BenchmarkError, match=r"name the file tight-binding-edos-sumnorm-kl\.safetensors"):
+        evaluate_weights("mine", [tmp_path / "mine.safetensors"], data)
+
+
+def test_baselines_are_judged_on_the_materials_of_the_models(data):
+    results = judge_baselines(data)
+    assert {result["setting"] for result in results} == {"composition only"}
+    assert [result["n_train"] for result in results] == [19, 19, 19]
+    mean = results[0]["metrics"]["test"]
+    assert mean["n"] == 7
+    assert mean["r2_modes"] < 0.5
+    assert results == judge_baselines(data)

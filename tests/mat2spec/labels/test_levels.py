@@ -4,7 +4,8 @@ import pyarrow as pa
 import pytest
 from pymatgen.core import Composition
 
-from mat2spec.labels.levels import Level, can_be_magnetic, rows_at_level
+from mat2spec.labels.levels import can_be_magnetic, rows_at_level
+from mat2spec.settings import Level
 
 
 def numbers(formula):

@@ -1,12 +1,15 @@
 import hashlib
 from collections import Counter, defaultdict
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mat2spec.labels.splits import (
     Part,
     Split,
+    calibration_split,
+    further_splits,
     is_test,
     is_test_prototype,
     split_labels,
@@ -92,6 +95,17 @@ def test_each_part_has_its_test_set():
         Part.UNCERTAIN: "test_chosen",
         None: "test",
     }
+
+
+def test_uncertainties_are_fitted_to_calibration_materials_if_there_are_any():
+    assert calibration_split(np.array(["train", "valid", "test"], dtype=object)) == "valid"
+    assert calibration_split(np.array(["train", "valid", "calibration"], dtype=object)) == "calibration"
+
+
+def test_further_splits_are_held_out_ones():
+    split = np.array(["train", "valid", "test", "store_test", "test_random", "calibration", "left_out"], dtype=object)
+    assert further_splits(split) == ["calibration", "store_test", "test_random"]
+    assert further_splits(np.array(["train", "valid"], dtype=object)) == []
 
 
 def test_shares_are_those_that_are_stated():

@@ -8,7 +8,7 @@ import torch
 from mat2spec.models import build_model
 from mat2spec.models.checkpoints import WeightsError, load_weights
 from mat2spec.spectra.normalisation import Setting, prediction_loss
-from mat2spec.training.calibration import spectra_per_atom
+from mat2spec.training.calibration import spectra_per_atom, spectra_with_uncertainty
 from mat2spec.training.loop import TrainingError, set_target_statistics, train_model
 from mat2spec.training.runs import run_training
 from mat2spec.training.settings import TrainingSettings
@@ -127,3 +127,21 @@ def test_store_test_materials_are_reported_apart(labelled, tmp_path):
     assert card.training["materials"] == {"train": 28, "valid": 6, "test": 3, "store_test": 3}
     assert card.metrics["store_test"]["n"] == card.metrics["test"]["n"] == 3
     assert card.metrics["store_test"]["mae"] != card.metrics["test"]["mae"]
+
+
+def test_uncertainty_is_fitted_to_calibration_materials_where_there_are_any(labelled, tmp_path):
+    split = labelled.split.copy()
+    split[np.flatnonzero(split == "test")[:3]] = "calibration"
+    data = replace(labelled, split=split)
+    moved = data.spectra.copy()
+    moved[split == "calibration"] = np.roll(moved[split == "calibration"], 30, axis=1)
+    predicted, widths = [], []
+    for number, spectra in enumerate((data.spectra, moved)):
+        path = run_training(replace(data, spectra=spectra), quick(epochs=2), tmp_path / str(number))
+        model, card = load_weights(path)
+        spectrum, width = spectra_with_uncertainty(model, data.part("valid"))
+        predicted.append(spectrum)
+        widths.append(width)
+    assert card.training["materials"] == {"train": 28, "valid": 6, "test": 3, "calibration": 3}
+    np.testing.assert_array_equal(*predicted)
+    assert np.abs(widths[1] - widths[0]).max() > 0.1 * widths[0].mean()

@@ -10,9 +10,9 @@ from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.edos_store import LATER_COLUMNS, STORE_SCHEMA
 from mat2spec.labels.labelled import DataError
-from mat2spec.labels.levels import Level
 from mat2spec.labels.readers.data_folder import load_edos, load_phdos
 from mat2spec.labels.splits import split_of_formula
+from mat2spec.settings import Level
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.files import TableError
 from tests.mat2spec.conftest import rock_salt, rock_salt_primitive
