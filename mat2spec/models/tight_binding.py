@@ -8,6 +8,7 @@ prediction is their mean, their disagreement is part of the uncertainty.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -184,3 +185,8 @@ def covered_share(grid: SpectralGrid, bottom: float, top: float) -> Tensor:
     """Share of each bin that lies between two energies, shape (size,)."""
     overlap = np.minimum(grid.edges[1:], top) - np.maximum(grid.edges[:-1], bottom)
     return torch.from_numpy(np.clip(overlap / grid.width, 0, 1))
+
+
+def relative_integral_error(log_integral_std: float) -> float:
+    """Relative standard deviation of a log-normal number whose logarithm has this standard deviation."""
+    return math.sqrt(math.expm1(log_integral_std**2))

@@ -5,6 +5,7 @@ The counterpart of `mat2spec.prediction.SpectrumPredictor` for a model that read
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,12 @@ from mat2spec.crystals import checks
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
 from mat2spec.models.checkpoints import WeightsError, read_weights, tensors_hash
-from mat2spec.models.tight_binding import TightBinding, TightBindingSettings, predicted_spectrum
+from mat2spec.models.tight_binding import (
+    TightBinding,
+    TightBindingSettings,
+    predicted_spectrum,
+    relative_integral_error,
+)
 from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.spectra.prediction import BatchReport, Prediction
 from mat2spec.tables.status import Status
@@ -142,13 +148,13 @@ class TightBindingPredictor:
             return f"The eigenproblem of the bands has no solution: {str(error).splitlines()[0]}"
         mean = predicted_spectrum(answer, self.grid)
         unsure = self.model.error_model(mean.shape[None], mean.spread[None], answer.vector[None])
-        integral_error = float(torch.expm1(self.model.log_integral_std**2).sqrt())
+        integral_error = relative_integral_error(float(self.model.log_integral_std))
         spectrum = mean.shape * mean.total
         deviation = mean.total * torch.sqrt(unsure.per_bin[0] ** 2 + (integral_error * mean.shape) ** 2)
         return _Row(
             _numpy(spectrum),
             _numpy(deviation),
-            float(torch.hypot(unsure.per_spectrum[0], torch.tensor(integral_error))),
+            math.hypot(float(unsure.per_spectrum[0]), integral_error),
             float(unsure.domain_distance[0]),
             " ".join(problem.notes),
         )

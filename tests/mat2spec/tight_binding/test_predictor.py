@@ -150,3 +150,11 @@ def test_weights_for_other_tables_are_refused(tmp_path):
     save(TightBinding(settings, EDOS_GRID), tmp_path)
     with pytest.raises(WeightsError, match="Slater-Koster tables"):
         load_predictor("tight-binding", weights_dir=tmp_path)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_same_spectra(predictor):
+    crystals = Crystals.from_structures([rock_salt_primitive(), perovskite(), low_symmetry()])
+    on_gpu = TightBindingPredictor(make_model(), torch.device("cuda")).predict(crystals)
+    assert on_gpu.spectra == pytest.approx(predictor.predict(crystals).spectra, rel=1e-2, abs=1e-2)
