@@ -2,6 +2,7 @@
 
     MAT2SPEC_DATA_DIR=DATA python benchmarks/label_density.py --n 30 --results FOLDER
 
+With --output FOLDER the differences are written as label noise of the benchmark whose results are in that folder.
 The crystals are the first of the label plan whose estimated cost at the plan's density is low enough to be computed at
 five times as much. The level of theory is that of the labels. Finished calculations stay in the folder of the results.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +24,13 @@ from dft_validation.queue.plan import plan_jobs
 from dft_validation.queue.workers import run_jobs
 from dft_validation.results.document import EdosDocument
 from dft_validation.settings import DftSettings, LabelPlanSettings
+from mat2spec.benchmark.label_noise import ExactLabels, LabelNoise, compare_labels, write_label_noise
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.settings import DATA_DIR
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.metrics import r2_score, wasserstein_distances
 from mat2spec.tables.columns import Column
+from screening.evaluate.gap_scores import find_gapped_metals
 from screening.sources.parquet import ParquetSource
 
 BROADENING_EV = 0.2
@@ -71,6 +75,7 @@ def main() -> None:
     parser.add_argument(
         "--limit-s", type=float, default=15.0, help="estimated CPU seconds at the density of the labels"
     )
+    parser.add_argument("--output", type=Path, help="folder of the benchmark's results, e.g. benchmarks/edos")
     arguments = parser.parse_args()
     source = ParquetSource(Path(os.environ["MAT2SPEC_DATA_DIR"]) / "mp_structures.parquet")
     crystals = cheap_crystals(arguments.n, source, arguments.results, arguments.limit_s)
@@ -92,6 +97,27 @@ def main() -> None:
             f"| {r2_score(broadened(finest), broadened(spectra)):.3f} | {int(((gaps > 0).sum(axis=1) == 1).sum())} "
             f"| {np.abs(np.diff(gaps[gapped])).mean():.3f} |"
         )
+    if arguments.output is not None:
+        write_label_noise(
+            arguments.output, [noise_of(documents, density, common) for density in coarser_densities(documents)]
+        )
+
+
+def coarser_densities(documents: Mapping[float, Mapping[str, EdosDocument]]) -> list[float]:
+    """Densities below the finest one."""
+    return sorted(documents)[:-1]
+
+
+def noise_of(documents: Mapping[float, Mapping[str, EdosDocument]], density: float, common: list[str]) -> LabelNoise:
+    """Labels at a density against those at the finest one."""
+    finest = max(documents)
+    n_atoms = np.array([documents[finest][material_id].n_sites for material_id in common])
+    noisy, exact = (
+        np.array([documents[each][material_id].edos for material_id in common]) / n_atoms[:, None]
+        for each in (density, finest)
+    )
+    what = f"{density:g} k-points x atoms instead of {finest:g}"
+    return compare_labels(what, "benchmarks/label_density.py", noisy, ExactLabels(exact, n_atoms), find_gapped_metals)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from mat2spec.benchmark.data import BenchmarkError
+from mat2spec.benchmark.evaluation_edos import FindGappedMetals, edos_contributions
+from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.tables.files import atomic_path
 
 NOISE_FILE = "label_noise.json"
@@ -29,6 +34,44 @@ class LabelNoise(BaseModel):
     how: str = Field(description="Command or source of the figures.", min_length=1)
     n: int = Field(description="Materials that were compared.", ge=1)
     metrics: dict[str, float] = Field(description="Figures by the names of the benchmark, without undefined ones.")
+
+
+@dataclass(frozen=True)
+class ExactLabels:
+    """Labels that others are compared with.
+
+    Parameters
+    ----------
+    spectra
+        Spectra per atom, shape (n, size).
+    n_atoms
+        Atoms in each cell, shape (n,).
+    """
+
+    spectra: NDArray[np.float32]
+    n_atoms: NDArray[np.int64]
+    grid: SpectralGrid = EDOS_GRID
+
+
+def compare_labels(
+    what: str, how: str, noisy: NDArray[np.floating], exact: ExactLabels, find_gapped_metals: FindGappedMetals
+) -> LabelNoise:
+    """Figures of electronic labels with noise, as if a model had predicted them.
+
+    Parameters
+    ----------
+    what, how
+        See `LabelNoise`.
+    noisy
+        Spectra per atom with the noise, shape (n, size).
+    exact
+        The same labels without.
+    find_gapped_metals
+        Classifier of both.
+    """
+    scores = edos_contributions(noisy, exact, None, find_gapped_metals).scores()
+    known = {name: value for name, value in scores.items() if value is not None}
+    return LabelNoise(what=what, how=how, n=len(noisy), metrics=known)
 
 
 _ENTRIES = TypeAdapter(list[LabelNoise])
