@@ -34,7 +34,7 @@ KEPT_APART_KEY = "kept_apart"
 SPLIT_KEY = "split"
 SPLIT_RULE = (
     "mat2spec.labels.splits.split_of_formula(reduced formula, seed 0): 80 % train, 10 % valid, 10 % test; a formula is in one "
-    "split only, also across stores and edos_pbe.parquet"
+    "split only, also across stores and edos_pbe.parquet. Beside labels of a plan: split_labels of the same module"
 )
 NO_LIST = "no list of reserved materials"
 # Labels of a file of a store that is a folder.
