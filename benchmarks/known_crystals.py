@@ -2,8 +2,7 @@
 
     MAT2SPEC_DATA_DIR=DATA python benchmarks/known_crystals.py --results FOLDER
 
-For each formula the crystal of the Materials Project with the lowest number, at the level "mp" with the settings of the labels and,
-for comparison, unpolarised without U. Finished calculations stay in the folder.
+At the level "mp" with the settings of the labels and, for comparison, unpolarised without U. Finished calculations stay in the folder.
 """
 
 from __future__ import annotations
@@ -23,29 +22,21 @@ from mat2spec.tables.columns import Column
 from screening.classify.gaps import classify_spectra
 from screening.sources.parquet import ParquetSource
 
-_MAX_SITES = 8
-# What is known, for the reader of the table.
+# Identifier, and what is known, for the reader of the table.
 KNOWN = {
-    "Si": "insulator, PBE gap 0.6 eV",
-    "Al": "metal",
-    "MgO": "insulator, PBE gap 4.5 eV",
-    "Fe": "ferromagnet, 2.2 Bohr magnetons",
-    "Ni": "ferromagnet, 0.6 Bohr magnetons",
-    "NiO": "insulator with U",
-    "FeO": "insulator with U, or a half metal in a ferromagnetic cell",
-    "MnF2": "insulator, 5 Bohr magnetons per Mn",
-    "VBr2": "insulator with spin, 3 Bohr magnetons per V",
-    "MoF3": "insulator with spin, 3 Bohr magnetons per Mo",
-    "SrVO3": "metal; gap below E_F of 1.1 eV without, 0.06 eV with U and ferromagnetic order",
-    "CrO2": "half metal, 2 Bohr magnetons per Cr",
+    "Si": ("mp-149", "insulator, PBE gap 0.6 eV"),
+    "MgO": ("mp-1265", "insulator, PBE gap 4.6 eV"),
+    "Al": ("mp-134", "metal without moment"),
+    "Fe": ("mp-13", "ferromagnet, PBE 2.2"),
+    "Ni": ("mp-23", "ferromagnet, PBE 0.6"),
+    "SrVO3": ("mp-18717", "metal; gap below E_F 1.1 eV without, 0.06 eV with U and spin; moment 1"),
+    "NiO": ("mp-19009", "insulator, 2.5 eV with U"),
+    "FeO": ("mp-715262", "insulator, 1.4 eV with U"),
+    "VBr2": ("mp-971787", "insulator with spin, 1.2 eV; V2+: moment 3"),
+    "MnF2": ("mp-560902", "insulator with spin, 2.9 eV; Mn2+: moment 5 per Mn"),
+    "MoF3": ("mp-554201", "insulator with spin, 3.0 eV; Mo3+: moment 3"),
+    "CrO2": ("mp-19177", "half metal; moment 2 per Cr"),
 }
-
-
-def oldest(source: ParquetSource, formula: str) -> str:
-    """Identifier of the crystal of that formula with the lowest number: mostly the one that everybody means."""
-    rows = source.properties()
-    small = rows[(rows[Column.FORMULA] == formula) & (rows[Column.NSITES] <= _MAX_SITES)]
-    return min(small[Column.MATERIAL_ID].astype(str), key=lambda material_id: int(material_id.removeprefix("mp-")))
 
 
 def compute(material_id: str, source: ParquetSource, settings: DftSettings) -> EdosDocument | FailedJob:
@@ -63,14 +54,17 @@ def compute(material_id: str, source: ParquetSource, settings: DftSettings) -> E
 def line(formula: str, material_id: str, outcome: EdosDocument | FailedJob, level: str) -> str:
     """One row of the table."""
     if isinstance(outcome, FailedJob):
-        return f"| {formula} | {material_id} | {level} | {outcome.status}: {outcome.reason} | | | | {KNOWN[formula]} |"
+        return (
+            f"| {formula} | {material_id} | {level} | {outcome.status}: {outcome.reason} | | | | {KNOWN[formula][1]} |"
+        )
     classes = classify_spectra(outcome.edos[None], n_sites=np.array([outcome.n_sites])).iloc[0]
     width = classes[Column.GAP_WIDTH_EV]
     below = f"{width:.2f}" if classes[Column.HAS_VB_GAP] and outcome.is_metal else "none"
+    moment = outcome.magnetization * outcome.computed_n_sites / outcome.n_sites
     spin = f"{outcome.spin}{' +U' if outcome.u_values else ''}"
     return (
-        f"| {formula} | {material_id} | {level} | {spin} | {outcome.band_gap:.2f} | {outcome.magnetization:.2f} "
-        f"| {below} | {KNOWN[formula]} |"
+        f"| {formula} | {material_id} | {level} | {spin} | {outcome.band_gap:.2f} | {moment:.2f} "
+        f"| {below} | {KNOWN[formula][1]} |"
     )
 
 
@@ -83,13 +77,12 @@ def main() -> None:
     common = {**LabelPlanSettings().dft, "cache_dir": arguments.results, "time_limit_s": 3000.0}
     levels = {"mp": {"level": "mp"}, "unpolarised": {}}
     print(
-        "| formula | id | level | spin | band gap, eV | moment, Bohr magnetons per cell | gap below E_F, eV | known |"
+        "| formula | id | level | spin | band gap, eV | moment, Bohr magnetons per primitive cell | gap below E_F, eV | known |"
     )
     print("|---|---|---|---|---|---|---|---|")
     group = ChildGroup()
     with member_of(group):
-        for formula in KNOWN:
-            material_id = oldest(source, formula)
+        for formula, (material_id, _) in KNOWN.items():
             for level, changes in levels.items():
                 outcome = compute(material_id, source, DftSettings.model_validate({**common, **changes}))
                 print(line(formula, material_id, outcome, level), flush=True)

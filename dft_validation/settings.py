@@ -36,7 +36,15 @@ _NOT_PHYSICS = frozenset(
 )
 # Fields that were added after results had been kept under a hash: at their defaults the hash stays what it was.
 _ADDED_LATER = frozenset(
-    {"hubbard_u", "elk_rgkmax", "vasp_kpoint_density", "fermi_energy", "extra_bands_per_anion", "occupations"}
+    {
+        "hubbard_u",
+        "elk_rgkmax",
+        "vasp_kpoint_density",
+        "fermi_energy",
+        "extra_bands_per_anion",
+        "occupations",
+        "even_mesh",
+    }
 )
 
 
@@ -100,6 +108,10 @@ class DftSettings(BaseModel):
         "smeared",
         description="Occupations of GPAW's self-consistent bands: Fermi-Dirac of smearing_ev, or by improved tetrahedra, as "
         "the Materials Project's static runs; a smeared coarse mesh gives metals wrong moments.",
+    )
+    even_mesh: bool = Field(
+        False,
+        description="Even numbers of k-points only, so that the mesh holds the boundary of the zone, where bands have edges.",
     )
     smearing_ev: float = Field(0.05, gt=0, description="Width of the Fermi-Dirac occupations, in eV.")
     elk_command: str = Field("elk-lapw", description="Command that runs Elk (Debian: elk-lapw; built by hand: elk).")
@@ -245,7 +257,8 @@ class LabelPlanSettings(BaseModel):
     )
     dft: dict[str, float] = Field(
         default={
-            "kpoint_density": 150.0,
+            "kpoint_density": 200.0,
+            "even_mesh": True,
             "extra_bands_per_anion": 1,
             "max_scf_iterations": 80,
             "max_estimated_cpu_seconds": 150.0,

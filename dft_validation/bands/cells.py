@@ -137,11 +137,15 @@ def _move_origin(cell: Cell) -> Cell:
     return Cell(cell.lattice, cell.frac_coords - origin, cell.atomic_numbers)
 
 
-def choose_mesh(cell: Cell, kpoint_density: float) -> tuple[int, int, int]:
-    """Gamma-centred mesh whose points times atoms come near `kpoint_density`, spread by the reciprocal lengths."""
+def choose_mesh(cell: Cell, kpoint_density: float, even: bool = False) -> tuple[int, int, int]:
+    """Gamma-centred mesh whose points times atoms come near `kpoint_density`, spread by the reciprocal lengths.
+
+    An even mesh holds the middle of the zone and its boundary, where bands mostly have their edges.
+    """
     reciprocal = np.linalg.norm(np.linalg.inv(cell.lattice), axis=0)
     scale = (kpoint_density / cell.n_atoms / reciprocal.prod()) ** (1 / 3)
-    n1, n2, n3 = (max(1, round(float(scale * length))) for length in reciprocal)
+    step = 2 if even else 1
+    n1, n2, n3 = (max(step, step * round(float(scale * length / step))) for length in reciprocal)
     return n1, n2, n3
 
 

@@ -106,7 +106,7 @@ def failed_job(
 
 def _calculate_bands(engine: Engine, cell: Cell, settings: DftSettings) -> EngineResult:
     """Run the engine, with twice the empty bands where they do not reach over the grid; costs are summed."""
-    mesh = choose_mesh(cell, settings.kpoint_density)
+    mesh = choose_mesh(cell, settings.kpoint_density, settings.even_mesh)
     empty_bands = settings.empty_bands(cell.atomic_numbers.tolist())
     cpu_seconds = wall_seconds = covered = 0.0
     for _ in range(settings.band_attempts):

@@ -160,7 +160,7 @@ def measure_job(cell: Cell, engine: Engine, settings: DftSettings) -> JobSize:
     settings
         k-mesh, bands, cutoff.
     """
-    mesh = choose_mesh(cell, settings.kpoint_density)
+    mesh = choose_mesh(cell, settings.kpoint_density, settings.even_mesh)
     electrons = engine.count_electrons(cell.atomic_numbers.tolist())
     return JobSize(
         n_irreducible_kpoints=(2 if is_polarised(cell, settings) else 1) * count_irreducible(cell, mesh),

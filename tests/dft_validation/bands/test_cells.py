@@ -69,3 +69,11 @@ def test_zero_tolerance_leaves_the_crystal_alone(rng):
 def test_the_mesh_follows_the_reciprocal_lengths(lengths, expected):
     cell = Cell(np.diag(np.array(lengths, dtype=float)), np.zeros((1, 3)), np.array([13]))
     assert choose_mesh(cell, 350) == expected
+
+
+@pytest.mark.parametrize("density", [1, 30, 150, 400])
+def test_an_even_mesh_holds_the_boundary_of_the_zone(density):
+    cell = Cell(np.diag([3.0, 5.0, 9.0]), np.zeros((1, 3)), np.array([11]))
+    mesh = choose_mesh(cell, density, even=True)
+    assert all(n >= 2 and n % 2 == 0 for n in mesh)
+    assert max(abs(n - m) for n, m in zip(mesh, choose_mesh(cell, density), strict=True)) <= 1
