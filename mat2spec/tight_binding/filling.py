@@ -110,7 +110,8 @@ def band_edges(energies: Tensor, n_electrons: int) -> tuple[Tensor, Tensor] | No
     filled = n_electrons // 2
     if n_electrons % 2 or not 0 < filled < energies.shape[1]:
         return None
-    return energies[:, :filled].max(), energies[:, filled:].min()
+    ordered = torch.sort(energies, dim=1).values
+    return ordered[:, :filled].max(), ordered[:, filled:].min()
 
 
 def fill(energies: Tensor, weights: Tensor, n_electrons: int) -> Filling:

@@ -136,7 +136,7 @@ class CorrectionNetwork(nn.Module):
         problem, inputs, grid
             As in `forward`.
         energies
-            In eV, ascending, shape (n_kpoints, n).
+            In eV, shape (n_kpoints, n).
         populations
             Of the atoms, from `atom_populations`.
         """

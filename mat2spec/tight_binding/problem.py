@@ -155,8 +155,8 @@ class LinearBands:
     energies
         In eV, shape (n_kpoints, n).
     by_shifts, by_scales
-        Derivative by the shift and by the hopping scale of each shell, shape (n_kpoints, n, 3 x n_atoms); by the shifts it is the
-        Mulliken population.
+        Derivative by the shift and by the hopping scale of each shell, shape (n_kpoints, n, 3 x n_atoms); by the shift
+        it is the Mulliken population.
     """
 
     energies: Tensor
@@ -173,10 +173,10 @@ class LinearBands:
         return cls(bands.energies, by_shifts, by_scales)
 
     def at(self, shifts_ev: Tensor, scales: Tensor) -> Tensor:
-        """Energies, ascending, after a change of shifts and scales, shape (n_kpoints, n)."""
+        """Energies after a change of shifts and scales, in the order of the bands before it, shape (n_kpoints, n)."""
         real = self.energies.dtype
         change = self.by_shifts @ shifts_ev.to(real) + self.by_scales @ scales.to(real)
-        return torch.sort(self.energies + change, dim=1).values
+        return self.energies + change
 
 
 class CorrectedBands(torch.autograd.Function):

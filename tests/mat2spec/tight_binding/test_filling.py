@@ -36,6 +36,11 @@ def test_an_insulator_has_its_zero_at_the_valence_band_maximum():
     assert float(filling.zero_ev) == pytest.approx(-1.0)
 
 
+def test_the_order_of_the_bands_does_not_matter():
+    shuffled = bands()[:, [2, 0, 1]]
+    assert fill(shuffled, WEIGHTS, 4) == fill(bands(), WEIGHTS, 4)
+
+
 def test_an_odd_electron_makes_a_metal():
     filling = fill(bands(), WEIGHTS, 3)
     assert filling.is_metal

@@ -67,5 +67,5 @@ def test_small_changes_of_the_corrections_are_first_order():
     change = 0.02 * torch.randn(6, dtype=torch.float64), 0.002 * torch.randn(6, dtype=torch.float64)
     exact, _ = corrected_bands(problem, shifts + change[0], scales + change[1])
     # Degenerate bands are split only by the next order.
-    assert float((bands.at(*change) - exact).abs().mean()) < 2e-3
+    assert float((bands.at(*change).sort(dim=1).values - exact).abs().mean()) < 2e-3
     assert float((bands.energies - exact).abs().mean()) > 5e-3
