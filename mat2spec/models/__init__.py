@@ -27,6 +27,10 @@ def model_class(name: str) -> type[SpectrumModel]:
     ValueError
         If no model has this name.
     """
+    if name == "tight-binding":
+        raise ValueError(
+            "The model 'tight-binding' reads no graphs; train it with `python -m scripts.train_tight_binding`."
+        )
     if name not in MODELS:
         raise ValueError(f"There is no model '{name}'; known are {', '.join(sorted(MODELS))}.")
     return MODELS[name]

@@ -146,3 +146,8 @@ def test_every_setting_predicts_and_trains(name, setting, size):
 def test_unknown_model_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"no model 'megnet'; known are .*gatgnn, .*mat2spec"):
         build_model("megnet", None, 128, Setting.SUMNORM_KL)
+
+
+def test_a_model_that_reads_no_graphs_says_how_it_is_trained():
+    with pytest.raises(ValueError, match=r"train_tight_binding"):
+        build_model("tight-binding", None, 128, Setting.SUMNORM_KL)
