@@ -42,7 +42,7 @@ from screening.evaluate.threshold_curves import threshold_curve
 from screening.progress import Progress, no_progress
 from screening.report.page import PAGE_FILE, validation_page
 from screening.runs.contents import RunTables
-from screening.runs.history import FormerRuns
+from screening.runs.history import PreviousRuns
 from screening.runs.schemas import TableName, empty_table
 from screening.sources.opening import open_source
 
@@ -124,7 +124,7 @@ def find_candidates(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Filter the materials of the source, and take their coordinates into the run: nothing opens the source later."""
     info = inputs.run.info
     source = open_source(settings.source, settings.filters, db_version=info["db_version"])
-    previous = FormerRuns.find(inputs.run.path.parent, info)
+    previous = PreviousRuns.find(inputs.run.path.parent, info)
     chosen = choose_candidates(source, settings.source, settings.filters, previous, only_new=settings.only_new)
     counts = chosen.counts
     return Outcome(
@@ -151,7 +151,7 @@ def _nothing_new(counts: pd.DataFrame, release: str) -> str:
 def find_published(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Find spectra that were published after a previous run had predicted them, and what it predicted."""
     results_dir = inputs.run.path.parent
-    previous = FormerRuns.find(results_dir, inputs.run.info)
+    previous = PreviousRuns.find(results_dir, inputs.run.info)
     known = inputs.read(TableName.KNOWN_EDOS)[Column.MATERIAL_ID]
     fetched = published_since(settings.source, previous, known)
     stores = [store for store in (settings.source.store_of_known_edos, fetched.store) if store is not None]
@@ -212,10 +212,11 @@ def _n_sites(inputs: Inputs) -> pd.Series:
 def queue_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Choose candidates for DFT, the most confident positives and random negatives, and plan their jobs."""
     classes, candidates = inputs.read(TableName.CLASSIFICATIONS), inputs.read(TableName.CANDIDATES)
-    picks = select_for_dft(classes, candidates, settings.selection).picks
+    selection = select_for_dft(classes, candidates, settings.selection)
+    picks = selection.picks
     jobs = dft_validation.plan_jobs(picks, inputs.crystals(picks[Column.MATERIAL_ID]), settings.dft)
     n_queued = int((jobs[Column.STATUS] == JobStatus.QUEUED).sum())
-    return Outcome({"selected": len(jobs), "queued": n_queued}, {TableName.DFT_JOBS: jobs})
+    return Outcome({**selection.counts(), "queued": n_queued}, {TableName.DFT_JOBS: jobs})
 
 
 def run_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:

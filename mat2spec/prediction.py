@@ -236,7 +236,7 @@ def load_predictor(
     """
     folder = Path(weights_dir) if weights_dir is not None else SHIPPED_WEIGHTS
     if spectrum not in GRIDS:
-        raise WeightsError(f"There is no spectrum '{spectrum}'; known are {', '.join(sorted(GRIDS))}.")
+        raise WeightsError(f"Unknown spectrum '{spectrum}'; known are {', '.join(sorted(GRIDS))}.")
     if model == TIGHT_BINDING:
         return _load_tight_binding(spectrum, folder, device, max_edges_per_batch)
     shape_model, card = load_weights(folder / weights_name(model, spectrum, SHAPE_SETTING))
@@ -322,7 +322,7 @@ def resolve_device(device: str) -> torch.device:
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(f"'{device}' is no device; use auto, cpu or cuda.") from error
+        raise ValueError(f"Unknown device '{device}'; use auto, cpu or cuda.") from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"The device '{device}' was asked for, but no GPU is usable here; use auto or cpu.")
     return resolved

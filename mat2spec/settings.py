@@ -23,7 +23,7 @@ def cache_dir(name: str) -> Path:
 
 
 def shipped_stores() -> list[Path]:
-    """The eDOS store that the project carries, if it is there."""
+    """The eDOS store that the project carries, if present."""
     return [SHIPPED_STORE] if SHIPPED_STORE.is_file() else []
 
 

@@ -15,7 +15,7 @@ from flows.settings_layers import list_settings, load_settings
 from mat2spec.tables.columns import Column
 from screening.choose.candidates import choose_candidates
 from screening.report import tables as report
-from screening.runs.history import FormerRuns
+from screening.runs.history import PreviousRuns
 from screening.runs.schemas import TableName
 from screening.sources.opening import open_source
 
@@ -107,7 +107,7 @@ def say_plan(settings: ScreenSettings, config: Path | None, assignments: Sequenc
             console.print(f"{setting.key} = {setting.value}   ({setting.source})", highlight=False)
     # First the source: without a key to it, nothing else is worth the wait.
     source = open_source(settings.source, settings.filters)
-    previous = FormerRuns.find(settings.results_dir, pipeline.identity_of(settings))
+    previous = PreviousRuns.find(settings.results_dir, pipeline.identity_of(settings))
     chosen = choose_candidates(source, settings.source, settings.filters, previous, only_new=settings.only_new)
     console.print(report.filter_counts_table(chosen.counts))
     models, n_candidates = settings.prediction.models, len(chosen.table)

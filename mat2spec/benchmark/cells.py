@@ -1,6 +1,6 @@
 """The trainings of the benchmark: one folder and one result for each model, setting and seed.
 
-A finished cell is never trained again, an interrupted one goes on at its last epoch, and one that
+A finished cell is never trained again, an interrupted one resumes at its last epoch, and one that
 another process works at is left to it, so that several processes can share the work.
 """
 

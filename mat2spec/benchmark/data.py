@@ -43,7 +43,7 @@ Result = dict[str, Any]
 
 
 class BenchmarkError(RuntimeError):
-    """The benchmark cannot go on; the message says why and what to do."""
+    """The benchmark cannot continue; the message says why and what to do."""
 
 
 class BenchmarkData(ABC):

@@ -239,7 +239,9 @@ def _mean_totals(scales: Sequence[Spectra]) -> dict[str, Array]:
 def _common_labels(results: Sequence[Result], data: BenchmarkData) -> tuple[dict[str, list[str]], LabelledSpectra]:
     ids: dict[str, list[str]] = results[0]["material_ids"]
     if any(result["material_ids"] != ids for result in results):
-        raise BenchmarkError(f"The seeds of {results[0]['contender']} were judged on different materials; train anew.")
+        raise BenchmarkError(
+            f"The seeds of {results[0]['contender']} were evaluated on different materials; train them again."
+        )
     return ids, data.judged(ids, results[0]["settings"]["pretraining"])
 
 

@@ -47,7 +47,7 @@ def evaluate_edos(
         True spectra per atom.
     totals
         Predicted sum of the bins per atom of each shape, shape (n,). None means that `spectra` have their own
-        scale, unless they all sum to one: then there is no blind scale.
+        scale, unless they all sum to one, which leaves no blind scale.
     find_gapped_metals
         Classifier of predicted and true spectra alike; without it gapped metals are not judged.
     gapped_metals

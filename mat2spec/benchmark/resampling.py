@@ -1,6 +1,6 @@
 """Figures of merit of weighted materials, and their bootstrap intervals.
 
-Materials of one formula are no independent evidence, so formulas are drawn, not materials.
+Materials of one formula are not independent evidence, so formulas are drawn, not materials.
 """
 
 from __future__ import annotations

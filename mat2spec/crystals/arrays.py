@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pymatgen.core import Structure
 
+from mat2spec.tables.columns import Column
+
 
 @dataclass(frozen=True)
 class Crystals:
@@ -131,14 +133,14 @@ class Crystals:
         is made per atom. A row with other counts becomes a crystal without sites and with a lattice
         of NaN, which `find_problems` reports: one bad row does not stop the others.
         """
-        numbers, counts = _list_column(table, "atomic_numbers")
-        coordinates, coordinate_counts = _list_column(table, "frac_coords")
-        lattice, lattice_counts = _list_column(table, "lattice")
+        numbers, counts = _list_column(table, Column.ATOMIC_NUMBERS)
+        coordinates, coordinate_counts = _list_column(table, Column.FRAC_COORDS)
+        lattice, lattice_counts = _list_column(table, Column.LATTICE)
         whole = (lattice_counts == 9) & (coordinate_counts == 3 * counts)
         lattices = np.full((len(whole), 9), np.nan)
         lattices[whole] = lattice[np.repeat(whole, lattice_counts)].reshape(-1, 9)
         return cls(
-            material_ids=np.array(table["material_id"].to_pylist(), dtype=object),
+            material_ids=np.array(table[Column.MATERIAL_ID].to_pylist(), dtype=object),
             atomic_numbers=numbers[np.repeat(whole, counts)].astype(np.int64),
             frac_coords=coordinates[np.repeat(whole, coordinate_counts)].astype(np.float64).reshape(-1, 3),
             lattices=lattices.reshape(-1, 3, 3),
@@ -151,10 +153,10 @@ class Crystals:
         sites = self.offsets.astype(np.int32)
         return pa.table(
             {
-                "material_id": pa.array(self.material_ids, type=pa.string()),
-                "lattice": pa.ListArray.from_arrays(nine, self.lattices.ravel()),
-                "frac_coords": pa.ListArray.from_arrays(3 * sites, self.frac_coords.ravel()),
-                "atomic_numbers": pa.ListArray.from_arrays(sites, self.atomic_numbers.astype(np.int32)),
+                Column.MATERIAL_ID: pa.array(self.material_ids, type=pa.string()),
+                Column.LATTICE: pa.ListArray.from_arrays(nine, self.lattices.ravel()),
+                Column.FRAC_COORDS: pa.ListArray.from_arrays(3 * sites, self.frac_coords.ravel()),
+                Column.ATOMIC_NUMBERS: pa.ListArray.from_arrays(sites, self.atomic_numbers.astype(np.int32)),
             }
         )
 

@@ -14,7 +14,7 @@ MIN_DISTANCE_A = 0.5
 
 
 def find_problems(crystals: Crystals) -> list[str | None]:
-    """Say for each crystal why no graph can be made of it, or None where one can.
+    """For each crystal the reason why no graph can be made of it, or None.
 
     Checked are what a look at the arrays can tell: sites, finite numbers, known elements, a
     lattice with a volume. Overlapping atoms show in the neighbour search
@@ -42,8 +42,8 @@ def find_problems(crystals: Crystals) -> list[str | None]:
             "The row does not hold nine lattice numbers and three coordinates for every atomic number.",
         ),
         (n_sites == 0, "The crystal has no sites."),
-        (nan_lattice, "The lattice holds numbers that are not finite."),
-        (nan_atoms, "The coordinates hold numbers that are not finite."),
+        (nan_lattice, "The lattice contains numbers that are not finite."),
+        (nan_atoms, "The coordinates contain numbers that are not finite."),
         (unknown_element, f"An atomic number is outside 1..{MAX_ATOMIC_NUMBER}: unknown element."),
         (
             per_atom < MIN_VOLUME_PER_ATOM_A3,
@@ -51,7 +51,7 @@ def find_problems(crystals: Crystals) -> list[str | None]:
         ),
         (
             per_atom > MAX_VOLUME_PER_ATOM_A3,
-            f"The cell has more than {MAX_VOLUME_PER_ATOM_A3:g} cubic Angstrom per atom: isolated atoms, no crystal.",
+            f"The cell has more than {MAX_VOLUME_PER_ATOM_A3:g} cubic Angstrom per atom: isolated atoms rather than a crystal.",
         ),
     ]
     problems: list[str | None] = [None] * len(crystals)

@@ -54,14 +54,14 @@ def _read_file(file: Path, primitive: bool) -> list[ReadStructure]:
     except OSError as error:
         return [ReadStructure(str(file), None, f"The file cannot be read: {error.strerror}.")]
     except UnicodeDecodeError:
-        return [ReadStructure(str(file), None, "The file is no text; give a CIF, POSCAR or JSON file.")]
+        return [ReadStructure(str(file), None, "This is not a text file; give a CIF, POSCAR or JSON file.")]
     try:
         structures = _parse(file, text, primitive)
-    # pymatgen raises whatever its parsers stumble over: the reason is kept, the other files go on.
+    # pymatgen raises whatever its parsers stumble over: the reason is kept and the other files are read.
     except Exception as error:  # noqa: BLE001
         return [ReadStructure(str(file), None, f"The file does not parse: {type(error).__name__}: {error}")]
     if not structures:
-        return [ReadStructure(str(file), None, "The file holds no crystal.")]
+        return [ReadStructure(str(file), None, "The file contains no crystal.")]
     names = [str(file)] if list(structures) == ["1"] else [f"{file}#{key}" for key in structures]
     return [_usable(name, structure) for name, structure in zip(names, structures.values(), strict=True)]
 

@@ -162,7 +162,7 @@ class CrystalGraphs(Data):
         return self
 
     def to(self, device: torch.device | str, *keys: str, non_blocking: bool = False) -> CrystalGraphs:
-        """The same graphs on a device; nothing is done where they are there already."""
+        """The same graphs on a device; nothing is copied if they are already there."""
         target = torch.device(device)
         if all(getattr(value, "device", target) == target for value in self.to_dict().values()):
             return self

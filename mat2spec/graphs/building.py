@@ -78,7 +78,7 @@ def _edges_of(crystals: Crystals, index: int, settings: GraphSettings) -> tuple[
     edges = nearest_shells(positions, lattice, settings)
     if len(edges.distance) == 0:
         return NO_EDGES, (
-            f"No two atoms are within {settings.cutoff_a:g} Angstrom of each other: isolated atoms, no crystal."
+            f"No two atoms are within {settings.cutoff_a:g} Angstrom of each other: isolated atoms rather than a crystal."
         )
     shortest = edges.distance.min()
     if shortest < MIN_DISTANCE_A:

@@ -84,7 +84,7 @@ def cached_site_descriptors(
 ) -> tuple[NDArray[np.float32], list[str | None]]:
     """The same as `site_descriptors`, kept in a folder as half-precision numbers: for sets that are trained on again.
 
-    The file is named after the crystals, so that a changed table is computed anew.
+    The file is named after the crystals, so that a changed table is recomputed.
     """
     path = folder / f"{kind}-{_hash_crystals(crystals, usable)}.npz"
     if path.is_file():

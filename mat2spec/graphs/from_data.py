@@ -38,7 +38,7 @@ def crystals_from_data(data: Data | Sequence[Data]) -> Crystals:
         Each crystal has atomic numbers `z` (or `atomic_numbers`), shape (n_atoms,); Cartesian coordinates `pos` (or
         `positions`) in Angstrom, or fractional ones `frac_coords`, shape (n_atoms, 3); lattice vectors as rows `cell`
         (or `lattice`) in Angstrom, shape (3, 3). It may have a name, `material_id` (or `id`). Whatever else it holds
-        is not read: edges are found anew, as the models were trained on them.
+        is not read: edges are searched again, as the models were trained on them.
 
     Raises
     ------

@@ -88,7 +88,7 @@ def read_edos_store(path: Path) -> pa.Table:
     """
     shards = shards_of(path) if path.is_dir() else [path]
     if not shards:
-        raise TableError(f"The eDOS store {path} holds no Parquet file; check the path.")
+        raise TableError(f"The eDOS store {path} contains no Parquet file; check the path.")
     tables = [_read_shard(shard) for shard in shards]
     return pa.concat_tables(tables).replace_schema_metadata(tables[0].schema.metadata)
 

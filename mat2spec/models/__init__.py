@@ -32,7 +32,7 @@ def model_class(name: str) -> type[SpectrumModel]:
             "The model 'tight-binding' reads no graphs; train it with `python -m scripts.train_tight_binding`."
         )
     if name not in MODELS:
-        raise ValueError(f"There is no model '{name}'; known are {', '.join(sorted(MODELS))}.")
+        raise ValueError(f"Unknown model '{name}'; known are {', '.join(sorted(MODELS))}.")
     return MODELS[name]
 
 

@@ -259,4 +259,5 @@ class Column(StrEnum):
 
 
 # The columns of a table of crystals, see `mat2spec.crystals.arrays.Crystals.from_arrow`.
-CRYSTAL_COLUMNS = (Column.MATERIAL_ID, Column.LATTICE, Column.FRAC_COORDS, Column.ATOMIC_NUMBERS)
+GEOMETRY_COLUMNS = (Column.LATTICE, Column.FRAC_COORDS, Column.ATOMIC_NUMBERS)
+CRYSTAL_COLUMNS = (Column.MATERIAL_ID, *GEOMETRY_COLUMNS)

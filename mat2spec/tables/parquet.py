@@ -43,7 +43,7 @@ def write_table(path: Path, table: pd.DataFrame | pa.Table, metadata: Mapping[st
     Parameters
     ----------
     path
-        Where the table shall be; its folder exists.
+        Path of the table; its folder must exist.
     table
         The rows.
     metadata
@@ -233,7 +233,7 @@ def _require_file(path: Path) -> None:
 
 def _corrupt(path: Path, error: Exception) -> str:
     detail = str(error).splitlines()[0].rstrip(".")
-    return f"{path} is no readable Parquet file, it is damaged or of another kind ({detail}). Replace or remove it."
+    return f"{path} is not a readable Parquet file: it is damaged or of another kind ({detail}). Replace or remove it."
 
 
 def require_columns(path: Path, columns: Sequence[str]) -> list[str]:

@@ -36,7 +36,7 @@ def load_batches(graphs: CrystalGraphs, order: NDArray[np.integer], batch_size: 
         graphs,
         batch_size=None,
         sampler=list(split_in_batches(order, batch_size)),
-        # Its own: it draws a seed from it, and the noise of a training shall not depend on that.
+        # Its own: it draws a seed from it, and the noise of a training must not depend on that.
         generator=torch.Generator(),
     )
 

@@ -28,7 +28,7 @@ def learning_curve(
     """Train on parts of the training split; validation and test split stay whole.
 
     A smaller part is contained in every larger one. Each training has its own folder, so that an
-    interrupted curve goes on with what is missing.
+    interrupted curve resumes with what is missing.
 
     Parameters
     ----------

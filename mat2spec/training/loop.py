@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ CHECKPOINT_FILE = "last.ckpt"
 
 
 class TrainingError(RuntimeError):
-    """A training cannot begin or go on; the message says why."""
+    """A training cannot begin or continue; the message says why."""
 
 
 @dataclass
@@ -44,8 +44,23 @@ class TrainingState:
     history: list[Line] = field(default_factory=list)
 
     def is_finished(self, settings: TrainingSettings) -> bool:
-        """Whether all epochs are done, or so many were no better that it stops early."""
+        """Whether all epochs are done, or enough of them brought no improvement that it stops early."""
         return self.epoch >= settings.epochs or self.epoch - self.best_epoch >= settings.patience
+
+    def add_epoch(self, terms: Mapping[str, float], valid_loss: float, seconds: float, folder: Path) -> Line:
+        """Note an epoch and return its line of the curves; raises a `TrainingError` if the loss is not finite."""
+        if not math.isfinite(valid_loss):
+            raise TrainingError(
+                f"The validation loss of epoch {self.epoch + 1} is {valid_loss}; lower the learning rate. "
+                f"{folder} holds the epochs before."
+            )
+        self.epoch += 1
+        self.seconds += seconds
+        if valid_loss < self.best_loss:
+            self.best_loss, self.best_epoch = valid_loss, self.epoch
+        line = {"epoch": self.epoch, **terms, "valid": valid_loss, "seconds": self.seconds}
+        self.history.append(line)
+        return line
 
 
 def train_model(
@@ -60,9 +75,8 @@ def train_model(
 ) -> TrainingState:
     """Train a model in place and leave it at its best validation epoch.
 
-    After every epoch `folder` holds `last.ckpt` (all that is needed to go on), and `curves.csv`
-    a line. A training that was killed goes on from there when called again; at the end there is
-    `curves.png` too. With several devices every process trains on its share of each epoch.
+    After every epoch `folder` holds `last.ckpt`, from which a killed training resumes when called again, and one more
+    line of `curves.csv`; at the end `curves.png` too. With several devices each process trains on its share of an epoch.
 
     Parameters
     ----------
@@ -88,14 +102,7 @@ def train_model(
     """
     train, valid = data.part("train"), data.part("valid")
     _check_sizes(model, len(train), len(valid), settings)
-    fabric = _launch(settings)
-    fabric.seed_everything(settings.seed, verbose=False)
-    if not keep_statistics:
-        set_target_statistics(model, train)
-        model.fit_inputs(train.graphs)
-    optimizer = _make_optimizer(model, settings)
-    trainable, optimizer = fabric.setup(model, optimizer)
-    trainable.mark_forward_method("losses")
+    fabric, trainable, optimizer = _set_up(model, None if keep_statistics else train, settings)
     progress, best = _resume(folder, fingerprint, model, optimizer)
     train_graphs, valid_graphs = with_targets(model, train), with_targets(model, valid)
     while not progress.is_finished(settings):
@@ -104,18 +111,9 @@ def train_model(
         terms = _run_epoch(fabric, trainable, optimizer, train_graphs, settings, progress.epoch)
         # Every process has its own statistics of batch norm: the first one judges for all.
         valid_loss = fabric.broadcast(validation_loss(model, valid_graphs, settings.batch_size, fabric.device))
-        if not math.isfinite(valid_loss):
-            raise TrainingError(
-                f"The validation loss of epoch {progress.epoch + 1} is {valid_loss}; lower the learning rate. "
-                f"{folder} holds the epochs before."
-            )
-        progress.epoch += 1
-        progress.seconds += time.monotonic() - started
-        if valid_loss < progress.best_loss:
-            progress.best_loss, progress.best_epoch = valid_loss, progress.epoch
+        line = progress.add_epoch(terms, valid_loss, time.monotonic() - started, folder)
+        if progress.best_epoch == progress.epoch:
             best = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-        line = {"epoch": progress.epoch, **terms, "valid": valid_loss, "seconds": progress.seconds}
-        progress.history.append(line)
         if fabric.is_global_zero:
             _save_checkpoint(folder, fingerprint, model, optimizer, progress, best)
             write_curves(folder, progress.history)
@@ -138,6 +136,20 @@ def _check_sizes(model: SpectrumModel, n_train: int, n_valid: int, settings: Tra
         )
     if n_train < settings.devices:
         raise TrainingError(f"There are {n_train} spectra to train on and {settings.devices} devices; use fewer.")
+
+
+def _set_up(
+    model: SpectrumModel, statistics_of: LabelledSpectra | None, settings: TrainingSettings
+) -> tuple[Fabric, Any, Any]:
+    """Fabric, the model as it trains it, and the optimizer; statistics are fitted to data where they are given."""
+    fabric = _launch(settings)
+    fabric.seed_everything(settings.seed, verbose=False)
+    if statistics_of is not None:
+        set_target_statistics(model, statistics_of)
+        model.fit_inputs(statistics_of.graphs)
+    trainable, optimizer = fabric.setup(model, _make_optimizer(model, settings))
+    trainable.mark_forward_method("losses")
+    return fabric, trainable, optimizer
 
 
 def _launch(settings: TrainingSettings) -> Fabric:

@@ -13,12 +13,12 @@ FINE_TUNING_RATE_FACTOR = 0.2
 
 
 class TrainingOptions(BaseModel):
-    """What a training goes on from, which materials it sees and how many of them."""
+    """What a training starts from, which materials it sees and how many of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     fine_tune_from: Path | None = Field(
-        default=None, description="Weights to go on from as a whole, with a fifth of the learning rate."
+        default=None, description="Complete weights to start from, with a fifth of the learning rate."
     )
     subclass: Subclass = Field(default=Subclass(), description="Class of materials to train, validate and test on.")
     fractions: tuple[float, ...] = Field(

@@ -224,7 +224,7 @@ def _starting_model(
             start_from_encoder(model, encoder_weights, settings)
         return model
     if encoder_weights is not None:
-        raise TrainingError("Fine-tuning goes on from whole weights; leave out the weights of an encoder.")
+        raise TrainingError("Fine-tuning starts from complete weights; leave out the weights of an encoder.")
     model, card = load_weights(fine_tune_from)
     if card.spectral_grid != data.grid:
         raise WeightsError(

@@ -31,7 +31,7 @@ class Subclass(BaseModel):
     def _known(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [symbol for symbol in symbols if not Element.is_valid_symbol(symbol)]
         if unknown:
-            raise ValueError(f"there is no element {', '.join(unknown)}")
+            raise ValueError(f"unknown element {', '.join(unknown)}")
         return symbols
 
     @property

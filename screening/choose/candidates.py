@@ -10,7 +10,7 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.identity import rounded_structure_hashes
 from mat2spec.tables.columns import Column
 from screening.choose.filters import FilterSettings, filter_candidates
-from screening.runs.history import FormerRuns, find_changes, keep_unscreened
+from screening.runs.history import PreviousRuns, find_changes, keep_unscreened
 from screening.settings import SourceSettings
 from screening.sources.base import CrystalSource
 from screening.sources.known_edos import known_edos_ids
@@ -50,7 +50,7 @@ def choose_candidates(
     source: CrystalSource,
     source_settings: SourceSettings,
     filters: FilterSettings,
-    previous: FormerRuns,
+    previous: PreviousRuns,
     *,
     only_new: bool = False,
 ) -> Candidates:
@@ -85,7 +85,7 @@ def choose_candidates(
     if table.empty and not only_new:
         raise NoCandidatesError(_no_candidates(counts))
     crystals = source.crystals(table[Column.MATERIAL_ID].tolist())
-    table = table.assign(**{str(Column.STRUCTURE_HASH): rounded_structure_hashes(crystals)})
+    table = table.assign(**{Column.STRUCTURE_HASH: rounded_structure_hashes(crystals)})
     changes = find_changes(table, known, previous)
     if only_new:
         crystals = crystals.take((~previous.has_screened(table)).nonzero()[0])

@@ -14,7 +14,7 @@ from screening.settings import FilterSettings, Unknown
 
 
 class _Filter(NamedTuple):
-    """One filter: which rows pass, and which hold no value to judge by."""
+    """One filter: which rows pass, and in which the value is unknown."""
 
     name: str
     passes: Callable[[pd.DataFrame], NDArray[np.bool_]]
@@ -101,7 +101,7 @@ def _between(rows: pd.DataFrame, column: Column, low: float | None, high: float 
     """Rows within inclusive limits; an unknown value is not within any."""
     values = rows[column].to_numpy(dtype=np.float64, na_value=np.nan)
     passes = np.ones(len(values), dtype=np.bool_)
-    # A limit of 0.1 shall keep a value that was stored as the 32-bit number nearest to 0.1.
+    # A limit of 0.1 must keep a value that was stored as the 32-bit number nearest to 0.1.
     tolerance = np.finfo(np.float32).eps
     if low is not None:
         passes &= values >= low - tolerance * abs(low)

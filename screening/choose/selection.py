@@ -1,4 +1,4 @@
-"""Choice of the materials that DFT shall check: confident positives, and random samples of all others.
+"""Choice of the materials that DFT checks: confident positives, and random samples of all others.
 
 Confident positives alone would tell how good the best picks are, but neither how good all predicted positives are nor
 what is missed: so a uniform random sample of the other positives is computed too, and one of the negatives.
@@ -46,6 +46,16 @@ class Selection:
     n_positives: int
     n_negatives: int
     n_unpredicted: int
+
+    def counts(self) -> dict[str, int]:
+        """What a run notes of the choice: how many were chosen, of how many."""
+        return {
+            "selected": len(self.picks),
+            "positives": self.n_positives,
+            "negatives": self.n_negatives,
+            "too_large": self.n_too_large,
+            "unpredicted": self.n_unpredicted,
+        }
 
 
 def select_for_dft(
@@ -127,7 +137,7 @@ def rank_by_consensus(classifications: pd.DataFrame) -> pd.DataFrame:
     """
     consensus = classifications.groupby(Column.MATERIAL_ID)[Column.GAPPED_METAL_CONFIDENCE].mean()
     best = rank_gapped_metals(classifications).drop_duplicates(Column.MATERIAL_ID)
-    best = best.assign(**{str(Column.GAPPED_METAL_CONFIDENCE): best[Column.MATERIAL_ID].map(consensus)})
+    best = best.assign(**{Column.GAPPED_METAL_CONFIDENCE: best[Column.MATERIAL_ID].map(consensus)})
     return best.sort_values(
         [Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV, Column.MATERIAL_ID],
         ascending=[False, False, True],

@@ -108,8 +108,8 @@ def _answers(dft_results: pd.DataFrame, picks: pd.DataFrame) -> pd.DataFrame:
             f"The DFT results lack {', '.join(missing)}; classify their spectra with classify_spectra first."
         )
     results = results.reindex(columns=[*results.columns, *missing])
-    results = results[[str(Column.MATERIAL_ID), *flags]].drop_duplicates(Column.MATERIAL_ID, keep="last")
-    chosen = picks[[str(Column.MATERIAL_ID), str(Column.SELECTED_AS), str(Column.INCLUSION_PROBABILITY)]]
+    results = results[[Column.MATERIAL_ID, *flags]].drop_duplicates(Column.MATERIAL_ID, keep="last")
+    chosen = picks[[Column.MATERIAL_ID, Column.SELECTED_AS, Column.INCLUSION_PROBABILITY]]
     return chosen.merge(results, on=Column.MATERIAL_ID, how="left")
 
 

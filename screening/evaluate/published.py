@@ -1,4 +1,4 @@
-"""Validation at no cost: densities of states that others published after a former run had predicted them.
+"""Validation at no cost: densities of states that others published after a previous run had predicted them.
 
 A material that a run predicted had no eDOS then. When the store of known eDOS holds its spectrum later,
 prediction and spectrum are compared by the same rule as with our own DFT, separately for each level of theory.
@@ -21,28 +21,23 @@ import pyarrow.compute as pc
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.identity import rounded_structure_hashes
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
-from mat2spec.tables.columns import Column
+from mat2spec.tables.columns import GEOMETRY_COLUMNS, Column
 from mat2spec.tables.files import TableError
 from mat2spec.tables.parquet import matrix_column, read_frame, read_metadata, read_table, require_columns, to_frame
 from mat2spec.tables.status import Status
 from screening.classify.gaps import classify_spectra
 from screening.evaluate.evaluation import precision_recall
-from screening.runs.history import FormerRuns
-from screening.runs.schemas import TableName, column_names, empty_table
-from screening.settings import EvaluationSettings, GapSettings, SourceSettings
+from screening.runs.history import PreviousRuns
+from screening.runs.schemas import LEVEL_OF_THEORY, TableName, column_names, empty_table
+from screening.settings import EvaluationSettings, GapSettings, SourceKind, SourceSettings
 from screening.sources.known_edos import known_edos_ids, store_files
 from screening.sources.materials_project.errors import MaterialsProjectError
+from screening.sources.open_data.bulk import REFERENCE_KEY
 from screening.sources.open_data.published import Published, fetch_published
 
 logger = logging.getLogger(__name__)
 
-REFERENCE_KEY = "reference"
 PUBLISHED = "published"
-LEVEL = (Column.FUNCTIONAL, Column.SPIN, Column.U_VALUES)
-CRYSTAL_COLUMNS = (Column.LATTICE, Column.FRAC_COORDS, Column.ATOMIC_NUMBERS)
-OTHER_STRUCTURE = "structure_changed"
-NOT_READ = "not_read"
-MATERIALS_PROJECT = "materials-project"
 
 
 @dataclass(frozen=True)
@@ -79,7 +74,7 @@ def read_published(stores: Collection[Path], material_ids: Collection[str]) -> P
         table = _rows_of(file, present, material_ids)
         rows.append(_describe(table, file))
         spectra.append(matrix_column(table, Column.EDOS, EDOS_GRID.size).astype(np.float64))
-    names = [Column.MATERIAL_ID, Column.REFERENCE, *LEVEL, Column.STRUCTURE_HASH, Column.NSITES]
+    names = [Column.MATERIAL_ID, Column.REFERENCE, *LEVEL_OF_THEORY, Column.STRUCTURE_HASH, Column.NSITES]
     empty = pd.DataFrame({str(name): pd.Series(dtype=object) for name in names})
     return PublishedSpectra(pd.concat(rows, ignore_index=True) if rows else empty, np.concatenate(spectra))
 
@@ -94,7 +89,15 @@ def _require_grid(file: Path) -> None:
 
 
 def _rows_of(file: Path, present: Collection[str], material_ids: Collection[str]) -> pa.Table:
-    wanted = [Column.MATERIAL_ID, Column.EDOS, Column.NSITES, Column.STATUS, "engine", *LEVEL, *CRYSTAL_COLUMNS]
+    wanted = [
+        Column.MATERIAL_ID,
+        Column.EDOS,
+        Column.NSITES,
+        Column.STATUS,
+        "engine",
+        *LEVEL_OF_THEORY,
+        *GEOMETRY_COLUMNS,
+    ]
     table = read_table(file, [name for name in wanted if name in present])
     table = table.filter(pc.is_in(table[Column.MATERIAL_ID], value_set=pa.array(sorted(material_ids), pa.string())))
     if Column.STATUS in table.column_names:
@@ -113,34 +116,34 @@ def _describe(table: pa.Table, file: Path) -> pd.DataFrame:
     names = [reference or f"{e}-{f}".lower() for e, f in zip(engines, functionals, strict=True)]
     hashes: list[object] = [None] * len(table)
     n_sites = column(Column.NSITES, 1)
-    if set(CRYSTAL_COLUMNS) <= set(table.column_names):
+    if set(GEOMETRY_COLUMNS) <= set(table.column_names):
         crystals = Crystals.from_arrow(table)
         hashes, n_sites = list(rounded_structure_hashes(crystals)), crystals.n_sites.tolist()
     return pd.DataFrame(
         {
-            str(Column.MATERIAL_ID): column(Column.MATERIAL_ID, None),
-            str(Column.REFERENCE): names,
-            str(Column.FUNCTIONAL): functionals,
-            str(Column.SPIN): column(Column.SPIN, None),
-            str(Column.U_VALUES): column(Column.U_VALUES, None),
-            str(Column.STRUCTURE_HASH): hashes,
-            str(Column.NSITES): n_sites,
+            Column.MATERIAL_ID: column(Column.MATERIAL_ID, None),
+            Column.REFERENCE: names,
+            Column.FUNCTIONAL: functionals,
+            Column.SPIN: column(Column.SPIN, None),
+            Column.U_VALUES: column(Column.U_VALUES, None),
+            Column.STRUCTURE_HASH: hashes,
+            Column.NSITES: n_sites,
         }
     )
 
 
-def published_since(source: SourceSettings, former: FormerRuns, known_edos: Collection[str]) -> Published:
-    """Spectra that the source's database has published of materials that former runs predicted.
+def published_since(source: SourceSettings, former: PreviousRuns, known_edos: Collection[str]) -> Published:
+    """Spectra that the source's database has published of materials that previous runs predicted.
 
     Those of the store of known eDOS are not asked for. Where the database cannot be asked, that is the reason why each of
-    the spectra is missing, and the run goes on; the next one asks again.
+    the spectra is missing, and the run continues; the next one asks again.
 
     Parameters
     ----------
     source
         The source of the present run.
     former
-        The former runs.
+        The previous runs.
     known_edos
         Materials that have an eDOS now.
     """
@@ -153,9 +156,9 @@ def published_since(source: SourceSettings, former: FormerRuns, known_edos: Coll
 
 
 def published_results(
-    stores: Collection[Path], former: FormerRuns, gap: GapSettings, failures: Mapping[str, str] | None = None
+    stores: Collection[Path], former: PreviousRuns, gap: GapSettings, failures: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
-    """Rows of `published_results`: spectra of materials that a former run predicted before, classified.
+    """Rows of `published_results`: spectra of materials that a previous run predicted, classified.
 
     A material whose structure is another than the one that was predicted is a row with that reason and no classes, and
     so is one of the `failures`, which give a reason for each material.
@@ -175,14 +178,14 @@ def published_results(
     classes = classify_spectra(spectra, EDOS_GRID, gap, n_sites=n_sites)
     head = pd.DataFrame(
         {
-            str(Column.MATERIAL_ID): rows[Column.MATERIAL_ID],
-            str(Column.STATUS): np.where(same, Status.OK, OTHER_STRUCTURE).astype(object),
-            str(Column.REASON): np.where(same, "", "The published structure is not the one that was predicted.").astype(
+            Column.MATERIAL_ID: rows[Column.MATERIAL_ID],
+            Column.STATUS: np.where(same, Status.OK, Status.STRUCTURE_CHANGED).astype(object),
+            Column.REASON: np.where(same, "", "The published structure is not the one that was predicted.").astype(
                 object
             ),
-            **{str(name): rows[name] for name in (Column.REFERENCE, *LEVEL)},
-            str(Column.FORMER_RUN_ID): rows[Column.MATERIAL_ID].map(predicted[Column.RUN_ID]),
-            str(Column.EDOS): pd.Series(list(published.spectra), dtype=object),
+            **{str(name): rows[name] for name in (Column.REFERENCE, *LEVEL_OF_THEORY)},
+            Column.FORMER_RUN_ID: rows[Column.MATERIAL_ID].map(predicted[Column.RUN_ID]),
+            Column.EDOS: pd.Series(list(published.spectra), dtype=object),
         }
     )
     results = pd.concat([head, classes], axis=1)
@@ -196,11 +199,11 @@ def _with_failures(results: pd.DataFrame, failures: Mapping[str, str], run_of: p
         return results
     rows = pd.DataFrame(
         {
-            str(Column.MATERIAL_ID): names,
-            str(Column.STATUS): NOT_READ,
-            str(Column.REASON): [failures[name] for name in names],
-            str(Column.REFERENCE): MATERIALS_PROJECT,
-            str(Column.FORMER_RUN_ID): [run_of[name] for name in names],
+            Column.MATERIAL_ID: names,
+            Column.STATUS: Status.NOT_READ,
+            Column.REASON: [failures[name] for name in names],
+            Column.REFERENCE: SourceKind.MATERIALS_PROJECT,
+            Column.FORMER_RUN_ID: [run_of[name] for name in names],
         }
     )
     return pd.concat([results, rows.reindex(columns=results.columns)], ignore_index=True)
@@ -231,12 +234,12 @@ def published_precision_recall(
     keys = [results[Column.REFERENCE], results[Column.FUNCTIONAL].fillna(""), results[Column.SPIN].fillna(""), with_u]
     tables = []
     for (reference, *_), group in sorted(results.groupby(keys), key=lambda pair: str(pair[0])):
-        answers = group.assign(**{str(Column.U_VALUES): _joined_u(group[Column.U_VALUES])})
+        answers = group.assign(**{Column.U_VALUES: _joined_u(group[Column.U_VALUES])})
         chosen = classifications[classifications[Column.MATERIAL_ID].isin(answers[Column.MATERIAL_ID])]
-        picks = answers[[str(Column.MATERIAL_ID)]].copy()
-        picks[str(Column.SELECTED_AS)], picks[str(Column.INCLUSION_PROBABILITY)] = PUBLISHED, 1.0
+        picks = answers[[Column.MATERIAL_ID]].copy()
+        picks[Column.SELECTED_AS], picks[Column.INCLUSION_PROBABILITY] = PUBLISHED, 1.0
         table = precision_recall(chosen, answers, picks, settings, str(reference), gap.describe())
-        level: dict[str, Any] = {str(name): answers[name].iloc[0] for name in LEVEL}
+        level: dict[str, Any] = {str(name): answers[name].iloc[0] for name in LEVEL_OF_THEORY}
         tables.append(table.assign(**level))
     return tables
 

@@ -1,4 +1,4 @@
-"""Precision and recall when the rule of a gap is moved after the fact: from stored spectra, nothing is predicted anew."""
+"""Precision and recall when the rule of a gap is moved after the fact, from stored spectra: nothing is predicted again."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def threshold_curve(
     settings: EvaluationSettings | None = None,
     reference: str | None = None,
 ) -> pd.DataFrame:
-    """Precision and recall of gapped metals over the DOS threshold, the least width and the window of a gap.
+    """Precision and recall of gapped metals over the DOS threshold, the minimum width and the window of a gap.
 
     Parameters
     ----------

@@ -61,18 +61,18 @@ def _of_run(run: RunFolder, info: dict[str, Any]) -> pd.DataFrame:
         return pd.DataFrame()
     changes = run.read_table(TableName.CHANGES, [Column.MATERIAL_ID, Column.CHANGE, Column.FORMER_RUN_ID])
     formulas = changes[Column.MATERIAL_ID].map(_formulas(run, changes))
-    rows = changes.assign(**{str(Column.FORMULA): formulas.astype(object)})
+    rows = changes.assign(**{Column.FORMULA: formulas.astype(object)})
     rows = rows.merge(_gapped_metals(run), on=Column.MATERIAL_ID, how="left")
-    return rows.assign(**{str(Column.DB_VERSION): info["db_version"], str(Column.RUN_ID): info["run_id"]})
+    return rows.assign(**{Column.DB_VERSION: info["db_version"], Column.RUN_ID: info["run_id"]})
 
 
 def _formulas(run: RunFolder, changes: pd.DataFrame) -> dict[str, str]:
-    """Formulas of materials that changed: of this run's candidates, or of the former run's where they are none now."""
+    """Formulas of materials that changed: of this run's candidates, or of the previous run's if they are no longer candidates."""
     formulas: dict[str, str] = {}
     for name in [run.path.name, *sorted(set(changes[Column.FORMER_RUN_ID].dropna()))]:
         path = run.path.parent / str(name) / f"{TableName.CANDIDATES}.parquet"
-        if path.exists():  # a former run may have been removed
-            rows = read_frame(path, [str(Column.MATERIAL_ID), str(Column.FORMULA)])
+        if path.exists():  # a previous run may have been removed
+            rows = read_frame(path, [Column.MATERIAL_ID, Column.FORMULA])
             rows = rows[rows[Column.MATERIAL_ID].isin(changes[Column.MATERIAL_ID])]
             formulas = dict(zip(rows[Column.MATERIAL_ID], rows[Column.FORMULA], strict=True)) | formulas
     return formulas
@@ -87,6 +87,6 @@ def _gapped_metals(run: RunFolder) -> pd.DataFrame:
     classes = run.read_table(TableName.CLASSIFICATIONS, columns)
     positives = classes[classes[Column.IS_GAPPED_METAL].fillna(value=False).astype(bool)]
     positives = positives.sort_values([Column.GAPPED_METAL_CONFIDENCE, Column.MODEL], ascending=[False, True])
-    best = positives.drop_duplicates(Column.MATERIAL_ID)[[str(Column.MATERIAL_ID), *numbers]]
+    best = positives.drop_duplicates(Column.MATERIAL_ID)[[Column.MATERIAL_ID, *numbers]]
     models = positives.groupby(Column.MATERIAL_ID)[Column.MODEL].agg(lambda names: ", ".join(sorted(names)))
     return best.merge(models.rename(GAPPED_METAL_BY), on=Column.MATERIAL_ID)

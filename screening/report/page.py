@@ -201,7 +201,7 @@ def _explanation(precision_recall: pd.DataFrame, gap: GapSettings) -> str:
 
 def _merit_table(precision_recall: pd.DataFrame) -> str:
     """The rows on gapped metals as an HTML table."""
-    rows = precision_recall[precision_recall[Column.TARGET] == str(Column.IS_GAPPED_METAL)].to_dict("records")
+    rows = precision_recall[precision_recall[Column.TARGET] == Column.IS_GAPPED_METAL].to_dict("records")
     scores = (Column.PRECISION, Column.RECALL, Column.F1, Column.MCC, Column.ENRICHMENT)
     names = (Column.N, *CONFUSION_COLUMNS, *scores)
     head = "".join(f"<th>{name.label}</th>" for name in (Column.MODEL, Column.ESTIMATE, Column.REFERENCE, *names))
@@ -214,7 +214,7 @@ def _merit_table(precision_recall: pd.DataFrame) -> str:
 
 
 def _number(row: dict[Any, Any], name: str) -> str:
-    """A count as it is; a score to two decimals with its interval, where it has one."""
+    """A count unchanged; a score to two decimals, with its interval if it has one."""
     if f"{name}_low" not in row:
         return format_value(row.get(name))
     value, low, high = (_two_decimals(row.get(key)) for key in (name, f"{name}_low", f"{name}_high"))

@@ -61,7 +61,7 @@ class RunTables:
         return self.path / f"{TableName(name)}.parquet"
 
     def has_table(self, name: TableName | str) -> bool:
-        """Whether a table is there; it is complete then."""
+        """Whether a table is there; if so, it is complete."""
         return self.table_path(name).exists()
 
     def read_arrow(self, name: TableName | str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -90,14 +90,14 @@ class RunTables:
         Raises
         ------
         RunError
-            If the run holds no coordinates, or a material is no candidate of it.
+            If the run has no coordinates, or a material is not one of its candidates.
         TableError
             If the table of crystals is damaged.
         """
         path = self.table_path(TableName.CRYSTALS)
         if not path.exists():
             raise RunError(
-                f"The run {self.run_id} holds no coordinates of its crystals: it was made by version 0.1, or stopped "
+                f"The run {self.run_id} has no coordinates of its crystals: it was made by version 0.1, or stopped "
                 "before its candidates were found. Its tables can be read; run the screen again for anything else."
             )
         wanted = pa.array([str(material_id) for material_id in material_ids], type=pa.string())
@@ -106,7 +106,7 @@ class RunTables:
         if rows.null_count:
             first = wanted.filter(pc.is_null(rows))[0]
             raise RunError(
-                f"{rows.null_count} of {len(wanted)} materials are no candidates of the run {self.run_id}, the first "
+                f"{rows.null_count} of {len(wanted)} materials are not candidates of the run {self.run_id}; the first "
                 f"is {first}."
             )
         return Crystals.from_arrow(read_rows(path, CRYSTAL_COLUMNS, rows.to_numpy()))
@@ -142,7 +142,7 @@ class RunTables:
         return self.path / SHARDS_FOLDER / TableName(name) / f"{index:06d}.parquet"
 
     def has_shard(self, name: TableName | str, index: int) -> bool:
-        """Whether a part of a table is there; it is complete then."""
+        """Whether a part of a table is there; if so, it is complete."""
         return self.shard_path(name, index).exists()
 
     def write_shard(self, name: TableName | str, index: int, table: pd.DataFrame | pa.Table) -> Path:

@@ -111,7 +111,7 @@ class RunFolder(RunTables):
 
     @classmethod
     def _create(cls, results_dir: Path, fingerprint: str, identity: dict[str, Any], grid: SpectralGrid) -> Self:
-        """A folder that is there with its record or not at all."""
+        """A folder that exists with its record or not at all."""
         run_id = new_run_id(results_dir, fingerprint)
         prepared = make_folder(results_dir / f"{NEW_PREFIX}{run_id}")
         try:
@@ -139,7 +139,7 @@ class RunFolder(RunTables):
         Raises
         ------
         RunError
-            If the folder is no run folder.
+            If the folder is not a run folder.
         """
         real = path.resolve()
         if not (real / RUN_FILE).exists():

@@ -1,4 +1,4 @@
-"""What is new since former runs: materials, structures, and electronic densities of states.
+"""What is new since previous runs: materials, structures, and electronic densities of states.
 
 A run notes of each candidate a hash of its structure, and which materials had an eDOS. A later run
 on a newer release of the same source compares: it can screen only what was not screened before, and
@@ -35,7 +35,7 @@ class Change(StrEnum):
 
 
 @dataclass(frozen=True)
-class FormerRuns:
+class PreviousRuns:
     """What finished runs screened that are comparable with the present one.
 
     Parameters
@@ -57,7 +57,7 @@ class FormerRuns:
     same_filters: frozenset[str] = frozenset()
 
     @classmethod
-    def find(cls, results_dir: Path, identity: Mapping[str, Any]) -> FormerRuns:
+    def find(cls, results_dir: Path, identity: Mapping[str, Any]) -> PreviousRuns:
         """Read the finished runs of a folder that used the same weights and the same rule for gaps.
 
         Parameters
@@ -67,7 +67,7 @@ class FormerRuns:
         identity
             `weights_hashes` and `settings` of the present run, as `run.json` holds them.
         """
-        columns = [str(Column.MATERIAL_ID), str(Column.STRUCTURE_HASH)]
+        columns = [Column.MATERIAL_ID, Column.STRUCTURE_HASH]
         frames, known, last, same = [], frozenset[str](), None, set[str]()
         for info in list_runs(results_dir):
             folder = results_dir / str(info["run_id"])
@@ -77,11 +77,11 @@ class FormerRuns:
                 continue
             # Plain Python strings are looked up ten times faster than pandas' own.
             screened = read_frame(folder / f"{TableName.CANDIDATES}.parquet", columns).astype(object)
-            frames.append(screened.assign(**{str(Column.RUN_ID): info["run_id"]}))
+            frames.append(screened.assign(**{Column.RUN_ID: info["run_id"]}))
             known = frozenset(read_frame(folder / f"{TableName.KNOWN_EDOS}.parquet")[Column.MATERIAL_ID])
             last = str(info["run_id"])
             same |= {last} if _what_is_asked(info) == _what_is_asked(identity) else set()
-        empty = pd.DataFrame({name: pd.Series(dtype=object) for name in [*columns, str(Column.RUN_ID)]})
+        empty = pd.DataFrame({name: pd.Series(dtype=object) for name in [*columns, Column.RUN_ID]})
         return cls(pd.concat(frames, ignore_index=True) if frames else empty, known, last, frozenset(same))
 
     def has_screened(self, candidates: pd.DataFrame) -> NDArray[np.bool_]:
@@ -119,8 +119,8 @@ def _keys(rows: pd.DataFrame) -> pd.Series:
     return rows[Column.MATERIAL_ID].astype(object) + " " + rows[Column.STRUCTURE_HASH].astype(object)
 
 
-def find_changes(candidates: pd.DataFrame, known_edos: Collection[str], former: FormerRuns) -> pd.DataFrame:
-    """What changed since the former runs.
+def find_changes(candidates: pd.DataFrame, known_edos: Collection[str], former: PreviousRuns) -> pd.DataFrame:
+    """What changed since the previous runs.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def find_changes(candidates: pd.DataFrame, known_edos: Collection[str], former: 
     known_edos
         Materials that have an eDOS now.
     former
-        The former runs.
+        The previous runs.
 
     Returns
     -------
@@ -142,24 +142,24 @@ def find_changes(candidates: pd.DataFrame, known_edos: Collection[str], former: 
     screened = ids.isin(former.screened[Column.MATERIAL_ID]).to_numpy()
     changed = screened & ~former.has_screened(candidates)
     labels = np.select([lost, changed, ~screened], [Change.LOST_EDOS, Change.STRUCTURE, Change.NEW], default="")
-    frame = pd.DataFrame({str(Column.MATERIAL_ID): ids, str(Column.CHANGE): labels.astype(object)})
+    frame = pd.DataFrame({Column.MATERIAL_ID: ids, Column.CHANGE: labels.astype(object)})
     gained = former.screened.loc[former.screened[Column.MATERIAL_ID].isin(set(known_edos) - former.known_edos)]
-    gained = gained.drop_duplicates(Column.MATERIAL_ID)[[str(Column.MATERIAL_ID)]]
-    gained = gained.assign(**{str(Column.CHANGE): str(Change.GAINED_EDOS)})
+    gained = gained.drop_duplicates(Column.MATERIAL_ID)[[Column.MATERIAL_ID]]
+    gained = gained.assign(**{Column.CHANGE: str(Change.GAINED_EDOS)})
     changes = pd.concat([frame[frame[Column.CHANGE] != ""], gained], ignore_index=True)
-    return changes.assign(**{str(Column.FORMER_RUN_ID): former.last_run_of(changes[Column.MATERIAL_ID])})
+    return changes.assign(**{Column.FORMER_RUN_ID: former.last_run_of(changes[Column.MATERIAL_ID])})
 
 
 def keep_unscreened(
-    candidates: pd.DataFrame, counts: pd.DataFrame, former: FormerRuns
+    candidates: pd.DataFrame, counts: pd.DataFrame, former: PreviousRuns
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Drop candidates that a former run screened with the same structure, and count that as one more filter."""
+    """Drop candidates that a previous run screened with the same structure, and count that as one more filter."""
     kept = candidates[~former.has_screened(candidates)].reset_index(drop=True)
     row = {
-        str(Column.FILTER): SCREENED_BEFORE,
-        str(Column.REMOVED): len(candidates) - len(kept),
-        str(Column.UNKNOWN_REMOVED): 0,
-        str(Column.UNKNOWN_KEPT): 0,
-        str(Column.REMAINING): len(kept),
+        Column.FILTER: SCREENED_BEFORE,
+        Column.REMOVED: len(candidates) - len(kept),
+        Column.UNKNOWN_REMOVED: 0,
+        Column.UNKNOWN_KEPT: 0,
+        Column.REMAINING: len(kept),
     }
     return kept, pd.concat([counts, pd.DataFrame([row])], ignore_index=True)

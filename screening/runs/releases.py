@@ -1,4 +1,4 @@
-"""Releases: the version of a source's database now, and that of former runs."""
+"""Releases: the database versions that runs were made on."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def runs_since(results_dir: Path, since: str | None) -> list[dict[str, Any]]:
     day = _day(since)
     if day is None:
         known = ", ".join(dict.fromkeys(releases))
-        raise RunError(f"'{since}' is neither a day like 2026-11-01 nor the release of a run; releases are {known}.")
+        raise RunError(f"'{since}' is neither a day such as 2026-11-01 nor the release of a run; releases are {known}.")
     return [info for info in runs if str(info["created"])[:10] >= day]
 
 
 def _day(text: str) -> str | None:
-    """The day in ISO form, or None if it is none."""
+    """The day in ISO form, or None if the text is not one."""
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
         return None
     try:

@@ -20,7 +20,7 @@ def known_edos_ids(path: Path | None) -> frozenset[str]:
     path
         A Parquet table with the column `material_id`, a folder of such tables, or None for no
         store. A `status` column, where there is one, must read "ok" for a row to count: a failed
-        calculation is no eDOS.
+        calculation does not count.
 
     Returns
     -------
@@ -55,7 +55,9 @@ def store_files(path: Path) -> list[Path]:
         raise explain_os_error(error, path, "read") from error
     if is_folder:
         if not files:
-            raise TableError(f"The eDOS store {path} holds no Parquet table. Check the path or leave edos_store empty.")
+            raise TableError(
+                f"The eDOS store {path} contains no Parquet table. Check the path or leave edos_store empty."
+            )
         return files
     if not path.exists():
         raise TableError(f"There is no eDOS store at {path}. Check the path or leave edos_store empty.")

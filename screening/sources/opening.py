@@ -27,7 +27,7 @@ def open_source(
     progress
         Called with how many of how many materials are read, where that takes long.
     db_version
-        Version that a run began with: it goes on with what the cache has of it, whatever is new since.
+        Version that a run began with: it continues with what the cache has of it, whatever has been released since.
 
     Raises
     ------

@@ -38,7 +38,7 @@ class ParquetSource:
     name
         Short name for reports; the file name if not given.
     limit
-        Take only the first so many rows.
+        Maximum number of rows to read, from the start.
 
     Raises
     ------
@@ -56,7 +56,7 @@ class ParquetSource:
         missing = [str(column) for column in CRYSTAL_COLUMNS if column not in self._columns]
         if missing:
             raise SourceError(
-                f"{self.path} is no table of crystals: it lacks the column{'s' if len(missing) > 1 else ''} "
+                f"{self.path} is not a table of crystals: it lacks the column{'s' if len(missing) > 1 else ''} "
                 f"{', '.join(missing)}. Needed are {', '.join(CRYSTAL_COLUMNS)}."
             )
 
@@ -127,7 +127,7 @@ class ParquetSource:
 
         Only the row groups that hold them are read, one at a time. Of a crystal whose lattice or
         coordinates are incomplete these are NaN, so that `mat2spec.crystals.checks.find_problems` names
-        it and the rest goes on.
+        it and the others are not affected.
 
         Raises
         ------

@@ -183,7 +183,7 @@ def test_the_crystals_of_a_run_are_those_of_its_source_to_the_bit(settings, fake
     assert ours.material_ids.tolist() == ids
     for name in ("atomic_numbers", "frac_coords", "lattices", "offsets"):
         assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
-    with pytest.raises(RunError, match="1 of 2 materials are no candidates of the run"):
+    with pytest.raises(RunError, match="1 of 2 materials are not candidates of the run"):
         run.crystals([ids[0], "unstable"])
 
 

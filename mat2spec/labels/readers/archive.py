@@ -150,7 +150,7 @@ def _split_of_indices(path: Path, indices: list[Any], n_materials: int) -> NDArr
             numbers = as_array(given)
             members = numbers.astype(np.int64, casting="safe" if numbers.size else "unsafe")
         except (TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{path} holds no arrays of indices ({error}); get it again.") from error
+            raise DataError(f"{path} does not hold arrays of indices ({error}); get it again.") from error
         if members.size and (members.min() < 0 or members.max() >= n_materials):
             raise DataError(f"{path} refers to material {members.max()} of {n_materials}; it belongs to other data.")
         if (split[members] != NOT_IN_SPLIT).any():
@@ -189,7 +189,7 @@ def _read_spectra(path: Path, grid: SpectralGrid, n_materials: int, listed_in: P
     try:
         spectra = np.load(path, allow_pickle=False).astype(np.float64)
     except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"The file {path} holds no array of numbers ({error}); get it again.") from error
+        raise DataError(f"The file {path} does not hold an array of numbers ({error}); get it again.") from error
     if spectra.ndim != 2 or spectra.shape[1] != grid.size:
         raise DataError(
             f"{path} has the shape {spectra.shape}; spectra on the grid '{grid.name}' are rows of {grid.size} bins "

@@ -24,6 +24,7 @@ from mat2spec.labels.splits import STORE_TEST, Part, Split, split_labels, split_
 from mat2spec.settings import Level, shipped_stores
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, rebin_to_edges
 from mat2spec.spectra.phonons import scale_to_modes
+from mat2spec.tables.columns import CRYSTAL_COLUMNS
 from mat2spec.tables.parquet import read_table
 
 DFPT_FILE = "phdos_dfpt.parquet"
@@ -31,7 +32,6 @@ FINITE_DISPLACEMENT_FILE = "phdos_finite_displacement.parquet"
 EDOS_FILE = "edos_pbe.parquet"
 # A random sample for tests only: its formulas are never labelled again.
 EDOS_NATURAL_FILE = "edos_pbe_natural.parquet"
-_CRYSTAL_COLUMNS = ["material_id", "lattice", "frac_coords", "atomic_numbers"]
 
 
 def load_phdos(data_dir: Path, graph_settings: GraphSettings, pretraining: bool = True) -> LabelledSpectra:
@@ -39,7 +39,7 @@ def load_phdos(data_dir: Path, graph_settings: GraphSettings, pretraining: bool 
 
     From the finite-displacement set every material is dropped whose reduced formula is in the
     validation or test split, that has 1 % imaginary modes or more, or that is in the DFPT set
-    already. No material of a reserved formula is trained on: the encoder goes on to eDOS.
+    already. No material of a reserved formula is trained on: the encoder is trained further on eDOS.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def load_edos(
     Every material is put into a split by a hash of its reduced formula alone (`split_of_formula`: 80/10/10), so that
     no formula is shared between training and held-out materials, whatever file they are in. The test materials of
     the data folder stay ``"test"`` whatever stores are added; those of stores are ``"store_test"`` beside them, and
-    ``"test"`` without a data folder. Of a material that is there twice the first is taken.
+    ``"test"`` without a data folder. Of a material that occurs twice the first is taken.
 
     With labels of a label plan among them all are split by `mat2spec.labels.splits.split_labels`: the test sets of the
     plan come beside those older ones, which stay what they are, whatever level of theory is wanted.
@@ -91,7 +91,7 @@ def load_edos(
     graph_settings
         How graphs are made.
     stores
-        eDOS stores, files or folders of shards; by default the one that the project carries, if it is there. The crystals
+        eDOS stores, files or folders of shards; by default the one that the project carries, if present. The crystals
         of labels that name them by id are taken from `mp_structures.parquet` of the data folder.
     level
         Level of theory of the labels that are used; a store that names its own level in its metadata is used at that.
@@ -173,7 +173,7 @@ def _load_store(
     if not len(chosen):
         wanted = level if own is None else ", ".join(f"{name} {value}" for name, value in own.items())
         raise DataError(
-            f"The eDOS store {path} holds no label at the level that is trained on ({wanted}); leave it out."
+            f"The eDOS store {path} contains no label at the level that is trained on ({wanted}); leave it out."
         )
     crystals = Crystals.from_arrow(chosen)
     formulas = reduced_formulas(crystals)
@@ -212,7 +212,7 @@ def _first_of_each_material(data: LabelledSpectra) -> LabelledSpectra:
 
 def _load_dfpt(data_dir: Path, graph_settings: GraphSettings) -> LabelledSpectra:
     path = data_file(data_dir, DFPT_FILE)
-    table = read_table(path, columns=[*_CRYSTAL_COLUMNS, "phdos_51", "split"])
+    table = read_table(path, columns=[*CRYSTAL_COLUMNS, "phdos_51", "split"])
     crystals = Crystals.from_arrow(table)
     spectra = scale_to_modes(stack_column(table, "phdos_51", PHDOS_GRID), PHDOS_GRID)
     split = np.array(table["split"].to_pylist(), dtype=object)
@@ -224,7 +224,7 @@ def _load_dfpt(data_dir: Path, graph_settings: GraphSettings) -> LabelledSpectra
 
 def _load_finite_displacement(data_dir: Path, graph_settings: GraphSettings) -> LabelledSpectra:
     path = data_file(data_dir, FINITE_DISPLACEMENT_FILE)
-    table = read_table(path, columns=[*_CRYSTAL_COLUMNS, "phdos_4cm1", "imaginary_fraction"])
+    table = read_table(path, columns=[*CRYSTAL_COLUMNS, "phdos_4cm1", "imaginary_fraction"])
     unstable = pc.greater_equal(table["imaginary_fraction"], 0.01)
     stable = table.filter(pc.invert(unstable))
     crystals = Crystals.from_arrow(stable)

@@ -107,7 +107,7 @@ def _of_npy(path: Path, ids_path: Path, grid: SpectralGrid) -> pd.DataFrame:
     try:
         spectra = np.load(path, allow_pickle=False).astype(np.float64)
     except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path} holds no array of numbers ({error}).") from error
+        raise DataError(f"{path} does not hold an array of numbers ({error}).") from error
     ids = ids_path.read_text(encoding="utf-8").split()
     if spectra.shape != (len(ids), grid.size):
         raise DataError(

@@ -1,4 +1,4 @@
-"""Open whatever a person points at: the kind of a source is told by the files that are there."""
+"""Open whatever the user points at; its kind follows from the files in it."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def load_spectra(
         if spectrum == EDOS_GRID.name:
             return load_edos(path, graph_settings, stores, level)
         if path is None:
-            raise DataError("There are no phonon spectra without a source; give one with --data.")
+            raise DataError("Phonon spectra need a source; give one with --data.")
         return load_phdos(path, graph_settings, pretraining)
     if set(map(Path, stores or ())) - set(shipped_stores()):
         raise DataError(f"eDOS stores are added to a data folder, not to the {kind} {path}: its split is its own.")

@@ -110,7 +110,7 @@ def as_array(value: Any) -> NDArray[Any]:
     Raises
     ------
     TypeError, ValueError
-        If these are no plain numbers.
+        If they are not plain numbers.
     """
     if not isinstance(value, Record):
         return np.asarray(value if isinstance(value, int | float) else [as_array(item) for item in as_list(value)])

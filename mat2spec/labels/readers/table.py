@@ -27,10 +27,10 @@ from mat2spec.labels.reserved import without_reserved
 from mat2spec.labels.splits import SPLITS, split_of_formula
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, PHDOS_GRID, SpectralGrid
 from mat2spec.spectra.phonons import scale_to_modes
+from mat2spec.tables.columns import CRYSTAL_COLUMNS
 from mat2spec.tables.parquet import read_table
 
 SPECTRUM_COLUMNS = {EDOS_GRID.name: "edos", PHDOS_GRID.name: "phdos_51"}
-CRYSTAL_COLUMNS = ("material_id", "lattice", "frac_coords", "atomic_numbers")
 
 
 def load_table(
@@ -52,14 +52,14 @@ def load_table(
     Raises
     ------
     DataError
-        If there is no table, the grid is another one or no material can be trained on.
+        If there is no table, its grid differs, or no material can be trained on.
     mat2spec.tables.files.TableError
         If a file is damaged or lacks a column.
     """
     path = Path(path)
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     if not files:
-        raise DataError(f"The folder {path} holds no Parquet table.")
+        raise DataError(f"The folder {path} contains no Parquet table.")
     table = pa.concat_tables([_read(file, grid) for file in files])
     crystals = Crystals.from_arrow(table)
     formulas = reduced_formulas(crystals)

@@ -1,6 +1,6 @@
 """The API key of the Materials Project: where it comes from, checked before any work, never shown.
 
-The key is no setting of a run: settings are printed, hashed, written into `run.json` and given to
+The key is not a setting of a run: settings are printed, hashed, written into `run.json` and given to
 Prefect as parameters. It travels as `pydantic.SecretStr`, whose text is asterisks.
 """
 

@@ -1,7 +1,7 @@
 """What was read from the Materials Project, on disk: pages while it is read, one table when it is complete.
 
 Each question to each version of the database has a folder, `<cache>/<db_version>/<hash of the question>/`.
-Pages are kept whatever happens, so reading goes on where it broke off; the table that they become is
+Pages are kept whatever happens, so reading resumes where it broke off; the table that they become is
 what a screen reads, and the same question to the same version gives the same bytes.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,14 +102,14 @@ class QueryCache:
             file.write(json.dumps(plan, indent=2).encode())
 
     def has_page(self, part: str, number: int) -> bool:
-        """Whether a page is there; it is complete then."""
+        """Whether a page is there; if so, it is complete."""
         return self._page_path(part, number).exists()
 
     def write_page(self, part: str, number: int, table: pa.Table) -> None:
         """Keep a page."""
         write_table(self._page_path(part, number), table)
 
-    def read_page(self, part: str, number: int, columns: list[str] | None = None) -> pa.Table:
+    def read_page(self, part: str, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """A page, or some of its columns."""
         return read_table(self._page_path(part, number), columns)
 

@@ -21,7 +21,7 @@ from screening.sources.materials_project.session import ApiSession
 
 Document = dict[str, Any]
 
-# The first contact fails soon: a wrong address shall not cost minutes of patience.
+# The first contact fails soon: a wrong address must not cost minutes of patience.
 FIRST_PATIENCE_S = 10.0
 
 
@@ -59,7 +59,7 @@ class MaterialsProject:
         Raises
         ------
         MaterialsProjectError
-            If the server cannot be asked, or is no Materials Project.
+            If the server cannot be reached, or is not a Materials Project API.
         """
         patience = self._settings.mp_patience_s if patience_s is None else patience_s
         url = f"{self._settings.mp_endpoint}heartbeat"
@@ -68,7 +68,7 @@ class MaterialsProject:
         version = answer.json().get("db_version")
         if not version or not isinstance(version, str):
             raise MaterialsProjectError(
-                f"{url} names no db_version: source.mp_endpoint is no Materials Project. Correct it."
+                f"{url} names no db_version: source.mp_endpoint is not a Materials Project API. Correct it."
             )
         return version
 

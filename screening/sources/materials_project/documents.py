@@ -91,7 +91,7 @@ def first_initial_structures(documents: Sequence[Document]) -> dict[str, Any]:
 
 
 def cell_of(structure: Mapping[str, Any] | None) -> CellLists | None:
-    """Lattice (9 numbers), fractional coordinates and atomic numbers, or None if that is no ordered crystal."""
+    """Lattice (9 numbers), fractional coordinates and atomic numbers, or None if the crystal is not ordered."""
     try:
         sites = (structure or {})["sites"]
         matrix = [float(number) for row in structure["lattice"]["matrix"] for number in row]  # type: ignore[index]

@@ -12,7 +12,7 @@ from mat2spec.tables.provenance import hash_json
 from screening.settings import FilterSettings, MaterialsProjectSettings
 
 GNOME_BATCH = "gnome_r2scan_statics"
-# Raised when tables of the cache are to be read anew: other fields, other columns.
+# Increased when tables of the cache must be read again: other fields, other columns.
 TABLE_VERSION = 1
 # `has_props` claims whether there is an eDOS; the summary of one, or the identifier of its calculation, proves it.
 PROPERTY_FIELDS = (
@@ -47,7 +47,7 @@ class Limit:
     argument, parameter
         What mp-api's `search` and the server call the property.
     low, high
-        The range; None is no limit.
+        The range; None means no limit.
     keep_unknown
         Whether documents without a value pass; None where every document has one.
     """
@@ -93,7 +93,7 @@ class Query:
     cells
         "relaxed" or "initial".
     n_materials
-        Read only the first so many; None reads all.
+        Maximum number to read; None reads all.
     """
 
     limits: tuple[Limit, ...]

@@ -211,7 +211,7 @@ class Reading:
     def _reconcile(self, pages: list[tuple[str, int]], n_expected: int, n_matching: int) -> None:
         n_moved = self._client.count(self._query.criteria()) - n_matching
         reconcile.check_version(self._cache.db_version, self._client.db_version())
-        columns = [str(Column.MATERIAL_ID)]
+        columns = [Column.MATERIAL_ID]
         ids = [name for page in pages for name in self._cache.read_page(*page, columns)[columns[0]].to_pylist()]
         try:
             reconcile.check_total(ids, n_expected, n_expected + n_moved)
@@ -223,6 +223,4 @@ class Reading:
 def _scan_table(documents: Sequence[Document]) -> pa.Table:
     names = [name for name in SCAN_FIELDS if name != "material_id"]
     columns = {name: pa.array([document.get(name) for document in documents], type=pa.float64()) for name in names}
-    return pa.table(
-        {str(Column.MATERIAL_ID): [normal_id(document["material_id"]) for document in documents], **columns}
-    )
+    return pa.table({Column.MATERIAL_ID: [normal_id(document["material_id"]) for document in documents], **columns})

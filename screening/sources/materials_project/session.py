@@ -28,7 +28,7 @@ DETAIL_CHARACTERS = 200
 
 
 class RateLimiter:
-    """Lets threads through one after the other, so many a second; all of them wait when the server says so."""
+    """Lets threads through one at a time, at a limited rate; all of them wait when the server says so."""
 
     def __init__(self, per_second: float, stopped: threading.Event) -> None:
         self._interval = 1.0 / per_second
@@ -44,7 +44,7 @@ class RateLimiter:
         self._stopped.wait(max(0.0, turn - time.monotonic()))
 
     def hold(self, seconds: float) -> None:
-        """Let nobody through for so many seconds."""
+        """Let no thread through for some seconds."""
         with self._lock:
             self._next = max(self._next, time.monotonic() + seconds)
 
@@ -116,7 +116,7 @@ class ApiSession(requests.Session):
         except requests.Timeout:
             return f"did not answer within {self._settings.mp_timeout_s:g} s", None
         except requests.exceptions.InvalidURL as error:
-            raise MaterialsProjectError("source.mp_endpoint is no address that can be asked; correct it.") from error
+            raise MaterialsProjectError("source.mp_endpoint is not a usable address; correct it.") from error
         except requests.RequestException as error:
             return f"could not be reached, or hung up ({type(error).__name__})", None
         if response.status_code in PASSING_STATUSES:

@@ -76,5 +76,5 @@ def open_materials_project(
         except DatabaseChangedError as error:
             if attempt == MAX_ATTEMPTS:
                 raise
-            logger.warning("%s The reading begins anew.", error)
+            logger.warning("%s Reading starts again.", error)
     raise AssertionError

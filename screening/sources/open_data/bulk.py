@@ -185,7 +185,7 @@ class BulkRead:
         files = files_of(self.source)
         parts = [self._part(fragment, progress, done, len(files)) for done, fragment in enumerate(files)]
         if not parts:
-            raise MaterialsProjectError(f"The Delta table {self.source.table_uri} holds no rows.")
+            raise MaterialsProjectError(f"The Delta table {self.source.table_uri} contains no rows.")
         for part in parts:
             self.left_out.update(json.loads(read_metadata(part)[LEFT_OUT_KEY]))
         written = concatenate_tables(

@@ -44,7 +44,7 @@ FUNCTIONALS = {"GGA": "PBE", "PBE": "PBE", "r2SCAN": "r2SCAN", "SCAN": "SCAN", "
 COLUMNS = ["identifier", "run_type", "energies", "efermi", "spin_up_densities", "spin_down_densities"]
 UNKNOWN = "unknown"
 # One spectrum of a material for each level of theory.
-KEY = (str(Column.MATERIAL_ID), str(Column.SETTINGS_HASH))
+KEY = (Column.MATERIAL_ID, Column.SETTINGS_HASH)
 
 
 def fetch_edos(
@@ -76,7 +76,7 @@ def fetch_edos(
     Raises
     ------
     MaterialsProjectError
-        If the open data cannot be read; a repetition goes on with the file at which it broke off.
+        If the open data cannot be read; a repetition resumes at the file at which it broke off.
     """
     source = open_delta(TOTAL_DOS, settings)
     materials = Materials.read(settings, _dos_tasks, {"task_id": _field("dos", "task_id")})

@@ -73,7 +73,7 @@ def fetch_phdos(
     materials = Materials.read(settings, _phonon_ids(method), {"phonon_IDs": _field("phonon_IDs")})
     rows = _Rows(materials, frozenset(reserved_formulas), method)
     identity = hash_json([materials.release, source.version(), sorted(reserved_formulas), method, "phdos 2"])
-    read = BulkRead(target, source, rows.of_batch, _columns(), _schema(), identity, (str(Column.MATERIAL_ID),))
+    read = BulkRead(target, source, rows.of_batch, _columns(), _schema(), identity, (Column.MATERIAL_ID,))
     metadata = {
         GRID_METADATA_KEY: PHDOS_GRID.to_json(),
         REFERENCE_KEY: SourceKind.MATERIALS_PROJECT,

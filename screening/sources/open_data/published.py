@@ -1,4 +1,4 @@
-"""What the Materials Project has published since a former run predicted the materials: who has an eDOS, and which.
+"""eDOS that the Materials Project has published since a previous run predicted them.
 
 Only these materials are asked for, by name: their documents of the API or of the open data, their spectra of the open
 data. A spectrum that was read once is kept in the cache.
@@ -18,7 +18,7 @@ from deltalake import DeltaTable
 from filelock import FileLock
 
 from mat2spec.labels.edos_store import STORE_SCHEMA
-from mat2spec.tables.columns import Column
+from mat2spec.tables.columns import GEOMETRY_COLUMNS, Column
 from mat2spec.tables.files import atomic_file, make_folder
 from mat2spec.tables.parquet import read_table, write_table
 from mat2spec.tables.provenance import hash_json
@@ -37,10 +37,9 @@ Document = dict[str, Any]
 FOLDER = "published"
 NAMES_PER_REQUEST = 100
 CALCULATION = "calculation"
-CRYSTAL_COLUMNS = (Column.LATTICE, Column.FRAC_COORDS, Column.ATOMIC_NUMBERS)
-NO_SPECTRUM = "The open data hold no spectrum of its calculation (yet)."
+NO_SPECTRUM = "The open data do not (yet) contain a spectrum of its calculation."
 NO_DOCUMENT = "The Materials Project names no calculation of its eDOS."
-# Raised when rows of the cache are to be read anew.
+# Increased when rows of the cache must be read again.
 STORE_VERSION = 1
 
 
@@ -127,7 +126,7 @@ def _materials_of_api(settings: SourceSettings, names: Collection[str]) -> Mater
         documents = [document for document in _documents(client, settings, names) if _calculation(document)]
     table = page_table(documents)
     rows = {calculation_number(_calculation(document)): row for row, document in enumerate(documents)}
-    columns = (Column.MATERIAL_ID, Column.FORMULA, *CRYSTAL_COLUMNS)
+    columns = (Column.MATERIAL_ID, Column.FORMULA, *GEOMETRY_COLUMNS)
     return Materials(release, rows, table.select([str(column) for column in columns]))
 
 
@@ -159,7 +158,7 @@ def _add_spectra(path: Path, settings: SourceSettings, materials: Materials) -> 
     source = open_delta(TOTAL_DOS, settings)
     found, reasons = _read_spectra(source, materials, missing)
     table = pa.concat_tables([kept, pa.Table.from_pylist(found, schema=_schema(settings))])
-    keys = [(str(Column.MATERIAL_ID), "ascending"), (str(Column.SETTINGS_HASH), "ascending")]
+    keys = [(Column.MATERIAL_ID, "ascending"), (Column.SETTINGS_HASH, "ascending")]
     write_table(path, table.sort_by(keys), store_metadata(materials.release, source.version()))
     without = set(missing.values()) - {str(row[Column.MATERIAL_ID]) for row in found}
     return {name: reasons.get(name, NO_SPECTRUM) for name in sorted(without)}
@@ -181,7 +180,7 @@ def _read_spectra(
 
 def _schema(settings: SourceSettings) -> pa.Schema:
     """Columns of the store of the cache."""
-    dropped = set() if settings.mp_cells == "relaxed" else set(CRYSTAL_COLUMNS)
+    dropped = set() if settings.mp_cells == "relaxed" else set(GEOMETRY_COLUMNS)
     return pa.schema(
         [*(field for field in STORE_SCHEMA if field.name not in dropped), pa.field(CALCULATION, pa.string())]
     )

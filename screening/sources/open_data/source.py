@@ -70,7 +70,7 @@ def open_open_data(
     Raises
     ------
     MaterialsProjectError
-        If the open data cannot be reached, hold no relaxed cells, or do not add up.
+        If the open data cannot be reached, contain no relaxed cells, or do not add up.
     """
     if settings.mp_cells != "relaxed":
         raise MaterialsProjectError(

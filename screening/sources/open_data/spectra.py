@@ -117,7 +117,7 @@ def bin_phdos(
     Raises
     ------
     SpectrumError
-        If the samples are damaged or hold no real mode.
+        If the samples are damaged or contain no real mode.
     """
     _check_samples(frequencies_thz, density)
     edges = edges_of_samples(frequencies_thz * CM1_PER_THZ)

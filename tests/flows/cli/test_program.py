@@ -390,7 +390,7 @@ def test_train_hands_classes_and_parts_on(capfd, monkeypatch, tmp_path):
     assert options.fractions == (0.5, 1.0)
     for wrong, message in (
         (["--learning-curve", "a"], "learning curve 'a'"),
-        (["--elements", "Xx"], "there is no element Xx"),
+        (["--elements", "Xx"], "unknown element Xx"),
     ):
         code, _, err = say(capfd, "train", "phdos", "--data", str(tmp_path), *wrong)
         assert code == ExitCode.FAILED

@@ -45,5 +45,5 @@ def test_unreadable_tables_are_sentences(tmp_path):
     with pytest.raises(TableError, match="lacks the columns c, b; it has a"):
         read_table(whole, ["a", "c", "b"])
     whole.write_bytes(whole.read_bytes()[:-30])
-    with pytest.raises(TableError, match="no readable Parquet file"):
+    with pytest.raises(TableError, match="not a readable Parquet file"):
         read_table(whole)

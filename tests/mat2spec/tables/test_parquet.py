@@ -164,7 +164,7 @@ def test_a_file_where_a_folder_is_needed_gives_a_sentence(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"no parquet at all" * 10])
 def test_a_damaged_table_gives_a_sentence(tmp_path, content):
     (tmp_path / "t.parquet").write_bytes(content)
-    with pytest.raises(TableError, match="no readable Parquet file"):
+    with pytest.raises(TableError, match="not a readable Parquet file"):
         read_table(tmp_path / "t.parquet")
 
 
@@ -174,7 +174,7 @@ def test_a_cut_off_table_gives_a_sentence(tmp_path, share):
     write_table(path, FRAME)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(TableError, match="no readable Parquet file"):
+    with pytest.raises(TableError, match="not a readable Parquet file"):
         read_frame(path)
 
 

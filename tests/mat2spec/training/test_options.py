@@ -57,7 +57,7 @@ def test_class_of_materials_is_chosen(four_salts, conditions, left):
 def test_empty_class_unknown_element_and_missing_crystals_are_sentences(four_salts):
     with pytest.raises(DataError, match=r"None of the 4 materials .*'elements': \['Xe'\]"):
         select(four_salts, Subclass(elements=("Xe",)))
-    with pytest.raises(ValidationError, match="there is no element Xx"):
+    with pytest.raises(ValidationError, match="unknown element Xx"):
         Subclass(elements=("Xx",))
     with pytest.raises(DataError, match="space groups are unknown"):
         select(replace(four_salts, crystals=None), Subclass(space_group=225))

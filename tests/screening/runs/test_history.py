@@ -9,7 +9,7 @@ import pytest
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.identity import rounded_structure_hashes
 from screening.runs.folder import RunFolder
-from screening.runs.history import SCREENED_BEFORE, Change, FormerRuns, find_changes, keep_unscreened
+from screening.runs.history import SCREENED_BEFORE, Change, PreviousRuns, find_changes, keep_unscreened
 from screening.runs.schemas import TableName
 
 IDENTITY = {"settings": {"gap": {"min_width_ev": 1.0}, "source": {"kind": "parquet"}}, "weights_hashes": {"m": "1"}}
@@ -69,7 +69,7 @@ def test_a_hash_sees_a_changed_cell_coordinate_or_element_and_nothing_smaller_th
 
 
 def test_without_former_runs_everything_is_new(tmp_path):
-    former = FormerRuns.find(tmp_path, IDENTITY)
+    former = PreviousRuns.find(tmp_path, IDENTITY)
     assert former.last_run_id is None
     changes = find_changes(candidates(mp_1="a", mp_2="b"), {"mp-9"}, former)
     assert changes["change"].tolist() == [Change.NEW, Change.NEW]
@@ -79,7 +79,7 @@ def test_without_former_runs_everything_is_new(tmp_path):
 def test_changes_name_each_kind_once(tmp_path):
     run = finished_run(tmp_path, candidates(mp_1="a", mp_2="b", mp_3="c", mp_4="d"), known=["mp-5", "mp-6"])
     now = candidates(mp_1="a", mp_2="other", mp_5="e", mp_7="g")
-    changes = find_changes(now, {"mp-3", "mp-6"}, FormerRuns.find(tmp_path, IDENTITY))
+    changes = find_changes(now, {"mp-3", "mp-6"}, PreviousRuns.find(tmp_path, IDENTITY))
     found = dict(zip(changes["material_id"], changes["change"], strict=True))
     # mp-1 stayed, mp-4 went away, mp-6 had its eDOS before.
     assert found == {
@@ -96,7 +96,7 @@ def test_changes_name_each_kind_once(tmp_path):
 def test_an_edos_is_gained_once(tmp_path):
     finished_run(tmp_path, candidates(mp_1="a", mp_2="b"))
     finished_run(tmp_path, candidates(mp_1="a"), known=["mp-2"], release="2")
-    assert find_changes(candidates(mp_1="a"), {"mp-2"}, FormerRuns.find(tmp_path, IDENTITY)).empty
+    assert find_changes(candidates(mp_1="a"), {"mp-2"}, PreviousRuns.find(tmp_path, IDENTITY)).empty
 
 
 def test_only_what_no_run_screened_is_kept_and_counted(tmp_path):
@@ -106,7 +106,7 @@ def test_only_what_no_run_screened_is_kept_and_counted(tmp_path):
         {"filter": ["source"], "removed": [0], "unknown_removed": [0], "unknown_kept": [0], "remaining": [4]}
     )
     now = candidates(mp_1="a", mp_2="changed", mp_3="c", mp_4="d")
-    kept, counts = keep_unscreened(now, counts, FormerRuns.find(tmp_path, IDENTITY))
+    kept, counts = keep_unscreened(now, counts, PreviousRuns.find(tmp_path, IDENTITY))
     assert kept["material_id"].tolist() == ["mp-2", "mp-4"]
     assert counts.iloc[-1].to_dict() == {
         "filter": SCREENED_BEFORE,
@@ -128,10 +128,10 @@ def test_only_what_no_run_screened_is_kept_and_counted(tmp_path):
 )
 def test_runs_that_would_give_other_results_do_not_count(tmp_path, other):
     finished_run(tmp_path, candidates(mp_1="a"), identity=other)
-    assert FormerRuns.find(tmp_path, IDENTITY).screened.empty
+    assert PreviousRuns.find(tmp_path, IDENTITY).screened.empty
 
 
 def test_an_unfinished_run_does_not_count(tmp_path):
     with RunFolder.open(tmp_path, **IDENTITY) as run:
         run.write_table(TableName.CANDIDATES, candidates(mp_1="a"))
-    assert FormerRuns.find(tmp_path, IDENTITY).screened.empty
+    assert PreviousRuns.find(tmp_path, IDENTITY).screened.empty

@@ -116,7 +116,7 @@ def test_a_number_that_is_no_element_does_not_stop_the_others(tmp_path, crystals
 def test_a_damaged_file_gives_a_sentence(tmp_path, crystals_path):
     damaged = tmp_path / "damaged.parquet"
     damaged.write_bytes(crystals_path.read_bytes()[:-100])
-    with pytest.raises(TableError, match="no readable Parquet file"):
+    with pytest.raises(TableError, match="not a readable Parquet file"):
         ParquetSource(damaged)
 
 

@@ -138,7 +138,7 @@ def test_labels_on_another_grid_are_refused(edos):
 
 def test_pickled_labels_are_refused(edos):
     np.save(edos / "label_edos/total_dos_128.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(DataError, match="no array of numbers"):
+    with pytest.raises(DataError, match="an array of numbers"):
         load_archive_edos(edos, GRAPHS)
 
 

@@ -87,7 +87,7 @@ def test_missing_columns_unknown_splits_and_damage_are_sentences(tmp_path):
     with pytest.raises(DataError, match=r"split of .* holds dev"):
         load_table(path, EDOS_GRID, GRAPHS)
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(TableError, match="no readable Parquet file"):
+    with pytest.raises(TableError, match="not a readable Parquet file"):
         load_table(path, EDOS_GRID, GRAPHS)
 
 
