@@ -122,7 +122,7 @@ def test_saved_weights_are_judged_like_the_cell_that_made_them(data, trained):
 
 def test_results_of_other_materials_are_refused(data, trained):
     results = read_results(trained)
-    with pytest.raises(BenchmarkError, match="judged on different materials"):
+    with pytest.raises(BenchmarkError, match="evaluated on different materials"):
         ensemble_of_cells([results[0], {**results[1], "material_ids": {"valid": [], "test": []}}], data)
     foreign = {"valid": ["mp-x"], "test": []}
     with pytest.raises(BenchmarkError, match="other held-out materials"):

@@ -233,8 +233,8 @@ def test_index_arrays_that_share_a_material_are_refused(phdos):
     [
         (([0], [1]), "holds 2 index arrays"),
         (([0], [1], [6]), "material 6 of 6"),
-        (([0], [1], [0.5]), "no arrays of indices"),
-        (([0], [1], {"a": 1}), "no arrays of indices"),
+        (([0], [1], [0.5]), "arrays of indices"),
+        (([0], [1], {"a": 1}), "arrays of indices"),
     ],
 )
 def test_index_arrays_that_fit_nothing_are_refused(phdos, indices, message):
