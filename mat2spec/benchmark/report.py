@@ -137,7 +137,7 @@ class Row:
 
 def make_rows(figures: Figures, layout: Layout, test_set: str = Split.TEST) -> list[Row]:
     """All lines of a test set, by setting, contender and kind, with the published one of each model and setting."""
-    figures = figures.on(test_set)
+    figures = _with_numbers(figures.on(test_set), test_set)
     rows = [_seeds_row(group, layout, test_set) for group in group_cells(figures.cells).values()]
     rows += [_single_row(result, "ensemble", test_set) for result in figures.ensembles]
     rows += [_single_row(result, "weights", test_set) for result in figures.weights]
@@ -148,6 +148,18 @@ def make_rows(figures: Figures, layout: Layout, test_set: str = Split.TEST) -> l
             rows.append(Row(str(published.setting), published.model, PAPER, 0, _known(published.scores()), {}))
     order = (BASELINE, "seeds", "ensemble", "weights", PAPER)
     return sorted(rows, key=lambda row: (row.kind != BASELINE, row.setting, row.contender, order.index(row.kind)))
+
+
+def _with_numbers(figures: Figures, test_set: str) -> Figures:
+    """The same results; one that is of fewer materials than others of the test set has their number in its name."""
+    numbers = [result["metrics"][test_set].get("n") for result in figures.all]
+    most = max((number for number in numbers if number is not None), default=None)
+
+    def named(result: Result) -> Result:
+        number = result["metrics"][test_set].get("n", most)
+        return result if number == most else {**result, "contender": f"{result['contender']} ({number:.0f} materials)"}
+
+    return Figures(*([named(result) for result in results] for results in vars(figures).values()))
 
 
 def group_cells(cells: Iterable[Result]) -> dict[tuple[str, str], list[Result]]:
@@ -177,7 +189,8 @@ def _model_and_setting(result: Result) -> tuple[str, str]:
 
 def heading(figures: Figures, test_set: str) -> str:
     """Title of the table of a test set, with the number of materials."""
-    scores = figures.on(test_set).all[0]["metrics"][test_set]
+    of_all = [result["metrics"][test_set] for result in figures.on(test_set).all]
+    scores = max(of_all, key=lambda scores: scores.get("n", 0.0))
     counts = [f"{scores[name]:.0f} {what}" for name, what in _COUNTS.items() if scores.get(name) is not None]
     return f"{TEST_SETS[test_set].title} ({', '.join(counts)})" if counts else TEST_SETS[test_set].title
 

@@ -8,7 +8,7 @@ from mat2spec.benchmark.label_noise import LabelNoise
 from mat2spec.benchmark.layouts import LAYOUTS
 from mat2spec.benchmark.paper import PUBLISHED_PHONONS
 from mat2spec.benchmark.plots import choose_materials, draw_quintiles
-from mat2spec.benchmark.report import Figures, make_rows, markdown, read_report, write_report
+from mat2spec.benchmark.report import Figures, heading, make_rows, markdown, read_report, write_report
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.readers.data_folder import load_phdos
 
@@ -122,6 +122,15 @@ def test_intervals_stand_behind_the_figure_and_their_ends_are_averaged_over_seed
     seeds = [{**electrons("ours", test_prototype=r2), "seed": seed} for seed, r2 in enumerate((0.5, 0.7))]
     (row,) = make_rows(Figures(seeds), ELECTRONS, "test_prototype")
     assert row.cells(ELECTRONS)[4] == "0.600 +- 0.141 [0.500, 0.700]"
+
+
+def test_a_result_of_fewer_materials_says_so():
+    fewer = electrons("older", test_random=0.5)
+    fewer["metrics"]["test_random"]["n"] = 30.0
+    figures = Figures(weights=[fewer, electrons("ours", test_random=0.6)])
+    rows = make_rows(figures, ELECTRONS, "test_random")
+    assert {row.contender for row in rows if row.kind == "weights"} == {"older (30 materials)", "ours"}
+    assert heading(figures, "test_random") == "Random materials (40 materials, 6 gapped metals)"
 
 
 def test_label_noise_stands_below_as_the_ceiling(tmp_path):
