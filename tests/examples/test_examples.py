@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # What an example prints at last, and options that keep it short.
 EXAMPLES = {
+    "bands_by_tight_binding.py": (["--plot", "bands.png"], "  Sr d: "),
     "crystals_from_pyg.py": ([], "BaTiO3: "),
     "graphs_for_your_model.py": (["--epochs", "3"], "epoch 1: mean absolute error"),
 }
