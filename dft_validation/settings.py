@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mat2spec.labels.splits import Part
-from mat2spec.settings import SHIPPED_STORE
+from mat2spec.settings import SHIPPED_STORE, cache_dir
 
 # Fields that say how much work is done and where, not what comes out.
 _NOT_PHYSICS = frozenset(
@@ -66,11 +66,6 @@ def level_of(physics: Mapping[str, object]) -> str:
 
 def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _default_cache_dir() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "mat2spec-screening" / "dft"
 
 
 class DftSettings(BaseModel):
@@ -180,7 +175,8 @@ class DftSettings(BaseModel):
         1.0, gt=0, description="Factor on the cost estimate: how much slower this machine is than the one of the fit."
     )
     cache_dir: Path = Field(
-        default_factory=_default_cache_dir, description="Folder of finished results; nothing in it is computed twice."
+        default_factory=lambda: cache_dir("dft"),
+        description="Folder of finished results; nothing in it is computed twice.",
     )
     retry_failed: bool = Field(False, description="Run jobs again whose failure is on record.")
 

@@ -21,7 +21,7 @@ from screening.sources.materials_project.errors import (
     MaterialsProjectError,
     ServerUnreachableError,
 )
-from tests.screening.sources.materials_project.conftest import N_DOCUMENTS
+from tests.screening.sources.conftest import N_DOCUMENTS
 from tests.screening.sources.materials_project.loopback import GOOD_KEY, HEARTBEAT, SUMMARY, free_port
 
 WRONG_KEY = "x" * 32

@@ -15,7 +15,7 @@ from screening.choose.filters import filter_candidates
 from screening.settings import CATALOGUE_PATH, FilterSettings
 from screening.sources.materials_project.errors import ReconciliationError
 from screening.sources.materials_project.source import open_materials_project
-from tests.screening.sources.materials_project.conftest import ALL, N_DOCUMENTS, PAGE_SIZE, quick_settings
+from tests.screening.sources.conftest import ALL, N_DOCUMENTS, PAGE_SIZE, quick_settings
 from tests.screening.sources.materials_project.loopback import (
     CORE,
     GNOME_BATCH,
