@@ -48,6 +48,7 @@ _LASTING = LASTING_FAILURES | {JobStatus.UNSUPPORTED_ELEMENT}
 SECONDS_PER_HOUR = 3600.0
 # Passes over a plan: jobs that the machine ended are tried again.
 _ATTEMPTS = 3
+_CRYSTALS_AT_A_TIME = 200
 
 Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
@@ -188,7 +189,10 @@ class LabelFactory:
             if not left or (attempt and not report.n_not_computed):
                 break
             report.n_not_computed = 0
-            self._label(self.source.crystals(left), part_of, progress, report)
+            # The cost of each job is estimated before the first one starts; for a whole plan that would take minutes.
+            for start in range(0, len(left), _CRYSTALS_AT_A_TIME):
+                some = left[start : start + _CRYSTALS_AT_A_TIME]
+                self._label(self.source.crystals(some), part_of, _part_of(progress, start, len(left)), report)
         return report
 
     def _make_plan(self, path: Path, judges: Judges) -> None:
@@ -357,6 +361,15 @@ class LabelFactory:
             "reserved": self.reserved.sha256,
         }
         return self.dft.cache_dir / f"labels-{hash_json(identity)[:16]}.json"
+
+
+def _part_of(progress: Progress, start: int, total: int) -> Progress:
+    """Progress of a part of the work that begins after `start` of `total`."""
+
+    def on_progress(done: int, _: int) -> None:
+        progress(start + done, total)
+
+    return on_progress
 
 
 def _spell(left_out: Mapping[str, int]) -> str:
