@@ -15,7 +15,7 @@ fetch_app = typer.Typer(no_args_is_help=True, help="Fetch spectra and structures
 
 ReservedOption = Annotated[
     Path | None,
-    typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help="Folder whose list of reserved materials is left out."),
+    typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help="Folder with the list of reserved materials to leave out."),
 ]
 
 

@@ -16,7 +16,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
-    """Start a Prefect server with its UI and serve the deployment `screen-gapped-metals`; Ctrl-C stops all.
+    """Start a Prefect server with its UI and serve the deployment `screen-gapped-metals`; Ctrl-C stops everything.
 
     **Examples**
 

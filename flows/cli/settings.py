@@ -16,10 +16,10 @@ def settings(
     assignments: SetOption = None,
     as_yaml: Annotated[bool, typer.Option("--yaml", help="Print a settings file with all values.")] = False,
 ) -> None:
-    """Show every setting: its value, where that comes from, its default and what it means.
+    """Show every setting: its value, where it comes from, its default and what it means.
 
-    The command line wins over the environment (`MAT2SPEC_GAP__MIN_WIDTH_EV=1.2`), that over the
-    file, that over the default.
+    The command line overrides the environment (`MAT2SPEC_GAP__MIN_WIDTH_EV=1.2`), which overrides the
+    file, which overrides the default.
 
     **Examples**
 

@@ -1,4 +1,4 @@
-"""Reruns over a source that changes: only what is new is predicted, published eDOS validate former predictions."""
+"""Reruns over a source that changes: only what is new is predicted, published eDOS validate previous predictions."""
 
 import numpy as np
 import pyarrow as pa
@@ -71,7 +71,7 @@ def test_only_new_and_changed_materials_are_predicted_again(source, settings_for
         "mp-2": "structure changed",
         "mp-3": "new",
     }
-    assert first.has_table(TableName.CLASSIFICATIONS), "former runs are kept"
+    assert first.has_table(TableName.CLASSIFICATIONS), "previous runs are kept"
     assert latest_run(second.path.parent) == second.path
 
 
@@ -111,7 +111,7 @@ def published(material_id, gapped, u_values="{}", length=4.0):
     }
 
 
-def test_an_edos_published_meanwhile_validates_the_former_prediction(source, settings_for, predicted, tmp_path):
+def test_an_edos_published_meanwhile_validates_the_previous_prediction(source, settings_for, predicted, tmp_path):
     crystals = [crystal(f"mp-{number}") for number in range(1, 6)]
     source(*crystals)
     first = screen(settings_for())
@@ -130,7 +130,7 @@ def test_an_edos_published_meanwhile_validates_the_former_prediction(source, set
     assert set(second.read_table(TableName.CHANGES)["change"]) == {"gained an eDOS"}
     news = new_materials(second.path.parent)
     assert set(news["material_id"]) == {"mp-1", "mp-2", "mp-3", "mp-4"}
-    assert set(news["formula"]) == {"TiN"}, "known from the former run"
+    assert set(news["formula"]) == {"TiN"}, "known from the previous run"
 
     results = second.read_table(TableName.PUBLISHED_RESULTS).set_index("material_id")
     assert results["status"].to_dict() == {"mp-1": "ok", "mp-2": "ok", "mp-3": "ok", "mp-4": "structure_changed"}

@@ -233,7 +233,7 @@ def test_predict_gives_the_same_cell_the_same_spectrum(tmp_path, capfd):
     say(capfd, "predict", "POSCAR", "two.json", "-m", "mat2spec", "--table", "dos.parquet")
     spectra = pq.read_table("dos.parquet")["edos"].to_pylist()
     assert spectra[0] == pytest.approx(spectra[1], rel=1e-4, abs=1e-5)
-    assert spectra[1] == pytest.approx(spectra[2], rel=1e-6)
+    assert spectra[1] == pytest.approx(spectra[2], rel=2e-5)  # single precision: sums over a batch round by its order
 
 
 def test_tables_lists_filters_sorts_and_writes(capfd, finished_run, settings):
