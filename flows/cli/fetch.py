@@ -9,7 +9,6 @@ import typer
 
 from flows import commands
 from flows.cli.options import ConfigOption, SetOption
-from mat2spec.settings import SHIPPED_SHARDS
 
 fetch_app = typer.Typer(no_args_is_help=True, help="Fetch spectra and structures of the Materials Project to train on.")
 
@@ -80,4 +79,4 @@ def fetch_structures(
 
         mat2spec train edos --data DATA --store data/edos_store
     """
-    commands.fetch.fetch_label_structures(target, stores or [SHIPPED_SHARDS], config, assignments or [])
+    commands.fetch.fetch_label_structures(target, stores or [], config, assignments or [])

@@ -22,7 +22,8 @@ SetOption = Annotated[
 ResultsOption = Annotated[Path | None, typer.Option("--results-dir", help="Folder of all runs.")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or auto; short for --set prediction.device=...")]
 ModelOption = Annotated[
-    list[str] | None, typer.Option("--model", "-m", help="Model to predict with; may be repeated. Default: prediction.models.")
+    list[str] | None,
+    typer.Option("--model", "-m", help="Model to predict with; may be repeated. Default: prediction.models."),
 ]
 NAMED_SOURCES = frozenset({"catalogue", "materials-project", "materials-project-open"})
 

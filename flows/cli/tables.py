@@ -15,7 +15,9 @@ def tables(
     run_or_name: Annotated[
         str | None, typer.Argument(metavar="RUN", help="Run id or folder; the last finished run by default.")
     ] = None,
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Table to print; lists all tables without it.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Table to print; lists all tables without it.")
+    ] = None,
     columns: Annotated[str | None, typer.Option("--columns", help="Columns, separated by commas.")] = None,
     where: Annotated[str | None, typer.Option("--where", help="Rows to show, as an SQL condition.")] = None,
     sort: Annotated[str | None, typer.Option("--sort", help="Column to sort by; with a leading - descending.")] = None,

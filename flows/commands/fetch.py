@@ -10,6 +10,7 @@ from flows.commands.terminal import console, stage_progress
 from flows.settings_layers import load_settings
 from mat2spec.labels.edos_store import read_edos_store
 from mat2spec.labels.reserved import reserved_formulas
+from mat2spec.settings import SHIPPED_SHARDS
 from screening.sources.materials_project.structures import fetch_structures
 from screening.sources.open_data.bulk_edos import fetch_edos
 from screening.sources.open_data.bulk_phdos import fetch_phdos
@@ -40,9 +41,14 @@ def fetch(kind: str, target: Path, data: Path | None, config: Path | None, assig
 def fetch_label_structures(
     target: Path, stores: Sequence[Path], config: Path | None, assignments: Sequence[str]
 ) -> None:
-    """Fetch the crystals that labels name by id."""
+    """Fetch the crystals that the labels of some stores, by default the one of the project, name by id."""
     settings = load_settings(config, assignments).source
-    wanted = [material_id for store in stores for material_id, numbers in _ids_and_atoms(store) if numbers is None]
+    wanted = [
+        material_id
+        for store in stores or [SHIPPED_SHARDS]
+        for material_id, numbers in _ids_and_atoms(store)
+        if numbers is None
+    ]
     start = time.perf_counter()
     with stage_progress("Structures") as progress, resumable(str(target.parent)):
         n_rows, missing = fetch_structures(target, wanted, settings, progress)
