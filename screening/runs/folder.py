@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -285,7 +286,8 @@ def _first_record(run_id: str, fingerprint: str, identity: dict[str, Any], grid:
         "run_id": run_id,
         "status": RunStatus.RUNNING,
         "reason": "",
-        "created": now,
+        # Finer than a second, so that runs made within one keep their order.
+        "created": datetime.now(UTC).isoformat(timespec="microseconds"),
         "updated": now,
         "finished": None,
         "resumed": 0,

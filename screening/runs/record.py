@@ -103,7 +103,7 @@ def list_runs(results_dir: Path) -> list[dict[str, Any]]:
             runs.append({**read_record(file), "run_id": file.parent.name})
         except RunError as error:
             logger.warning("%s", error)
-    return runs
+    return sorted(runs, key=lambda info: (str(info.get("created", "")), info["run_id"]))
 
 
 def find_resumable(results_dir: Path, fingerprint: str) -> Path | None:

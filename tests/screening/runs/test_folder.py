@@ -345,3 +345,11 @@ def test_a_renamed_folder_is_a_run_of_that_name(tmp_path):
 def test_crystals_of_a_run_without_coordinates_give_a_sentence(tmp_path):
     with open_run(tmp_path) as run, pytest.raises(RunError, match=r"made by version 0\.1"):
         run.crystals(["mp-1"])
+
+
+def test_runs_of_one_second_are_listed_in_the_order_in_which_they_were_made(tmp_path):
+    made = []
+    for seed in range(8):
+        with open_run(tmp_path, settings={"seed": seed}) as run:
+            made.append(run.run_id)
+    assert [info["run_id"] for info in list_runs(tmp_path)] == made
