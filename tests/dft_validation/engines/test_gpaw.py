@@ -14,9 +14,11 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from dft_validation import DftSettings, calculate_edos
+from dft_validation.bands.mesh import FINE_EDOS_GRID
 from dft_validation.engines.gpaw import GpawEngine
 from dft_validation.engines.gpaw_setups import VALENCE_ELECTRONS
 from dft_validation.engines.gpaw_worker import standard_orientation
+from dft_validation.engines.processes import ChildGroup, member_of
 from mat2spec.spectra.grids import EDOS_GRID
 from screening.classify.gaps import classify_spectra
 from screening.settings import GapSettings
@@ -127,6 +129,45 @@ class TestTruth:
         assert row["is_gapped_metal"]
         assert row["gap_top_ev"] == pytest.approx(-0.9, abs=0.15)
         assert row["gap_bottom_ev"] == pytest.approx(-2.0, abs=0.15)
+
+
+class TestLevelOfTheMaterialsProject:
+    pytestmark = dft
+
+    def test_without_a_moment_it_is_the_unpolarised_spectrum(self, tmp_path):
+        aluminium = Structure(Lattice([[0, 2.02, 2.02], [2.02, 0, 2.02], [2.02, 2.02, 0]]), ["Al"], [[0, 0, 0]])
+        level = {"fermi_energy": "tetrahedra", "occupations": "tetrahedra", "kpoint_density": 200, "even_mesh": True}
+        spin = compute(aluminium, tmp_path, **{**level, "level": "mp"})
+        plain = compute(aluminium, tmp_path, **level)
+        assert (spin.spin, plain.spin) == ("polarised", "unpolarised")
+        assert abs(spin.magnetization) < 0.01
+        assert np.abs(spin.edos - plain.edos).sum() < 0.01 * plain.edos.sum()
+
+    def test_projections_part_the_bins_and_the_fine_density_holds_the_same_states(self, tmp_path):
+        document = compute(silicon(), tmp_path, level="mp", kpoint_density=64)
+        assert set(document.projections) == {"Si-s", "Si-p"}
+        assert 0.7 < document.projected_share < 1.5
+        below = FINE_EDOS_GRID.centers < -7.0
+        assert document.projections["Si-s"][:40].sum() > 0
+        assert document.fine_edos.shape == (1, 700)
+        inside = (FINE_EDOS_GRID.centers > EDOS_GRID.edges[0]) & (FINE_EDOS_GRID.centers < EDOS_GRID.edges[-1])
+        states = document.fine_edos[0, inside].sum() * FINE_EDOS_GRID.width
+        assert states == pytest.approx(EDOS_GRID.integrate(document.edos), rel=0.02)
+        assert document.fine_edos[0, below].sum() > 0
+        assert document.cbm - document.vbm == pytest.approx(document.band_gap)
+
+    def test_one_server_computes_crystal_after_crystal_and_a_limit_costs_one(self, tmp_path):
+        group = ChildGroup()
+        with member_of(group):
+            first = compute(silicon(), tmp_path, kpoint_density=16)
+            (server,) = group._children
+            stopped = compute(silicon(), tmp_path, kpoint_density=900, time_limit_s=1)
+            second = compute(silicon(), tmp_path, kpoint_density=16)
+            assert group._children == {server}
+        group.close()
+        assert server.poll() is not None
+        assert stopped.status == "time_limit"
+        np.testing.assert_array_equal(first.edos, second.edos)
 
 
 class TestLimits:
