@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from dft_validation.engines import choose_engine, get_engine
 from dft_validation.labels.choice import Uncertainty, choose
@@ -232,7 +231,7 @@ class LabelFactory:
             If a crystal is not in the source.
         """
         self._require_engine()
-        crystals, n_reserved = self._without_reserved(self.source.crystals(list(dict.fromkeys(ids))))
+        crystals, n_reserved = _without_reserved(self.reserved, self.source.crystals(list(dict.fromkeys(ids))))
         report = LabelReport()
         self._label(crystals, dict.fromkeys(crystals.material_ids, EXPLICIT), progress, report)
         report.left_out["reserved"] += n_reserved
@@ -249,7 +248,7 @@ class LabelFactory:
             Told how many of how many are done.
         """
         wanted = list(dict.fromkeys(ids)) if ids is not None else self.source.properties()[Column.MATERIAL_ID].tolist()
-        crystals, n_reserved = self._without_reserved(self.source.crystals(wanted))
+        crystals, n_reserved = _without_reserved(self.reserved, self.source.crystals(wanted))
         report = LabelReport(left_out=Counter({"reserved": n_reserved}))
         chosen = EXPLICIT if ids is not None else COLLECTED
         collector = _Collector(self, crystals, dict.fromkeys(crystals.material_ids, chosen), report)
@@ -295,16 +294,16 @@ class LabelFactory:
         ids: list[str] = []
         while len(ids) < self.settings.n and (rows := list(islice(order, self.settings.n - len(ids)))):
             crystals = pool.crystals.take(rows)
-            jobs = self._plan(crystals)
+            jobs = _plan_without_budget(crystals, self.dft)
             ids += jobs.loc[jobs[Column.STATUS] == str(JobStatus.QUEUED), Column.MATERIAL_ID].tolist()
-            self.store.add(additions_of([], self._refused(jobs, crystals), self.dft), self.reserved)
+            self.store.add(additions_of([], _refused(jobs, crystals, self.dft), self.dft), self.reserved)
         return ids
 
     def _label(self, crystals: Crystals, chosen_as: Mapping[str, str], progress: Progress, report: LabelReport) -> None:
         """Plan and run the jobs of the crystals; save labels on the way and whatever ends the run."""
-        jobs = self._plan(crystals)
+        jobs = _plan_without_budget(crystals, self.dft)
         collector = _Collector(self, crystals, chosen_as, report)
-        for failure in self._refused(jobs, crystals):
+        for failure in _refused(jobs, crystals, self.dft):
             collector.take(failure)
         n_queued = int((jobs[Column.STATUS] == str(JobStatus.QUEUED)).sum())
         hours = remaining_cpu_seconds(jobs) / SECONDS_PER_HOUR
@@ -319,23 +318,6 @@ class LabelFactory:
         finally:
             collector.save()
 
-    def _plan(self, crystals: Crystals) -> pd.DataFrame:
-        unlimited = self.dft.model_copy(update={"max_jobs": len(crystals), "max_cpu_seconds": float("inf")})
-        return plan_jobs(pd.DataFrame({Column.MATERIAL_ID: list(crystals.material_ids)}), crystals, unlimited)
-
-    def _refused(self, jobs: pd.DataFrame, crystals: Crystals) -> list[FailedJob]:
-        """Jobs that the plan refuses, as failures."""
-        formulas = reduced_formulas(crystals)
-        refused = []
-        for row, (status, reason) in enumerate(zip(jobs[Column.STATUS], jobs[Column.REASON], strict=True)):
-            if JobStatus(status) not in _NOT_ABOUT_THE_CRYSTAL:
-                refused.append(self._failure(str(crystals.material_ids[row]), formulas[row], JobStatus(status), reason))
-        return refused
-
-    def _failure(self, material_id: str, formula: str, status: JobStatus, reason: str) -> FailedJob:
-        dft = self.dft
-        return FailedJob(material_id, formula, status, reason, dft.engine, dft.functional, dft.spin, dft.settings_hash)
-
     def _finished_outcomes(self, crystals: Crystals) -> Iterator[Outcome | None]:
         """What the cache holds of each crystal."""
         cache = DocumentCache(self.dft.cache_dir)
@@ -346,12 +328,6 @@ class LabelFactory:
             # The same crystal may have been computed under another name.
             yield None if known is None else replace(known, material_id=str(material_id))
 
-    def _without_reserved(self, crystals: Crystals) -> tuple[Crystals, int]:
-        formulas: NDArray[np.object_] = reduced_formulas(crystals)
-        pairs = zip(crystals.material_ids, formulas, strict=True)
-        kept = np.flatnonzero([not self.reserved.holds(str(i), str(formula)) for i, formula in pairs])
-        return crystals.take(kept), len(crystals) - len(kept)
-
     def _plan_path(self) -> Path:
         """Where the choice of these settings is kept until all of it is labelled."""
         identity = {
@@ -361,6 +337,30 @@ class LabelFactory:
             "reserved": self.reserved.sha256,
         }
         return self.dft.cache_dir / f"labels-{hash_json(identity)[:16]}.json"
+
+
+def _plan_without_budget(crystals: Crystals, dft: DftSettings) -> pd.DataFrame:
+    """Jobs of all the crystals that the engine can compute: the number of crystals is the budget."""
+    unlimited = dft.model_copy(update={"max_jobs": len(crystals), "max_cpu_seconds": float("inf")})
+    return plan_jobs(pd.DataFrame({Column.MATERIAL_ID: list(crystals.material_ids)}), crystals, unlimited)
+
+
+def _refused(jobs: pd.DataFrame, crystals: Crystals, dft: DftSettings) -> list[FailedJob]:
+    """Jobs that the plan refuses, as failures."""
+    tried = (dft.engine, dft.functional, dft.spin, dft.settings_hash)
+    rows = zip(crystals.material_ids, reduced_formulas(crystals), jobs[Column.STATUS], jobs[Column.REASON], strict=True)
+    return [
+        FailedJob(str(material_id), formula, JobStatus(status), reason, *tried)
+        for material_id, formula, status, reason in rows
+        if JobStatus(status) not in _NOT_ABOUT_THE_CRYSTAL
+    ]
+
+
+def _without_reserved(reserved: Reserved, crystals: Crystals) -> tuple[Crystals, int]:
+    """The crystals that may be labelled, and the number of the others."""
+    pairs = zip(crystals.material_ids, reduced_formulas(crystals), strict=True)
+    kept = np.flatnonzero([not reserved.holds(str(i), str(formula)) for i, formula in pairs])
+    return crystals.take(kept), len(crystals) - len(kept)
 
 
 def _part_of(progress: Progress, start: int, total: int) -> Progress:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from dft_validation.bands.cells import Cell
 from dft_validation.results.document import EdosDocument
@@ -20,7 +21,6 @@ from mat2spec.tables.files import atomic_file
 
 logger = logging.getLogger(__name__)
 
-_POLL_SECONDS = 0.1
 
 Outcome = EdosDocument | FailedJob
 
@@ -103,36 +103,20 @@ class DocumentCache:
                 yield outcome
 
     @contextmanager
-    def lock(self, key: str, give_up: Callable[[], bool]) -> Iterator[bool]:
+    def try_lock(self, key: str) -> Iterator[bool]:
         """Hold the right to compute one key, against threads and other processes on the same folder.
 
-        The system frees the lock when its holder dies. Yields False if `give_up` turned true while waiting.
+        The system frees the lock when its holder dies. Yields whether nobody else held the right.
         """
-        with self._lock_file(key) as file:
-            while not _flock(file):
-                if give_up():
-                    yield False
-                    return
-                time.sleep(_POLL_SECONDS)
-            yield True
-
-    @contextmanager
-    def try_lock(self, key: str) -> Iterator[bool]:
-        """As `lock`, without waiting: yields whether nobody else held the right."""
-        with self._lock_file(key) as file:
-            yield _flock(file)
-
-    def _lock_file(self, key: str) -> IO[str]:
         path = self._file(key).with_suffix(".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("w")
-
-
-def _flock(file: IO[str]) -> bool:
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        lock = FileLock(path, timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
