@@ -101,7 +101,7 @@ class Projections:
         Element and angular momentum, e.g. ``"Sr-d"``, shape (n_channels,).
     weights
         Shares, summed over the atoms of an element, shape (n_spins, n_irreducible, n_bands, n_channels). Overlaps of
-        projectors are no partition: the sum over the channels is near one, not one.
+        projectors do not add up: the sum over the channels is near one, not one.
     """
 
     names: tuple[str, ...]

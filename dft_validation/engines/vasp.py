@@ -247,7 +247,7 @@ def bands_of_vasprun(run: Vasprun) -> tuple[Cell, MeshBands]:
     Raises
     ------
     ValueError
-        If the k-points are no uniform mesh around Gamma.
+        If the k-points are not a uniform mesh around Gamma.
     """
     structure = run.final_structure
     cell = Cell(

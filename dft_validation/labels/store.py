@@ -89,7 +89,7 @@ class LabelStore:
         Raises
         ------
         mat2spec.tables.files.TableError
-            If the file is no eDOS store.
+            If the file is not an eDOS store.
         """
         begun = bool(shards_of(self.path)) if self.is_folder else self.path.exists()
         return read_edos_store(self.path) if begun else STORE_SCHEMA.empty_table()

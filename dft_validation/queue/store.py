@@ -257,7 +257,7 @@ def _job(row: Sequence[Any]) -> QueuedJob:
 
 
 def _put_aside(path: Path, error: sqlite3.DatabaseError) -> None:
-    """Move a file that is no queue out of the way; what is finished is in the cache."""
+    """Move a file that is not a queue out of the way; what is finished is in the cache."""
     aside = path.with_suffix(".corrupt")
     logger.warning("The queue %s is damaged (%s); it is kept as %s and made again.", path, error, aside.name)
     path.replace(aside)

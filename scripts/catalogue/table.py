@@ -97,5 +97,5 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """Return how a catalogue was made: versions, settings, counts, energy reference."""
     stored = pq.read_schema(path).metadata or {}
     if METADATA_KEY not in stored:
-        raise ValueError(f"The table {path} says nothing about how it was made; it is no catalogue.")
+        raise ValueError(f"The table {path} says nothing about how it was made; it is not a catalogue.")
     return json.loads(stored[METADATA_KEY])

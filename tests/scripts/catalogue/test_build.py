@@ -84,5 +84,5 @@ def test_a_build_writes_the_same_sorted_table_twice(monkeypatch, tmp_path):
 
 def test_a_table_of_another_origin_is_refused(tmp_path):
     pq.write_table(SCHEMA.empty_table(), tmp_path / "other.parquet")
-    with pytest.raises(ValueError, match="it is no catalogue"):
+    with pytest.raises(ValueError, match="it is not a catalogue"):
         read_metadata(tmp_path / "other.parquet")
