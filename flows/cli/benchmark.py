@@ -81,24 +81,29 @@ def benchmark_phdos(
     )
 
 
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        envvar="MAT2SPEC_DATA_DIR",
+        help="Labelled spectra: data folder, archive of the paper, folder of structures and spectra, or Parquet table; "
+        "eDOS stores alone without.",
+    ),
+]
+StoresOption = Annotated[
+    list[Path] | None,
+    typer.Option("--store", metavar="STORE", help="Another store of `mat2spec label`; may be repeated."),
+]
+LevelOption = Annotated[
+    Level, typer.Option("--level", help="Level of theory of the labels: mp for those of a label plan.")
+]
+
+
 @benchmark_app.command("edos")
 def benchmark_edos(
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data",
-            envvar="MAT2SPEC_DATA_DIR",
-            help="Labelled spectra: data folder, archive of the paper, folder of structures and spectra, or Parquet "
-            "table; eDOS stores alone without.",
-        ),
-    ] = None,
-    stores: Annotated[
-        list[Path] | None,
-        typer.Option("--store", metavar="FILE", help="Another store of `mat2spec label`; may be repeated."),
-    ] = None,
-    level: Annotated[
-        Level, typer.Option("--level", help="Level of theory of the labels: mp for those of a label plan.")
-    ] = Level.UNPOLARISED,
+    data: LabelsOption = None,
+    stores: StoresOption = None,
+    level: LevelOption = Level.UNPOLARISED,
     models: ModelsOption = "e3nn,gatgnn,mat2spec",
     settings: SettingsOption = "standard-mae,sumnorm-wd,sumnorm-kl",
     seeds: SeedsOption = "0",

@@ -10,42 +10,58 @@ import typer
 from flows import commands
 from flows.cli.options import ConfigOption, SetOption, as_assignments, source_settings
 
+SourceOption = Annotated[
+    str | None,
+    typer.Option("--source", metavar="TABLE", help="Parquet table of crystals, or catalogue (the default)."),
+]
+NumberOption = Annotated[int | None, typer.Option("--n", "-n", min=1, help="Crystals to label.")]
+ChoiceOption = Annotated[
+    str | None, typer.Option("--choice", help="random, chemistry, gapped or uncertainty; default: chemistry.")
+]
+IdsOption = Annotated[
+    Path | None, typer.Option("--ids", metavar="FILE", help="Label these crystals: one material_id a line.")
+]
+RunOption = Annotated[
+    str | None, typer.Option("--from-run", metavar="RUN", help="Add the DFT results of a screen; or: latest.")
+]
+PlanOption = Annotated[
+    Path | None,
+    typer.Option("--plan", metavar="FILE", help="Label the crystals of this plan; it is made if it does not exist."),
+]
+CollectOption = Annotated[
+    bool, typer.Option("--collect-only", help="Compute nothing; add what is finished in the cache.")
+]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Jobs at the same time.")]
+StoreOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        metavar="STORE",
+        help="Where the labels go: a Parquet file or a folder of shards; data/edos_store.parquet, with a plan "
+        "data/edos_store.",
+    ),
+]
+ReservedOption = Annotated[
+    Path | None, typer.Option("--reserved", metavar="FILE", help="Ids and formulas that are never labelled.")
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help="Folder whose reserved_ids.txt is used without it."),
+]
+
 
 def label(
-    source: Annotated[
-        str | None,
-        typer.Option("--source", metavar="TABLE", help="Parquet table of crystals, or catalogue (the default)."),
-    ] = None,
-    n: Annotated[int | None, typer.Option("--n", "-n", min=1, help="Crystals to label.")] = None,
-    choice: Annotated[
-        str | None, typer.Option("--choice", help="random, chemistry, gapped or uncertainty; default: chemistry.")
-    ] = None,
-    ids: Annotated[
-        Path | None, typer.Option("--ids", metavar="FILE", help="Label these crystals: one material_id a line.")
-    ] = None,
-    from_run: Annotated[
-        str | None, typer.Option("--from-run", metavar="RUN", help="Add the DFT results of a screen; or: latest.")
-    ] = None,
-    plan: Annotated[
-        Path | None,
-        typer.Option(
-            "--plan", metavar="FILE", help="Label the crystals of this plan; it is made if it does not exist."
-        ),
-    ] = None,
-    collect_only: Annotated[
-        bool, typer.Option("--collect-only", help="Compute nothing; add what is finished in the cache.")
-    ] = False,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Jobs at the same time.")] = None,
-    store: Annotated[
-        Path | None, typer.Option("--store", metavar="FILE", help="Where the labels go; data/edos_store.parquet.")
-    ] = None,
-    reserved: Annotated[
-        Path | None, typer.Option("--reserved", metavar="FILE", help="Ids and formulas that are never labelled.")
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help="Folder whose reserved_ids.txt is used without it."),
-    ] = None,
+    source: SourceOption = None,
+    n: NumberOption = None,
+    choice: ChoiceOption = None,
+    ids: IdsOption = None,
+    from_run: RunOption = None,
+    plan: PlanOption = None,
+    collect_only: CollectOption = False,
+    workers: WorkersOption = None,
+    store: StoreOption = None,
+    reserved: ReservedOption = None,
+    data: DataOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
 ) -> None:
