@@ -183,7 +183,7 @@ def label_of_document(document: EdosDocument, crystals: Crystals, row: int, sour
     return {
         **crystal_columns(crystals, row),
         "formula": document.formula,
-        "edos": document.edos.astype(np.float32),
+        "edos": document.covered_edos.astype(np.float32),
         "band_gap": document.band_gap,
         "efermi": document.efermi,
         "energy_zero_ev": document.energy_zero_ev,

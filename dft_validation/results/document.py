@@ -138,6 +138,11 @@ class EdosDocument(MSONable):
         return EDOS_GRID.edges[1:] <= self.covered_to_ev
 
     @property
+    def covered_edos(self) -> NDArray[np.float64]:
+        """The spectrum with NaN in the bins in which bands are missing, shape (128,)."""
+        return np.where(self.is_covered, self.edos, nan)
+
+    @property
     def projected_share(self) -> float:
         """Sum of the projections over the sum of the spectrum: how much of it the projectors see; NaN without any."""
         total = float(self.edos.sum())

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from dft_validation.results.cache import Outcome
 from dft_validation.results.document import EdosDocument
@@ -77,7 +78,7 @@ def _document_row(document: EdosDocument) -> dict[str, Any]:
         Column.STATUS: str(JobStatus.OK),
         Column.REASON: "",
         Column.NSITES: document.n_sites,
-        Column.EDOS: document.edos.astype(np.float32),
+        Column.EDOS: document.covered_edos.astype(np.float32),
         Column.IS_METAL: document.is_metal,
         Column.BAND_GAP: document.band_gap,
         Column.EFERMI: document.efermi,
@@ -116,13 +117,20 @@ def _failure_row(failure: FailedJob) -> dict[str, Any]:
 
 def _with_classes(table: pd.DataFrame, outcomes: Sequence[Outcome], gap_settings: GapSettings) -> pd.DataFrame:
     """Add what the classifier says of each computed spectrum."""
-    unknown = np.full(EDOS_GRID.size, np.nan)
-    spectra = np.array([item.edos if isinstance(item, EdosDocument) else unknown for item in outcomes])
+    spectra = np.array([_spectrum_to_classify(item, gap_settings) for item in outcomes])
     spectra = spectra.reshape(len(outcomes), EDOS_GRID.size)  # also when there is no outcome
     n_sites = np.array([item.n_sites if isinstance(item, EdosDocument) else 1 for item in outcomes], dtype=np.int64)
     classes = classify_spectra(spectra, EDOS_GRID, gap_settings, n_sites=n_sites)
     kept = table.drop(columns=[name for name in classes.columns if name in table.columns])
     return pd.concat([kept, classes.reset_index(drop=True)], axis=1)
+
+
+def _spectrum_to_classify(outcome: Outcome, settings: GapSettings) -> NDArray[np.float64]:
+    """The spectrum, or NaN, whose class is unknown, where bands are missing that the rule looks at."""
+    if not isinstance(outcome, EdosDocument):
+        return np.full(EDOS_GRID.size, np.nan)
+    looked_at = EDOS_GRID.edges[:-1] < settings.metal_window_ev
+    return outcome.edos if outcome.is_covered[looked_at].all() else outcome.covered_edos
 
 
 def update_jobs(jobs: pd.DataFrame, outcomes: Sequence[Outcome]) -> pd.DataFrame:

@@ -8,7 +8,9 @@ from pymatgen.electronic_structure.core import Spin
 from pymatgen.electronic_structure.dos import Dos
 
 from dft_validation.results.document import EdosDocument, edos_of_dos
+from dft_validation.results.tables import results_table
 from mat2spec.spectra.grids import EDOS_GRID
+from screening.settings import GapSettings
 
 PROVENANCE = {
     "material_id": "mp-1",
@@ -109,3 +111,16 @@ def test_bins_beyond_the_last_band_are_masked(document):
     assert document.is_covered.all()
     partly = EdosDocument.from_dict({**document.as_dict(), "covered_to_ev": 3.0})
     assert EDOS_GRID.centers[partly.is_covered].max() < 2.97 < EDOS_GRID.centers[~partly.is_covered].min()
+    assert np.isnan(partly.covered_edos).tolist() == (~partly.is_covered).tolist()
+
+
+def test_bins_without_all_bands_reach_no_class_and_no_table(document):
+    values = document.as_dict()
+    whole, partly, short = (
+        EdosDocument.from_dict({**values, "covered_to_ev": limit, "material_id": name})
+        for name, limit in (("whole", 9.0), ("partly", 3.0), ("short", 0.1))
+    )
+    table = results_table([whole, partly, short], GapSettings())
+    assert [np.isnan(spectrum).any() for spectrum in table["edos"]] == [False, True, True]
+    known = table["is_gapped_metal"].notna().tolist()
+    assert known == [True, True, False], "the rule looks at no bin above the window of metals"
