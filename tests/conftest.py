@@ -9,6 +9,9 @@ import pytest
 
 from flows.cli.exits import hear_interrupts
 
+# A program, not a module: looking for doctests would start it.
+collect_ignore = ["dft_validation/fake_worker.py"]
+
 # Before numpy and torch are imported: two cores are shared by everything that runs here.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
