@@ -98,7 +98,7 @@ def test_report_without_a_finished_cell_has_the_baselines(command, tmp_path, cap
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--models", "megnet"], "There is no recipe or model 'megnet'"),
+        (["--models", "megnet"], "Unknown recipe or model 'megnet'"),
         (["--settings", "maxnorm"], "Unknown setting 'maxnorm'; choose from standard-mae"),
         (["--seeds", "one"], "Cannot read the seeds 'one'"),
         (["--only-report", "--weights", "ours"], "Cannot read the weights 'ours'"),

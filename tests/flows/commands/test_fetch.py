@@ -29,6 +29,7 @@ def open_data(s3, monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.endpoint)
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
     monkeypatch.delenv("MP_API_KEY", raising=False)
+    monkeypatch.delenv("MAT2SPEC_DATA_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
     documents = [
         {**document, "dos": {"task_id": document["material_id"]}, "phonon_IDs": {"dfpt": [document["material_id"]]}}
