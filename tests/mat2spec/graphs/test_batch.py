@@ -129,7 +129,9 @@ def test_a_batch_of_several_crystals_is_not_taken_for_one(graphs):
 @pytest.mark.parametrize("n_workers", [0, 1])
 def test_a_data_loader_gives_batches_that_models_read(graphs, n_workers):
     model = build_model("gatgnn", SMALL_SIZES["gatgnn"], 128, Setting.SUMNORM_KL).eval()
-    loader = DataLoader(graphs, batch_size=2, num_workers=n_workers)
+    # Spawned: a fork of a process in which other tests have started threads may not live.
+    context = "spawn" if n_workers else None
+    loader = DataLoader(graphs, batch_size=2, num_workers=n_workers, multiprocessing_context=context)
     with torch.no_grad():
         rows = torch.cat([model(batch) for batch in loader])
         torch.testing.assert_close(rows, model(graphs), rtol=1e-5, atol=1e-7)

@@ -24,7 +24,7 @@ def test_a_failed_calculation_is_no_edos(tmp_path):
     assert known_edos_ids(tmp_path) == {"mp-1"}
 
 
-@pytest.mark.parametrize(("name", "sentence"), [("nothing", "no eDOS store at"), (".", "holds no Parquet table")])
+@pytest.mark.parametrize(("name", "sentence"), [("nothing", "no eDOS store at"), (".", "contains no Parquet table")])
 def test_a_store_that_is_not_there_gives_a_sentence(tmp_path, name, sentence):
     with pytest.raises(TableError, match=sentence):
         known_edos_ids(tmp_path / name)
