@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pymatgen.optimization.neighbors import find_points_in_spheres
 from scipy.special import erf
 
 from mat2spec.tight_binding.bloch import TightBindingCrystal
@@ -19,6 +18,7 @@ from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.eigenproblem import orthogonalise, populations, solve
 from mat2spec.tight_binding.filling import fermi_level
 from mat2spec.tight_binding.kmesh import make_mesh
+from mat2spec.tight_binding.pairs import find_neighbours
 
 COULOMB_EV_A = 14.399645
 # Width of the Gaussians that the reciprocal sum carries, in Angstrom.
@@ -65,16 +65,7 @@ def coulomb_matrix(cell: PrimitiveCell, hubbard_u_ev: NDArray[np.float64]) -> ND
     """
     width = np.minimum(COULOMB_EV_A / (hubbard_u_ev * np.sqrt(np.pi)), _EWALD_WIDTH_A)
     matrix = _reciprocal_sum(cell)
-    coordinates = np.ascontiguousarray(cell.frac_coords @ cell.lattice)
-    first, second, _, distance = find_points_in_spheres(
-        coordinates,
-        coordinates,
-        r=6.2 * _EWALD_WIDTH_A,
-        pbc=np.ones(3, dtype=np.int64),
-        lattice=np.ascontiguousarray(cell.lattice),
-    )
-    away = distance > 1e-8
-    first, second, distance = first[away], second[away], distance[away]
+    first, second, _, distance = find_neighbours(cell.lattice, cell.frac_coords, 6.2 * _EWALD_WIDTH_A)
     between = np.sqrt(2 * (width[first] ** 2 + width[second] ** 2))
     short = (erf(distance / between) - erf(distance / (2 * _EWALD_WIDTH_A))) / distance
     np.add.at(matrix, (first, second), short)

@@ -1,8 +1,9 @@
-"""Pairs of atoms within the reach of their integrals."""
+"""Neighbours in a crystal, and the pairs of atoms within the reach of their integrals."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,47 @@ from pymatgen.optimization.neighbors import find_points_in_spheres
 
 from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.parameters import SlaterKosterTables
+
+_PERIODIC = np.ones(3, dtype=np.int64)
+
+
+class Neighbours(NamedTuple):
+    """Atoms and their neighbours, each pair from either end.
+
+    Parameters
+    ----------
+    first, second
+        The atom and its neighbour, shape (n_neighbours,).
+    offsets
+        Cell of the neighbour, shape (n_neighbours, 3).
+    distances_a
+        Shape (n_neighbours,).
+    """
+
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    distances_a: NDArray[np.float64]
+
+
+def find_neighbours(lattice: NDArray[np.float64], frac_coords: NDArray[np.float64], reach_a: float) -> Neighbours:
+    """All atoms and images within a distance of each atom, but for the atom itself.
+
+    Parameters
+    ----------
+    lattice
+        Lattice vectors as rows, in Angstrom, shape (3, 3).
+    frac_coords
+        Shape (n_atoms, 3).
+    reach_a
+        Longest distance.
+    """
+    coordinates = np.ascontiguousarray(frac_coords @ lattice)
+    first, second, images, distances = find_points_in_spheres(
+        coordinates, coordinates, r=reach_a, pbc=_PERIODIC, lattice=np.ascontiguousarray(lattice)
+    )
+    others = (first != second) | images.any(axis=1)
+    return Neighbours(first[others], second[others], np.rint(images[others]).astype(np.int64), distances[others])
 
 
 @dataclass(frozen=True)
@@ -47,17 +89,14 @@ def find_pairs(cell: PrimitiveCell, tables: SlaterKosterTables, rows: NDArray[np
     rows
         Row of each atom in the tables.
     """
-    coordinates = np.ascontiguousarray(cell.frac_coords @ cell.lattice)
     reach = float(tables.cutoffs_a[np.ix_(rows, rows)].max())
-    first, second, images, distances = find_points_in_spheres(
-        coordinates, coordinates, r=reach, pbc=np.ones(3, dtype=np.int64), lattice=np.ascontiguousarray(cell.lattice)
-    )
-    offsets = np.rint(images).astype(np.int64)
+    first, second, offsets, distances = find_neighbours(cell.lattice, cell.frac_coords, reach)
     keep = distances < tables.cutoffs_a[rows[first], rows[second]]
     keep &= (first < second) | ((first == second) & _is_positive(offsets))
     order = np.lexsort((*offsets[keep].T, second[keep], first[keep]))
     chosen = np.flatnonzero(keep)[order]
     first, second, offsets = first[chosen], second[chosen], offsets[chosen]
+    coordinates = cell.frac_coords @ cell.lattice
     vectors = coordinates[second] + offsets @ cell.lattice - coordinates[first]
     lengths = np.linalg.norm(vectors, axis=1)
     return Pairs(first, second, offsets, lengths, vectors / lengths[:, None])
@@ -71,9 +110,4 @@ def _is_positive(offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def shortest_distance(lattice: NDArray[np.float64], frac_coords: NDArray[np.float64], reach_a: float) -> float:
     """Shortest distance between two atoms or images of one, in Angstrom; infinite beyond `reach_a`."""
-    coordinates = np.ascontiguousarray(frac_coords @ lattice)
-    first, second, images, distances = find_points_in_spheres(
-        coordinates, coordinates, r=reach_a, pbc=np.ones(3, dtype=np.int64), lattice=np.ascontiguousarray(lattice)
-    )
-    others = (first != second) | (images != 0).any(axis=1)
-    return float(distances[others].min(initial=np.inf))
+    return float(find_neighbours(lattice, frac_coords, reach_a).distances_a.min(initial=np.inf))

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pymatgen.optimization.neighbors import find_points_in_spheres
 from torch import Tensor
 
 from mat2spec.tight_binding.cells import PrimitiveCell
+from mat2spec.tight_binding.pairs import find_neighbours
 
 # Atoms in one pass through the network; more only wait for memory.
 ATOMS_PER_BATCH = 64
@@ -102,18 +102,10 @@ def _load(version: SevenNetVersion) -> _Network:
 def _evaluate(network: _Network, cells: Sequence[PrimitiveCell]) -> NDArray[np.float64]:
     edges, vectors, first_atom = [], [], 0
     for cell in cells:
-        coordinates = np.ascontiguousarray(cell.frac_coords @ cell.lattice)
-        source, end, images, distance = find_points_in_spheres(
-            coordinates,
-            coordinates,
-            r=network.cutoff_a,
-            pbc=np.ones(3, dtype=np.int64),
-            lattice=np.ascontiguousarray(cell.lattice),
-        )
-        away = distance > 1e-8
-        source, end, images = source[away], end[away], images[away]
+        coordinates = cell.frac_coords @ cell.lattice
+        source, end, offsets, _ = find_neighbours(cell.lattice, cell.frac_coords, network.cutoff_a)
         edges.append(np.stack([source, end]) + first_atom)
-        vectors.append(coordinates[end] + images @ cell.lattice - coordinates[source])
+        vectors.append(coordinates[end] + offsets @ cell.lattice - coordinates[source])
         first_atom += cell.n_atoms
     numbers = np.concatenate([cell.atomic_numbers for cell in cells])
     data = {
