@@ -8,6 +8,8 @@ import moyopy
 import numpy as np
 from numpy.typing import NDArray
 
+from mat2spec.crystals.arrays import Crystals
+
 SYMMETRY_TOLERANCE_A = 0.01
 
 
@@ -51,7 +53,6 @@ class PrimitiveCell:
         lattice: NDArray[np.float64],
         frac_coords: NDArray[np.float64],
         atomic_numbers: NDArray[np.integer],
-        tolerance_a: float = SYMMETRY_TOLERANCE_A,
     ) -> PrimitiveCell:
         """Reduce a crystal to its standardised primitive cell.
 
@@ -60,9 +61,7 @@ class PrimitiveCell:
         """
         numbers = np.asarray(atomic_numbers, dtype=np.int64)
         try:
-            found = moyopy.MoyoDataset(
-                moyopy.Cell(lattice.tolist(), frac_coords.tolist(), numbers.tolist()), symprec=tolerance_a
-            )
+            found = _find_symmetry(lattice, frac_coords, numbers)
         except ValueError:
             return cls(lattice, frac_coords, numbers, np.eye(3, dtype=np.int64)[None], np.arange(len(numbers)))
         primitive = found.prim_std_cell
@@ -84,18 +83,21 @@ class PrimitiveCell:
         )
 
     @classmethod
+    def of_crystal(cls, crystals: Crystals, index: int) -> PrimitiveCell:
+        """Reduce one of several crystals."""
+        sites = crystals.sites(index)
+        return cls.of(crystals.lattices[index], crystals.frac_coords[sites], crystals.atomic_numbers[sites])
+
+    @classmethod
     def as_given(
         cls,
         lattice: NDArray[np.float64],
         frac_coords: NDArray[np.float64],
         atomic_numbers: NDArray[np.integer],
-        tolerance_a: float = SYMMETRY_TOLERANCE_A,
     ) -> PrimitiveCell:
         """The cell as it is, with the symmetry of its lattice and its atoms in their order."""
         numbers = np.asarray(atomic_numbers, dtype=np.int64)
-        found = moyopy.MoyoDataset(
-            moyopy.Cell(lattice.tolist(), frac_coords.tolist(), numbers.tolist()), symprec=tolerance_a
-        )
+        found = _find_symmetry(lattice, frac_coords, numbers)
         rotations = np.unique(np.array(found.operations.rotations, dtype=np.int64), axis=0)
         return cls(lattice, frac_coords, numbers, rotations, np.array(found.orbits, dtype=np.int64))
 
@@ -105,3 +107,10 @@ class PrimitiveCell:
         membership = (np.arange(len(groups))[:, None] == inverse).astype(values.dtype)
         means = (membership / membership.sum(axis=1, keepdims=True)) @ values.reshape(self.n_atoms, -1)
         return means[inverse].reshape(values.shape)
+
+
+def _find_symmetry(
+    lattice: NDArray[np.float64], frac_coords: NDArray[np.float64], numbers: NDArray[np.int64]
+) -> moyopy.MoyoDataset:
+    cell = moyopy.Cell(lattice.tolist(), frac_coords.tolist(), numbers.tolist())
+    return moyopy.MoyoDataset(cell, symprec=SYMMETRY_TOLERANCE_A)

@@ -104,7 +104,7 @@ class TightBindingPredictor:
         crystals = as_crystals(crystals)
         reasons = find_problems(crystals, self.model.settings.descriptors)
         usable = np.flatnonzero([reason is None for reason in reasons])
-        cells = {int(index): _primitive(crystals, int(index)) for index in usable}
+        cells = {int(index): PrimitiveCell.of_crystal(crystals, int(index)) for index in usable}
         large = [index for index, cell in cells.items() if cell.n_atoms > self.max_atoms]
         small = [index for index in cells if index not in set(large)]
         answer = _blank(crystals, reasons, self)
@@ -221,11 +221,6 @@ def _problem(crystals: Crystals, index: int, tabulated: NDArray[np.int64], descr
     if nearest < checks.MIN_DISTANCE_A:
         return f"Two atoms are {nearest:.2f} Angstrom apart, closer than {checks.MIN_DISTANCE_A:g} Angstrom."
     return None
-
-
-def _primitive(crystals: Crystals, index: int) -> PrimitiveCell:
-    sites = crystals.sites(index)
-    return PrimitiveCell.of(crystals.lattices[index], crystals.frac_coords[sites], crystals.atomic_numbers[sites])
 
 
 def _blank(crystals: Crystals, reasons: Sequence[str | None], predictor: TightBindingPredictor) -> Prediction:

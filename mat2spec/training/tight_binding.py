@@ -98,10 +98,7 @@ def make_solvable(
     kpoints_per_atom
         Density of the mesh.
     """
-    cells = [
-        PrimitiveCell.of(crystals.lattices[i], crystals.frac_coords[atoms], crystals.atomic_numbers[atoms])
-        for i, atoms in enumerate(map(crystals.sites, range(len(crystals))))
-    ]
+    cells = [PrimitiveCell.of_crystal(crystals, index) for index in range(len(crystals))]
     descriptors = site_scalars(cells, settings.descriptors)
     preparation = PreparationSettings(kpoints_per_atom)
     return [
