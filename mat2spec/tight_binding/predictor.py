@@ -106,7 +106,7 @@ class TightBindingPredictor:
         usable = np.flatnonzero([reason is None for reason in reasons])
         cells = {int(index): PrimitiveCell.of_crystal(crystals, int(index)) for index in usable}
         large = [index for index, cell in cells.items() if cell.n_atoms > self.max_atoms]
-        small = [index for index in cells if index not in set(large)]
+        small = [index for index, cell in cells.items() if cell.n_atoms <= self.max_atoms]
         answer = _blank(crystals, reasons, self)
         chunks = [small[start : start + _CHUNK] for start in range(0, len(small), _CHUNK)]
         with worker_threads(self.device) as executor:
