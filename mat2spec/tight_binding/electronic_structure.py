@@ -6,7 +6,7 @@ reweights site spectra, so that they sum to the density of the bands and not exa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pymatgen.core import Structure
+from pymatgen.core import Element, Structure
 from pymatgen.electronic_structure.bandstructure import BandStructureSymmLine
 from pymatgen.electronic_structure.core import Orbital, Spin
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
@@ -27,7 +27,7 @@ from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.tight_binding.bloch import TightBindingCrystal
 from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.channels import N_ORBITALS, N_SHELLS, ORBITAL_NAMES, SHELL_NAMES
-from mat2spec.tight_binding.density_of_states import BROADENING_EV, projected_dos
+from mat2spec.tight_binding.density_of_states import projected_dos
 from mat2spec.tight_binding.eigenproblem import orthogonalise, populations, solve
 from mat2spec.tight_binding.filling import Filling, fill
 from mat2spec.tight_binding.network import average_equivalent
@@ -111,33 +111,24 @@ class ElectronicStructure:
         """Density of states by element and shell, states/eV per primitive cell; one column each, one row a bin."""
         bands, problem = self.mesh_bands, self.problem
         relative = bands.energies - self.filling.zero_ev
-        by_site = bands.by_shifts.unflatten(-1, (-1, N_SHELLS)).movedim(-1, 0)
+        by_shell = average_equivalent(bands.by_shifts.unflatten(-1, (-1, N_SHELLS)).mT, problem).clamp_min(0)
+        densities = projected_dos(relative, by_shell.flatten(-2), problem.weights, grid).unflatten(0, (N_SHELLS, -1))
         numbers = problem.cell.atomic_numbers
         columns = {}
-        for shell, name in enumerate(SHELL_NAMES):
-            sites = average_equivalent(by_site[shell], problem).clamp_min(0)
-            density = projected_dos(relative, sites, problem.weights, grid, BROADENING_EV).numpy()
+        for name, density in zip(SHELL_NAMES, densities.numpy(), strict=True):
             for number in np.unique(numbers):
                 values = density[numbers == number].sum(axis=0)
                 if values.any():
-                    columns[f"{_symbol(self.structure, int(number))} {name}"] = values
+                    columns[f"{Element.from_Z(int(number)).symbol} {name}"] = values
         return pd.DataFrame(columns, index=pd.Index(grid.centers, name="energy_ev"))
 
     def _solve_at(self, kpoints: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Energies (n_kpoints, n_bands) and projections as pymatgen has them, (n_bands, n_kpoints, 9, n_atoms)."""
         crystal = TightBindingCrystal.of(self.problem.cell)
         overlap, hopping = (torch.from_numpy(matrix) for matrix in crystal.matrices(kpoints))
-        at_points = Problem(
-            self.problem.cell,
-            overlap,
-            hopping,
-            orthogonalise(overlap),
-            self.problem.on_site_ev,
-            self.problem.potentials_ev,
-            self.problem.site_shells,
-            torch.full((len(kpoints),), 1 / len(kpoints), dtype=torch.float64),
-            self.problem.n_electrons,
-            (),
+        weights = torch.full((len(kpoints),), 1 / len(kpoints), dtype=torch.float64)
+        at_points = replace(
+            self.problem, overlap=overlap, hopping=hopping, orthogonaliser=orthogonalise(overlap), weights=weights
         )
         bands = solve(at_points.hamiltonian(self.shifts_ev.double(), self.scales.double()), at_points.orthogonaliser)
         n = crystal.basis.size
@@ -160,7 +151,3 @@ def _path_points(path: HighSymmKpath, points: int) -> tuple[NDArray[np.float64],
             kpoints.append(np.linspace(known[start], known[end], points))
             labels |= {start: known[start], end: known[end]}
     return np.concatenate(kpoints), labels
-
-
-def _symbol(structure: Structure, atomic_number: int) -> str:
-    return next(element.symbol for element in structure.composition.elements if atomic_number == element.Z)
