@@ -85,13 +85,11 @@ def evaluate_phdos(
         If spectra and labels differ in number or grid.
     """
     curves = phonon_contributions(spectra, labels)
-    empty = _is_empty(spectra)
     true_modes, modes = curves.curves["modes"]
-    given = np.where(empty[:, None], 1.0, spectra)
-    to_modes = modes.sum(axis=1, keepdims=True) / given.sum(axis=1, keepdims=True)
+    to_modes = modes.sum(axis=1, keepdims=True) / flat_where_empty(spectra).sum(axis=1, keepdims=True)
     sigma = None if uncertainty is None else np.multiply(uncertainty, to_modes)
-    counts: Scores = {"n": float(len(true_modes)), "n_empty": float(empty.sum())}
-    return counts | curves.scores() | _reliability(true_modes, modes, sigma, spectrum_uncertainty)
+    counts: Scores = {"n": float(len(true_modes)), "n_empty": float(is_empty(spectra).sum())}
+    return counts | curves.scores() | reliability(true_modes, modes, sigma, spectrum_uncertainty)
 
 
 def phonon_contributions(spectra: FloatArray, labels: Labels) -> Contributions:
@@ -102,8 +100,8 @@ def phonon_contributions(spectra: FloatArray, labels: Labels) -> Contributions:
     ValueError
         If spectra and labels differ in number or grid.
     """
-    _check(spectra, labels)
-    given: NDArray[np.float64] = np.where(_is_empty(spectra)[:, None], 1.0, spectra).astype(np.float64)
+    check_match(spectra, labels)
+    given = flat_where_empty(spectra)
     true = np.asarray(labels.spectra, np.float64)
     true_modes, modes = scale_to_modes(true, labels.grid), scale_to_modes(given, labels.grid)
     scales = {
@@ -114,8 +112,14 @@ def phonon_contributions(spectra: FloatArray, labels: Labels) -> Contributions:
     return Contributions(scales, _derived(true_modes, modes, labels))
 
 
-def _is_empty(spectra: FloatArray) -> NDArray[np.bool_]:
+def is_empty(spectra: FloatArray) -> NDArray[np.bool_]:
+    """Which spectra are without a state, or have numbers that are not finite, shape (n,)."""
     return ~(np.isfinite(spectra).all(axis=1) & (spectra.sum(axis=1) > 0))
+
+
+def flat_where_empty(spectra: FloatArray) -> NDArray[np.float64]:
+    """The spectra, flat ones where they are empty."""
+    return np.where(is_empty(spectra)[:, None], 1.0, spectra).astype(np.float64)
 
 
 def scale_to_maximum(spectra: FloatArray) -> NDArray[np.float64]:
@@ -130,7 +134,14 @@ def material_errors(spectra: FloatArray, labels: Labels) -> NDArray[np.float64]:
     return np.asarray(np.abs(scale_to_maximum(labels.spectra) - scale_to_maximum(spectra)).mean(axis=1))
 
 
-def _check(spectra: FloatArray, labels: Labels) -> None:
+def check_match(spectra: FloatArray, labels: Labels) -> None:
+    """Refuse predictions that are not one for each label, on its grid.
+
+    Raises
+    ------
+    ValueError
+        If spectra and labels differ in number or grid.
+    """
     labels.grid.check(spectra)
     if spectra.shape != labels.spectra.shape:
         raise ValueError(
@@ -153,12 +164,23 @@ def _derived(
     }
 
 
-def _reliability(
-    true: NDArray[np.float64],
-    predicted: NDArray[np.float64],
-    sigma: NDArray[np.float64] | None,
-    spectrum_uncertainty: FloatArray | None,
+def reliability(
+    true: FloatArray,
+    predicted: FloatArray,
+    sigma: FloatArray | None,
+    spectrum_uncertainty: FloatArray | None = None,
 ) -> Scores:
+    """``coverage_90`` and ``error_rank_correlation`` of spectra on one scale; None where not known.
+
+    Parameters
+    ----------
+    true, predicted
+        Shape (n, size).
+    sigma
+        Standard deviation of each predicted bin, shape (n, size).
+    spectrum_uncertainty
+        See `evaluate_phdos`.
+    """
     error = np.abs(true - predicted)
     known = sigma is not None and bool(np.isfinite(sigma).all())
     expected = sigma.mean(axis=1) if sigma is not None and known else None

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mat2spec.benchmark.detection import GappedMetals
-from mat2spec.benchmark.evaluation import SIGMAS_OF_90_PERCENT, FloatArray, Labels, rank_correlation
+from mat2spec.benchmark.evaluation import FloatArray, Labels, check_match, flat_where_empty, is_empty, reliability
 from mat2spec.benchmark.resampling import Contributions, Scores
 from mat2spec.spectra.metrics import normalise_sum, wasserstein_distances
 
@@ -66,13 +66,13 @@ def evaluate_edos(
         If spectra and labels differ in number or grid.
     """
     figures = edos_contributions(spectra, labels, totals, find_gapped_metals, gapped_metals)
-    counts: Scores = {"n": float(figures.n), "n_empty": float(_is_empty(spectra).sum())}
+    counts: Scores = {"n": float(figures.n), "n_empty": float(is_empty(spectra).sum())}
     scores = counts | figures.scores()
     if figures.gapped_metals is not None:
         scores["n_gapped_metals"] = float(figures.gapped_metals[1].flags.sum())
-    given = _given(spectra)
+    given = flat_where_empty(spectra)
     sigma = None if uncertainty is None else uncertainty / given.sum(axis=1, keepdims=True)
-    return scores | _reliability(normalise_sum(labels.spectra), normalise_sum(given), sigma)
+    return scores | reliability(normalise_sum(labels.spectra), normalise_sum(given), sigma)
 
 
 def edos_contributions(
@@ -83,13 +83,9 @@ def edos_contributions(
     gapped_metals: GappedMetals | None = None,
 ) -> Contributions:
     """What each material contributes to the figures of merit; see `evaluate_edos`."""
-    labels.grid.check(spectra)
+    check_match(spectra, labels)
     true = np.asarray(labels.spectra, np.float64)
-    if spectra.shape != true.shape:
-        raise ValueError(
-            f"There are {len(spectra)} predicted and {len(true)} true spectra; give one for each material."
-        )
-    given = _given(spectra)
+    given = flat_where_empty(spectra)
     own, shapes = given.sum(axis=1), normalise_sum(given)
     n_atoms = labels.n_atoms[:, None].astype(np.float64)
     cells = true * n_atoms
@@ -103,22 +99,3 @@ def edos_contributions(
         return Contributions(curves, means)
     found = gapped_metals or find_gapped_metals(blind, labels.n_atoms)
     return Contributions(curves, means, (found, find_gapped_metals(cells, labels.n_atoms)))
-
-
-def _is_empty(spectra: FloatArray) -> NDArray[np.bool_]:
-    return ~(np.isfinite(spectra).all(axis=1) & (spectra.sum(axis=1) > 0))
-
-
-def _given(spectra: FloatArray) -> NDArray[np.float64]:
-    """The spectra, flat ones where they are empty."""
-    return np.where(_is_empty(spectra)[:, None], 1.0, spectra).astype(np.float64)
-
-
-def _reliability(true: FloatArray, predicted: FloatArray, sigma: FloatArray | None) -> Scores:
-    if sigma is None or not np.isfinite(sigma).all():
-        return {"coverage_90": None, "error_rank_correlation": None}
-    error = np.abs(true - predicted)
-    return {
-        "coverage_90": float((error <= SIGMAS_OF_90_PERCENT * sigma).mean()),
-        "error_rank_correlation": rank_correlation(sigma.mean(axis=1), error.mean(axis=1)),
-    }
