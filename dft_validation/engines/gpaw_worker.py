@@ -10,40 +10,21 @@ own memory and CPU time and ends with the process that started it.
 
 from __future__ import annotations
 
-import ctypes
 import json
-import math
 import os
 import resource
-import signal
 import sys
 import time
 import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
+from dft_validation.engines.limits import end_with_parent, limit_cpu
+
 EXIT_MEMORY = 77  # as in child.py, which a worker short of memory must not load
-_PR_SET_PDEATHSIG = 1
-# Between the signal that a program may catch and the one that it may not, in CPU seconds.
-_CPU_GRACE_SECONDS = 5
 SERVE = "--serve"
 # Where the density does not converge with GPAW's own mixer, it is mixed in smaller steps.
 _DAMPED_MIXER = {"backend": "pulay", "beta": 0.02, "nmaxold": 5, "weight": 100.0}
-
-
-def _end_with_parent(parent: int) -> None:
-    """Ask the kernel to end this process when its parent dies, however it dies (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # It may have died before it was asked for.
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def _limit_cpu(cpu_limit_s: float) -> None:
-    """Limit the CPU time of this process; the kernel then ends it with SIGXCPU."""
-    limit = math.ceil(cpu_limit_s)
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + _CPU_GRACE_SECONDS))
 
 
 def _limit_memory(memory_limit_mib: int) -> None:
@@ -54,7 +35,6 @@ def _limit_memory(memory_limit_mib: int) -> None:
     MemoryError
         If more than the limit is in use already.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # macOS refuses to limit the address space: the time limit remains.
     if sys.platform != "linux":
         return
@@ -225,7 +205,7 @@ def _compute(source: Path, target: Path, started: float) -> None:
     """Read the input file, calculate, write the output file in one step."""
     inputs = json.loads(source.read_text())
     try:
-        _limit_cpu(inputs["cpu_limit_s"])
+        limit_cpu(inputs["cpu_limit_s"])
         _limit_memory(inputs["memory_limit_mib"])
         result = _attempt(inputs, target.with_suffix(".log"))
     except MemoryError:
@@ -254,7 +234,7 @@ def _serve() -> None:
 
 def _compute_in_fork(request: dict[str, str], server: int) -> NoReturn:
     try:
-        _end_with_parent(server)
+        end_with_parent(server)
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for stream in (1, 2):
             os.dup2(log, stream)
@@ -270,7 +250,7 @@ def _compute_in_fork(request: dict[str, str], server: int) -> NoReturn:
 def main(arguments: list[str]) -> int:
     """Compute one crystal, or serve."""
     started = time.monotonic()
-    _end_with_parent(os.getppid())
+    end_with_parent(os.getppid())
     if arguments == [SERVE]:
         _serve()
     else:

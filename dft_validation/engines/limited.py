@@ -6,7 +6,6 @@ program ends with it; a signal that ended the program ends it too, so that the p
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import resource
@@ -15,31 +14,27 @@ import sys
 import time
 from pathlib import Path
 
+from dft_validation.engines.limits import end_with_parent, limit_cpu
+
 EXIT_NOT_FOUND = 127
-_PR_SET_PDEATHSIG = 1
 
 
-def _limit(memory_limit_mib: int, cpu_limit_s: int) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_limit_s, cpu_limit_s + 5))
+def _limit_memory(memory_limit_mib: int) -> None:
     # macOS refuses to limit the address space and knows no signal for a parent's death.
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (memory_limit_mib * 2**20,) * 2)
 
 
-def _end_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def _start(memory_limit_mib: int, cpu_limit_s: int, command: list[str]) -> int:
     """Process id of the program; 127 is the exit status of one that cannot be started."""
+    parent = os.getpid()
     child = os.fork()
     if child:
         return child
     try:
-        _end_with_parent()
-        _limit(memory_limit_mib, cpu_limit_s)
+        end_with_parent(parent)
+        limit_cpu(cpu_limit_s)
+        _limit_memory(memory_limit_mib)
         os.execvp(command[0], command)  # noqa: S606 - the program is a setting
     except OSError as error:
         sys.stderr.write(f"{command[0]} cannot be started: {error}\n")
@@ -49,7 +44,7 @@ def _start(memory_limit_mib: int, cpu_limit_s: int, command: list[str]) -> int:
 def main(arguments: list[str]) -> int:
     """Run the program; return its exit status."""
     memory_limit_mib, cpu_limit_s, cost_file, *command = arguments
-    _end_with_parent()
+    end_with_parent(os.getppid())
     started = time.monotonic()
     _, status, usage = os.wait4(_start(int(memory_limit_mib), int(cpu_limit_s), command), 0)
     to_mib = 2**10 if sys.platform == "linux" else 2**20
