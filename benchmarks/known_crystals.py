@@ -15,9 +15,9 @@ import numpy as np
 
 from dft_validation import DftSettings, EdosDocument, FailedJob, calculate_edos
 from dft_validation.engines.processes import ChildGroup, member_of
-from dft_validation.jobs.calculation import cell_of
 from dft_validation.results.cache import DocumentCache
 from dft_validation.settings import LabelPlanSettings
+from mat2spec.crystals.cell import cell_of
 from mat2spec.tables.columns import Column
 from screening.classify.gaps import classify_spectra
 from screening.sources.parquet import ParquetSource
@@ -29,7 +29,10 @@ KNOWN = {
     "Al": ("mp-134", "metal without moment"),
     "Fe": ("mp-13", "ferromagnet, PBE 2.2"),
     "Ni": ("mp-23", "ferromagnet, PBE 0.6"),
-    "SrVO3": ("mp-18717", "metal; gap below E_F 1.1 eV without, 0.06 eV with U and spin; moment 1"),
+    "SrVO3": (
+        "mp-18717",
+        "a gap below E_F of 1.1 eV without U, none with the broken symmetry of the Materials Project; moment 1",
+    ),
     "NiO": ("mp-19009", "insulator, 2.5 eV with U"),
     "FeO": ("mp-715262", "insulator, 1.4 eV with U"),
     "VBr2": ("mp-971787", "insulator with spin, 1.2 eV; V2+: moment 3"),
