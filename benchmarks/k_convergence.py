@@ -22,8 +22,8 @@ from dft_validation.bands.cells import choose_mesh, prepare_cell
 from dft_validation.bands.mesh import edos_of_bands, find_band_edges, tetrahedron_efermi
 from dft_validation.engines import get_engine
 from dft_validation.engines.base import EngineResult
-from dft_validation.jobs.calculation import cell_of
 from dft_validation.settings import DftSettings
+from mat2spec.crystals.cell import cell_of
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.metrics import wasserstein_distances
 

@@ -8,12 +8,12 @@ below a milli-electronvolt.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import spglib
 from numpy.typing import NDArray
+
+from mat2spec.crystals.cell import Cell
 
 # Within this, in fractional coordinates, a translation is zero: far above rounding, far below any atomic distance.
 _ZERO_TRANSLATION = 1e-5
@@ -21,39 +21,6 @@ _ZERO_TRANSLATION = 1e-5
 _ATOMS_FOR_PAIRS = 32
 # Tolerance in Angstrom for the symmetry of a cell that was made exactly symmetric.
 _EXACT = 1e-5
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A crystal as three arrays.
-
-    Parameters
-    ----------
-    lattice
-        Lattice vectors as rows, in Angstrom, shape (3, 3).
-    frac_coords
-        Fractional coordinates, shape (n_atoms, 3).
-    atomic_numbers
-        Shape (n_atoms,).
-    """
-
-    lattice: NDArray[np.float64]
-    frac_coords: NDArray[np.float64]
-    atomic_numbers: NDArray[np.int64]
-
-    @property
-    def n_atoms(self) -> int:
-        """Number of atoms."""
-        return len(self.atomic_numbers)
-
-    @property
-    def volume(self) -> float:
-        """Volume in cubic Angstrom."""
-        return float(abs(np.linalg.det(self.lattice)))
-
-    def as_tuple(self) -> Any:
-        """The form that spglib takes."""
-        return self.lattice, self.frac_coords, self.atomic_numbers
 
 
 def prepare_cell(cell: Cell, symmetry_tolerance_a: float) -> Cell:

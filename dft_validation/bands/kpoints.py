@@ -14,7 +14,7 @@ import numpy as np
 import spglib
 from numpy.typing import NDArray
 
-from dft_validation.bands.cells import Cell
+from mat2spec.crystals.cell import Cell
 
 # A k-point is on the mesh, and a weight right, within this: programs print seven digits or more.
 _TOLERANCE = 1e-4

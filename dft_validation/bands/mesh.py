@@ -131,7 +131,7 @@ class BandEdges:
 
 
 def find_band_edges(bands: MeshBands, gap_tolerance_ev: float) -> BandEdges:
-    """Band gap on the mesh points: a gap exists where every band lies wholly on one side of the Fermi energy.
+    """Band gap on the mesh points: between the bands that the electrons fill and the others.
 
     Parameters
     ----------

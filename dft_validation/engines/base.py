@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from dft_validation.bands.cells import Cell
 from dft_validation.bands.mesh import MeshBands, Projections
 from dft_validation.settings import DftSettings
+from mat2spec.crystals.cell import Cell
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
-from dft_validation.bands.cells import Cell
 from dft_validation.bands.kpoints import map_mesh, reciprocal_rotations
 from dft_validation.bands.mesh import MeshBands
 from dft_validation.engines.base import EngineResult
@@ -30,6 +29,7 @@ from dft_validation.engines.limited import EXIT_NOT_FOUND
 from dft_validation.engines.magnetism import SpinAndU, spin_and_u
 from dft_validation.results.outcomes import EngineError, JobStatus
 from dft_validation.settings import DftSettings
+from mat2spec.crystals.cell import Cell
 
 HARTREE_EV = 27.211386245988
 BOHR_A = 0.529177210903

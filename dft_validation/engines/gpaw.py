@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Element
 
-from dft_validation.bands.cells import Cell
 from dft_validation.bands.mesh import MeshBands, Projections
 from dft_validation.engines.base import EngineResult
 from dft_validation.engines.child import Serving, run_child
@@ -21,6 +20,7 @@ from dft_validation.engines.gpaw_setups import VALENCE_ELECTRONS
 from dft_validation.engines.magnetism import SpinAndU, spin_and_u
 from dft_validation.results.outcomes import EngineError, JobStatus
 from dft_validation.settings import DftSettings
+from mat2spec.crystals.cell import Cell
 
 _WORKER = (sys.executable, "-m", "dft_validation.engines.gpaw_worker")
 

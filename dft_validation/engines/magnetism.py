@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from pymatgen.core import Element, Structure
 
-from dft_validation.bands.cells import Cell
 from dft_validation.settings import DftSettings
+from mat2spec.crystals.cell import Cell
 from mat2spec.labels.levels import can_be_magnetic
 
 

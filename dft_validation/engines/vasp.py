@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dft_validation.bands.cells import Cell
 from dft_validation.bands.kpoints import find_mesh, map_mesh, reciprocal_rotations
 from dft_validation.bands.mesh import MeshBands
 from dft_validation.engines.base import EngineResult
 from dft_validation.engines.gpaw_setups import VALENCE_ELECTRONS
 from dft_validation.results.outcomes import EngineError, JobStatus
 from dft_validation.settings import DftSettings
+from mat2spec.crystals.cell import Cell
 
 if TYPE_CHECKING:
     from atomate2.vasp.flows.core import UniformBandStructureMaker

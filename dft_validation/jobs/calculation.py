@@ -7,16 +7,18 @@ import tempfile
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Structure
 
-from dft_validation.bands.cells import Cell, choose_mesh, prepare_cell
+from dft_validation.bands.cells import choose_mesh, prepare_cell
 from dft_validation.bands.mesh import (
     FINE_EDOS_GRID,
     BandEdges,
     MeshBands,
+    Projections,
     covered_to_ev,
     edos_of_spins,
     find_band_edges,
@@ -29,17 +31,9 @@ from dft_validation.engines.magnetism import is_polarised
 from dft_validation.results.document import EdosDocument
 from dft_validation.results.outcomes import EngineError, FailedJob, JobStatus
 from dft_validation.settings import DftSettings
+from mat2spec.crystals.cell import Cell, cell_of
 from mat2spec.labels.levels import MAGNETIC_ELEMENTS
 from mat2spec.spectra.grids import EDOS_GRID
-
-
-def cell_of(structure: Structure) -> Cell:
-    """Arrays of a pymatgen structure."""
-    return Cell(
-        np.asarray(structure.lattice.matrix, dtype=np.float64),
-        np.asarray(structure.frac_coords, dtype=np.float64),
-        np.asarray(structure.atomic_numbers, dtype=np.int64),
-    )
 
 
 def calculate_edos(structure: Structure, material_id: str, settings: DftSettings) -> EdosDocument | FailedJob:
@@ -63,14 +57,14 @@ def calculate_edos(structure: Structure, material_id: str, settings: DftSettings
     try:
         _refuse_unavailable(engine)
         cell = prepare_cell(cell_of(structure), settings.symmetry_tolerance_a)
-        computed = _calculate_bands(engine, cell, settings)
+        computed, zeroed = _calculate_bands(engine, cell, settings)
     except EngineError as error:
         failure = failed_job(structure, material_id, settings, error.status, error.reason, error.cpu_seconds)
     except OSError as error:
         status = JobStatus.DISK_FULL if error.errno == errno.ENOSPC else JobStatus.CRASHED
         failure = failed_job(structure, material_id, settings, status, f"A file of the job cannot be written: {error}.")
     else:
-        return document_of_result(structure, material_id, settings, engine.name, cell, computed)
+        return document_of_result(structure, material_id, settings, engine.name, cell, computed, zeroed)
     return replace(failure, engine=engine.name)
 
 
@@ -104,7 +98,7 @@ def failed_job(
     )
 
 
-def _calculate_bands(engine: Engine, cell: Cell, settings: DftSettings) -> EngineResult:
+def _calculate_bands(engine: Engine, cell: Cell, settings: DftSettings) -> tuple[EngineResult, _Zeroed]:
     """Run the engine, with twice the empty bands where they do not reach over the grid; costs are summed."""
     mesh = choose_mesh(cell, settings.kpoint_density, settings.even_mesh)
     empty_bands = settings.empty_bands(cell.atomic_numbers.tolist())
@@ -114,9 +108,10 @@ def _calculate_bands(engine: Engine, cell: Cell, settings: DftSettings) -> Engin
             result = engine.calculate(cell, mesh, empty_bands, settings, Path(folder))
         cpu_seconds += result.cpu_seconds
         wall_seconds += result.wall_seconds
-        covered = _Zeroed.of(result.bands, settings).covered_to_ev
+        zeroed = _Zeroed.of(result.bands, settings)
+        covered = zeroed.covered_to_ev
         if covered >= EDOS_GRID.edges[-1]:
-            return replace(result, cpu_seconds=cpu_seconds, wall_seconds=wall_seconds)
+            return replace(result, cpu_seconds=cpu_seconds, wall_seconds=wall_seconds), zeroed
         empty_bands *= 2
     raise EngineError(
         JobStatus.NOT_COVERED,
@@ -145,7 +140,13 @@ class _Zeroed:
 
 
 def document_of_result(
-    structure: Structure, material_id: str, settings: DftSettings, engine_name: str, cell: Cell, result: EngineResult
+    structure: Structure,
+    material_id: str,
+    settings: DftSettings,
+    engine_name: str,
+    cell: Cell,
+    result: EngineResult,
+    zeroed: _Zeroed | None = None,
 ) -> EdosDocument:
     """Integrate the bands of a finished calculation.
 
@@ -163,27 +164,21 @@ def document_of_result(
         The cell that was computed.
     result
         Bands and cost. Where the bands do not reach over the grid, a note says so and `is_covered` masks the bins.
+    zeroed
+        The bands with their zero, where it is known already: finding a Fermi energy by tetrahedra takes a second.
     """
-    zeroed = _Zeroed.of(result.bands, settings)
+    zeroed = zeroed or _Zeroed.of(result.bands, settings)
     cells_per_given = len(structure) / cell.n_atoms
-    bands, interpolation = result.bands, settings.band_interpolation
-    spectra = edos_of_spins(zeroed.bands, zeroed.zero_ev, interpolation) * cells_per_given
-    edos = np.sum(spectra, axis=0)
+    bands = result.bands
     return EdosDocument(
         material_id=material_id,
         formula=structure.composition.reduced_formula,
         n_sites=len(structure),
-        edos=edos,
-        efermi=zeroed.bands.efermi,
-        energy_zero_ev=zeroed.zero_ev,
-        band_gap=zeroed.edges.band_gap,
-        is_metal=zeroed.edges.is_metal,
-        covered_to_ev=zeroed.covered_to_ev,
         n_electrons=bands.n_electrons,
         engine=engine_name,
         engine_version=result.engine_version,
         functional=settings.functional,
-        spin="unpolarised" if len(spectra) == 1 else "polarised",
+        spin="unpolarised" if len(bands.energies_ev) == 1 else "polarised",
         u_values=result.u_values_ev,
         kpoints=bands.mesh,
         n_irreducible_kpoints=bands.energies_ev.shape[1],
@@ -197,20 +192,34 @@ def document_of_result(
         notes=[*result.notes, *_notes(structure, cell, settings, engine_name), *_coverage_notes(zeroed)],
         versions={name: metadata.version(name) for name in ("numpy", "spglib", "pymatgen")},
         settings=settings.physics(),
-        edos_by_spin=spectra if len(spectra) > 1 else None,
         magnetization=result.magnetization * cells_per_given,
-        vbm=zeroed.edges.vbm,
-        cbm=zeroed.edges.cbm,
-        fine_edos=edos_of_spins(zeroed.bands, zeroed.zero_ev, interpolation, FINE_EDOS_GRID) * cells_per_given,
-        projections=_project(zeroed, result, edos),
+        **_integrated(zeroed, result.projections, settings.band_interpolation, cells_per_given),
     )
 
 
-def _project(zeroed: _Zeroed, result: EngineResult, edos: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    if result.projections is None:
-        return {}
-    parts = project_edos(zeroed.bands, result.projections, zeroed.zero_ev, edos)
-    return dict(zip(result.projections.names, parts, strict=True))
+def _integrated(
+    zeroed: _Zeroed, projections: Projections | None, interpolation: int, cells_per_given: float
+) -> dict[str, Any]:
+    """What a document holds of the bands: edges, zero, and the spectra per given cell."""
+    spectra = edos_of_spins(zeroed.bands, zeroed.zero_ev, interpolation) * cells_per_given
+    edos = np.sum(spectra, axis=0)
+    parts: dict[str, NDArray[np.float64]] = {}
+    if projections is not None:
+        projected = project_edos(zeroed.bands, projections, zeroed.zero_ev, edos)
+        parts = dict(zip(projections.names, projected, strict=True))
+    return {
+        "edos": edos,
+        "edos_by_spin": spectra if len(spectra) > 1 else None,
+        "fine_edos": edos_of_spins(zeroed.bands, zeroed.zero_ev, interpolation, FINE_EDOS_GRID) * cells_per_given,
+        "projections": parts,
+        "efermi": zeroed.bands.efermi,
+        "energy_zero_ev": zeroed.zero_ev,
+        "band_gap": zeroed.edges.band_gap,
+        "is_metal": zeroed.edges.is_metal,
+        "vbm": zeroed.edges.vbm,
+        "cbm": zeroed.edges.cbm,
+        "covered_to_ev": zeroed.covered_to_ev,
+    }
 
 
 def _coverage_notes(zeroed: _Zeroed) -> list[str]:

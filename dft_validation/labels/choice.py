@@ -9,12 +9,13 @@ import numpy as np
 import spglib
 from numpy.typing import NDArray
 
-from dft_validation.labels.pool import Pool, cell_at, element_matrix
+from dft_validation.labels.pool import Pool, element_matrix
 from dft_validation.settings import Choice, LabelSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import symbols
 from mat2spec.prediction import load_predictor
 from mat2spec.settings import PredictionSettings
+from mat2spec.spectra.prediction import Prediction
 from mat2spec.tables.columns import Column
 from screening.classify.gaps import GapSettings, classify_spectra
 
@@ -54,7 +55,7 @@ def choose(
     if settings.choice is Choice.RANDOM:
         order: Iterator[int] = iter(rng.permutation(len(pool)).tolist())
     elif settings.choice is Choice.UNCERTAINTY:
-        order = iter(_most_uncertain(uncertainty(pool.crystals)))
+        order = by_falling(uncertainty(pool.crystals))
     else:
         gapped = settings.choice is Choice.GAPPED
         rows = np.flatnonzero(likely_gapped_metals(pool.crystals, settings.electronegative_anions)) if gapped else None
@@ -132,13 +133,13 @@ def _has_odd_electrons(crystals: Crystals, row: int) -> bool:
 
 
 def _n_primitive_atoms(crystals: Crystals, row: int) -> int:
-    found = spglib.find_primitive(cell_at(crystals, row).as_tuple(), symprec=_SYMMETRY_TOLERANCE_A)
+    found = spglib.find_primitive(crystals.cell(row).as_tuple(), symprec=_SYMMETRY_TOLERANCE_A)
     return int(crystals.n_sites[row]) if found is None else len(found[2])
 
 
-def _most_uncertain(uncertainty: NDArray[np.floating]) -> list[int]:
-    """Rows by falling uncertainty, those without one last; ties by row."""
-    return np.argsort(-np.nan_to_num(uncertainty, nan=-np.inf), kind="stable").tolist()
+def by_falling(values: NDArray[np.floating]) -> Iterator[int]:
+    """Rows by falling value, those without one last; ties by row."""
+    return iter(np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable").tolist())
 
 
 def _one_per_formula(order: Iterator[int], pool: Pool) -> Iterator[int]:
@@ -150,18 +151,12 @@ def _one_per_formula(order: Iterator[int], pool: Pool) -> Iterator[int]:
 
 
 def gapped_confidence(settings: PredictionSettings, rule: GapSettings) -> Callable[[Crystals], NDArray[np.floating]]:
-    """Mean confidence of the models that a crystal is a gapped metal, NaN where none has an opinion."""
+    """Mean confidence of the models that a crystal is a gapped metal, NaN where one of them has none."""
 
     def of_crystals(crystals: Crystals) -> NDArray[np.floating]:
         confidences = []
         for model in settings.models:
-            predictor = load_predictor(
-                model,
-                weights_dir=settings.weights_dir,
-                device=settings.device,
-                max_edges_per_batch=settings.max_edges_per_batch,
-            )
-            spectra = predictor.predict(crystals).spectra
+            spectra = _predict(model, settings, crystals).spectra
             classes = classify_spectra(spectra, settings=rule, n_sites=crystals.n_sites)
             confidences.append(classes[Column.GAPPED_METAL_CONFIDENCE].to_numpy(dtype=np.float64, na_value=np.nan))
         return np.mean(confidences, axis=0)
@@ -173,12 +168,16 @@ def relative_uncertainty(settings: PredictionSettings) -> Uncertainty:
     """Expected relative error of the first model's predictions (`mat2spec.prediction.Prediction.relative_error`)."""
 
     def of_crystals(crystals: Crystals) -> NDArray[np.floating]:
-        predictor = load_predictor(
-            settings.models[0],
-            weights_dir=settings.weights_dir,
-            device=settings.device,
-            max_edges_per_batch=settings.max_edges_per_batch,
-        )
-        return predictor.predict(crystals).relative_error
+        return _predict(settings.models[0], settings, crystals).relative_error
 
     return of_crystals
+
+
+def _predict(model: str, settings: PredictionSettings, crystals: Crystals) -> Prediction:
+    predictor = load_predictor(
+        model,
+        weights_dir=settings.weights_dir,
+        device=settings.device,
+        max_edges_per_batch=settings.max_edges_per_batch,
+    )
+    return predictor.predict(crystals)

@@ -20,7 +20,7 @@ import pandas as pd
 from dft_validation.engines import choose_engine, get_engine
 from dft_validation.labels.choice import Uncertainty, choose
 from dft_validation.labels.plan import PART, Judges, make_plan, read_plan, write_plan
-from dft_validation.labels.pool import Pool, cell_at, element_matrix, make_pool
+from dft_validation.labels.pool import Pool, element_matrix, make_pool
 from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.store import LabelStore, additions_of, label_of_document, without_crystal
 from dft_validation.queue.plan import plan_jobs, remaining_cpu_seconds
@@ -30,7 +30,7 @@ from dft_validation.results.document import EdosDocument
 from dft_validation.results.outcomes import LASTING_FAILURES, PASSING_STATES, FailedJob, JobStatus
 from dft_validation.settings import DftSettings, LabelSettings
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.crystals.composition import N_COLUMNS, reduced_formulas
+from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_file, make_folder
 from mat2spec.tables.provenance import hash_json
@@ -206,7 +206,7 @@ class LabelFactory:
         formulas = self.labelled_formulas.union(labels["formula"].to_pylist())
         limits = self.settings.model_copy(update={"max_sites": plan.max_sites, "one_per_formula": True})
         pool = make_pool(crystals, limits, self.dft, self.reserved, self._done_ids(), formulas, plan.excluded_elements)
-        chosen = make_plan(pool, self.settings, np.zeros(N_COLUMNS), judges)
+        chosen = make_plan(pool, self.settings, judges)
         if not len(chosen):
             raise LabelError(f"No crystal of the source is left to plan ({_spell(pool.left_out)}).")
         left_out = Counter(pool.left_out)
@@ -322,7 +322,7 @@ class LabelFactory:
         """What the cache holds of each crystal."""
         cache = DocumentCache(self.dft.cache_dir)
         for row, material_id in enumerate(crystals.material_ids):
-            cell = cell_at(crystals, row)
+            cell = crystals.cell(row)
             version = choose_engine(self.dft, cell.atomic_numbers.tolist()).version()
             known = cache.load_valid(cache.key(cell, self.dft, version), self.dft)
             # The same crystal may have been computed under another name.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dft_validation.labels.choice import (
     Uncertainty,
+    by_falling,
     has_free_electrons,
     likely_gapped_metals,
     spread_over_elements,
@@ -48,9 +49,7 @@ class Judges:
     gapped_confidence: Callable[[Crystals], NDArray[np.floating]]
 
 
-def make_plan(
-    pool: Pool, settings: LabelSettings, labels_per_element: NDArray[np.floating], judges: Judges
-) -> pa.Table:
+def make_plan(pool: Pool, settings: LabelSettings, judges: Judges) -> pa.Table:
     """Choose the crystals of a plan and mix their order.
 
     Parameters
@@ -59,8 +58,6 @@ def make_plan(
         What may be labelled.
     settings
         `plan`, and the anions of likely gapped metals.
-    labels_per_element
-        Labels that there are already, by atomic number, shape (119,).
     judges
         Models that choose the uncertain and the likely gapped crystals.
 
@@ -70,12 +67,13 @@ def make_plan(
         `material_id`, `formula` and `part` in the order of work; one crystal of a formula.
     """
     plan = settings.plan
+    elements = element_matrix(pool.crystals)
     rng = np.random.default_rng(plan.seed)
     orders = {
         Part.RANDOM: iter(rng.permutation(len(pool)).tolist()),
         Part.GAPPED: _likely_gapped(pool, settings, judges, rng),
-        Part.UNCERTAIN: iter(_falling(judges.uncertainty(pool.crystals)).tolist()),
-        Part.RARE: spread_over_elements(element_matrix(pool.crystals), labels_per_element, rng),
+        Part.UNCERTAIN: by_falling(judges.uncertainty(pool.crystals)),
+        Part.RARE: spread_over_elements(elements, np.zeros(elements.shape[1]), rng),
     }
     taken: set[str] = set()
     rows: list[int] = []
@@ -111,7 +109,7 @@ def _likely_gapped(pool: Pool, settings: LabelSettings, judges: Judges, rng: np.
     """In turn the crystal that models are most confident of, and one at random of those that the composition suggests."""
     crystals = pool.crystals
     suggested = likely_gapped_metals(crystals, settings.electronegative_anions) | has_free_electrons(crystals)
-    confident = iter(_falling(judges.gapped_confidence(crystals)).tolist())
+    confident = by_falling(judges.gapped_confidence(crystals))
     random = iter(rng.permutation(np.flatnonzero(suggested)).tolist())
     while True:
         for order in (confident, random):
@@ -119,11 +117,6 @@ def _likely_gapped(pool: Pool, settings: LabelSettings, judges: Judges, rng: np.
             if row is None:
                 return
             yield row
-
-
-def _falling(values: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Rows by falling value, those without one last; ties by row."""
-    return np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable")
 
 
 def write_plan(path: Path, plan: pa.Table, provenance: Mapping[str, object], left_out: Counter[str]) -> None:

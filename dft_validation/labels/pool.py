@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dft_validation.bands.cells import Cell
 from dft_validation.engines import get_engine
 from dft_validation.labels.reserved import Reserved
 from dft_validation.settings import DftSettings, LabelSettings
@@ -38,12 +37,6 @@ class Pool:
 
     def __len__(self) -> int:
         return len(self.crystals)
-
-
-def cell_at(crystals: Crystals, row: int) -> Cell:
-    """One crystal as three arrays."""
-    sites = crystals.sites(row)
-    return Cell(crystals.lattices[row], crystals.frac_coords[sites], crystals.atomic_numbers[sites])
 
 
 def make_pool(

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from dft_validation.labels.factory import LabelError
-from dft_validation.labels.pool import cell_at
 from dft_validation.labels.reserved import Reserved
 from dft_validation.labels.store import LabelStore, additions_of, crystal_columns
-from dft_validation.results.cache import cell_hash
 from dft_validation.results.outcomes import PASSING_STATES, FailedJob, JobStatus
 from dft_validation.settings import DftSettings, level_of
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
+from mat2spec.crystals.identity import structure_hash
 from mat2spec.tables.columns import Column
 from screening.runs.folder import RunFolder
 from screening.runs.schemas import TableName
@@ -94,7 +93,7 @@ def _label(result: Mapping[Hashable, Any], crystals: Crystals, row: int) -> dict
         # The table's own flag is the classifier's; this one is the engine's.
         "is_metal": result["band_gap"] == 0,
         "selected_as": SCREENED,
-        "structure_hash": cell_hash(cell_at(crystals, row)),
+        "structure_hash": structure_hash(crystals.cell(row)),
     }
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import count
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dft_validation.bands.mesh import FINE_EDOS_GRID
-from dft_validation.labels.pool import cell_at
 from dft_validation.labels.reserved import Reserved
-from dft_validation.results.cache import cell_hash
 from dft_validation.results.document import EdosDocument
 from dft_validation.results.outcomes import FailedJob
 from dft_validation.settings import DftSettings, level_of
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.identity import structure_hash
 from mat2spec.labels.edos_store import STORE_SCHEMA, read_edos_store, shards_of
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
 from mat2spec.tables.columns import Column
@@ -126,19 +126,23 @@ class LabelStore:
     ) -> None:
         """Write new rows: into the file, or into the last shard until it is full and then into the next."""
         new = pa.Table.from_pylist(list(rows.values()), schema=STORE_SCHEMA)
-        if not self.is_folder:
-            before = self.labels()
-            _write(self.path, pa.concat_tables([before, new]), self._metadata(self.path, settings, reserved))
-            return
-        number = max(len(shards_of(self.path)) - 1, 0)
-        while len(new):
-            shard = self.path / f"labels-{number:04d}.parquet"
+        for shard in self._growing_files():
             before = read_edos_store(shard) if shard.exists() else STORE_SCHEMA.empty_table()
-            space = max(SHARD_SIZE - len(before), 0)
+            space = max(SHARD_SIZE - len(before), 0) if self.is_folder else len(new)
             if space:
                 grown = pa.concat_tables([before.replace_schema_metadata(None), new.slice(0, space)])
                 _write(shard, grown, self._metadata(shard, settings, reserved))
-            new, number = new.slice(space), number + 1
+            new = new.slice(space)
+            if not len(new):
+                return
+
+    def _growing_files(self) -> Iterator[Path]:
+        """The file; or the last shard and those that will follow it."""
+        if not self.is_folder:
+            yield self.path
+            return
+        for number in count(max(len(shards_of(self.path)) - 1, 0)):
+            yield self.path / f"labels-{number:04d}.parquet"
 
     def _add_failures(self, failures: Sequence[FailedJob], labelled: AbstractSet[tuple[str, str]]) -> None:
         """The newest failure of a crystal counts, until it has a label."""
@@ -201,7 +205,7 @@ def label_of_document(document: EdosDocument, crystals: Crystals, row: int, sour
         "notes": " ".join(document.notes),
         "source": source,
         "selected_as": chosen,
-        "structure_hash": cell_hash(cell_at(crystals, row)),
+        "structure_hash": structure_hash(crystals.cell(row)),
         "level": level_of(document.settings),
         "kpoint_density": float(document.settings.get("kpoint_density", nan)),
         "vbm": document.vbm,

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dft_validation.bands.cells import Cell, choose_mesh, count_irreducible
+from dft_validation.bands.cells import choose_mesh, count_irreducible
 from dft_validation.engines.base import Engine
 from dft_validation.engines.magnetism import is_polarised
 from dft_validation.results.cache import DocumentCache
 from dft_validation.results.document import EdosDocument
 from dft_validation.settings import DftSettings
+from mat2spec.crystals.cell import Cell
 
 # Refits below this number of jobs keep the shipped exponents and scale the constant only.
 _JOBS_FOR_FULL_FIT = 30

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dft_validation.bands.cells import Cell, prepare_cell
+from dft_validation.bands.cells import prepare_cell
 from dft_validation.engines import choose_engine, get_engine
 from dft_validation.engines.base import Engine
 from dft_validation.queue.cost import CostModel, fitted_cost_model, measure_job
@@ -17,6 +17,7 @@ from dft_validation.results.cache import DocumentCache
 from dft_validation.results.outcomes import PLANNED_STATES, JobStatus
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.cell import Cell
 from mat2spec.crystals.checks import find_problems
 from mat2spec.tables.columns import Column
 
@@ -80,7 +81,7 @@ def plan_jobs(
         raise KeyError(f"{len(missing)} selected crystals are not among the crystals given, the first is {missing[0]}.")
     chosen = crystals.take([row_of[material_id] for material_id in selection[Column.MATERIAL_ID]])
     problems = find_problems(chosen)
-    prospects = [_look_at(_cell(chosen, row), problem, settings, model) for row, problem in enumerate(problems)]
+    prospects = [_look_at(chosen.cell(row), problem, settings, model) for row, problem in enumerate(problems)]
     planned = _spend_budget(prospects, _turns(selection), settings)
     jobs = selection.reset_index(drop=True)
     jobs[str(Column.ENGINE)] = settings.engine
@@ -89,11 +90,6 @@ def plan_jobs(
     jobs[str(Column.ESTIMATED_CPU_SECONDS)] = [prospect.estimated_cpu_seconds for prospect in planned]
     jobs[str(Column.SETTINGS_HASH)] = settings.settings_hash
     return jobs
-
-
-def _cell(crystals: Crystals, row: int) -> Cell:
-    sites = crystals.sites(row)
-    return Cell(crystals.lattices[row], crystals.frac_coords[sites], crystals.atomic_numbers[sites])
 
 
 def _look_at(cell: Cell, problem: str | None, settings: DftSettings, model: CostModel) -> _Prospect:

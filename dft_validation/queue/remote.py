@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dft_validation.engines import choose_engine
-from dft_validation.jobs.calculation import cell_of
 from dft_validation.queue.store import JobQueue, QueuedJob
 from dft_validation.queue.unwritten import Unwritten
 from dft_validation.queue.workers import renamed, settings_of
-from dft_validation.results.cache import DocumentCache, Outcome, cell_hash, outcome_of_dict
+from dft_validation.results.cache import DocumentCache, Outcome, outcome_of_dict
 from dft_validation.results.outcomes import FailedJob, JobStatus
 from dft_validation.settings import DftSettings, RemoteSettings
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.cell import cell_of
+from mat2spec.crystals.identity import structure_hash
 
 FINISHED_STATE = "COMPLETED"
 FAILED_STATES = frozenset({"FAILED", "REMOTE_ERROR", "STOPPED", "USER_STOPPED"})
@@ -103,7 +104,7 @@ def submit(queue: JobQueue, crystals: Crystals, settings: DftSettings, remote: R
             marks = {
                 "material_id": job.material_id,
                 "settings_hash": own.settings_hash,
-                "structure_hash": cell_hash(cell),
+                "structure_hash": structure_hash(cell),
                 "engine": engine.name,
             }
             there = known.get(_mark(marks))

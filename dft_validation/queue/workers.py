@@ -21,7 +21,7 @@ from pymatgen.core import Structure
 
 from dft_validation.engines import choose_engine
 from dft_validation.engines.processes import ChildGroup, member_of
-from dft_validation.jobs.calculation import cell_of, failed_job
+from dft_validation.jobs.calculation import failed_job
 from dft_validation.queue.plan import queue_rows
 from dft_validation.queue.store import JobQueue, QueuedJob
 from dft_validation.queue.unwritten import Unwritten
@@ -30,6 +30,7 @@ from dft_validation.results.document import EdosDocument
 from dft_validation.results.outcomes import OPEN_STATES, PASSING_STATES, FailedJob, JobStatus
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.cell import cell_of
 from mat2spec.tables.columns import Column
 
 logger = logging.getLogger(__name__)

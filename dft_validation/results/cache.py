@@ -12,10 +12,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from dft_validation.bands.cells import Cell
 from dft_validation.results.document import EdosDocument
 from dft_validation.results.outcomes import FailedJob
 from dft_validation.settings import DftSettings
+from mat2spec.crystals.cell import Cell
 from mat2spec.crystals.identity import structure_hash
 from mat2spec.tables.files import atomic_file
 
@@ -23,11 +23,6 @@ logger = logging.getLogger(__name__)
 
 
 Outcome = EdosDocument | FailedJob
-
-
-def cell_hash(cell: Cell) -> str:
-    """Hash of a cell, see `mat2spec.crystals.identity.structure_hash`."""
-    return structure_hash(cell.lattice, cell.frac_coords, cell.atomic_numbers)
 
 
 def outcome_of_dict(values: dict[str, Any]) -> Outcome:
@@ -50,7 +45,7 @@ class DocumentCache:
 
     def key(self, cell: Cell, settings: DftSettings, engine_version: str) -> str:
         """Name of the outcome of one crystal, settings and engine version."""
-        text = f"{cell_hash(cell)}|{settings.settings_hash}|{settings.engine}|{engine_version}"
+        text = f"{structure_hash(cell)}|{settings.settings_hash}|{settings.engine}|{engine_version}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def _file(self, key: str) -> Path:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pymatgen.core import Structure
 
+from mat2spec.crystals.cell import Cell
 from mat2spec.tables.columns import Column
 
 
@@ -80,6 +81,11 @@ class Crystals:
             lattices=np.concatenate([part.lattices for part in parts]),
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         )
+
+    def cell(self, index: int) -> Cell:
+        """One crystal as three arrays."""
+        sites = self.sites(index)
+        return Cell(self.lattices[index], self.frac_coords[sites], self.atomic_numbers[sites])
 
     def structure(self, index: int) -> Structure:
         """One crystal as a pymatgen structure."""

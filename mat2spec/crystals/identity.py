@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.cell import Cell
 
 # Crystals of two tables that differ by less than this are the same.
 LENGTH_STEP_A = 1e-3
@@ -21,25 +22,14 @@ HASH_BYTES = 8
 _DECIMALS = 5
 
 
-def structure_hash(
-    lattice: NDArray[np.floating], frac_coords: NDArray[np.floating], atomic_numbers: NDArray[np.integer]
-) -> str:
+def structure_hash(cell: Cell) -> str:
     """First 16 hexadecimal digits of a SHA-256; another cell of the same crystal has another hash.
 
     Results are kept under this hash, in the DFT cache and beside the labels.
-
-    Parameters
-    ----------
-    lattice
-        Lattice vectors as rows, in Angstrom, shape (3, 3).
-    frac_coords
-        Fractional coordinates, shape (n, 3).
-    atomic_numbers
-        Shape (n,).
     """
-    rounded = np.round(lattice, _DECIMALS) + 0.0
-    coordinates = np.round(np.mod(np.round(frac_coords, _DECIMALS), 1.0), _DECIMALS) + 0.0
-    parts = [np.asarray(atomic_numbers, dtype="<i8"), rounded.astype("<f8"), coordinates.astype("<f8")]
+    lattice = np.round(cell.lattice, _DECIMALS) + 0.0
+    coordinates = np.round(np.mod(np.round(cell.frac_coords, _DECIMALS), 1.0), _DECIMALS) + 0.0
+    parts = [np.asarray(cell.atomic_numbers, dtype="<i8"), lattice.astype("<f8"), coordinates.astype("<f8")]
     return hashlib.sha256(b"|".join(part.tobytes() for part in parts)).hexdigest()[:16]
 
 

@@ -60,7 +60,7 @@ def with_crystals(store: pa.Table, structures: Path | None) -> tuple[pa.Table, d
         row = row_of.get(material_id)
         if row is None:
             left_out["not in the table of structures"] += 1
-        elif _hash_of(crystals, row) != known:
+        elif structure_hash(crystals.cell(row)) != known:
             left_out["another structure in the table of structures"] += 1
         else:
             found.append(index)
@@ -71,8 +71,3 @@ def with_crystals(store: pa.Table, structures: Path | None) -> tuple[pa.Table, d
         values = table[name].take(pa.array(rows, pa.int64())).cast(store.schema.field(name).type)
         joined = joined.set_column(column, store.schema.field(name), values)
     return pa.concat_tables([complete, joined]), dict(left_out)
-
-
-def _hash_of(crystals: Crystals, row: int) -> str:
-    sites = crystals.sites(row)
-    return structure_hash(crystals.lattices[row], crystals.frac_coords[sites], crystals.atomic_numbers[sites])

@@ -9,43 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.cell import Cell
 
 SYMMETRY_TOLERANCE_A = 0.01
 
 
 @dataclass(frozen=True)
-class PrimitiveCell:
+class PrimitiveCell(Cell):
     """A primitive cell and its symmetry.
 
     Parameters
     ----------
-    lattice
-        Lattice vectors as rows, in Angstrom, shape (3, 3).
-    frac_coords
-        Shape (n_atoms, 3).
-    atomic_numbers
-        Shape (n_atoms,).
     rotations
         Point group in the basis of the lattice, integers, shape (n_operations, 3, 3).
     equivalent_atoms
         An atom of the same orbit, the same for all of them, shape (n_atoms,).
     """
 
-    lattice: NDArray[np.float64]
-    frac_coords: NDArray[np.float64]
-    atomic_numbers: NDArray[np.int64]
     rotations: NDArray[np.int64]
     equivalent_atoms: NDArray[np.int64]
-
-    @property
-    def n_atoms(self) -> int:
-        """Atoms in the primitive cell."""
-        return len(self.atomic_numbers)
-
-    @property
-    def volume(self) -> float:
-        """Volume in cubic Angstrom."""
-        return float(abs(np.linalg.det(self.lattice)))
 
     @classmethod
     def of(
@@ -85,8 +67,8 @@ class PrimitiveCell:
     @classmethod
     def of_crystal(cls, crystals: Crystals, index: int) -> PrimitiveCell:
         """Reduce one of several crystals."""
-        sites = crystals.sites(index)
-        return cls.of(crystals.lattices[index], crystals.frac_coords[sites], crystals.atomic_numbers[sites])
+        cell = crystals.cell(index)
+        return cls.of(cell.lattice, cell.frac_coords, cell.atomic_numbers)
 
     @classmethod
     def as_given(

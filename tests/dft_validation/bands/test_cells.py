@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from dft_validation.bands.cells import Cell, choose_mesh, count_irreducible, prepare_cell
-from dft_validation.jobs.calculation import cell_of
+from dft_validation.bands.cells import choose_mesh, count_irreducible, prepare_cell
+from mat2spec.crystals.cell import Cell, cell_of
 
 TOLERANCE = 0.01
 

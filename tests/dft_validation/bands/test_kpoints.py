@@ -6,7 +6,7 @@ import spglib
 from pymatgen.core import Lattice, Structure
 
 from dft_validation.bands.kpoints import find_mesh, map_mesh, reciprocal_rotations
-from dft_validation.jobs.calculation import cell_of
+from mat2spec.crystals.cell import cell_of
 
 SILICON = Structure(
     Lattice([[0, 2.7, 2.7], [2.7, 0, 2.7], [2.7, 2.7, 0]]), ["Si", "Si"], [[0, 0, 0], [0.25, 0.25, 0.25]]

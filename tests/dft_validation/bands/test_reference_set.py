@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dft_validation.bands.cells import Cell, choose_mesh, prepare_cell
+from dft_validation.bands.cells import choose_mesh, prepare_cell
 from dft_validation.bands.mesh import MeshBands, edos_of_bands, find_band_edges
+from mat2spec.crystals.cell import Cell
 
 DATA = Path(os.environ.get("MAT2SPEC_DATA_DIR", "/nowhere")) / "edos_pbe.parquet"
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason="MAT2SPEC_DATA_DIR names no folder with edos_pbe.parquet")

@@ -16,8 +16,8 @@ from dft_validation import DftSettings, EdosDocument, calculate_edos, engines
 from dft_validation.engines import choose_engine
 from dft_validation.engines.elk import ElkEngine, elk_input, find_species_folder, read_eigenvalues
 from dft_validation.engines.magnetism import SpinAndU
-from dft_validation.jobs.calculation import cell_of
 from dft_validation.results.outcomes import JobStatus
+from mat2spec.crystals.cell import cell_of
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.metrics import wasserstein_distances
 

@@ -7,7 +7,7 @@ from pymatgen.core import Lattice, Structure
 from dft_validation import DftSettings
 from dft_validation.bands.mesh import MeshBands, edos_of_bands, edos_of_spins, find_band_edges
 from dft_validation.engines.magnetism import SpinAndU, spin_and_u
-from dft_validation.jobs.calculation import cell_of
+from mat2spec.crystals.cell import cell_of
 from mat2spec.spectra.grids import EDOS_GRID
 
 

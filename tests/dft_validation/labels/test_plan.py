@@ -41,7 +41,7 @@ def judged(crystals):
 
 def plan_of(pool, n=160, seed=0):
     settings = LabelSettings(plan=LabelPlanSettings(n=n, seed=seed))
-    return make_plan(pool, settings, np.zeros(119), Judges(judged, judged))
+    return make_plan(pool, settings, Judges(judged, judged))
 
 
 def test_every_block_holds_the_parts_by_their_shares_and_no_formula_comes_twice(pool):

@@ -174,9 +174,8 @@ def test_a_label_by_id_counts_states_per_primitive_cell_and_names_its_structure(
     from pymatgen.core import Lattice, Structure
 
     from dft_validation import calculate_edos
-    from dft_validation.labels.pool import cell_at
-    from dft_validation.results.cache import cell_hash
     from mat2spec.crystals.arrays import Crystals
+    from mat2spec.crystals.identity import structure_hash
 
     doubled = Structure(Lattice.cubic(3.0), ["Na"], [[0, 0, 0]]).make_supercell([2, 1, 1], in_place=False)
     crystals = Crystals.from_structures([doubled], ["na"])
@@ -186,4 +185,4 @@ def test_a_label_by_id_counts_states_per_primitive_cell_and_names_its_structure(
     assert (row["nsites"], bare["nsites"], bare["lattice"]) == (2, 1, None)
     np.testing.assert_allclose(np.asarray(bare["edos"]) * 2, row["edos"], rtol=1e-6)
     np.testing.assert_allclose(np.asarray(bare["edos_fine"]) * 2, row["edos_fine"], rtol=2e-3)
-    assert bare["structure_hash"] == cell_hash(cell_at(crystals, 0))
+    assert bare["structure_hash"] == structure_hash(crystals.cell(0))

@@ -6,10 +6,10 @@ from pymatgen.core import Lattice, Structure
 
 from dft_validation import CostModel, DftSettings
 from dft_validation.engines.gpaw import GpawEngine
-from dft_validation.jobs.calculation import cell_of
 from dft_validation.queue.cost import JobSize, fitted_cost_model, measure_job
 from dft_validation.results.cache import DocumentCache
 from dft_validation.results.document import EdosDocument
+from mat2spec.crystals.cell import cell_of
 
 
 def finished(model, rng, n_jobs, noise):

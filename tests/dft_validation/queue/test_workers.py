@@ -15,8 +15,9 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from dft_validation import EdosMaker, plan_jobs, results_table, run_jobs, update_jobs
-from dft_validation.jobs.calculation import cell_of
-from dft_validation.results.cache import DocumentCache, cell_hash
+from dft_validation.results.cache import DocumentCache
+from mat2spec.crystals.cell import cell_of
+from mat2spec.crystals.identity import structure_hash
 from mat2spec.spectra.grids import EDOS_GRID
 from screening.settings import GapSettings
 
@@ -279,5 +280,5 @@ def test_the_structure_hash_ignores_names_and_whole_lattice_vectors():
     cell = cell_of(Structure(Lattice.cubic(3.2), ["Na"], [[0.25, 0, 0]]))
     moved = cell_of(Structure(Lattice.cubic(3.2), ["Na"], [[1.25, -1e-9, 0]]))
     other = cell_of(Structure(Lattice.cubic(3.2), ["Na"], [[0.26, 0, 0]]))
-    assert cell_hash(cell) == cell_hash(moved)
-    assert cell_hash(cell) != cell_hash(other)
+    assert structure_hash(cell) == structure_hash(moved)
+    assert structure_hash(cell) != structure_hash(other)

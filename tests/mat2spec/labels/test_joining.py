@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mat2spec.crystals.cell import Cell
 from mat2spec.crystals.identity import structure_hash
 from mat2spec.labels.edos_store import STORE_SCHEMA
 from mat2spec.labels.joining import with_crystals
@@ -38,7 +39,7 @@ def structures(tmp_path):
 
 
 def test_crystals_are_joined_by_id_if_they_are_still_the_same(structures):
-    known = structure_hash(LATTICE, COORDINATES, NUMBERS)
+    known = structure_hash(Cell(LATTICE, COORDINATES, NUMBERS))
     own = {"lattice": [3.0] * 9, "frac_coords": [0.0] * 3, "atomic_numbers": [11]}
     store = store_of(
         {"material_id": "mp-2", "structure_hash": known},
