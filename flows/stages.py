@@ -13,7 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +21,7 @@ import dft_validation
 import mat2spec
 from dft_validation.queue.store import QUEUE_FILE, JobQueue
 from dft_validation.results.outcomes import JobStatus
+from mat2spec.crystals.primitive import CellSizes
 from mat2spec.settings import PredictionSettings
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.prediction import predictions_table
@@ -195,18 +195,15 @@ def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     predictions = inputs.read_arrow(TableName.PREDICTIONS, [Column.MATERIAL_ID, Column.MODEL, Column.EDOS])
     keys = predictions.select([Column.MATERIAL_ID, Column.MODEL]).to_pandas()
     spectra = matrix_column(predictions, Column.EDOS, EDOS_GRID.size)
-    n_sites = keys[Column.MATERIAL_ID].map(_n_sites(inputs)).to_numpy(dtype=np.int64)
-    classes = classify_spectra(spectra, EDOS_GRID, settings.gap, n_sites=n_sites)
+    candidates = inputs.read(TableName.CANDIDATES).set_index(Column.MATERIAL_ID)
+    sizes = CellSizes.of_rows(candidates.loc[keys[Column.MATERIAL_ID]])
+    classes = classify_spectra(spectra, EDOS_GRID, settings.gap, sizes.n_sites, sizes.n_primitive)
     table = pd.concat([keys, classes], axis=1)
     per_model = table[is_true(table[Column.IS_GAPPED_METAL])][Column.MODEL].value_counts()
     return Outcome(
         {f"gapped_metals_{model}": int(per_model.get(model, 0)) for model in settings.prediction.models},
         {TableName.CLASSIFICATIONS: table},
     )
-
-
-def _n_sites(inputs: Inputs) -> pd.Series:
-    return inputs.read(TableName.CANDIDATES).set_index(Column.MATERIAL_ID)[Column.NSITES]
 
 
 def queue_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
@@ -273,13 +270,14 @@ def draw_report(
 ) -> Outcome:
     """The threshold curve and the page of some DFT results, with their precision and recall `merit`."""
     predictions = _predictions_of(inputs, jobs)
-    curve = threshold_curve(predictions, results, jobs, _n_sites(inputs), settings.gap, settings.evaluation)
+    candidates = inputs.read(TableName.CANDIDATES)
+    curve = threshold_curve(predictions, results, jobs, candidates, settings.gap, settings.evaluation)
     page = validation_page(
         f"Gapped metals checked by DFT, run {inputs.run.run_id}",
         predictions,
         results,
         jobs,
-        inputs.read(TableName.CANDIDATES),
+        candidates,
         merit,
         curve,
         settings.gap,

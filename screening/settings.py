@@ -227,7 +227,7 @@ class SelectionSettings(BaseModel):
     max_sites: int | None = Field(
         default=8,
         ge=1,
-        description="Cells with more sites are too large for DFT here and are not drawn; None: no limit.",
+        description="Primitive cells with more sites are too large for DFT here and are not drawn; None: no limit.",
     )
     seed: int = Field(default=2022, ge=0, description="Seed of the random sample.")
 
@@ -241,11 +241,18 @@ class GapSettings(BaseModel):
         default=0.7,
         gt=0,
         allow_inf_nan=False,
-        description="A bin belongs to a gap if its DOS is below this, in states/eV per cell (per atom if per_atom).",
+        description="A bin belongs to a gap if its DOS is below this, in states/eV per primitive cell: the published rule.",
     )
     per_atom: bool = Field(
         default=False,
-        description="Read both DOS thresholds per atom: fair to large cells, whose DOS grows with the number of sites.",
+        description="Judge the DOS per atom, by the two thresholds per atom: fair to large cells, whose DOS grows with the "
+        "number of sites.",
+    )
+    dos_threshold_states_per_ev_per_atom: float = Field(
+        default=0.14,
+        gt=0,
+        allow_inf_nan=False,
+        description="The same per atom, if per_atom: agrees best with it in cells of up to eight atoms.",
     )
     min_width_ev: float = Field(
         default=1.0,
@@ -267,8 +274,13 @@ class GapSettings(BaseModel):
         default=0.1,
         gt=0,
         allow_inf_nan=False,
-        description="A metal has at least this DOS, in states/eV per cell (per atom if per_atom), in every stretch "
-        "just above E_F.",
+        description="A metal has at least this DOS, in states/eV per primitive cell, in every stretch just above E_F.",
+    )
+    metal_dos_threshold_states_per_ev_per_atom: float = Field(
+        default=0.028,
+        gt=0,
+        allow_inf_nan=False,
+        description="The same per atom, if per_atom: agrees best with it in cells of up to eight atoms.",
     )
     metal_window_ev: float = Field(
         default=0.3,
@@ -311,11 +323,28 @@ class GapSettings(BaseModel):
             )
         return self
 
+    @property
+    def threshold_field(self) -> str:
+        """Name of the setting that holds the DOS threshold of a gap."""
+        return "dos_threshold_states_per_ev_per_atom" if self.per_atom else "dos_threshold_states_per_ev"
+
+    @property
+    def dos_threshold(self) -> float:
+        """DOS threshold of a gap, in states/eV per primitive cell, or per atom if `per_atom`."""
+        return self.dos_threshold_states_per_ev_per_atom if self.per_atom else self.dos_threshold_states_per_ev
+
+    @property
+    def metal_dos_threshold(self) -> float:
+        """DOS threshold of a metal, in states/eV per primitive cell, or per atom if `per_atom`."""
+        if self.per_atom:
+            return self.metal_dos_threshold_states_per_ev_per_atom
+        return self.metal_dos_threshold_states_per_ev
+
     def describe(self) -> str:
         """Say the gap rule in a few words, for the column `setting` of a table."""
         unit = "states/eV per atom" if self.per_atom else "states/eV per cell"
         return (
-            f"DOS < {self.dos_threshold_states_per_ev:g} {unit} over {self.min_width_ev:g} eV, "
+            f"DOS < {self.dos_threshold:g} {unit} over {self.min_width_ev:g} eV, "
             f"top {self.top_min_ev:g} to {self.top_max_ev:g} eV"
         )
 
@@ -334,7 +363,7 @@ class EvaluationSettings(BaseModel):
     seed: int = Field(default=2022, ge=0, description="Seed of those random tables.")
     curve_threshold_factors: tuple[float, ...] = Field(
         default=(0.25, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0),
-        description="Factors on gap.dos_threshold_states_per_ev in the table of the threshold curve.",
+        description="Factors on the DOS threshold of a gap in the table of the threshold curve.",
     )
     curve_top_min_ev: tuple[float, ...] = Field(
         default=(-1.5, -1.0, -0.7), description="Values of gap.top_min_ev in that table, in eV."

@@ -13,8 +13,10 @@ from dft_validation.labels.pool import Pool, element_matrix
 from dft_validation.settings import Choice, LabelSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import symbols
+from mat2spec.crystals.primitive import count_primitive_sites
 from mat2spec.prediction import load_predictor
 from mat2spec.settings import PredictionSettings
+from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.prediction import Prediction
 from mat2spec.tables.columns import Column
 from screening.classify.gaps import GapSettings, classify_spectra
@@ -154,10 +156,10 @@ def gapped_confidence(settings: PredictionSettings, rule: GapSettings) -> Callab
     """Mean confidence of the models that a crystal is a gapped metal, NaN where one of them has none."""
 
     def of_crystals(crystals: Crystals) -> NDArray[np.floating]:
-        confidences = []
+        confidences, n_primitive = [], count_primitive_sites(crystals)
         for model in settings.models:
             spectra = _predict(model, settings, crystals).spectra
-            classes = classify_spectra(spectra, settings=rule, n_sites=crystals.n_sites)
+            classes = classify_spectra(spectra, EDOS_GRID, rule, crystals.n_sites, n_primitive)
             confidences.append(classes[Column.GAPPED_METAL_CONFIDENCE].to_numpy(dtype=np.float64, na_value=np.nan))
         return np.mean(confidences, axis=0)
 

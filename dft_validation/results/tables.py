@@ -119,8 +119,9 @@ def _with_classes(table: pd.DataFrame, outcomes: Sequence[Outcome], gap_settings
     """Add what the classifier says of each computed spectrum."""
     spectra = np.array([_spectrum_to_classify(item, gap_settings) for item in outcomes])
     spectra = spectra.reshape(len(outcomes), EDOS_GRID.size)  # also when there is no outcome
-    n_sites = np.array([item.n_sites if isinstance(item, EdosDocument) else 1 for item in outcomes], dtype=np.int64)
-    classes = classify_spectra(spectra, EDOS_GRID, gap_settings, n_sites=n_sites)
+    sizes = [(item.n_sites, item.computed_n_sites) if isinstance(item, EdosDocument) else (1, 1) for item in outcomes]
+    n_sites, n_primitive = np.array(sizes, dtype=np.int64).reshape(-1, 2).T
+    classes = classify_spectra(spectra, EDOS_GRID, gap_settings, n_sites, n_primitive)
     kept = table.drop(columns=[name for name in classes.columns if name in table.columns])
     return pd.concat([kept, classes.reset_index(drop=True)], axis=1)
 

@@ -15,6 +15,7 @@ from flows.commands.terminal import console, stage_progress
 from flows.settings_layers import SettingsRefusedError, load_settings
 from flows.stages import load_predictors
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.primitive import CellSizes
 from mat2spec.crystals.readers import ReadStructure, read_structures
 from mat2spec.prediction import predict_with_models
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, GRIDS, SpectralGrid
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
     import pyarrow as pa
-    from numpy.typing import NDArray
 
     from flows.settings import ScreenSettings
     from mat2spec.spectra.prediction import Prediction
@@ -90,15 +90,16 @@ def prediction_rows(
     read: Sequence[ReadStructure], predictions: Sequence[Prediction], settings: ScreenSettings, grid: SpectralGrid
 ) -> pa.Table:
     """One row per crystal and model, with its spectrum and what follows from it, or the reason why there is none."""
-    sites = {entry.name: len(entry.structure) for entry in read if entry.structure is not None}
+    sizes = _cell_sizes(read)
     formulas = {
         entry.name: entry.structure.composition.reduced_formula for entry in read if entry.structure is not None
     }
     parts = []
     for prediction in predictions:
         table = predictions_table(prediction)
-        n_sites = np.array([sites[name] for name in prediction.material_ids])
-        for name, values in _properties(prediction, n_sites, settings).items():
+        for name, values in _properties(
+            prediction, CellSizes.of_rows(sizes.loc[prediction.material_ids.tolist()]), settings
+        ).items():
             table = table.append_column(str(name), pa.array(values, from_pandas=True))
         parts.append(table)
     parts.append(_unread_rows([entry for entry in read if entry.structure is None], settings.prediction.models))
@@ -109,14 +110,23 @@ def prediction_rows(
     return rows.take(order).replace_schema_metadata({GRID_METADATA_KEY: grid.to_json()})
 
 
-def _properties(prediction: Prediction, n_sites: NDArray[np.int64], settings: ScreenSettings) -> pd.DataFrame:
+def _cell_sizes(read: Sequence[ReadStructure]) -> pd.DataFrame:
+    """Sizes of the cells that could be read, by name."""
+    usable = [(entry.structure, entry.name) for entry in read if entry.structure is not None]
+    crystals = Crystals.from_structures([structure for structure, _ in usable], [name for _, name in usable])
+    columns = {Column.NSITES: crystals.n_sites, **CellSizes.of_crystals(crystals).columns()}
+    return pd.DataFrame(columns, index=crystals.material_ids)
+
+
+def _properties(prediction: Prediction, sizes: CellSizes, settings: ScreenSettings) -> pd.DataFrame:
     """What follows from the spectra: classes of electronic ones, thermal properties of phonons."""
     spectra, grid = prediction.spectra, prediction.grid
     if grid == EDOS_GRID:
-        return classify_spectra(spectra, grid, settings.gap, n_sites=n_sites)
+        return classify_spectra(spectra, grid, settings.gap, sizes.n_sites, sizes.n_primitive)
+    n_sites = sizes.n_sites.astype(np.float64)
     return pd.DataFrame(
         {
-            Column.HEAT_CAPACITY_300K: heat_capacity(grid.centers, spectra, n_sites.astype(np.float64), TEMPERATURE_K),
+            Column.HEAT_CAPACITY_300K: heat_capacity(grid.centers, spectra, n_sites, TEMPERATURE_K),
             Column.MEAN_FREQUENCY: mean_frequency(grid.centers, spectra),
         }
     )

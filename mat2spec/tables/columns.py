@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Self
 
 STATES_PER_EV = "states/eV per cell"
+PER_PRIMITIVE_CELL = "states/eV per primitive cell"
 
 
 class Column(StrEnum):
@@ -37,6 +38,8 @@ class Column(StrEnum):
     FORMULA = "formula", "Formula", "", "Reduced formula as pymatgen writes it."
     CHEMSYS = "chemsys", "Chemical system", "", "Elements in alphabetical order, joined by hyphens."
     NSITES = "nsites", "Sites", "", "Number of sites in the cell."
+    NSITES_PRIMITIVE = "nsites_primitive", "Sites, primitive", "", "Number of sites in the primitive cell."
+    VOLUME = "volume", "Volume", "Å³", "Volume of the cell."
     NELEMENTS = "nelements", "Elements", "", "Number of different elements."
     HAS_EDOS = "has_edos", "Has eDOS", "", "Whether the source itself has an electronic DOS of the material."
     ENERGY_ABOVE_HULL = "energy_above_hull", "Energy above hull", "eV/atom", "Energy above the convex hull."
@@ -102,7 +105,7 @@ class Column(StrEnum):
     GAP_TOP_EV = "gap_top_ev", "Gap top", "eV", "Upper edge of the gap, from E_F."
     GAP_BOTTOM_EV = "gap_bottom_ev", "Gap bottom", "eV", "Lower edge of the gap, from E_F."
     GAP_WIDTH_EV = "gap_width_ev", "Width", "eV", "Width of the gap."
-    GAP_FLOOR = "gap_floor_states_per_ev", "Gap floor", STATES_PER_EV, "Lowest DOS within the gap."
+    GAP_FLOOR = "gap_floor_states_per_ev", "Gap floor", PER_PRIMITIVE_CELL, "Lowest DOS within the gap."
     GAP_OPEN_AT_BOTTOM = (
         "gap_open_at_bottom",
         "Open at bottom",
@@ -130,11 +133,11 @@ class Column(StrEnum):
     )
 
     # Other properties that follow from a spectrum
-    DOS_AT_EFERMI = "dos_at_efermi_states_per_ev", "DOS at E_F", STATES_PER_EV, "DOS at E_F."
+    DOS_AT_EFERMI = "dos_at_efermi_states_per_ev", "DOS at E_F", PER_PRIMITIVE_CELL, "DOS at E_F."
     DOS_ABOVE_EFERMI = (
         "dos_above_efermi_states_per_ev",
         "DOS above E_F",
-        STATES_PER_EV,
+        PER_PRIMITIVE_CELL,
         "Lowest mean DOS of any stretch just above E_F: what decides whether it is a metal.",
     )
     DOS_AT_EFERMI_PER_ATOM = (

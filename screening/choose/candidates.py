@@ -8,6 +8,7 @@ import pandas as pd
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.identity import rounded_structure_hashes
+from mat2spec.crystals.primitive import CellSizes
 from mat2spec.tables.columns import Column
 from screening.choose.filters import FilterSettings, filter_candidates
 from screening.runs.history import PreviousRuns, find_changes, keep_unscreened
@@ -28,7 +29,7 @@ class Candidates:
     Parameters
     ----------
     table
-        One row per candidate: `CrystalSource.properties` and `structure_hash`.
+        One row per candidate: `CrystalSource.properties`, `nsites_primitive`, `volume` and `structure_hash`.
     crystals
         The candidates with their coordinates, in the same order.
     counts
@@ -85,7 +86,9 @@ def choose_candidates(
     if table.empty and not only_new:
         raise NoCandidatesError(_no_candidates(counts))
     crystals = source.crystals(table[Column.MATERIAL_ID].tolist())
-    table = table.assign(**{Column.STRUCTURE_HASH: rounded_structure_hashes(crystals)})
+    table = table.assign(
+        **CellSizes.of_crystals(crystals).columns(), **{Column.STRUCTURE_HASH: rounded_structure_hashes(crystals)}
+    )
     changes = find_changes(table, known, previous)
     if only_new:
         crystals = crystals.take((~previous.has_screened(table)).nonzero()[0])

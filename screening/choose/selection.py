@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from mat2spec.crystals.primitive import CellSizes
 from mat2spec.tables.columns import Column
 from screening.settings import SelectionSettings
 
@@ -74,7 +75,7 @@ def select_for_dft(
         One row per material and model: `material_id`, `model`, `is_gapped_metal`,
         `gapped_metal_confidence`, `gap_width_ev`.
     candidates
-        The candidates: `material_id`, `nsites`.
+        The candidates: `material_id`, `nsites`, and `nsites_primitive` where known.
     settings
         How many; the defaults if not given.
 
@@ -85,7 +86,8 @@ def select_for_dft(
     """
     settings = settings or SelectionSettings()
     classifications = classifications.reset_index(drop=True)
-    sites = candidates.set_index(Column.MATERIAL_ID)[Column.NSITES]
+    # DFT computes primitive cells.
+    sites = pd.Series(CellSizes.of_rows(candidates).n_primitive, index=candidates[Column.MATERIAL_ID])
     n_sites = classifications[Column.MATERIAL_ID].map(sites)
     rows = classifications[n_sites.notna()]
     predicted = rows[rows[Column.IS_GAPPED_METAL].notna()]

@@ -62,8 +62,11 @@ def classify_spectra(
     grid: SpectralGrid = EDOS_GRID,
     settings: GapSettings | None = None,
     n_sites: NDArray[np.integer] | None = None,
+    n_primitive: NDArray[np.integer] | None = None,
 ) -> pd.DataFrame:
     """Find gaps in the valence band, metals, and materials that are both.
+
+    Spectra are judged per primitive cell, so that a crystal has the same class in every cell that it is given in.
 
     `has_vb_gap` follows the published rule to the letter, under which a spectrum that is below
     the threshold everywhere counts as gapped. That is an artefact of a low DOS, so it is flagged
@@ -72,13 +75,15 @@ def classify_spectra(
     Parameters
     ----------
     spectra
-        Densities of states, shape (n, grid.size), states/eV per cell, zero at E_F (metal) or VBM.
+        Densities of states, shape (n, grid.size), states/eV per given cell, zero at E_F (metal) or VBM.
     grid
         The grid of the spectra.
     settings
         Thresholds and windows; the defaults if not given.
     n_sites
-        Sites per cell, shape (n,); needed for thresholds per atom.
+        Sites per given cell, shape (n,); needed for thresholds per atom.
+    n_primitive
+        Sites per primitive cell, shape (n,); the given cells count as primitive if None.
 
     Returns
     -------
@@ -86,7 +91,7 @@ def classify_spectra(
         One row per spectrum, in the same order. The gap columns describe the widest run that
         satisfies the rule, or else the widest run below the threshold that begins below E_F
         (null if there is none). Energies are bin edges, so that width = top - bottom; DOS values
-        are per cell. `gap_confidence` and `metal_confidence` are shares (0 to 1) of the thresholds
+        are per primitive cell. `gap_confidence` and `metal_confidence` are shares (0 to 1) of the thresholds
         around the setting at which that rule holds, weighted by nearness;
         `gapped_metal_confidence` is their product. All columns are null for a spectrum that holds
         a number that is not finite.
@@ -95,16 +100,14 @@ def classify_spectra(
     ------
     ValueError
         If the spectra are not on the grid, the rule cannot be met on it, or thresholds are per
-        atom and `n_sites` is missing or has another length.
+        atom, or cells are not primitive, and `n_sites` is missing or has another length.
     """
     settings = settings or GapSettings()
     grid.check(spectra)
     rule = _rule_in_bins(grid, settings)
-    scale = _threshold_scale(len(spectra), settings, n_sites)
+    share, atoms = _cells(len(spectra), settings, n_sites, n_primitive)
     blocks = [
-        _classify_block(
-            np.asarray(spectra[i : i + BLOCK_SIZE], dtype=np.float64), grid, settings, rule, scale[i:][:BLOCK_SIZE]
-        )
+        _classify_block(_per_primitive_cell(spectra, share, i), grid, settings, rule, atoms[i : i + BLOCK_SIZE])
         for i in range(0, max(len(spectra), 1), BLOCK_SIZE)
     ]
     return pd.concat(blocks, ignore_index=True) if len(blocks) > 1 else blocks[0]
@@ -124,17 +127,31 @@ def _rule_in_bins(grid: SpectralGrid, settings: GapSettings) -> _Rule:
     return _Rule(min_bins, int(tops[0]), int(tops[-1]))
 
 
-def _threshold_scale(n_spectra: int, settings: GapSettings, n_sites: NDArray[np.integer] | None) -> NDArray[np.float64]:
-    """Factor that turns a threshold of the settings into one per cell, shape (n,)."""
-    if not settings.per_atom:
-        return np.ones(n_spectra)
+def _cells(
+    n_spectra: int,
+    settings: GapSettings,
+    n_sites: NDArray[np.integer] | None,
+    n_primitive: NDArray[np.integer] | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Primitive cells per given cell as a fraction, and the atoms that a threshold is multiplied by, each shape (n,)."""
+    ones = np.ones(n_spectra)
+    if n_sites is None and n_primitive is None and not settings.per_atom:
+        return ones, ones
     if n_sites is None or len(n_sites) != n_spectra:
         given = "none" if n_sites is None else str(len(n_sites))
         raise ValueError(
-            f"Thresholds per atom need the number of sites of each of the {n_spectra} spectra, {given} given; "
-            "pass n_sites."
+            f"Thresholds per atom or primitive cell need the number of sites of each of the {n_spectra} spectra, {given} "
+            "given; pass n_sites."
         )
-    return np.asarray(n_sites, dtype=np.float64)
+    primitive = np.asarray(n_sites if n_primitive is None else n_primitive, dtype=np.float64)
+    share = np.divide(primitive, n_sites, out=np.ones(n_spectra), where=np.greater(n_sites, 0))
+    return share, primitive if settings.per_atom else ones
+
+
+def _per_primitive_cell(spectra: NDArray[np.floating], share: NDArray[np.float64], start: int) -> NDArray[np.float64]:
+    """A block of spectra in states/eV per primitive cell."""
+    block = slice(start, start + BLOCK_SIZE)
+    return np.asarray(spectra[block], dtype=np.float64) * share[block, None]
 
 
 def _classify_block(
@@ -142,12 +159,12 @@ def _classify_block(
     grid: SpectralGrid,
     settings: GapSettings,
     rule: _Rule,
-    scale: NDArray[np.float64],
+    atoms: NDArray[np.float64],
 ) -> pd.DataFrame:
     usable = np.asarray(np.isfinite(values).all(axis=1), dtype=np.bool_)
     values = np.where(usable[:, None], values, 0.0)
-    gap = _gap_columns(values, grid, rule, settings, settings.dos_threshold_states_per_ev * scale)
-    metal = _metal_columns(values, grid, settings, settings.metal_dos_threshold_states_per_ev * scale)
+    gap = _gap_columns(values, grid, rule, settings, settings.dos_threshold * atoms)
+    metal = _metal_columns(values, grid, settings, settings.metal_dos_threshold * atoms)
     columns: dict[str, NDArray] = gap | metal
     everywhere = columns[Column.BELOW_THRESHOLD_EVERYWHERE]
     columns[Column.IS_GAPPED_METAL] = columns[Column.HAS_VB_GAP] & columns[Column.IS_METAL] & ~everywhere

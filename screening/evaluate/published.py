@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.identity import rounded_structure_hashes
+from mat2spec.crystals.primitive import count_primitive_sites
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
 from mat2spec.tables.columns import GEOMETRY_COLUMNS, Column
 from mat2spec.tables.files import TableError
@@ -48,7 +49,7 @@ class PublishedSpectra:
     ----------
     rows
         Columns `material_id`, `reference`, `functional`, `spin`, `u_values`, `structure_hash` (null where the store
-        holds no crystals), `nsites`.
+        holds no crystals), `nsites`, `nsites_primitive`.
     spectra
         On `EDOS_GRID`, states/eV per cell, shape (n, 128).
     """
@@ -75,6 +76,7 @@ def read_published(stores: Collection[Path], material_ids: Collection[str]) -> P
         rows.append(_describe(table, file))
         spectra.append(matrix_column(table, Column.EDOS, EDOS_GRID.size).astype(np.float64))
     names = [Column.MATERIAL_ID, Column.REFERENCE, *LEVEL_OF_THEORY, Column.STRUCTURE_HASH, Column.NSITES]
+    names.append(Column.NSITES_PRIMITIVE)
     empty = pd.DataFrame({str(name): pd.Series(dtype=object) for name in names})
     return PublishedSpectra(pd.concat(rows, ignore_index=True) if rows else empty, np.concatenate(spectra))
 
@@ -116,9 +118,11 @@ def _describe(table: pa.Table, file: Path) -> pd.DataFrame:
     names = [reference or f"{e}-{f}".lower() for e, f in zip(engines, functionals, strict=True)]
     hashes: list[object] = [None] * len(table)
     n_sites = column(Column.NSITES, 1)
+    n_primitive = n_sites
     if set(GEOMETRY_COLUMNS) <= set(table.column_names):
         crystals = Crystals.from_arrow(table)
         hashes, n_sites = list(rounded_structure_hashes(crystals)), crystals.n_sites.tolist()
+        n_primitive = count_primitive_sites(crystals).tolist()
     return pd.DataFrame(
         {
             Column.MATERIAL_ID: column(Column.MATERIAL_ID, None),
@@ -128,6 +132,7 @@ def _describe(table: pa.Table, file: Path) -> pd.DataFrame:
             Column.U_VALUES: column(Column.U_VALUES, None),
             Column.STRUCTURE_HASH: hashes,
             Column.NSITES: n_sites,
+            Column.NSITES_PRIMITIVE: n_primitive,
         }
     )
 
@@ -173,9 +178,9 @@ def published_results(
     rows = published.rows.reset_index(drop=True)
     then = rows[Column.MATERIAL_ID].map(predicted[Column.STRUCTURE_HASH])
     same = (rows[Column.STRUCTURE_HASH].isna() | (rows[Column.STRUCTURE_HASH] == then)).to_numpy(dtype=np.bool_)
-    n_sites = rows[Column.NSITES].to_numpy(dtype=np.int64)
+    n_sites, n_primitive = (rows[name].to_numpy(dtype=np.int64) for name in (Column.NSITES, Column.NSITES_PRIMITIVE))
     spectra = np.where(same[:, None], published.spectra, np.nan)
-    classes = classify_spectra(spectra, EDOS_GRID, gap, n_sites=n_sites)
+    classes = classify_spectra(spectra, EDOS_GRID, gap, n_sites, n_primitive)
     head = pd.DataFrame(
         {
             Column.MATERIAL_ID: rows[Column.MATERIAL_ID],

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mat2spec.crystals.primitive import CellSizes
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import matrix_column
@@ -43,7 +44,7 @@ class _Spectra:
 
     dft: NDArray[np.float32]
     predicted: dict[str, NDArray[np.float32]]
-    n_sites: NDArray[np.int64]
+    sizes: CellSizes
     weights: NDArray[np.float64] | None
 
 
@@ -51,7 +52,7 @@ def threshold_curve(
     predictions: pd.DataFrame,
     dft_results: pd.DataFrame,
     picks: pd.DataFrame,
-    n_sites: pd.Series,
+    candidates: pd.DataFrame,
     gap: GapSettings,
     settings: EvaluationSettings | None = None,
     reference: str | None = None,
@@ -66,8 +67,8 @@ def threshold_curve(
         `material_id`, `status`, `edos`, and where known the level of theory.
     picks
         How the materials were chosen: `Selection.picks`.
-    n_sites
-        Sites per cell by material, for thresholds per atom.
+    candidates
+        `material_id` and the sizes of the cells of these materials: `mat2spec.crystals.primitive.CellSizes.of_rows`.
     gap
         The rule of the run, which is moved.
     settings
@@ -85,20 +86,20 @@ def threshold_curve(
     settings = settings or EvaluationSettings()
     rows = []
     for level, results in split_by_reference(dft_results, reference):
-        spectra = _validated_spectra(predictions, results, picks, n_sites)
+        spectra = _validated_spectra(predictions, results, picks, candidates)
         rows += [level.columns() | row for row in _rows(spectra, gap, settings)]
     return pd.DataFrame(rows, columns=column_names(TableName.THRESHOLD_CURVE))
 
 
 def moved_rules(gap: GapSettings, settings: EvaluationSettings) -> list[GapSettings]:
     """All rules of the curve; the run's own is among them."""
-    thresholds = [gap.dos_threshold_states_per_ev * factor for factor in settings.curve_threshold_factors]
+    thresholds = [gap.dos_threshold * factor for factor in settings.curve_threshold_factors]
     axes = (
-        sorted({*thresholds, gap.dos_threshold_states_per_ev}),
+        sorted({*thresholds, gap.dos_threshold}),
         sorted({*settings.curve_min_width_ev, gap.min_width_ev}),
         sorted({*(top for top in settings.curve_top_min_ev if top <= gap.top_max_ev), gap.top_min_ev}),
     )
-    names = ("dos_threshold_states_per_ev", "min_width_ev", "top_min_ev")
+    names = (gap.threshold_field, "min_width_ev", "top_min_ev")
     few = {"confidence_steps": _FEWEST_CONFIDENCE_STEPS}
     return [
         gap.model_copy(update={**dict(zip(names, values, strict=True)), **few}) for values in itertools.product(*axes)
@@ -106,7 +107,7 @@ def moved_rules(gap: GapSettings, settings: EvaluationSettings) -> list[GapSetti
 
 
 def _validated_spectra(
-    predictions: pd.DataFrame, results: pd.DataFrame, picks: pd.DataFrame, n_sites: pd.Series
+    predictions: pd.DataFrame, results: pd.DataFrame, picks: pd.DataFrame, candidates: pd.DataFrame
 ) -> _Spectra:
     computed = results[results[Column.STATUS] == Status.OK].drop_duplicates(Column.MATERIAL_ID, keep="last")
     answered = picks[Column.MATERIAL_ID].isin(computed[Column.MATERIAL_ID]).to_numpy(dtype=np.bool_)
@@ -114,8 +115,8 @@ def _validated_spectra(
     predicted = {
         str(model): _matrix(group, material_ids) for model, group in predictions.groupby(Column.MODEL, sort=True)
     }
-    sites = n_sites.reindex(material_ids).fillna(1).to_numpy(dtype=np.int64)
-    return _Spectra(_matrix(computed, material_ids), predicted, sites, design_weights(picks, answered))
+    sizes = CellSizes.of_rows(candidates.set_index(Column.MATERIAL_ID).loc[material_ids])
+    return _Spectra(_matrix(computed, material_ids), predicted, sizes, design_weights(picks, answered))
 
 
 def _matrix(rows: pd.DataFrame, material_ids: list[str]) -> NDArray[np.float32]:
@@ -139,14 +140,16 @@ def _rows(spectra: _Spectra, gap: GapSettings, settings: EvaluationSettings) -> 
 def _gapped_metals(spectra: _Spectra, rule: GapSettings) -> list[NDArray[np.bool_]]:
     """Classes of the DFT spectra and of those of each model; all in one go, which a table per call would slow down."""
     matrices = [spectra.dft, *spectra.predicted.values()]
-    n_sites = np.tile(spectra.n_sites, len(matrices))
-    classes = classify_spectra(np.concatenate(matrices), EDOS_GRID, rule, n_sites=n_sites)
+    n_sites, n_primitive = (
+        np.tile(sizes, len(matrices)) for sizes in (spectra.sizes.n_sites, spectra.sizes.n_primitive)
+    )
+    classes = classify_spectra(np.concatenate(matrices), EDOS_GRID, rule, n_sites, n_primitive)
     return np.split(is_true(classes[Column.IS_GAPPED_METAL]), len(matrices))
 
 
 def _rule_columns(rule: GapSettings) -> dict[str, object]:
     return {
-        Column.DOS_THRESHOLD: rule.dos_threshold_states_per_ev,
+        Column.DOS_THRESHOLD: rule.dos_threshold,
         Column.MIN_WIDTH_EV: rule.min_width_ev,
         Column.TOP_MIN_EV: rule.top_min_ev,
         Column.TOP_MAX_EV: rule.top_max_ev,

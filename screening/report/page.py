@@ -170,7 +170,7 @@ def _curve_figures(curve: pd.DataFrame, gap: GapSettings) -> list[Figure]:
         for score, dash in ((Column.PRECISION, "solid"), (Column.RECALL, "dot")):
             line = {"dash": dash, "color": model_color(index)}
             figure.add_scatter(x=ordered[Column.DOS_THRESHOLD], y=ordered[score], name=f"{model}, {score}", line=line)
-    _mark_threshold(figure, gap.dos_threshold_states_per_ev)
+    _mark_threshold(figure, gap.dos_threshold)
     figure.update_layout(
         title=f"Precision and recall if predictions were judged by another threshold ({estimate.replace('_', ' ')})",
         template="plotly_white",

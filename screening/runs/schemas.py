@@ -116,7 +116,14 @@ _TEXTS = (
     Column.SETTING,
     Column.MOVED,
 )
-_INTEGERS = (Column.NSITES, Column.NELEMENTS, Column.RANK, *_COUNTS_OF_A_FILTER, *_COUNTS_OF_MATERIALS)
+_INTEGERS = (
+    Column.NSITES,
+    Column.NSITES_PRIMITIVE,
+    Column.NELEMENTS,
+    Column.RANK,
+    *_COUNTS_OF_A_FILTER,
+    *_COUNTS_OF_MATERIALS,
+)
 _TYPES: dict[Column, pa.DataType] = {
     **dict.fromkeys(_TEXTS, pa.string()),
     **dict.fromkeys(_INTEGERS, pa.int64()),
@@ -149,7 +156,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_fields(Column.FORMULA, Column.CHEMSYS),
         *_filled(Column.NSITES, Column.NELEMENTS),
         *_fields(Column.ENERGY_ABOVE_HULL, Column.BAND_GAP),
-        *_optional(Column.STRUCTURE_HASH),
+        *_optional(Column.STRUCTURE_HASH, Column.NSITES_PRIMITIVE, Column.VOLUME),
     ),
     TableName.CRYSTALS: _filled(*CRYSTAL_COLUMNS),
     TableName.CHANGES: (*_filled(Column.MATERIAL_ID, Column.CHANGE), *_fields(Column.FORMER_RUN_ID)),

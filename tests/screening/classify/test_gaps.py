@@ -132,12 +132,23 @@ def test_scaling_spectrum_and_thresholds_together_changes_no_class(spectra, fact
 @settings(max_examples=40)
 @given(random_spectra, st.sampled_from([2, 4, 8]))
 def test_per_atom_a_supercell_is_classified_like_its_cell(spectra, multiple):
-    per_atom = GapSettings(per_atom=True, dos_threshold_states_per_ev=0.25, metal_dos_threshold_states_per_ev=0.03125)
+    per_atom = GapSettings(
+        per_atom=True, dos_threshold_states_per_ev_per_atom=0.25, metal_dos_threshold_states_per_ev_per_atom=0.03125
+    )
     n_sites = np.full(len(spectra), 4)
     cell = classify_spectra(spectra, settings=per_atom, n_sites=n_sites)
     supercell = classify_spectra(spectra * multiple, settings=per_atom, n_sites=n_sites * multiple)
     for column in ["has_vb_gap", "is_metal", "gap_width_ev", "gap_confidence", "metal_confidence"]:
         pd.testing.assert_series_equal(cell[column], supercell[column])
+
+
+@settings(max_examples=40)
+@given(random_spectra, st.sampled_from([2, 4, 8]), st.booleans())
+def test_a_crystal_has_the_same_class_in_every_cell(spectra, multiple, per_atom):
+    rule, primitive = GapSettings(per_atom=per_atom), np.full(len(spectra), 4)
+    cell = classify_spectra(spectra, settings=rule, n_sites=primitive, n_primitive=primitive)
+    supercell = classify_spectra(spectra * multiple, settings=rule, n_sites=primitive * multiple, n_primitive=primitive)
+    pd.testing.assert_frame_equal(cell, supercell)
 
 
 @given(random_spectra)
@@ -204,6 +215,8 @@ def test_a_width_that_no_gap_can_have_is_refused(make_spectrum):
 def test_thresholds_per_atom_need_the_number_of_sites(make_spectrum):
     with pytest.raises(ValueError, match="need the number of sites"):
         classify_spectra(make_spectrum()[None], settings=GapSettings(per_atom=True))
+    with pytest.raises(ValueError, match="need the number of sites"):
+        classify_spectra(make_spectrum()[None], n_primitive=np.array([2]))
 
 
 def test_a_spectrum_on_another_grid_is_refused():

@@ -32,7 +32,7 @@ def validated(make_spectrum):
             "inclusion_probability": [1.0, 1.0, 0.1, 0.1],
         }
     )
-    return predictions, results, picks, pd.Series(1, index=list(floors))
+    return predictions, results, picks, pd.DataFrame({"material_id": list(floors), "nsites": 1})
 
 
 def rows_at(curve, threshold, moved="prediction", estimate="validated_set", top_min=-1.0):
@@ -84,16 +84,16 @@ def test_at_the_runs_own_rule_the_curve_is_the_table_of_precision_and_recall(val
 
 
 def test_a_failed_prediction_or_calculation_does_not_stop_the_curve(validated):
-    predictions, results, picks, n_sites = validated
+    predictions, results, picks, candidates = validated
     predictions.loc[0, "edos"] = None
     results.loc[1, ["status", "edos"]] = ["crashed", None]
-    row = rows_at(threshold_curve(predictions, results, picks, n_sites, GapSettings(), SETTINGS), 0.7)
+    row = rows_at(threshold_curve(predictions, results, picks, candidates, GapSettings(), SETTINGS), 0.7)
     assert (row.n, row.tp, row.fn) == (3, 0, 2)
 
 
 def test_without_any_result_the_curve_counts_nothing(validated):
-    predictions, results, picks, n_sites = validated
-    curve = threshold_curve(predictions, results[:0], picks, n_sites, GapSettings(), SETTINGS)
+    predictions, results, picks, candidates = validated
+    curve = threshold_curve(predictions, results[:0], picks, candidates, GapSettings(), SETTINGS)
     assert set(curve.n) == {0}
     assert curve.precision.isna().all()
 

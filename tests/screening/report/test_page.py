@@ -47,7 +47,7 @@ def tables(make_spectrum):
     few = EvaluationSettings(
         curve_threshold_factors=(0.5, 1, 2), curve_top_min_ev=(), curve_min_width_ev=(), n_draws=100
     )
-    curve = threshold_curve(predictions, results, jobs, pd.Series(1, index=jobs.material_id), GapSettings(), few)
+    curve = threshold_curve(predictions, results, jobs, candidates.assign(nsites=1), GapSettings(), few)
     return predictions, results, jobs, candidates, table, curve
 
 
@@ -88,7 +88,7 @@ def test_a_run_without_results_still_makes_a_page(tables):
     table = precision_recall(
         pd.concat([predictions, classify_spectra(np.stack(predictions.edos.tolist()))], axis=1), none, jobs
     )
-    curve = threshold_curve(predictions, none, jobs, pd.Series(1, index=jobs.material_id), GapSettings())
+    curve = threshold_curve(predictions, none, jobs, candidates.assign(nsites=1), GapSettings())
     page = validation_page("Run 1", predictions, none, jobs, candidates, table, curve, GapSettings())
     assert "Plotly.newPlot(" not in page
     assert "Chosen and not computed" in page

@@ -1,0 +1,96 @@
+"""Sizes of cells: how many sites the primitive cell of a crystal has, whatever cell it was given in."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import moyopy
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mat2spec.crystals import checks
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.prototypes import SYMMETRY_TOLERANCE_A
+from mat2spec.tables.columns import Column
+
+# Of supercells moyopy notes that rotations of the primitive cell do not fit; the cell is right all the same.
+logging.getLogger("moyo").setLevel(logging.ERROR)
+
+
+def count_primitive_sites(crystals: Crystals) -> NDArray[np.int64]:
+    """Number of sites of each primitive cell, shape (n_crystals,).
+
+    A cell whose counts of atoms by element have no common divisor is primitive; only the others are searched for
+    translations (moyopy, 0.01 Angstrom). A crystal that cannot be used counts as it is.
+    """
+    counts = crystals.n_sites.copy()
+    usable = np.array([problem is None for problem in checks.find_problems(crystals)], dtype=np.bool_)
+    for index in np.flatnonzero(usable & (_common_divisors(crystals) > 1)):
+        counts[index] = _primitive_sites(crystals, int(index))
+    return counts
+
+
+def _common_divisors(crystals: Crystals) -> NDArray[np.int64]:
+    """Greatest common divisor of the numbers of atoms of the elements of each crystal."""
+    crystal = np.repeat(np.arange(len(crystals)), crystals.n_sites)
+    keys, numbers = np.unique(crystal * 1000 + crystals.atomic_numbers, return_counts=True)
+    divisors = np.zeros(len(crystals), dtype=np.int64)
+    np.gcd.at(divisors, keys // 1000, numbers)
+    return divisors
+
+
+def _primitive_sites(crystals: Crystals, index: int) -> int:
+    sites = crystals.sites(index)
+    numbers = crystals.atomic_numbers[sites].tolist()
+    cell = moyopy.Cell(crystals.lattices[index].tolist(), crystals.frac_coords[sites].tolist(), numbers)
+    try:
+        return len(moyopy.MoyoDataset(cell, symprec=SYMMETRY_TOLERANCE_A).prim_std_cell.numbers)
+    except ValueError:
+        return len(numbers)
+
+
+@dataclass(frozen=True)
+class CellSizes:
+    """Sizes of the cells that crystals were given in, and of their primitive cells.
+
+    Parameters
+    ----------
+    n_sites
+        Sites of the given cells, shape (n,).
+    n_primitive
+        Sites of the primitive cells, shape (n,).
+    volumes
+        Volumes of the given cells in cubic Angstrom, shape (n,); NaN where unknown.
+    """
+
+    n_sites: NDArray[np.int64]
+    n_primitive: NDArray[np.int64]
+    volumes: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.n_sites)
+
+    @classmethod
+    def of_crystals(cls, crystals: Crystals) -> CellSizes:
+        """Sizes of the cells of crystals."""
+        return cls(crystals.n_sites, count_primitive_sites(crystals), crystals.volumes)
+
+    @classmethod
+    def of_rows(cls, rows: pd.DataFrame) -> CellSizes:
+        """Sizes as a table has them; without `nsites_primitive`, as in older runs, a cell counts as primitive."""
+        n_sites = rows[Column.NSITES].to_numpy(dtype=np.int64)
+        absent = pd.Series(np.nan, index=rows.index)
+        primitive = pd.Series(rows.get(Column.NSITES_PRIMITIVE, absent)).fillna(rows[Column.NSITES])
+        volumes = pd.Series(rows.get(Column.VOLUME, absent))
+        return cls(n_sites, primitive.to_numpy(dtype=np.int64), volumes.to_numpy(dtype=np.float64, na_value=np.nan))
+
+    @property
+    def volumes_per_site(self) -> NDArray[np.float64]:
+        """Cubic Angstrom, shape (n,)."""
+        return self.volumes / self.n_sites
+
+    def columns(self) -> dict[str, NDArray]:
+        """The columns of a table beside `nsites`."""
+        return {Column.NSITES_PRIMITIVE: self.n_primitive, Column.VOLUME: self.volumes}
