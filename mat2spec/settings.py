@@ -22,11 +22,6 @@ def cache_dir(name: str) -> Path:
     return user_cache_path("mat2spec-screening", appauthor=False) / name
 
 
-def shipped_stores() -> list[Path]:
-    """The eDOS store that the project carries, if present."""
-    return [SHIPPED_STORE] if SHIPPED_STORE.is_file() else []
-
-
 class Setting(StrEnum):
     """Normalisation of the spectrum and loss of the prediction."""
 
@@ -46,6 +41,12 @@ class Level(StrEnum):
 
     MP = "mp"
     UNPOLARISED = "unpolarised"
+
+
+def shipped_stores(level: Level = Level.UNPOLARISED) -> list[Path]:
+    """The eDOS stores that the project carries for labels of a level of theory, as far as they are present."""
+    stores = [SHIPPED_STORE, *([SHIPPED_SHARDS] if level is Level.MP else [])]
+    return [store for store in stores if store.exists()]
 
 
 class PredictionSettings(BaseModel):

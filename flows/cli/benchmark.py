@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flows import commands
-from flows.cli.options import SetOption
+from flows.cli.options import LevelOption, SetOption, StoresOption
 from mat2spec.settings import Level
 
 benchmark_app = typer.Typer(no_args_is_help=True, help="Measure the models on public benchmarks.")
@@ -90,13 +90,6 @@ LabelsOption = Annotated[
         "eDOS stores alone without.",
     ),
 ]
-StoresOption = Annotated[
-    list[Path] | None,
-    typer.Option("--store", metavar="STORE", help="Another store of `mat2spec label`; may be repeated."),
-]
-LevelOption = Annotated[
-    Level, typer.Option("--level", help="Level of theory of the labels: mp for those of a label plan.")
-]
 
 
 @benchmark_app.command("edos")
@@ -127,14 +120,14 @@ def benchmark_edos(
 
         mat2spec benchmark edos --data ../data --only-report --shipped
 
-        mat2spec benchmark edos --data ../data --store data/edos_store --level mp
+        mat2spec benchmark edos --data ../data --level mp
 
         mat2spec benchmark edos --data ../data --only-report --weights mine=shape.safetensors,scale.safetensors
 
         mat2spec benchmark edos --data Mat2Spec_DATA --output table-2 --folder runs/table-2
     """
     given = _with_epochs(epochs, assignments)
-    all_stores = commands.train.edos_stores(stores or [])
+    all_stores = commands.train.edos_stores(stores or [], level)
     commands.benchmark.run_benchmark(
         commands.benchmark.Benchmark(
             "edos",

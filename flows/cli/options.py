@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from mat2spec.settings import Level
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", metavar="FILE", help="YAML file with settings; see `mat2spec settings`."),
@@ -24,6 +26,13 @@ DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or auto; short
 ModelOption = Annotated[
     list[str] | None,
     typer.Option("--model", "-m", help="Model to predict with; may be repeated. Default: prediction.models."),
+]
+StoresOption = Annotated[
+    list[Path] | None,
+    typer.Option("--store", metavar="STORE", help="Another store of `mat2spec label`; may be repeated."),
+]
+LevelOption = Annotated[
+    Level, typer.Option("--level", help="Level of theory of the labels: mp for those of a label plan.")
 ]
 NAMED_SOURCES = frozenset({"catalogue", "materials-project", "materials-project-open"})
 

@@ -8,15 +8,21 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from flows.cli.exits import resumable
 from flows.commands.terminal import console
 from flows.settings_layers import SettingsRefusedError, load_model, validate
-from mat2spec.settings import shipped_stores
+from mat2spec.graphs.settings import GraphSettings
+from mat2spec.labels.readers.data_folder import load_edos
+from mat2spec.settings import Level, shipped_stores
+from mat2spec.tight_binding.predictor import MODEL_NAME
 from mat2spec.training import runs
 from mat2spec.training.options import TrainingOptions
 from mat2spec.training.settings import TrainingSettings
+from mat2spec.training.tight_binding import TightBindingTraining
+from mat2spec.training.tight_binding_runs import run_tight_binding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -65,6 +71,38 @@ def train(
         console.print(f"Curves: {weights.parent / 'curves.png'}", soft_wrap=True)
 
 
+def train_tight_binding(
+    data: Path | None,
+    folder: Path | None,
+    config: Path | None,
+    assignments: Sequence[str],
+    stores: Sequence[Path],
+    level: Level,
+) -> None:
+    """Train learned tight binding and say where the weights are.
+
+    Parameters
+    ----------
+    data
+        Source; None for eDOS stores alone.
+    folder
+        Where the state of each member and the weights go; in `runs/` if not given.
+    config, assignments
+        Fields of `TightBindingTraining`.
+    stores
+        eDOS stores to train on too.
+    level
+        Level of theory of the labels.
+    """
+    settings = load_model(TightBindingTraining, config, assignments)
+    folder = folder or TRAINING_RUNS / f"{MODEL_NAME}-{level}"
+    labels = load_edos(data, GraphSettings(), stores, level)
+    torch.set_num_threads(1)  # the matrices are too small to be shared between cores
+    with training_progress("Train tight binding", settings.epochs) as on_epoch, resumable(str(folder)):
+        weights = run_tight_binding(labels, settings, folder, on_epoch)
+    console.print(f"Weights: {weights}", soft_wrap=True)
+
+
 def training_options(
     fine_tune_from: Path | None,
     learning_curve: str | None,
@@ -84,15 +122,18 @@ def training_options(
     return validate(TrainingOptions, words)
 
 
-def edos_stores(given: Sequence[Path], *, shipped: bool = True) -> list[Path]:
-    """The eDOS stores to train on: the given ones, and the one that the project carries where it is."""
-    return [*(shipped_stores() if shipped else []), *given]
+def edos_stores(given: Sequence[Path], level: Level, *, shipped: bool = True) -> list[Path]:
+    """The eDOS stores to train on: the given ones, and those that the project carries for the level."""
+    return [*(shipped_stores(level) if shipped else []), *given]
 
 
 def _default_folder(spectrum: str, settings: TrainingSettings, options: TrainingOptions | None) -> Path:
     if options is not None and options.fine_tune_from is not None:
         return TRAINING_RUNS / f"{options.fine_tune_from.stem}-fine-tuned"
-    return TRAINING_RUNS / f"{settings.model}-{spectrum}-{settings.setting}"
+    name = f"{settings.model}-{spectrum}-{settings.setting}"
+    if options is not None and options.level is not Level.UNPOLARISED:
+        name = f"{name}-{options.level}"
+    return TRAINING_RUNS / name
 
 
 def _split(words: str | None) -> tuple[str, ...]:

@@ -28,9 +28,7 @@ def model_class(name: str) -> type[SpectrumModel]:
         If no model has this name.
     """
     if name == "tight-binding":
-        raise ValueError(
-            "The model 'tight-binding' reads no graphs; train it with `python -m scripts.train_tight_binding`."
-        )
+        raise ValueError("The model 'tight-binding' reads no graphs; train it with `mat2spec train tight-binding`.")
     if name not in MODELS:
         raise ValueError(f"Unknown model '{name}'; known are {', '.join(sorted(MODELS))}.")
     return MODELS[name]

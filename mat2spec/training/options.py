@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mat2spec.settings import Level
 from mat2spec.training.subclass import Subclass
 
 # The paper continues on a subclass with a fifth of the learning rate.
@@ -27,6 +28,7 @@ class TrainingOptions(BaseModel):
     materials_class: str | None = Field(
         default=None, description="Class with index files of its own in the paper's archive."
     )
+    level: Level = Field(default=Level.UNPOLARISED, description="Level of theory of electronic labels.")
     reserved_from: Path | None = Field(
         default=None, description="Data folder whose list of reserved materials is kept out of other sources."
     )

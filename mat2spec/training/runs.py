@@ -122,6 +122,7 @@ def train_edos(
         stores=stores,
         reserved=_reserved(options),
         materials_class=options.materials_class,
+        level=options.level,
     )
     return _train_on(data, settings, folder, encoder_weights, on_epoch, options)
 

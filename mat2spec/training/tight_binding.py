@@ -182,7 +182,8 @@ class _MemberTraining:
 
     def __init__(self, model: TightBinding, settings: TightBindingTraining, seed: int, n_train: int) -> None:
         torch.manual_seed(seed)
-        self.inputs, self.settings, self.seed, self.epoch = model.inputs, settings, seed, 0
+        self.inputs, self.settings, self.seed = model.inputs, settings, seed
+        self.epoch, self.seconds = 0, 0.0
         sizes = settings.model
         self.network = CorrectionNetwork(model.inputs.width, EDOS_GRID.size, sizes.width, sizes.head_width)
         corrections = [*self.network.hidden.parameters(), *self.network.corrections.parameters()]
@@ -210,9 +211,10 @@ class _MemberTraining:
             start = time.perf_counter()
             loss = self._train_epoch(train, inputs)
             self.epoch += 1
+            self.seconds += time.perf_counter() - start
             with atomic_path(checkpoint) as temporary:
                 torch.save(self._state(), temporary)
-            numbers = {"seed": self.seed, "epoch": self.epoch, "loss": loss, "seconds": time.perf_counter() - start}
+            numbers = {"seed": self.seed, "epoch": self.epoch, "loss": loss, "seconds": self.seconds}
             _LOG.info("member %d epoch %d loss %.4f, %.0f s", *numbers.values())
             if on_epoch:
                 on_epoch(numbers)
@@ -242,6 +244,7 @@ class _MemberTraining:
             "settings": self.settings.model_dump_json(exclude={"seed": True, "model": {"n_members": True}}),
             "steps": self.schedule.total_steps,
             "epoch": self.epoch,
+            "seconds": self.seconds,
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
@@ -251,7 +254,7 @@ class _MemberTraining:
         own = self._state()
         if (state["settings"], state["steps"]) != (own["settings"], own["steps"]):
             raise ValueError(f"{path} belongs to a training with other settings or data; choose another folder.")
-        self.epoch = int(state["epoch"])
+        self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])

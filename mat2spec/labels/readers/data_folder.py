@@ -91,7 +91,7 @@ def load_edos(
     graph_settings
         How graphs are made.
     stores
-        eDOS stores, files or folders of shards; by default the one that the project carries, if present. The crystals
+        eDOS stores, files or folders of shards; by default those that the project carries for the level, if present. The crystals
         of labels that name them by id are taken from `mp_structures.parquet` of the data folder.
     level
         Level of theory of the labels that are used; a store that names its own level in its metadata is used at that.
@@ -103,7 +103,7 @@ def load_edos(
     mat2spec.tables.files.TableError
         If a store cannot be read.
     """
-    paths = shipped_stores() if stores is None else list(stores)
+    paths = shipped_stores(level) if stores is None else list(stores)
     reserved = set() if data_dir is None else reserved_formulas(data_dir)
     parts = [] if data_dir is None else [_load_edos_table(data_file(data_dir, EDOS_FILE), graph_settings, level)]
     structures = None if data_dir is None else data_dir / STRUCTURES_FILE
@@ -116,9 +116,14 @@ def load_edos(
         )
     for part in parts:
         _refuse_reserved(part, reserved)
-    data = _first_of_each_material(concatenate(parts, name=" + ".join(part.name for part in parts)))
+    data = _first_of_each_material(concatenate(parts, name=_name(parts, level)))
     planned = {name: part for path in paths for name, part in parts_of_plan(read_edos_store(Path(path))).items()}
     return _with_test_sets(data, planned) if planned else data
+
+
+def _name(parts: Sequence[LabelledSpectra], level: Level) -> str:
+    joined = " + ".join(part.name for part in parts)
+    return joined if level is Level.UNPOLARISED else f"{joined}, level {level}"
 
 
 def _with_test_sets(data: LabelledSpectra, planned: Mapping[str, Part]) -> LabelledSpectra:

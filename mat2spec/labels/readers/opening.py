@@ -102,7 +102,7 @@ def load_spectra(
         if path is None:
             raise DataError("Phonon spectra need a source; give one with --data.")
         return load_phdos(path, graph_settings, pretraining)
-    if set(map(Path, stores or ())) - set(shipped_stores()):
+    if set(map(Path, stores or ())) - set(shipped_stores(level)):
         raise DataError(f"eDOS stores are added to a data folder, not to the {kind} {path}: its split is its own.")
     if kind is DataKind.ARCHIVE:
         if spectrum == EDOS_GRID.name:

@@ -366,6 +366,29 @@ def test_train_hands_settings_and_folders_on(capfd, monkeypatch, tmp_path):
     assert "epoch 1/3  valid 0.5" in out
 
 
+def test_tight_binding_is_trained_on_the_level_and_the_stores_that_are_named(capfd, monkeypatch, tmp_path):
+    asked = {}
+
+    def load_edos(data, graph_settings, stores, level):
+        asked.update(data=data, stores=stores, level=level)
+        return "labels"
+
+    def run_tight_binding(labels, settings, folder, on_epoch):
+        asked.update(labels=labels, settings=settings, folder=folder)
+        on_epoch({"epoch": 1, "seed": 0, "loss": 0.5})
+        return folder / "weights.safetensors"
+
+    monkeypatch.setattr("flows.commands.train.load_edos", load_edos)
+    monkeypatch.setattr("flows.commands.train.run_tight_binding", run_tight_binding)
+    words = ["train", "tight-binding", "--data", str(tmp_path), "--level", "mp", "--store", "mine.parquet"]
+    code, out, _ = say(capfd, *words, "--no-shipped-store", "-s", "model.n_members=2", "-s", "epochs=3")
+    assert code == ExitCode.DONE
+    assert (asked["data"], asked["stores"], asked["level"]) == (tmp_path, [Path("mine.parquet")], "mp")
+    assert (asked["settings"].model.n_members, asked["folder"]) == (2, Path("runs/tight-binding-mp"))
+    assert asked["labels"] == "labels"
+    assert "Weights: runs/tight-binding-mp/weights.safetensors" in out
+
+
 def test_train_hands_classes_and_parts_on(capfd, monkeypatch, tmp_path):
     asked = {}
 

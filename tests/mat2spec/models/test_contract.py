@@ -149,5 +149,5 @@ def test_unknown_model_is_refused_with_the_known_ones():
 
 
 def test_a_model_that_reads_no_graphs_says_how_it_is_trained():
-    with pytest.raises(ValueError, match=r"train_tight_binding"):
+    with pytest.raises(ValueError, match=r"mat2spec train tight-binding"):
         build_model("tight-binding", None, 128, Setting.SUMNORM_KL)

@@ -12,7 +12,7 @@ from mat2spec.labels.edos_store import LATER_COLUMNS, STORE_SCHEMA
 from mat2spec.labels.labelled import DataError
 from mat2spec.labels.readers.data_folder import load_edos, load_phdos
 from mat2spec.labels.splits import split_of_formula
-from mat2spec.settings import Level
+from mat2spec.settings import Level, shipped_stores
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.files import TableError
 from tests.mat2spec.conftest import rock_salt, rock_salt_primitive
@@ -188,6 +188,15 @@ def test_the_shipped_store_is_read_unless_others_are_given(tmp_path, monkeypatch
         load_edos(None, GRAPHS)
     edos_store(tmp_path / "shipped.parquet", ["a"], SALTS[:1])
     assert load_edos(None, GRAPHS).material_ids.tolist() == ["a"]
+
+
+def test_the_shipped_shards_are_read_at_their_level_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr("mat2spec.settings.SHIPPED_STORE", tmp_path / "shipped.parquet")
+    monkeypatch.setattr("mat2spec.settings.SHIPPED_SHARDS", tmp_path / "shards")
+    edos_store(tmp_path / "shipped.parquet", ["a"], SALTS[:1])
+    (tmp_path / "shards").mkdir()
+    assert shipped_stores() == [tmp_path / "shipped.parquet"]
+    assert shipped_stores(Level.MP) == [tmp_path / "shipped.parquet", tmp_path / "shards"]
 
 
 def test_other_levels_of_theory_and_repeated_materials_are_left_out(tmp_path):
