@@ -257,7 +257,7 @@ class LabelPlanSettings(BaseModel):
             "even_mesh": True,
             "extra_bands_per_anion": 1,
             "max_scf_iterations": 80,
-            "max_estimated_cpu_seconds": 150.0,
+            "max_estimated_cpu_seconds": 60.0,
             "time_limit_s": 400.0,
         },
         description="Settings of the calculations where they differ from dft.*; the level of theory is that of the "

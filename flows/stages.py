@@ -256,7 +256,7 @@ def evaluate(inputs: Inputs, settings: ScreenSettings) -> Outcome:
 def against_dft(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     """Precision and recall against the DFT of the run."""
     classes = inputs.read(TableName.CLASSIFICATIONS)
-    return precision_recall(classes, results, jobs, settings.evaluation, setting=settings.gap.describe())
+    return precision_recall(classes, results, jobs, settings.evaluation, gap_rule=settings.gap.describe())
 
 
 def report(inputs: Inputs, settings: ScreenSettings) -> Outcome:

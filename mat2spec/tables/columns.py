@@ -214,7 +214,7 @@ class Column(StrEnum):
     SOURCE = "source", "Source", "", "Where the crystal comes from."
 
     # Evaluation
-    SETTING = "setting", "Rule", "", "Rule of the gap in words."
+    GAP_RULE = "gap_rule", "Rule", "", "Rule of the gap in words."
     REFERENCE = "reference", "Against", "", "Who computed the spectra that count as the truth."
     TARGET = "target", "Target", "", "Class that is judged."
     ESTIMATE = "estimate", "Estimate", "", "validated_set: materials as counted; population: weighted by the sampling."

@@ -45,7 +45,7 @@ def precision_recall(
     picks: pd.DataFrame,
     settings: EvaluationSettings | None = None,
     reference: str | None = None,
-    setting: str = "",
+    gap_rule: str = "",
 ) -> pd.DataFrame:
     """Compare what the models predicted with what DFT found.
 
@@ -63,7 +63,7 @@ def precision_recall(
         Intervals.
     reference
         Name of the method that counts as the truth; the column `engine` of the results if None.
-    setting
+    gap_rule
         The rule in words: `GapSettings.describe`.
 
     Returns
@@ -91,7 +91,7 @@ def precision_recall(
         for model, group in sorted(classifications.groupby(Column.MODEL), key=lambda pair: str(pair[0])):
             for target in TARGETS:
                 validated = _validate(group, truth, classifications, target)
-                head = {Column.MODEL: str(model), Column.TARGET: str(target), Column.SETTING: setting}
+                head = {Column.MODEL: str(model), Column.TARGET: str(target), Column.GAP_RULE: gap_rule}
                 rows.append(head | level.columns() | _validated_set_row(validated, settings))
                 if target == Column.IS_GAPPED_METAL and validated.weights is not None:
                     rows.append(head | level.columns() | _population_row(validated, settings))

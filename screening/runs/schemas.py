@@ -113,7 +113,7 @@ _TEXTS = (
     *LEVEL_OF_THEORY,
     Column.TARGET,
     Column.ESTIMATE,
-    Column.SETTING,
+    Column.GAP_RULE,
     Column.MOVED,
 )
 _INTEGERS = (
@@ -195,7 +195,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
     TableName.PREVIOUS_CLASSIFICATIONS: (*_filled(Column.MATERIAL_ID, Column.MODEL), *_fields(*_CLASSES)),
     TableName.PRECISION_RECALL: (
         *_filled(Column.MODEL, Column.TARGET, Column.ESTIMATE),
-        *_fields(Column.SETTING, Column.REFERENCE, *LEVEL_OF_THEORY),
+        *_fields(Column.GAP_RULE, Column.REFERENCE, *LEVEL_OF_THEORY),
         *_filled(*_COUNTS_OF_MATERIALS),
         *_fields(*CONFUSION_COLUMNS, *_PRECISION_AND_RECALL, *_OTHER_SCORES),
     ),

@@ -88,13 +88,13 @@ def test_counts_of_a_small_screen(make_classifications):
     predicted = {"a": True, "b": True, "c": False, "d": False, "e": None}
     frame = make_classifications(*((name, "m", flag, 0.5, 1.0) for name, flag in predicted.items()))
     results = answers({"a": True, "b": False, "c": True, "d": False, "e": True})
-    table = precision_recall(frame, results, picks_of(a=1, b=1, c=0.1, d=0.1, e=0.1), setting="rule")
+    table = precision_recall(frame, results, picks_of(a=1, b=1, c=0.1, d=0.1, e=0.1), gap_rule="rule")
     row = row_of(table)
     assert (row.n, row.tp, row.fp, row.fn, row.tn) == (5, 1, 1, 2, 1)
     assert row.precision == 0.5
     assert row.recall == pytest.approx(1 / 3)
     assert row.n_missing_predictions == 1
-    assert (row.reference, row.setting) == ("unknown", "rule")
+    assert (row.reference, row.gap_rule) == ("unknown", "rule")
 
 
 def test_failed_calculations_are_no_negatives(make_classifications):
