@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,9 @@ from pymatgen.core import Structure
 from torch import Tensor
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.checks import find_notes
+from mat2spec.crystals.species import isotopes
+from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.graphs.building import build_graphs
 from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
@@ -135,28 +139,34 @@ class SpectrumPredictor:
         """Predict from graphs that were made with `graph_settings` (`mat2spec.graphs.building.build_graphs`)."""
         usable = np.flatnonzero([problem is None for problem in problems])
         answers = _Answers.unknown(len(graphs), self.grid.size)
+        failures: dict[int, str] = {}
         batches = list(split_by_edges(usable, graphs.n_edges.cpu().numpy(), self.max_edges_per_batch))
         with _deterministic(self.device), worker_threads(self.device) as executor:
-            results = executor.map(lambda chosen: self._predict_batch(graphs, chosen), batches)
+            results = executor.map(lambda chosen: self._predict_batch(graphs, chosen, failures), batches)
             for chosen, answer in zip(batches, results, strict=True):
                 answers.put(chosen, answer)
                 if on_batch:
                     on_batch(len(chosen))
         if on_batch and len(usable) < len(graphs):
             on_batch(len(graphs) - len(usable))
-        return self._collect(material_ids, answers, problems)
+        for index in usable[~np.isfinite(answers.spectra[usable]).all(axis=1)].tolist():
+            failures.setdefault(index, "The model gives no finite numbers for this crystal.")
+        return self._collect(material_ids, answers, [failures.get(i, problem) for i, problem in enumerate(problems)])
 
-    def _predict_batch(self, graphs: CrystalGraphs, chosen: NDArray[np.int64]) -> _Answers:
+    def _predict_batch(self, graphs: CrystalGraphs, chosen: NDArray[np.int64], failures: dict[int, str]) -> _Answers:
+        """Answers of some crystals; a crystal that fails alone is noted in `failures` and the others are predicted."""
         try:
             with torch.inference_mode():
                 graph = graphs.take(chosen).to(self.device)
                 return _Answers(*(tensor.float().cpu().numpy() for tensor in self._forward(graph)))
-        except torch.cuda.OutOfMemoryError:
+        except CRYSTAL_FAULTS as error:
             if len(chosen) == 1:
-                raise
-        torch.cuda.empty_cache()
+                failures[int(chosen[0])] = f"{self.name} fails on this crystal: {reason_of_fault(error)}"
+                return _Answers.unknown(1, self.grid.size)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
         halves = np.array_split(chosen, 2)
-        parts = [self._predict_batch(graphs, half) for half in halves]
+        parts = [self._predict_batch(graphs, half, failures) for half in halves]
         return _Answers(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
     def _forward(self, graph: CrystalGraphs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -289,7 +299,23 @@ def predict_structures(
     >>> predict_structures([salt]).spectra.shape
     (1, 128)
     """
-    return load_predictor(model, spectrum).predict(Crystals.from_structures(structures, material_ids))
+    crystals = Crystals.from_structures(structures, material_ids)
+    if spectrum != EDOS_GRID.name:
+        crystals = without_isotopes(crystals, [isotopes(structure) for structure in structures])
+    (prediction,) = predict_with_models([load_predictor(model, spectrum)], crystals)
+    return prediction
+
+
+def reason_of_isotopes(found: Sequence[str]) -> str:
+    """Why the phonons of a crystal with isotopes are not predicted."""
+    return f"Its phonons are not those of the element: it holds {' and '.join(found)}, and no model sees masses."
+
+
+def without_isotopes(crystals: Crystals, found: Sequence[Sequence[str]]) -> Crystals:
+    """Crystals with a problem where they hold isotopes, whose phonons are not those of the element."""
+    known = [None] * len(crystals) if crystals.problems is None else list(crystals.problems)
+    problems = [reason_of_isotopes(names) if names else problem for problem, names in zip(known, found, strict=True)]
+    return replace(crystals, problems=np.array(problems, dtype=object))
 
 
 def predict_with_models(
@@ -306,7 +332,17 @@ def predict_with_models(
             made[predictor.graph_settings] = build_graphs(crystals, predictor.graph_settings)
         graphs, problems = made[predictor.graph_settings]
         predictions.append(predictor.predict_graphs(crystals.material_ids, graphs, problems, on_batch))
-    return predictions
+    notes = find_notes(crystals)
+    return [with_notes(prediction, notes) for prediction in predictions]
+
+
+def with_notes(prediction: Prediction, notes: Sequence[str]) -> Prediction:
+    """A prediction with remarks on its crystals before what the model has to say of them."""
+    reasons = [
+        f"{note} {reason}".strip() if status == Status.OK else reason
+        for note, reason, status in zip(notes, prediction.reason, prediction.status, strict=True)
+    ]
+    return replace(prediction, reason=reasons)
 
 
 def resolve_device(device: str) -> torch.device:

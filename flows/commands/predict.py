@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from flows.stages import load_predictors
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.crystals.readers import ReadStructure, read_structures
-from mat2spec.prediction import predict_with_models
+from mat2spec.prediction import predict_with_models, reason_of_isotopes, with_notes
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, GRIDS, SpectralGrid
 from mat2spec.spectra.phonons import heat_capacity, mean_frequency
 from mat2spec.spectra.prediction import predictions_table
@@ -55,6 +56,8 @@ def predict_files(
     check_ending(plot, PLOT_ENDINGS)
     settings = load_settings(config, assignments)
     read = read_structures(files)
+    if spectrum != EDOS_GRID.name:
+        read = [_without_phonons(entry) for entry in read]
     predictions = predict_read(read, settings, spectrum)
     rows = prediction_rows(read, predictions, settings, GRIDS[spectrum])
     write_rows(rows, table)
@@ -67,6 +70,13 @@ def predict_files(
     if n_failed:
         console.print(f"{n_failed} of {rows.num_rows} predictions failed; the table has the reason of each.")
     return ExitCode.FAILED if n_failed else ExitCode.DONE
+
+
+def _without_phonons(entry: ReadStructure) -> ReadStructure:
+    """A crystal with isotopes is refused where masses count."""
+    if not entry.isotopes:
+        return entry
+    return replace(entry, structure=None, reason=reason_of_isotopes(entry.isotopes))
 
 
 def predict_read(read: Sequence[ReadStructure], settings: ScreenSettings, spectrum: str) -> list[Prediction]:
@@ -94,9 +104,10 @@ def prediction_rows(
     formulas = {
         entry.name: entry.structure.composition.reduced_formula for entry in read if entry.structure is not None
     }
+    notes = [entry.note for entry in read if entry.structure is not None]
     parts = []
     for prediction in predictions:
-        table = predictions_table(prediction)
+        table = predictions_table(with_notes(prediction, notes))
         for name, values in _properties(
             prediction, CellSizes.of_rows(sizes.loc[prediction.material_ids.tolist()]), settings
         ).items():

@@ -1,4 +1,4 @@
-"""Many crystals as a few arrays, and the sentences that say why a crystal cannot be used."""
+"""Many crystals as a few arrays."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pymatgen.core import Structure
 
 from mat2spec.crystals.cell import Cell
+from mat2spec.crystals.columns import Lists, atomic_numbers_of_lists, first_of, identifiers, numbers_of_lists
 from mat2spec.tables.columns import Column
 
 
@@ -31,6 +31,9 @@ class Crystals:
         Lattice vectors as rows, in Angstrom, shape (n_crystals, 3, 3).
     offsets
         First atom of each crystal and one past the last, shape (n_crystals + 1,).
+    problems
+        Why a crystal could not be read, as a sentence, or None; shape (n_crystals,). None if all could be: such a crystal
+        has no sites and a lattice of NaN.
     """
 
     material_ids: NDArray[np.object_]
@@ -38,6 +41,7 @@ class Crystals:
     frac_coords: NDArray[np.float64]
     lattices: NDArray[np.float64]
     offsets: NDArray[np.int64]
+    problems: NDArray[np.object_] | None = None
 
     def __len__(self) -> int:
         return len(self.material_ids)
@@ -68,18 +72,21 @@ class Crystals:
             frac_coords=self.frac_coords[atoms],
             lattices=self.lattices[chosen],
             offsets=offsets,
+            problems=None if self.problems is None else self.problems[chosen],
         )
 
     @classmethod
     def concatenate(cls, parts: Sequence[Crystals]) -> Crystals:
         """All crystals of all parts, in that order."""
         counts = np.concatenate([part.n_sites for part in parts])
+        problems = [np.full(len(part), None) if part.problems is None else part.problems for part in parts]
         return cls(
             material_ids=np.concatenate([part.material_ids for part in parts]),
             atomic_numbers=np.concatenate([part.atomic_numbers for part in parts]),
             frac_coords=np.concatenate([part.frac_coords for part in parts]),
             lattices=np.concatenate([part.lattices for part in parts]),
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            problems=None if all(part.problems is None for part in parts) else np.concatenate(problems),
         )
 
     def cell(self, index: int) -> Cell:
@@ -135,40 +142,58 @@ class Crystals:
     def from_arrow(cls, table: pa.Table) -> Crystals:
         """Arrays of a table with the columns `material_id`, `lattice`, `frac_coords`, `atomic_numbers`.
 
-        `lattice` holds 9 numbers (rows, Angstrom) and `frac_coords` 3 per site. No Python object
-        is made per atom. A row with other counts becomes a crystal without sites and with a lattice
-        of NaN, which `find_problems` reports: one bad row does not stop the others.
+        `lattice` holds 9 numbers (rows, Angstrom) and `frac_coords` 3 per site, flat or nested; `atomic_numbers` holds
+        numbers or symbols: `mat2spec.crystals.columns` says what is read. No Python object is made per atom. A row
+        that cannot be read becomes a crystal without sites, with its reason in `problems`, and so does one with a text in
+        the column `reason`: one bad row does not stop the others.
+
+        Raises
+        ------
+        TableError
+            If a whole column is of a kind that cannot be meant.
         """
-        numbers, counts = _list_column(table, Column.ATOMIC_NUMBERS)
-        coordinates, coordinate_counts = _list_column(table, Column.FRAC_COORDS)
-        lattice, lattice_counts = _list_column(table, Column.LATTICE)
-        whole = (lattice_counts == 9) & (coordinate_counts == 3 * counts)
+        numbers = atomic_numbers_of_lists(table[Column.ATOMIC_NUMBERS])
+        coordinates = numbers_of_lists(table[Column.FRAC_COORDS], Column.FRAC_COORDS)
+        lattice = numbers_of_lists(table[Column.LATTICE], Column.LATTICE)
+        problems = first_of(
+            numbers.problems, lattice.problems, coordinates.problems, _wrong_counts(numbers, coordinates, lattice)
+        )
+        if Column.REASON in table.column_names:
+            problems = first_of(table[Column.REASON].to_pylist(), problems)
+        whole = np.array([problem is None for problem in problems], dtype=np.bool_)
         lattices = np.full((len(whole), 9), np.nan)
-        lattices[whole] = lattice[np.repeat(whole, lattice_counts)].reshape(-1, 9)
+        lattices[whole] = lattice.values[np.repeat(whole, lattice.lengths)].reshape(-1, 9)
         return cls(
-            material_ids=np.array(table[Column.MATERIAL_ID].to_pylist(), dtype=object),
-            atomic_numbers=numbers[np.repeat(whole, counts)].astype(np.int64),
-            frac_coords=coordinates[np.repeat(whole, coordinate_counts)].astype(np.float64).reshape(-1, 3),
+            material_ids=np.array(identifiers(table[Column.MATERIAL_ID]), dtype=object),
+            atomic_numbers=numbers.values[np.repeat(whole, numbers.lengths)].astype(np.int64),
+            frac_coords=coordinates.values[np.repeat(whole, coordinates.lengths)].reshape(-1, 3),
             lattices=lattices.reshape(-1, 3, 3),
-            offsets=np.concatenate([[0], np.cumsum(np.where(whole, counts, 0))]).astype(np.int64),
+            offsets=np.concatenate([[0], np.cumsum(np.where(whole, numbers.lengths, 0))]).astype(np.int64),
+            problems=None if whole.all() else problems,
         )
 
     def to_arrow(self) -> pa.Table:
-        """A table with the columns that `from_arrow` reads; crystals come back equal to the bit."""
+        """A table with the columns that `from_arrow` reads; crystals come back equal to the bit, problems too."""
         nine = np.arange(len(self) + 1, dtype=np.int32) * 9
         sites = self.offsets.astype(np.int32)
-        return pa.table(
-            {
-                Column.MATERIAL_ID: pa.array(self.material_ids, type=pa.string()),
-                Column.LATTICE: pa.ListArray.from_arrays(nine, self.lattices.ravel()),
-                Column.FRAC_COORDS: pa.ListArray.from_arrays(3 * sites, self.frac_coords.ravel()),
-                Column.ATOMIC_NUMBERS: pa.ListArray.from_arrays(sites, self.atomic_numbers.astype(np.int32)),
-            }
+        columns = {
+            Column.MATERIAL_ID: pa.array(self.material_ids, type=pa.string()),
+            Column.LATTICE: pa.ListArray.from_arrays(nine, self.lattices.ravel()),
+            Column.FRAC_COORDS: pa.ListArray.from_arrays(3 * sites, self.frac_coords.ravel()),
+            Column.ATOMIC_NUMBERS: pa.ListArray.from_arrays(sites, self.atomic_numbers.astype(np.int32)),
+        }
+        if self.problems is not None:
+            columns[Column.REASON] = pa.array(self.problems, type=pa.string())
+        return pa.table(columns)
+
+
+def _wrong_counts(numbers: Lists, coordinates: Lists, lattice: Lists) -> NDArray[np.object_]:
+    """What is wrong with the number of values in each row, or None."""
+    problems = np.full(len(numbers.lengths), None, dtype=object)
+    wrong = (coordinates.lengths != 3 * numbers.lengths) | (lattice.lengths != 9)
+    for row in np.flatnonzero(wrong):
+        problems[row] = (
+            "The row does not hold nine lattice numbers and three coordinates for every atomic number: it has "
+            f"{lattice.lengths[row]}, {coordinates.lengths[row]} and {numbers.lengths[row]}."
         )
-
-
-def _list_column(table: pa.Table, name: str) -> tuple[NDArray, NDArray[np.int64]]:
-    """Values and length of every list of a column; a null list counts as an empty one."""
-    column = table[name]
-    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
-    return pc.list_flatten(column).to_numpy(), lengths
+    return problems

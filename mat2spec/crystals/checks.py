@@ -1,4 +1,4 @@
-"""The sentences that say why a crystal cannot be used."""
+"""The sentences that say why a crystal cannot be used, and those that say what to know of one that can."""
 
 from __future__ import annotations
 
@@ -6,25 +6,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.compact import MAX_SKEWNESS, reduce_skewed_cells, skewness
+from mat2spec.crystals.contacts import (
+    HIGH_CONTACT_RATIO,
+    LOW_CONTACT_RATIO,
+    REACH,
+    Contact,
+    closest_contact,
+)
 from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER
 
 MIN_VOLUME_PER_ATOM_A3 = 1.0
 MAX_VOLUME_PER_ATOM_A3 = 2000.0
 MIN_DISTANCE_A = 0.5
+# Bounds what a search for neighbours, and a model, may cost. The largest crystal of the Materials Project has 444 sites.
+MAX_SITES = 5000
+# Fractional coordinates of no crystal of the Materials Project go beyond 1.02.
+MAX_FRACTION = 1.5
+# Atoms that no covalent bond holds in a crystal.
+_UNBOUND = (1, 2, 10, 18, 36, 54, 86)
 
 
 def find_problems(crystals: Crystals) -> list[str | None]:
     """For each crystal the reason why no graph can be made of it, or None.
 
-    Checked are what a look at the arrays can tell: sites, finite numbers, known elements, a
-    lattice with a volume. Overlapping atoms show in the neighbour search
-    (`mat2spec.graphs.build_graphs`).
+    Checked are sites, finite numbers, known elements, a lattice with a volume and no side too short for an atom, and the
+    closest contact of its atoms (`mat2spec.crystals.contacts`), which shows wrong units and Cartesian coordinates among
+    the fractional ones. What the reading found wrong (`Crystals.problems`) comes first.
 
     Returns
     -------
     list of str or None
         One sentence or None per crystal, length n_crystals.
     """
+    problems = _known_problems(crystals)
+    compact = reduce_skewed_cells(crystals)
+    for index in np.flatnonzero([problem is None for problem in problems]):
+        problems[index] = _problem_of_cell(compact.lattices[index]) or _problem_of_contacts(compact, int(index))
+    return problems
+
+
+def find_notes(crystals: Crystals) -> list[str]:
+    """For each crystal without a problem what a reader of its results should know, as a sentence; else empty."""
+    problems = _known_problems(crystals)
+    compact = reduce_skewed_cells(crystals)
+    return [
+        _note_of_contacts(compact, index)
+        if problem is None and _problem_of_cell(compact.lattices[index]) is None
+        else ""
+        for index, problem in enumerate(problems)
+    ]
+
+
+def _known_problems(crystals: Crystals) -> list[str | None]:
+    """What the reading found wrong, else what a look at the arrays finds."""
+    problems = _problems_of_arrays(crystals)
+    if crystals.problems is None:
+        return problems
+    return [known or problem for known, problem in zip(crystals.problems, problems, strict=True)]
+
+
+def _problems_of_arrays(crystals: Crystals) -> list[str | None]:
     n_sites = crystals.n_sites
     atom_crystal = np.repeat(np.arange(len(crystals)), n_sites)
     nan_atoms = _any_per_crystal(
@@ -42,11 +84,15 @@ def find_problems(crystals: Crystals) -> list[str | None]:
             "The row does not hold nine lattice numbers and three coordinates for every atomic number.",
         ),
         (n_sites == 0, "The crystal has no sites."),
+        (
+            n_sites > MAX_SITES,
+            f"The cell has more than {MAX_SITES} sites: give a smaller cell of the crystal.",
+        ),
         (nan_lattice, "The lattice contains numbers that are not finite."),
         (nan_atoms, "The coordinates contain numbers that are not finite."),
         (unknown_element, f"An atomic number is outside 1..{MAX_ATOMIC_NUMBER}: unknown element."),
         (
-            per_atom < MIN_VOLUME_PER_ATOM_A3,
+            ~(per_atom >= MIN_VOLUME_PER_ATOM_A3),
             f"The cell has less than {MIN_VOLUME_PER_ATOM_A3:g} cubic Angstrom per atom: flat lattice or wrong unit.",
         ),
         (
@@ -59,6 +105,93 @@ def find_problems(crystals: Crystals) -> list[str | None]:
         for index in np.flatnonzero(failed):
             problems[index] = sentence
     return problems
+
+
+def _problem_of_cell(lattice: NDArray[np.float64]) -> str | None:
+    """Why no search for neighbours can afford a compact cell, or None."""
+    if skewness(lattice[None])[0] > MAX_SKEWNESS:
+        return (
+            "The lattice vectors are almost in a plane, and no other choice of them is better: wrong numbers or unit."
+        )
+    shortest = float(np.linalg.norm(lattice, axis=1).min())
+    if shortest < MIN_DISTANCE_A:
+        return f"A lattice vector is {shortest:.3g} Angstrom long: atoms overlap with their own images."
+    return None
+
+
+def _problem_of_contacts(crystals: Crystals, index: int) -> str | None:
+    """What the closest contact of a crystal shows to be wrong, or None."""
+    contact = _contact(crystals, index)
+    if contact.distance_a < MIN_DISTANCE_A:
+        return (
+            f"Two atoms overlap: they are {contact.distance_a:.3f} Angstrom apart, closer than {MIN_DISTANCE_A:g} Angstrom "
+            f"({contact.elements}).{_hint(crystals, index)}"
+        )
+    if _looks_cartesian(crystals, index, contact):
+        return _cartesian_words(crystals, index)
+    return None
+
+
+def _note_of_contacts(crystals: Crystals, index: int) -> str:
+    contact = _contact(crystals, index)
+    if contact.ratio < LOW_CONTACT_RATIO:
+        return (
+            f"The closest atoms, {contact.elements}, are {contact.distance_a:.2f} Angstrom apart, {contact.ratio:.2f} of the "
+            "sum of their radii: unusually near, as if lengths were in another unit."
+        )
+    if contact.ratio > HIGH_CONTACT_RATIO and not np.isin(_numbers(crystals, index), _UNBOUND).all():
+        return f"{_far_words(contact)} unusually far, as if lengths were in another unit, such as Bohr."
+    if (
+        np.abs(crystals.frac_coords[crystals.sites(index)]).max() > MAX_FRACTION
+        and _cartesian_contact(crystals, index).ratio > LOW_CONTACT_RATIO
+    ):
+        return "The fractional coordinates could be Cartesian ones: some are larger than 1."
+    return ""
+
+
+def _contact(crystals: Crystals, index: int) -> Contact:
+    sites = crystals.sites(index)
+    return closest_contact(crystals.lattices[index], crystals.frac_coords[sites], crystals.atomic_numbers[sites])
+
+
+def _cartesian_contact(crystals: Crystals, index: int) -> Contact:
+    """The closest contact if the coordinates are taken for Cartesian ones."""
+    sites = crystals.sites(index)
+    fractions = np.linalg.solve(crystals.lattices[index].T, crystals.frac_coords[sites].T).T
+    return closest_contact(crystals.lattices[index], fractions, crystals.atomic_numbers[sites])
+
+
+def _looks_cartesian(crystals: Crystals, index: int, contact: Contact) -> bool:
+    """Whether coordinates beyond 1 give a more usual crystal as Cartesian ones."""
+    if np.abs(crystals.frac_coords[crystals.sites(index)]).max() <= MAX_FRACTION:
+        return False
+    other = _cartesian_contact(crystals, index)
+    usual = LOW_CONTACT_RATIO < other.ratio < HIGH_CONTACT_RATIO
+    return usual and abs(np.log(other.ratio)) < abs(np.log(min(contact.ratio, REACH)))
+
+
+def _hint(crystals: Crystals, index: int) -> str:
+    if _looks_cartesian(crystals, index, Contact(1e-9, 0.0, 1, 1)):
+        return f" {_cartesian_words(crystals, index)}"
+    return ""
+
+
+def _cartesian_words(crystals: Crystals, index: int) -> str:
+    largest = np.abs(crystals.frac_coords[crystals.sites(index)]).max()
+    return f"The fractional coordinates go up to {largest:.3g} and look like Cartesian ones; divide by the lattice."
+
+
+def _far_words(contact: Contact) -> str:
+    if np.isfinite(contact.ratio):
+        return (
+            f"The closest atoms, {contact.elements}, are {contact.distance_a:.2f} Angstrom apart, {contact.ratio:.2f} of the "
+            "sum of their radii:"
+        )
+    return f"No two atoms are within {REACH:g} sums of their radii:"
+
+
+def _numbers(crystals: Crystals, index: int) -> NDArray[np.int64]:
+    return crystals.atomic_numbers[crystals.sites(index)]
 
 
 def _any_per_crystal(flags: NDArray[np.bool_], crystal: NDArray[np.int64], size: int) -> NDArray[np.bool_]:

@@ -10,11 +10,11 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pymatgen.core import Composition, Element
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.columns import atomic_numbers_of_lists
 
 MAX_KNOWN_ATOMIC_NUMBER = 118
 # Atomic number 0 gathers everything that is not an element, so that a bad number stops nothing.
@@ -47,14 +47,9 @@ class ElementCounts:
 
     @classmethod
     def from_lists(cls, columns: Iterable[pa.Array]) -> ElementCounts:
-        """Count the elements in columns of lists of atomic numbers; a null list has no sites."""
-        return cls._of_parts(
-            (
-                pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False).astype(np.int64),
-                pc.fill_null(pc.list_flatten(column), 0).to_numpy(zero_copy_only=False).astype(np.int64),
-            )
-            for column in columns
-        )
+        """Count the elements in columns of lists of atomic numbers or symbols; a null list has no sites."""
+        read = (atomic_numbers_of_lists(column) for column in columns)
+        return cls._of_parts((lists.lengths, lists.values.astype(np.int64)) for lists in read)
 
     @classmethod
     def _of_parts(cls, parts: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> ElementCounts:

@@ -11,6 +11,8 @@ from torch_geometric.utils import cumsum
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.checks import MIN_DISTANCE_A, find_problems
+from mat2spec.crystals.compact import reduce_skewed_cells
+from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.graphs.descriptors import cached_site_descriptors, site_descriptors
 from mat2spec.graphs.merging import merge_equivalent_sites
@@ -41,6 +43,7 @@ def build_graphs(
     """
     settings = settings or GraphSettings()
     problems = find_problems(crystals)
+    crystals = reduce_skewed_cells(crystals)
     edges = []
     for index in range(len(crystals)):
         found = NO_EDGES
@@ -75,7 +78,10 @@ def _describe_sites(
 
 def _edges_of(crystals: Crystals, index: int, settings: GraphSettings) -> tuple[Edges, str | None]:
     positions, lattice = _cartesian(crystals, index)
-    edges = nearest_shells(positions, lattice, settings)
+    try:
+        edges = nearest_shells(positions, lattice, settings)
+    except CRYSTAL_FAULTS as error:
+        return NO_EDGES, f"Its neighbours cannot be searched: {reason_of_fault(error)}"
     if len(edges.distance) == 0:
         return NO_EDGES, (
             f"No two atoms are within {settings.cutoff_a:g} Angstrom of each other: isolated atoms rather than a crystal."

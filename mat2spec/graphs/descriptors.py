@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.graphs.settings import Descriptors
 from mat2spec.tables.files import atomic_path
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 # Atoms in one pass through the network, which bounds its memory.
 ATOMS_PER_BATCH = 256
+# The package has no weights for elements beyond plutonium.
+CHGNET_ELEMENTS = 94
 _LOCK = threading.Lock()
 
 
@@ -69,14 +72,35 @@ def site_descriptors(
     for chosen in _batches(np.flatnonzero(usable), crystals.n_sites):
         graphs = {}
         for index in chosen:
+            if crystals.atomic_numbers[crystals.sites(index)].max() > CHGNET_ELEMENTS:
+                problems[index] = f"CHGNet, which describes its atoms, knows elements up to Z = {CHGNET_ELEMENTS} only."
+                continue
             try:
                 graphs[index] = model.graph_converter(crystals.structure(index))
-            except (ValueError, RuntimeError, IndexError) as error:
-                problems[index] = f"CHGNet makes no graph of it: {str(error).splitlines()[0]}"
-        if graphs:
-            rows = np.concatenate([np.arange(crystals.n_sites[i]) + crystals.sites(i).start for i in graphs])
-            descriptors[rows] = _atom_vectors(model, list(graphs.values()))
+            except CRYSTAL_FAULTS as error:
+                problems[index] = f"CHGNet makes no graph of it: {reason_of_fault(error)}"
+        for index, vectors in _vectors_of(model, graphs, problems):
+            descriptors[crystals.sites(index)] = vectors
     return descriptors, problems
+
+
+def _vectors_of(
+    model: CHGNet, graphs: dict[int, Any], problems: list[str | None]
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Atom vectors of each crystal; one that fails alone gets a problem, and the others are described."""
+    if not graphs:
+        return
+    try:
+        vectors = _atom_vectors(model, list(graphs.values()))
+    except CRYSTAL_FAULTS as error:
+        if len(graphs) == 1:
+            problems[next(iter(graphs))] = f"CHGNet does not describe its atoms: {reason_of_fault(error)}"
+            return
+        for index, graph in graphs.items():
+            yield from _vectors_of(model, {index: graph}, problems)
+        return
+    ends = np.cumsum([len(graph.atomic_number) for graph in graphs.values()])
+    yield from zip(graphs, np.split(vectors, ends[:-1]), strict=True)
 
 
 def cached_site_descriptors(

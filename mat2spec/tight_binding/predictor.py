@@ -18,6 +18,8 @@ from torch import Tensor
 
 from mat2spec.crystals import checks
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.compact import reduce_skewed_cells
+from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
 from mat2spec.models.checkpoints import WeightsError, read_weights, tensors_hash
 from mat2spec.models.tight_binding import (
@@ -103,6 +105,7 @@ class TightBindingPredictor:
         """
         crystals = as_crystals(crystals)
         reasons = find_problems(crystals, self.model.settings.descriptors)
+        crystals = reduce_skewed_cells(crystals)
         usable = np.flatnonzero([reason is None for reason in reasons])
         cells = {int(index): PrimitiveCell.of_crystal(crystals, int(index)) for index in usable}
         large = [index for index, cell in cells.items() if cell.n_atoms > self.max_atoms]
@@ -135,7 +138,12 @@ class TightBindingPredictor:
             answer.reason[index] = row.note
 
     def _solve_chunk(self, cells: Sequence[PrimitiveCell]) -> list[_Row | str]:
-        features = site_scalars(cells, self.model.settings.descriptors)
+        try:
+            features = site_scalars(cells, self.model.settings.descriptors)
+        except CRYSTAL_FAULTS as error:
+            if len(cells) == 1:
+                return [f"SevenNet does not describe its atoms: {reason_of_fault(error)}"]
+            return [row for cell in cells for row in self._solve_chunk([cell])]
         return [self._solve(cell, values) for cell, values in zip(cells, features, strict=True)]
 
     @torch.no_grad()
@@ -146,6 +154,8 @@ class TightBindingPredictor:
             answer = self.model(problem, torch.from_numpy(features).to(self.device))
         except torch.linalg.LinAlgError as error:
             return f"The eigenproblem of the bands has no solution: {str(error).splitlines()[0]}"
+        except CRYSTAL_FAULTS as error:
+            return f"Its bands cannot be computed: {reason_of_fault(error)}"
         mean = predicted_spectrum(answer, self.grid)
         unsure = self.model.error_model(mean.shape[None], mean.spread[None], answer.vector[None])
         integral_error = relative_integral_error(float(self.model.log_integral_std))

@@ -21,7 +21,15 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.spectra.grids import GRID_METADATA_KEY, SpectralGrid
 from mat2spec.tables.columns import CRYSTAL_COLUMNS, Column
 from mat2spec.tables.files import atomic_file, make_folder
-from mat2spec.tables.parquet import concatenate_tables, read_rows, read_table, to_arrow, to_frame, write_table
+from mat2spec.tables.parquet import (
+    concatenate_tables,
+    read_rows,
+    read_table,
+    require_columns,
+    to_arrow,
+    to_frame,
+    write_table,
+)
 from screening.runs.record import RUN_FILE, RunError, RunStatus, read_record
 from screening.runs.schemas import TableName, conform, empty_table
 
@@ -109,7 +117,8 @@ class RunTables:
                 f"{rows.null_count} of {len(wanted)} materials are not candidates of the run {self.run_id}; the first "
                 f"is {first}."
             )
-        return Crystals.from_arrow(read_rows(path, CRYSTAL_COLUMNS, rows.to_numpy()))
+        columns = [name for name in (*CRYSTAL_COLUMNS, Column.REASON) if name in require_columns(path, [])]
+        return Crystals.from_arrow(read_rows(path, columns, rows.to_numpy()))
 
     def write_table(
         self, name: TableName | str, table: pd.DataFrame | pa.Table, metadata: Mapping[str, str] | None = None

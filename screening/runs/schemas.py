@@ -158,7 +158,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_fields(Column.ENERGY_ABOVE_HULL, Column.BAND_GAP),
         *_optional(Column.STRUCTURE_HASH, Column.NSITES_PRIMITIVE, Column.VOLUME),
     ),
-    TableName.CRYSTALS: _filled(*CRYSTAL_COLUMNS),
+    TableName.CRYSTALS: (*_filled(*CRYSTAL_COLUMNS), *_optional(Column.REASON)),
     TableName.CHANGES: (*_filled(Column.MATERIAL_ID, Column.CHANGE), *_fields(Column.FORMER_RUN_ID)),
     TableName.KNOWN_EDOS: _filled(Column.MATERIAL_ID),
     TableName.FILTER_COUNTS: _filled(Column.FILTER, *_COUNTS_OF_A_FILTER),

@@ -15,15 +15,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.columns import identifiers
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.tables.columns import CRYSTAL_COLUMNS, Column
 from mat2spec.tables.files import explain_os_error
 from mat2spec.tables.parquet import read_metadata, read_rows, read_table, require_columns
 from screening.sources.base import DB_VERSION_KEY, FILTER_COUNTS_KEY, SourceError
+from screening.sources.claims import CLAIM_COLUMNS, with_contradictions
 
 BATCH_ROWS = 16384
 
@@ -125,9 +126,8 @@ class ParquetSource:
     def crystals(self, material_ids: Sequence[str]) -> Crystals:
         """The crystals of the given materials, in that order.
 
-        Only the row groups that hold them are read, one at a time. Of a crystal whose lattice or
-        coordinates are incomplete these are NaN, so that `mat2spec.crystals.checks.find_problems` names
-        it and the others are not affected.
+        Only the row groups that hold them are read, one at a time. A row that cannot be read, or that contradicts what
+        the table says of it, has its reason in `Crystals.problems`, and the others are not affected.
 
         Raises
         ------
@@ -143,18 +143,21 @@ class ParquetSource:
                 "the candidates belong to another source."
             )
         rows = np.array([self._rows[material_id] for material_id in material_ids], dtype=np.int64)
-        return Crystals.from_arrow(_repair(read_rows(self.path, CRYSTAL_COLUMNS, rows)))
+        columns = [*CRYSTAL_COLUMNS, *(name for name in CLAIM_COLUMNS if name in self._columns)]
+        table = read_rows(self.path, columns, rows)
+        crystals = Crystals.from_arrow(table.select([str(column) for column in CRYSTAL_COLUMNS]))
+        return with_contradictions(crystals, table)
 
     @cached_property
     def _rows(self) -> dict[str, int]:
         """Row of each material."""
-        ids = self._column(Column.MATERIAL_ID).to_pylist()
+        ids = identifiers(self._column(Column.MATERIAL_ID))
         if None in ids:
             raise SourceError(
                 f"{ids.count(None)} rows of {self.path} have no material_id, the first is row {ids.index(None)}; "
                 "every crystal needs one."
             )
-        names = [str(material_id) for material_id in ids]
+        names = [name for name in ids if name is not None]
         rows = {name: row for row, name in enumerate(names)}
         if len(rows) < len(names):
             first = next(name for row, name in enumerate(names) if rows[name] != row)
@@ -172,7 +175,7 @@ class ParquetSource:
         """Formulas of the table, or worked out where it has none."""
         given: list[str | None] = [None] * len(self._rows)
         if Column.FORMULA in self._columns:
-            given = self._column(Column.FORMULA).to_pylist()
+            given = [_text(formula) for formula in self._column(Column.FORMULA).to_pylist()]
         empty = [row for row, formula in enumerate(given) if not formula]
         derived = dict(zip(empty, composition.reduced_formulas(empty), strict=True))
         return [formula or derived[row] for row, formula in enumerate(given)]
@@ -204,20 +207,6 @@ class ParquetSource:
             raise SourceError(f"{self.path} is damaged ({error}); replace the table.") from error
 
 
-def _repair(table: pa.Table) -> pa.Table:
-    """Put NaN where a lattice has not 9 numbers or a site not 3 coordinates, so that one bad row stops no shard."""
-    n_sites = pc.fill_null(pc.list_value_length(table[Column.ATOMIC_NUMBERS]), 0).to_numpy()
-    for column, needed in ((Column.LATTICE, np.full(len(table), 9)), (Column.FRAC_COORDS, 3 * n_sites)):
-        lengths = pc.fill_null(pc.list_value_length(table[column]), -1).to_numpy()
-        wrong = np.flatnonzero(lengths != needed)
-        if len(wrong):
-            table = _replace_lists(table, column, wrong, needed)
-    return table
-
-
-def _replace_lists(table: pa.Table, column: Column, wrong: np.ndarray, needed: np.ndarray) -> pa.Table:
-    lists = table[column].to_pylist()
-    for row in wrong:
-        lists[row] = [float("nan")] * int(needed[row])
-    index = table.column_names.index(column)
-    return table.set_column(index, column, pa.array(lists, type=pa.list_(pa.float64())))
+def _text(value: object) -> str | None:
+    """A formula as text; None of anything else."""
+    return value if isinstance(value, str) else None

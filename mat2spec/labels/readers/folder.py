@@ -134,8 +134,7 @@ def _read_splits(path: Path) -> dict[str, str]:
 
 
 def _material_id(entry: ReadStructure) -> str:
-    name, _, key = entry.name.partition("#")
-    return key if key and not key.isdigit() else Path(name).stem
+    return entry.key if entry.key and not entry.key.isdigit() else Path(entry.file).stem
 
 
 def _crystal_or_reason(entry: ReadStructure | None) -> CrystalArrays | str:

@@ -1,0 +1,163 @@
+"""What a file says of its crystal besides the coordinates, held against the crystal that was read.
+
+Hydrogens without coordinates, lost symmetry operations and wrong units leave a crystal that looks sound: only the
+formula, the number of formula units, the volume or the density beside it tell.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import gcd
+
+from pymatgen.core import Composition, Structure
+
+from mat2spec.crystals.species import ISOTOPES, symbol_of
+
+# Shares of elements agree to this: formulas are written with two digits or more.
+COMPOSITION_TOLERANCE = 0.01
+VOLUME_TOLERANCE = 0.01
+# Densities are measured or rounded; one atom of hydrogen more in brucite is 1.7 %.
+DENSITY_TOLERANCE = 0.10
+_HEAVIEST_DENSITY = 30.0
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What a file says of a crystal; None where it says nothing.
+
+    Parameters
+    ----------
+    formula
+        Atoms of each element, in a formula unit or in the cell.
+    n_units
+        Formula units in the cell, Z.
+    n_sites
+        Atoms in the cell.
+    volume
+        Volume of the cell in cubic Angstrom.
+    density
+        Density in g/cm3.
+    """
+
+    formula: Mapping[str, float] = field(default_factory=dict)
+    n_units: float | None = None
+    n_sites: int | None = None
+    volume: float | None = None
+    density: float | None = None
+
+    def contradiction(self, structure: Structure) -> str | None:
+        """Say in a sentence how a crystal as it was read differs from what its file says of it, or None."""
+        return (
+            self._of_elements(structure)
+            or self._of_shares(structure)
+            or self._of_number(structure)
+            or self._of_volume(structure)
+            or self._of_density(structure)
+        )
+
+    @property
+    def count_atoms(self) -> bool:
+        """Whether they tell how many atoms the cell has, so that lost symmetry would show."""
+        return self.n_sites is not None or bool(self.formula and self.n_units) or self.density is not None
+
+    def _of_elements(self, structure: Structure) -> str | None:
+        if not self.formula:
+            return None
+        read = counted(structure.composition)
+        missing, added = sorted(set(self.formula) - set(read)), sorted(set(read) - set(self.formula))
+        if missing:
+            return (
+                f"The formula in the file, {_written(self.formula)}, has {' and '.join(missing)}, but no site does: the "
+                f"sites give {_written(read)}. Add the missing atoms."
+            )
+        if added:
+            return (
+                f"The sites hold {' and '.join(added)}, which the formula in the file, {_written(self.formula)}, does not "
+                "have. Correct one of them."
+            )
+        return None
+
+    def _of_shares(self, structure: Structure) -> str | None:
+        if not self.formula:
+            return None
+        read = counted(structure.composition)
+        total, total_read = sum(self.formula.values()), sum(read.values())
+        if any(abs(read[name] / total_read - self.formula[name] / total) > COMPOSITION_TOLERANCE for name in read):
+            return (
+                f"The formula in the file is {_written(self.formula)}, the sites give {_written(read)}: atoms are missing, "
+                "doubled, or the symmetry operations are not those of the crystal."
+            )
+        return None
+
+    def _of_number(self, structure: Structure) -> str | None:
+        n_atoms = structure.composition.num_atoms
+        if self.n_sites is not None and self.n_sites != len(structure):
+            return f"The file says that the cell has {self.n_sites} sites, but lists {len(structure)}."
+        if not self.formula or not self.n_units:
+            return None
+        in_unit = sum(self.formula.values())
+        expected = {in_unit * self.n_units}
+        if self._is_of_the_whole_cell():
+            expected.add(in_unit)
+        if all(abs(n_atoms - number) > COMPOSITION_TOLERANCE * number for number in expected):
+            return (
+                f"The file says that the cell holds {self.n_units:g} formula units of {_written(self.formula)}, "
+                f"{in_unit * self.n_units:g} atoms, but its sites and symmetry operations give {n_atoms:g}: symmetry "
+                "operations or sites are missing, or there are too many of them."
+            )
+        return None
+
+    def _is_of_the_whole_cell(self) -> bool:
+        """Whether the formula counts the cell instead of a formula unit, as pymatgen writes it."""
+        counts = [round(count) for count in self.formula.values()]
+        whole = all(abs(count - given) < 1e-6 for count, given in zip(counts, self.formula.values(), strict=True))
+        return whole and gcd(*counts) == self.n_units
+
+    def _of_volume(self, structure: Structure) -> str | None:
+        if self.volume is None or abs(structure.volume / self.volume - 1) <= VOLUME_TOLERANCE:
+            return None
+        return (
+            f"The file says that the cell has {self.volume:.6g} cubic Angstrom, but its lattice has "
+            f"{structure.volume:.6g}: a length, an angle or a unit is wrong."
+        )
+
+    def _of_density(self, structure: Structure) -> str | None:
+        if self.density is None:
+            return None
+        # Some write kg/m3.
+        density = self.density / 1000 if self.density > _HEAVIEST_DENSITY else self.density
+        if abs(structure.density / density - 1) <= DENSITY_TOLERANCE:
+            return None
+        return (
+            f"The file says that the crystal has {density:.4g} g/cm3, but cell and sites give {structure.density:.4g}: "
+            "atoms or symmetry operations are missing, or a length is wrong."
+        )
+
+
+def counted(composition: Composition) -> dict[str, float]:
+    """Atoms of each element, charges and isotopes aside."""
+    counts: dict[str, float] = {}
+    for species, amount in composition.items():
+        symbol = symbol_of(species)
+        name = "H" if symbol in ISOTOPES else symbol
+        counts[name] = counts.get(name, 0.0) + amount
+    return counts
+
+
+def read_formula(text: str) -> dict[str, float]:
+    """Atoms of each element in a formula; empty where the text is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return {name: amount for name, amount in counted(Composition(text)).items() if amount > 0}
+    except (ValueError, KeyError, IndexError, TypeError):
+        return {}
+
+
+def _written(counts: Mapping[str, float]) -> str:
+    with warnings.catch_warnings():
+        # pymatgen warns that noble gases have no electronegativity.
+        warnings.simplefilter("ignore", UserWarning)
+        return str(Composition(dict(counts)).reduced_formula)

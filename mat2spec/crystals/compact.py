@@ -1,0 +1,65 @@
+"""Cells of crystals in a shape that a search for neighbours can afford."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from pymatgen.core import Lattice
+
+from mat2spec.crystals.arrays import Crystals
+
+# Product of the three lengths over the volume: 1.41 for the primitive face-centred cell, 130 for the most skewed cell of the
+# Materials Project.
+MAX_SKEWNESS = 200.0
+# Volumes before and after a reduction, which cannot change them, agree to this.
+_VOLUME_TOLERANCE = 1e-6
+
+
+def skewness(lattices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Product of the lengths of the lattice vectors over the volume, shape (n,); 1 for right angles, infinite if flat.
+
+    Parameters
+    ----------
+    lattices
+        Lattice vectors as rows, shape (n, 3, 3), finite.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        skew = np.linalg.norm(lattices, axis=2).prod(axis=1) / np.abs(np.linalg.det(lattices))
+    return np.where(np.isfinite(skew), skew, np.inf)
+
+
+def reduce_skewed_cells(crystals: Crystals) -> Crystals:
+    """The same crystals with skewed cells replaced by compact ones; crystals without such a cell are returned as they are.
+
+    The number of cells that a sphere touches grows with their skewness without bound: [[5, 0, 0], [1e5, 5, 0], [0, 0, 5]]
+    is a cube of 5 Angstrom and takes minutes to search. A cell that no reduction makes compact stays, and
+    `mat2spec.crystals.checks.find_problems` refuses it.
+    """
+    finite = np.asarray(np.isfinite(crystals.lattices).all(axis=(1, 2)))
+    skewed = np.flatnonzero(
+        finite & (skewness(np.where(finite[:, None, None], crystals.lattices, np.eye(3))) > MAX_SKEWNESS)
+    )
+    if not len(skewed):
+        return crystals
+    lattices, coordinates = crystals.lattices.copy(), crystals.frac_coords.copy()
+    for index in skewed:
+        reduced = _reduced(crystals.lattices[index])
+        if reduced is not None:
+            sites = crystals.sites(int(index))
+            to_reduced = np.linalg.solve(reduced.T, crystals.lattices[index].T).T
+            lattices[index], coordinates[sites] = reduced, crystals.frac_coords[sites] @ np.rint(to_reduced)
+    return replace(crystals, frac_coords=coordinates, lattices=lattices)
+
+
+def _reduced(lattice: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Compact vectors of the same lattice; None where rounding errors leave none."""
+    volume = abs(np.linalg.det(lattice))
+    if not 0 < volume < np.inf:
+        return None
+    with np.errstate(all="ignore"):
+        reduced = np.array(Lattice(lattice).get_lll_reduced_lattice().matrix)
+        if not np.isfinite(reduced).all() or abs(abs(np.linalg.det(reduced)) / volume - 1) > _VOLUME_TOLERANCE:
+            return None
+        return reduced if skewness(reduced[None])[0] <= MAX_SKEWNESS else None

@@ -1,0 +1,125 @@
+"""Symmetry operations of a space group that a file names without listing them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import spglib
+from numpy.typing import NDArray
+from pymatgen.core.operations import SymmOp
+
+N_HALL_SYMBOLS = 530
+_MONOCLINIC_GROUPS = range(3, 16)
+_FIRST_CUBIC_GROUP = 195
+# How databases name the settings of one group: origin at a point of high symmetry (1, S) or at an inversion centre
+# (2, Z), hexagonal (H) or rhombohedral axes (R).
+_SETTINGS = {"1": "1", "2": "2", "s": "1", "z": "2", "h": "H", "r": "R"}
+
+
+# Symbols with the glide plane e, by number of the Hall symbol.
+_NAMES_BEFORE_1992 = {
+    **dict(zip(range(191, 197), ("A b m 2", "B m a 2", "B 2 c m", "C 2 m b", "C m 2 a", "A c 2 m"), strict=True)),
+    **dict(zip(range(203, 209), ("A b a 2", "B b a 2", "B 2 c b", "C 2 c b", "C c 2 a", "A c 2 a"), strict=True)),
+    **dict(zip(range(304, 310), ("C m c a", "C c m b", "A b m a", "A c a m", "B b c m", "B m a b"), strict=True)),
+    **dict(zip(range(316, 322), ("C m m a", "C m m b", "A b m m", "A c m m", "B m c m", "B m a m"), strict=True)),
+    **dict.fromkeys((322, 323), "C c c a"),
+}
+
+
+def _group(hall_number: int) -> Any:
+    return spglib.get_spacegroup_type(hall_number)
+
+
+class Setting(NamedTuple):
+    """One of the 530 settings of the 230 space groups: number of its Hall symbol, of its group, and which setting."""
+
+    hall_number: int
+    number: int
+    choice: str
+
+    @property
+    def name(self) -> str:
+        """Symbol of the group with the setting behind it, as in "F d -3 m:2"."""
+        symbol = _group(self.hall_number).international.split(" = ")[0].replace("_", "")
+        return f"{symbol}:{self.choice}" if self.choice in {"1", "2", "H", "R"} else symbol
+
+
+@lru_cache(maxsize=1)
+def _settings() -> tuple[dict[str, list[Setting]], dict[str, list[Setting]], dict[int, list[Setting]]]:
+    """Settings by Hall symbol, by Hermann-Mauguin symbol, and by number: those of the standard axes alone."""
+    by_hall: dict[str, list[Setting]] = {}
+    by_symbol: dict[str, list[Setting]] = {}
+    by_number: dict[int, list[Setting]] = {}
+    for hall_number in range(1, N_HALL_SYMBOLS + 1):
+        kind = _group(hall_number)
+        setting = Setting(hall_number, kind.number, kind.choice)
+        by_hall.setdefault(_plain(kind.hall_symbol), []).append(setting)
+        names = _names(kind.international, kind.number, kind.choice)
+        for name in names | {_plain(_NAMES_BEFORE_1992[hall_number])} if hall_number in _NAMES_BEFORE_1992 else names:
+            by_symbol.setdefault(name, []).append(setting)
+        standard = by_number.setdefault(kind.number, [])
+        if not standard or setting.choice in {"1", "2", "H", "R"}:
+            standard.append(setting)
+    return by_hall, by_symbol, by_number
+
+
+def settings_named(hall: str = "", hermann_mauguin: str = "", number: int | None = None) -> list[Setting]:
+    """Settings that a file may mean; the Hall symbol decides before the Hermann-Mauguin symbol, that before the number.
+
+    Several where the symbol leaves the origin or the axes open; none where nothing is named that is known.
+    """
+    by_hall, by_symbol, by_number = _settings()
+    if hall and _plain(hall) in by_hall:
+        return by_hall[_plain(hall)]
+    if hermann_mauguin:
+        symbol, choice = _split_choice(hermann_mauguin)
+        named = by_symbol.get(_plain(symbol), [])
+        if choice:
+            named = [setting for setting in named if not setting.choice or setting.choice.startswith(choice)]
+        if named:
+            return named
+    return by_number.get(number or 0, [])
+
+
+def operations(setting: Setting) -> list[str]:
+    """Symmetry operations as a CIF lists them, as in "-x, y+1/2, z"."""
+    database: Any = spglib.get_symmetry_from_database(setting.hall_number)
+    return [
+        SymmOp.from_rotation_and_translation(rotation, translation).as_xyz_str()
+        for rotation, translation in zip(database["rotations"], database["translations"], strict=True)
+    ]
+
+
+def fit_lattice(rotations: NDArray[np.floating], lattice: NDArray[np.float64], tolerance: float = 0.02) -> bool:
+    """Whether rotations, shape (n, 3, 3), acting on fractional coordinates keep all lengths and angles of a lattice."""
+    metric = lattice @ lattice.T
+    turned = np.einsum("nji,jk,nkl->nil", rotations, metric, rotations)
+    scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
+    return bool((np.abs(turned - metric) <= tolerance * scale).all())
+
+
+def _plain(symbol: str) -> str:
+    return re.sub(r"[\s_'\"]", "", symbol).lower()
+
+
+def _names(international: str, number: int, choice: str) -> set[str]:
+    """Symbols of a setting: short, full, and as cubic ones were written before 1983."""
+    names = {_plain(name) for name in international.split(" = ")}
+    if number in _MONOCLINIC_GROUPS:
+        # The short symbol names the axis b alone: P 21/n is P 1 21/n 1.
+        full = international.rsplit(" = ", maxsplit=1)[-1].split()
+        return {_plain("".join(full)), *([_plain(full[0] + full[2])] if choice.startswith("b") else [])}
+    if number >= _FIRST_CUBIC_GROUP:
+        names |= {name.replace("-3", "3") for name in names}
+    return names
+
+
+def _split_choice(symbol: str) -> tuple[str, str]:
+    """Symbol without the setting behind it, and the setting; "" where none is named."""
+    found = re.fullmatch(r"\s*(.*?)(?:\s*:\s*|\s+)([12szhr])\s*", symbol, flags=re.IGNORECASE)
+    if found is None or (":" not in symbol and found[2] in "12"):
+        return symbol, ""
+    return found[1], _SETTINGS[found[2].lower()]

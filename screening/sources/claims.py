@@ -1,0 +1,72 @@
+"""What a table says of its crystals besides the coordinates, held against the coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.claims import VOLUME_TOLERANCE
+from mat2spec.crystals.columns import first_of
+from mat2spec.crystals.composition import canonical_formula, reduced_formulas
+from mat2spec.tables.columns import Column
+
+FORMULA_COLUMNS = (str(Column.FORMULA), "formula_pretty")
+CLAIM_COLUMNS = (*FORMULA_COLUMNS, str(Column.NSITES), str(Column.VOLUME))
+
+
+def with_contradictions(crystals: Crystals, table: pa.Table) -> Crystals:
+    """Crystals, with a problem where formula, number of sites or volume of their row are those of another crystal.
+
+    Parameters
+    ----------
+    crystals
+        As the coordinates give them.
+    table
+        The same rows with those of `CLAIM_COLUMNS` that the table has.
+    """
+    found = [_of_formula(crystals, table, name) for name in FORMULA_COLUMNS if name in table.column_names]
+    if Column.NSITES in table.column_names:
+        found.append(_of_number(crystals, table))
+    if Column.VOLUME in table.column_names:
+        found.append(_of_volume(crystals, table))
+    known = np.full(len(crystals), None) if crystals.problems is None else crystals.problems
+    problems = first_of(known, *found)
+    return crystals if all(problem is None for problem in problems) else replace(crystals, problems=problems)
+
+
+def _of_formula(crystals: Crystals, table: pa.Table, name: str) -> NDArray[np.object_]:
+    problems = np.full(len(crystals), None, dtype=object)
+    read = reduced_formulas(crystals)
+    for row, stated in enumerate(table[name].to_pylist()):
+        if isinstance(stated, str) and stated and stated != read[row] and crystals.n_sites[row]:
+            meant = canonical_formula(stated)
+            if meant is not None and meant != read[row]:
+                problems[row] = (
+                    f"The column {name} of the row says {stated}, its atoms are {read[row]}: one of them is wrong."
+                )
+    return problems
+
+
+def _of_number(crystals: Crystals, table: pa.Table) -> NDArray[np.object_]:
+    problems = np.full(len(crystals), None, dtype=object)
+    for row, stated in enumerate(table[Column.NSITES].to_pylist()):
+        n_sites = int(crystals.n_sites[row])
+        if isinstance(stated, int) and n_sites and stated != n_sites:
+            problems[row] = f"The column {Column.NSITES} of the row says {stated}, it has {n_sites} atoms."
+    return problems
+
+
+def _of_volume(crystals: Crystals, table: pa.Table) -> NDArray[np.object_]:
+    problems = np.full(len(crystals), None, dtype=object)
+    volumes = crystals.volumes
+    for row, stated in enumerate(table[Column.VOLUME].to_pylist()):
+        if isinstance(stated, int | float) and stated > 0 and abs(volumes[row] / stated - 1) > VOLUME_TOLERANCE:
+            problems[row] = (
+                f"The column {Column.VOLUME} of the row says {stated:.6g} cubic Angstrom, its lattice has "
+                f"{volumes[row]:.6g}: one of them is in another unit."
+            )
+    return problems
