@@ -32,8 +32,7 @@ class Crystals:
     offsets
         First atom of each crystal and one past the last, shape (n_crystals + 1,).
     problems
-        Why a crystal could not be read, as a sentence, or None; shape (n_crystals,). None if all could be: such a crystal
-        has no sites and a lattice of NaN.
+        Why a crystal could not be read, as a sentence, or None; shape (n_crystals,). None if all could be.
     """
 
     material_ids: NDArray[np.object_]
@@ -144,8 +143,8 @@ class Crystals:
 
         `lattice` holds 9 numbers (rows, Angstrom) and `frac_coords` 3 per site, flat or nested; `atomic_numbers` holds
         numbers or symbols: `mat2spec.crystals.columns` says what is read. No Python object is made per atom. A row
-        that cannot be read becomes a crystal without sites, with its reason in `problems`, and so does one with a text in
-        the column `reason`: one bad row does not stop the others.
+        that cannot be read becomes a crystal with a lattice of NaN and its reason in `problems`, and so does one with a
+        text in the column `reason`: one bad row does not stop the others.
 
         Raises
         ------
@@ -161,14 +160,17 @@ class Crystals:
         if Column.REASON in table.column_names:
             problems = first_of(table[Column.REASON].to_pylist(), problems)
         whole = np.array([problem is None for problem in problems], dtype=np.bool_)
+        n_sites = np.where(numbers.problems == None, numbers.lengths, 0)  # noqa: E711  element by element
         lattices = np.full((len(whole), 9), np.nan)
         lattices[whole] = lattice.values[np.repeat(whole, lattice.lengths)].reshape(-1, 9)
+        placed = np.full((n_sites.sum(), 3), np.nan)
+        placed[np.repeat(whole, n_sites)] = coordinates.values[np.repeat(whole, coordinates.lengths)].reshape(-1, 3)
         return cls(
             material_ids=np.array(identifiers(table[Column.MATERIAL_ID]), dtype=object),
-            atomic_numbers=numbers.values[np.repeat(whole, numbers.lengths)].astype(np.int64),
-            frac_coords=coordinates.values[np.repeat(whole, coordinates.lengths)].reshape(-1, 3),
+            atomic_numbers=numbers.values[np.repeat(n_sites > 0, numbers.lengths)].astype(np.int64),
+            frac_coords=placed,
             lattices=lattices.reshape(-1, 3, 3),
-            offsets=np.concatenate([[0], np.cumsum(np.where(whole, numbers.lengths, 0))]).astype(np.int64),
+            offsets=np.concatenate([[0], np.cumsum(n_sites)]).astype(np.int64),
             problems=None if whole.all() else problems,
         )
 

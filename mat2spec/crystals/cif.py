@@ -28,6 +28,7 @@ from mat2spec.crystals.species import symbol_of
 # Images of one site nearer than this are one atom on a special position whose coordinates were rounded; no two atoms
 # of a crystal come as close.
 IMAGE_TOLERANCE_A = 0.1
+_SITE_TOLERANCE = 1e-4
 OPERATION_KEYS = ("_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz")
 HALL_KEYS = ("_space_group_name_Hall", "_symmetry_space_group_name_Hall", "_symmetry_space_group_name_hall")
 SYMBOL_KEYS = (
@@ -107,15 +108,19 @@ def split_blocks(text: str) -> Iterator[tuple[str, str]]:
 
     Blocks of one name are kept apart; a line `data_` within a text between semicolons begins no block.
     """
-    starts, within_text, position = [], False, 0
+    blocks: list[list[str]] = []
+    within_text = False
     for line in text.splitlines(keepends=True):
         if line.startswith(";"):
             within_text = not within_text
-        elif not within_text and line.lstrip()[:5].lower() == "data_":
-            starts.append(position)
-        position += len(line)
-    for start, stop in zip(starts, [*starts[1:], len(text)], strict=True):
-        block = text[start:stop].lstrip()
+        begins = line.lstrip()[:5].lower() == "data_"
+        if begins and not within_text:
+            blocks.append([])
+        if blocks:
+            # pymatgen would begin a block here.
+            blocks[-1].append(line.replace("_", " ", 1) if begins and within_text else line)
+    for lines in blocks:
+        block = "".join(lines).lstrip()
         if "_cell_length_a" in block or "_atom_site_" in block:
             yield block.split(maxsplit=1)[0][5:], block
 
@@ -201,10 +206,10 @@ def _check_labels(block: _Block) -> None:
         # pymatgen asks for labels; the symbols say the same.
         block.items["_atom_site_label"] = list(symbols)
     for name in symbols or block.column("_atom_site_label"):
-        letters = re.match(r"[A-Za-z]*", name.strip())
+        letters = re.match(r"[A-Za-z]*", name.strip().replace("-", ""))
         assert letters is not None
-        # O-H, OH2, Wat: an oxygen whose hydrogens have no sites.
-        if _GROUPS.match(name.strip().replace("-", "")) and not Element.is_valid_symbol(letters[0].capitalize()):
+        # O-H, OH2, Wat: an oxygen whose hydrogens have no sites. Co3 is the third cobalt.
+        if _GROUPS.match(name.strip().replace("-", "")) and not Element.is_valid_symbol(letters[0]):
             raise CifError(
                 f"The site '{name}' stands for a group of atoms; list each of them with its coordinates, hydrogens too."
             )
@@ -218,8 +223,6 @@ def _structure_of(block: _Block) -> Structure:
         raise CifError(
             "The block gives no cell: _cell_length_a, _b, _c and _cell_angle_alpha, _beta, _gamma are needed."
         )
-    # In fractions of a lattice vector, known only once there is a lattice.
-    block.parser._site_tolerance = min(max(IMAGE_TOLERANCE_A / max(lattice.abc), 1e-4), 1e-2)  # noqa: SLF001
     claims = _claims_of(block)
     if block.parser.feature_flags["magcif"]:
         return _checked(_parsed(block), claims)
@@ -338,8 +341,30 @@ def _require_group(structure: Structure, setting: Setting) -> None:
 
 
 def _parsed(block: _Block) -> Structure:
+    """The crystal as pymatgen reads it; images of a site that nearly coincide are one atom."""
+    structure = _parsed_within(block, _SITE_TOLERANCE)
+    if not structure.is_ordered or _closest_image(structure) >= IMAGE_TOLERANCE_A:
+        return structure
+    try:
+        merged = _parsed_within(block, IMAGE_TOLERANCE_A / max(structure.lattice.abc))
+    except ValueError:
+        return structure
+    # Different elements in one place stay two atoms, which overlap.
+    return merged if merged.is_ordered else structure
+
+
+def _parsed_within(block: _Block, tolerance: float) -> Structure:
+    """The crystal with sites merged that are nearer than a fraction of the lattice vectors."""
+    block.parser._site_tolerance = tolerance  # noqa: SLF001  known only once there is a lattice
     (structure,) = block.parser.parse_structures(primitive=False, on_error="raise")
     return structure
+
+
+def _closest_image(structure: Structure) -> float:
+    """Distance of the two sites of one label that are closest to each other, in Angstrom."""
+    first, second, _, distances = structure.get_neighbor_list(IMAGE_TOLERANCE_A)
+    labels = np.array(structure.labels)
+    return float(distances[labels[first] == labels[second]].min(initial=np.inf))
 
 
 def _checked(structure: Structure, claims: Claims) -> Structure:

@@ -1,0 +1,273 @@
+"""The crystal that is read is the one in the file, or there is a sentence that says why not: one line a case."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from pymatgen.core import Lattice, Structure
+from pymatgen.io.cif import CifWriter
+
+from mat2spec.crystals.cif import to_primitive
+from mat2spec.crystals.readers import read_structures
+from tests.robustness.crystal_texts import ALL_OPERATIONS_OF_P1, cif, group, poscar, salt_dict
+
+HALL = "_space_group_name_Hall"
+NUMBER = "_space_group_IT_number"
+Z_4 = "_chemical_formula_sum 'Cl Na'\n_cell_formula_units_Z 4"
+WATER = "_chemical_formula_sum 'Mg H2 O2'\n_symmetry_space_group_name_H-M 'P -3 m 1'"
+BRUCITE = {"a": 3.14, "c": 4.77, "angles": (90, 90, 120)}
+MG_O = "Mg1 0 0 0\nO1 0.3333 0.6667 0.22"
+MG_O_H = f"{MG_O}\nH1 0.3333 0.6667 0.42"
+SYMBOLS = ("label", "type_symbol")
+
+# File name, content, composition of the primitive cell, words of the note.
+READ = {
+    "no symmetry stated": ("x.cif", cif(), "Na1 Cl1", "states no symmetry"),
+    "P 1 stated": ("x.cif", cif(items=group("P 1")), "Na1 Cl1", ""),
+    "operations of P1": ("x.cif", cif(items=ALL_OPERATIONS_OF_P1), "Na1 Cl1", ""),
+    "Hall symbol alone": ("x.cif", cif(items=f"{HALL} '-F 4 2 3'"), "Na1 Cl1", "F m -3 m were used"),
+    "Hermann-Mauguin symbol alone": ("x.cif", cif(items=group()), "Na1 Cl1", "F m -3 m were used"),
+    "symbol of before 1983": ("x.cif", cif(items=group("F m 3 m")), "Na1 Cl1", "F m -3 m were used"),
+    "number alone": ("x.cif", cif(items=f"{NUMBER} 225"), "Na1 Cl1", "F m -3 m were used"),
+    "symbol, formula and Z": ("x.cif", cif(items=group(formula="Cl Na", z=4)), "Na1 Cl1", ""),
+    "underscores in the symbol": ("x.cif", cif(items=group("F_m_-3_m")), "Na1 Cl1", "were used"),
+    "origin 1": ("x.cif", cif("C1 0 0 0", group("F d -3 m :1"), a=3.567), "C2", "F d -3 m:1"),
+    "origin 2": ("x.cif", cif("C1 .125 .125 .125", group("F d -3 m :2"), a=3.567), "C2", "F d -3 m:2"),
+    "origin Z of ICSD": ("x.cif", cif("C1 .125 .125 .125", group("F d -3 m Z"), a=3.567), "C2", "F d -3 m:2"),
+    "origin decided by Z": ("x.cif", cif("C1 0 0 0", group("F d -3 m", formula="C", z=8), a=3.567), "C2", ":1"),
+    "brucite with hydrogen": ("x.cif", cif(MG_O_H, WATER, **BRUCITE), "Mg1 O2 H2", ""),
+    "coordinates of three digits": (
+        "x.cif",
+        cif("Mg1 0 0 0\nO1 .333 .667 .22\nH1 .333 .667 .42", WATER, **BRUCITE),
+        "Mg1 O2 H2",
+        "",
+    ),
+    "deuterium is noted": ("x.cif", cif("Li1 0 0 0\nD1 .5 .5 .5", group()), "Li1 H1", "D is taken for the element"),
+    "charged symbols": (
+        "x.cif",
+        cif("Na1 Na1+ 0 0 0\nCl1 Cl1- .5 .5 .5", group(), columns=SYMBOLS),
+        "Na1 Cl1",
+        "",
+    ),
+    "symbols win over labels": ("x.cif", cif("A1 Na 0 0 0\nB1 Cl .5 .5 .5", group(), columns=SYMBOLS), "Na1 Cl1", ""),
+    "block names of any case": ("x.cif", cif(items=group()).replace("data_", "DATA_"), "Na1 Cl1", ""),
+    "a byte order mark": ("x.cif", "\ufeff" + cif(items=group()), "Na1 Cl1", ""),
+    "lines of Windows": ("x.cif", cif(items=group()).replace("\n", "\r\n"), "Na1 Cl1", ""),
+    "a CIF without its ending": ("crystal.txt", cif(items=group()), "Na1 Cl1", ""),
+    "a text that holds data_": (
+        "x.cif",
+        cif(items=group() + "\n_publ_section_title\n;\ndata_of a paper\n;"),
+        "Na1 Cl1",
+        "",
+    ),
+    "pymatgen's own CIF": ("x.cif", str(CifWriter(Structure.from_dict(salt_dict()))), "Cs1 Cl1", ""),
+    "POSCAR of VASP 5": ("POSCAR", poscar(), "Cs1 Cl1", ""),
+    "VASP 4 with elements in its comment": ("POSCAR", poscar("", title="Cs Cl"), "Cs1 Cl1", "its first line"),
+    "VASP 4 with elements behind": ("POSCAR", poscar("", sites="0 0 0 Cs\n.5 .5 .5 Cl"), "Cs1 Cl1", ""),
+    "a volume as scale": ("POSCAR", poscar(scale="-69.9", kind="Cart", sites="0 0 0\n2.06 2.06 2.06"), "Cs1 Cl1", ""),
+    "hashes behind elements": ("POSCAR", poscar("Cs_sv/f474ac0d Cl/79d9987ad87"), "Cs1 Cl1", ""),
+    "selective dynamics": ("POSCAR", poscar(kind="Sel\nDirect", sites="0 0 0 T T F\n.5 .5 .5 F F F"), "Cs1 Cl1", ""),
+    "velocities behind": ("POSCAR", poscar() + "\n0 0 0\n0 0 0\n", "Cs1 Cl1", ""),
+    "a structure": ("x.json", json.dumps(salt_dict()), "Cs1 Cl1", ""),
+    "a class that would be imported": ("x.json", json.dumps(salt_dict(**{"@module": "this"})), "Cs1 Cl1", ""),
+    "a computed entry": ("x.json", json.dumps({"energy": -1.0, "structure": salt_dict()}), "Cs1 Cl1", ""),
+    "a charge is noted": ("x.json", json.dumps(salt_dict(charge=1)), "Cs1 Cl1", "charge of the cell"),
+}
+
+# File name, content, words of the reason.
+REFUSED = {
+    "lost hydrogens": ("x.cif", cif(MG_O, WATER, **BRUCITE), "has H, but no site does"),
+    "lost oxygens": ("x.cif", cif("Mg1 0 0 0", WATER, **BRUCITE), "has H and O"),
+    "an atom too many": ("x.cif", cif(items=group(formula="Na", z=4)), "sites hold Cl"),
+    "other shares": ("x.cif", cif(items=group(formula="Cl3 Na", z=1)), "the sites give NaCl"),
+    "lost operations": ("x.cif", cif(items=Z_4), "4 formula units of NaCl, 8 atoms"),
+    "operations of P1 under Fm-3m": (
+        "x.cif",
+        cif(items=group() + "\n" + ALL_OPERATIONS_OF_P1),
+        "operations are missing",
+    ),
+    "lost operations by density": ("x.cif", cif(items="_exptl_crystal_density_diffrn 2.16"), "2.16 g/cm3"),
+    "a density in kg/m3": ("x.cif", cif(items="_exptl_crystal_density_diffrn 2160"), "2.16 g/cm3"),
+    "another volume": ("x.cif", cif(items="_cell_volume 26.6"), "26.6 cubic Angstrom"),
+    "lengths in Bohr by volume": (
+        "x.cif",
+        cif(items=group() + "\n_cell_volume 179.4", a=10.66),
+        "179.4 cubic Angstrom",
+    ),
+    "lengths in nm by volume": ("x.cif", cif(items=group() + "\n_cell_volume 179.4", a=0.564), "179.4 cubic Angstrom"),
+    "an unknown symbol": ("x.cif", cif(items=group("F q 3")), "the symbol is not known"),
+    "an unknown Hall symbol": ("x.cif", cif(items=f"{HALL} '-F 9 9'"), "the symbol is not known"),
+    "two groups": ("x.cif", cif(items=group() + f"\n{NUMBER} 221"), "number 225, and the number 221"),
+    "an open origin": ("x.cif", cif("C1 0 0 0", group("F d -3 m"), a=3.567), "F d -3 m:1 or F d -3 m:2"),
+    "an open origin, by number": ("x.cif", cif("C1 0 0 0", f"{NUMBER} 227", a=3.567), "name the setting"),
+    "a cubic group in a tetragonal cell": ("x.cif", cif(items=group(), c=6.5), "does not have the symmetry F m -3 m"),
+    "operations that do not fit": (
+        "x.cif",
+        cif(items="loop_\n_symmetry_equiv_pos_as_xyz\n'x,y,z'\n'z,x,y'\n'y,z,x'", c=6.5),
+        "do not fit the cell",
+    ),
+    "water as a site": ("x.cif", cif("Na1 0 0 0\nWat1 .5 .5 .5"), "group of atoms"),
+    "hydroxide as a site": ("x.cif", cif("Na1 0 0 0\nOH1 .5 .5 .5"), "group of atoms"),
+    "O-H as a symbol": ("x.cif", cif("Na1 Na 0 0 0\nO1 O-H .5 .5 .5", columns=SYMBOLS), "group of atoms"),
+    "ammonium as a site": ("x.cif", cif("NH4 0 0 0\nCl1 .5 .5 .5"), "group of atoms"),
+    "attached hydrogens": (
+        "x.cif",
+        cif("Na1 0 0 0 0\nO1 1 .5 .5 .5", columns=("label", "attached_hydrogens")),
+        "1 hydrogens are said to be attached",
+    ),
+    "an element that is none": ("x.cif", cif("Na1 0 0 0\nX1 .5 .5 .5"), "'X1' is no element"),
+    "a vacancy": ("x.cif", cif("Na1 0 0 0\nVac .5 .5 .5", columns=("label",)).replace("Vac", "?"), "'?' is no element"),
+    "an unknown coordinate": ("x.cif", cif("Na1 0 0 0\nCl1 ? .5 .5"), "no coordinate"),
+    "a coordinate left out": ("x.cif", cif("Na1 0 0 0\nCl1 . .5 .5"), "no coordinate"),
+    "Cartesian coordinates": ("x.cif", cif().replace("fract", "Cartn"), "Cartesian coordinates"),
+    "no cell": ("x.cif", "\n".join(x for x in cif().splitlines() if "_cell" not in x), "gives no cell"),
+    "a modulation": ("x.cif", cif(items="_cell_modulation_dimension 1"), "modulated"),
+    "partial occupancies": ("x.cif", cif("Na1 .5 0 0 0", columns=("label", "occupancy")), "partial occupancies"),
+    "two atoms in one place": ("x.cif", cif("Na1 0 0 0\nK1 0 0 0"), "Occupancy 2.0 exceeded"),
+    "no sites": ("x.cif", "data_x\n_cell_length_a 3\n", "lists no atoms"),
+    "no block": ("x.cif", "# nothing\n", "contains no crystal"),
+    "an empty file": ("x.cif", "", "contains no crystal"),
+    "a web page": ("x.cif", "<!DOCTYPE html><html>404</html>", "web page"),
+    "VASP 4 without elements": ("POSCAR", poscar(""), "names no elements"),
+    "VASP 4 with a formula as comment": ("POSCAR", poscar("", title="CsCl relaxed"), "names no elements"),
+    "unknown elements": ("POSCAR", poscar("Cs Xx"), "'Xx' in the line of elements"),
+    "more names than numbers": ("POSCAR", poscar(counts="2"), "names 2 elements (Cs Cl) and gives 1"),
+    "fewer names than numbers": ("POSCAR", poscar("Cs"), "names 1 elements (Cs) and gives 2"),
+    "more coordinates than counted": ("POSCAR", poscar(sites="0 0 0\n.5 .5 .5\n.25 .25 .25"), "more coordinates"),
+    "fewer coordinates than counted": ("POSCAR", poscar(sites="0 0 0"), "parse"),
+    "elements that contradict": ("POSCAR", poscar(sites="0 0 0 Cs\n.5 .5 .5 Br"), "Site 2 is Cl by the line"),
+    "three scales": ("POSCAR", poscar(scale="1 1 1"), "scales each axis"),
+    "some other text": ("POSCAR", "Dear all,\nplease find\nattached\n\n\n\n\n\nme", "no CIF, POSCAR or JSON"),
+    "an empty POSCAR": ("POSCAR", "", "no CIF, POSCAR or JSON"),
+    "an answer of an API without data": ("x.json", '{"detail": "Not found"}', "mapping with detail"),
+    "a number": ("x.json", "7", "holds a number"),
+    "an empty list": ("x.json", "[]", "contains no crystal"),
+    "JSON cut off": ("x.json", json.dumps(salt_dict())[:300], "does not parse"),
+    "JSON of many levels": ("x.json", "[" * 100_000, "parse"),
+    "coordinates of another cell": (
+        "x.json",
+        json.dumps(salt_dict(sites=[site | {"abc": [1.0, 2.0, 0.3]} for site in salt_dict()["sites"]])),
+        "Angstrom apart: 'abc' or 'xyz'",
+    ),
+    "a length of another lattice": (
+        "x.json",
+        json.dumps(salt_dict(lattice=salt_dict()["lattice"] | {"a": 7.79})),
+        "says a = 7.79",
+    ),
+    "a lattice of text": ("x.json", json.dumps(salt_dict(lattice="cubic")), "three vectors"),
+    "a document of another formula": (
+        "x.json",
+        json.dumps({"formula_pretty": "CsBr", "structure": salt_dict()}),
+        "formula in the file, CsBr",
+    ),
+    "a document of another number": ("x.json", json.dumps({"nsites": 4, "structure": salt_dict()}), "has 4 sites"),
+    "a document of another volume": ("x.json", json.dumps({"volume": 472, "structure": salt_dict()}), "472 cubic"),
+    "no sites in JSON": ("x.json", json.dumps(salt_dict(sites=[])), "no sites"),
+    "a dummy in JSON": (
+        "x.json",
+        json.dumps(
+            salt_dict(sites=[site | {"species": [{"element": "X", "occu": 1}]} for site in salt_dict()["sites"]])
+        ),
+        "'X', which is no element",
+    ),
+}
+
+
+def read(folder, name, content):
+    path = folder / name
+    path.write_text(content, encoding="utf-8", newline="")
+    return read_structures([path])
+
+
+@pytest.mark.parametrize(("name", "content", "composition", "note"), READ.values(), ids=READ)
+def test_what_is_meant_is_read(tmp_path, name, content, composition, note):
+    (entry,) = read(tmp_path, name, content)
+    assert entry.structure is not None, entry.reason
+    assert (
+        entry.structure.composition.formula == Structure(Lattice.cubic(9), *_sites_of(composition)).composition.formula
+    )
+    assert note in entry.note
+    if not note:
+        assert "taken" not in entry.note
+        assert "charge" not in entry.note
+
+
+def _sites_of(composition):
+    names = [part.rstrip("0123456789") for part in composition.split()]
+    counts = [int(part[len(name) :]) for part, name in zip(composition.split(), names, strict=True)]
+    species = [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
+    return species, [[0.1 * index, 0, 0] for index in range(len(species))]
+
+
+@pytest.mark.parametrize(("name", "content", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_is_not_the_crystal_of_the_file_is_refused(tmp_path, name, content, words):
+    (entry,) = read(tmp_path, name, content)
+    assert entry.structure is None
+    assert words in entry.reason
+    assert "Traceback" not in entry.reason
+    assert "\n" not in entry.reason
+
+
+MEMBERS = {
+    "blocks": ("x.cif", cif(name="good") + cif("Xx1 0 0 0", name="bad") + cif(name="good"), ["good", "bad", "good-2"]),
+    "blocks without crystals": ("x.cif", "data_global\n_publ_x 1\n" + cif(name="a") + cif(name="b"), ["a", "b"]),
+    "a list": ("x.json", json.dumps([salt_dict(), {"x": 1}, 5, None, salt_dict()]), ["1", "2", "3", "4", "5"]),
+    "documents": (
+        "x.json",
+        json.dumps([{"material_id": "mp-1", "structure": salt_dict()}, {"material_id": "mp-2", "structure": 3}]),
+        ["mp-1", "mp-2"],
+    ),
+    "an answer of the API": (
+        "x.json",
+        json.dumps({"data": [{"material_id": f"mp-{i}", "structure": salt_dict()} for i in (1, 2)], "meta": {}}),
+        ["mp-1", "mp-2"],
+    ),
+    "a mapping": ("x.json", json.dumps({"mp-3": salt_dict(), "mp-4": {"sites": 3}}), ["mp-3", "mp-4"]),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "keys"), MEMBERS.values(), ids=MEMBERS)
+def test_a_bad_member_stops_no_other_and_names_are_kept(tmp_path, name, content, keys):
+    entries = read(tmp_path, name, content)
+    assert [entry.key for entry in entries] == keys
+    assert [entry.name for entry in entries] == [f"{tmp_path / name}#{key}" for key in keys]
+    good = [entry for entry in entries if entry.structure is not None]
+    assert good
+    assert all(len(entry.structure) == 2 for entry in good)
+    assert all(entry.reason for entry in entries if entry.structure is None)
+
+
+def breathing_perovskite():
+    """BaBiO3 with two kinds of bismuth, whose oxygens are 0.085 Angstrom off the middle, in a cell of 40 atoms."""
+    cubic = Structure(
+        Lattice.cubic(4.37), ["Ba", "Bi", "O", "O", "O"], [[0.5] * 3, [0] * 3, [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]]
+    )
+    cell = cubic * (2, 2, 2)
+    for index, site in enumerate(cell):
+        if site.specie.symbol == "O":
+            along = int(np.argmax(np.abs((site.frac_coords * 2) % 1 - 0) > 0.25))
+            towards = np.rint(site.frac_coords * 2 - 0.5 * np.eye(3)[along]).astype(int)
+            sign = 1 if towards.sum() % 2 == 0 else -1
+            cell.translate_sites([index], 0.085 * sign * np.eye(3)[along], frac_coords=False)
+    return cell
+
+
+@pytest.mark.parametrize("symmetry_tolerance_a", [None, 0.01])
+def test_a_distortion_is_not_erased(tmp_path, symmetry_tolerance_a):
+    crystal = breathing_perovskite()
+    (entry,) = read(tmp_path, "x.cif", str(CifWriter(crystal, symprec=symmetry_tolerance_a)))
+    assert len(entry.structure) == 10
+    bismuth = [site for site in entry.structure if site.specie.symbol == "Bi"]
+    distances = sorted(
+        min(neighbour.nn_distance for neighbour in entry.structure.get_neighbors(site, 2.6)) for site in bismuth
+    )
+    assert distances == pytest.approx([4.37 / 2 - 0.085, 4.37 / 2 + 0.085], abs=1e-3)
+
+
+def test_a_supercell_is_reduced_and_keeps_its_atoms_in_place():
+    crystal = breathing_perovskite() * (1, 1, 2)
+    primitive = to_primitive(crystal)
+    assert len(primitive) == 10
+    assert primitive.volume / 10 == pytest.approx(crystal.volume / len(crystal))
