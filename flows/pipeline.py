@@ -68,6 +68,7 @@ PIPELINE = (
         reads=(),
         writes=(
             TableName.FILTER_COUNTS,
+            TableName.REMOVED,
             TableName.CHANGES,
             TableName.KNOWN_EDOS,
             TableName.CRYSTALS,
@@ -124,6 +125,20 @@ PIPELINE = (
         ),
         writes=(TableName.PRECISION_RECALL,),
         run=stages.evaluate,
+    ),
+    Stage(
+        "collect_picks",
+        "Collect picks",
+        reads=(
+            TableName.CANDIDATES,
+            TableName.CRYSTALS,
+            TableName.PREDICTIONS,
+            TableName.CLASSIFICATIONS,
+            TableName.DFT_JOBS,
+            TableName.DFT_RESULTS,
+        ),
+        writes=(TableName.PICKS,),
+        run=stages.collect_picks,
     ),
     Stage(
         "report",

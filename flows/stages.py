@@ -41,6 +41,7 @@ from screening.evaluate.published import (
 from screening.evaluate.threshold_curves import threshold_curve
 from screening.progress import Progress, no_progress
 from screening.report.page import PAGE_FILE, validation_page
+from screening.report.picks import GAPPED_METAL, picks_table, with_space_groups
 from screening.runs.contents import RunTables
 from screening.runs.history import PreviousRuns
 from screening.runs.schemas import TableName, empty_table
@@ -131,6 +132,7 @@ def find_candidates(inputs: Inputs, settings: ScreenSettings) -> Outcome:
         {"materials": int(counts[Column.REMAINING].iloc[0]), "candidates": len(chosen.table)},
         {
             TableName.FILTER_COUNTS: counts,
+            TableName.REMOVED: chosen.removed,
             TableName.CHANGES: chosen.changes,
             TableName.KNOWN_EDOS: chosen.known_edos,
             TableName.CRYSTALS: chosen.crystals.to_arrow(),
@@ -257,6 +259,25 @@ def against_dft(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame,
     """Precision and recall against the DFT of the run."""
     classes = inputs.read(TableName.CLASSIFICATIONS)
     return precision_recall(classes, results, jobs, settings.evaluation, gap_rule=settings.gap.describe())
+
+
+def collect_picks(inputs: Inputs, settings: ScreenSettings) -> Outcome:
+    """Put into one table what was found about every material that a model names or that DFT was to check."""
+    known = [Column.MATERIAL_ID, Column.MODEL, Column.REASON, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE]
+    picks = picks_table(
+        inputs.read(TableName.CANDIDATES),
+        inputs.read(TableName.CLASSIFICATIONS),
+        inputs.read(TableName.PREDICTIONS, known),
+        inputs.read(TableName.DFT_JOBS),
+        inputs.find(TableName.DFT_RESULTS),
+        settings.selection,
+    )
+    picks = with_space_groups(picks, inputs.crystals(picks[Column.MATERIAL_ID]))
+    confirmed = int((picks[Column.DFT_VERDICT] == GAPPED_METAL).sum())
+    return Outcome(
+        {"picks": len(picks), "gapped_metals_by_dft": confirmed},
+        {TableName.PICKS: picks},
+    )
 
 
 def report(inputs: Inputs, settings: ScreenSettings) -> Outcome:

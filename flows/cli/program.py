@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.benchmark import benchmark_app
+from flows.cli.compare import compare
 from flows.cli.dft import dft_app
 from flows.cli.engines import engines
 from flows.cli.exits import ExitCode, TerminatedError, end_on_sigterm, sentence_of
@@ -23,6 +24,7 @@ from flows.cli.serve import serve
 from flows.cli.settings import settings
 from flows.cli.tables import tables
 from flows.cli.train import train_app
+from flows.cli.why import why
 
 # The class of all errors of usage: click's, or that of the copy of click which newer versions of typer bring along.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
@@ -48,7 +50,7 @@ A **gapped metal** is a metal with a gap in its valence band, just below the Fer
 
 Every setting has a description: `mat2spec settings`. Every command has examples: `mat2spec COMMAND --help`.""",
 )
-for command in (screen, predict, tables, settings, serve, label, engines):
+for command in (screen, predict, tables, why, compare, settings, serve, label, engines):
     app.command()(command)
 for name, group in {
     "dft": dft_app,

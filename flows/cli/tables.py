@@ -23,7 +23,13 @@ def tables(
     sort: Annotated[str | None, typer.Option("--sort", help="Column to sort by; with a leading - descending.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Rows to show; 0 shows all.")] = 20,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the rows to this .csv or .parquet file instead.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Write to this file instead: .csv, .parquet, .txt (identifiers) or .cif (crystals)."
+        ),
+    ] = None,
+    sql: Annotated[
+        str | None, typer.Option("--sql", metavar="QUERY", help="SQL over all tables of the run, each by its name.")
     ] = None,
     since: Annotated[
         str | None,
@@ -37,7 +43,11 @@ def tables(
 
         mat2spec tables
 
-        mat2spec tables precision_recall
+        mat2spec tables picks --columns pick_rank,material_id,formula,gap_width_ev -n 10
+
+        mat2spec tables picks --where "dft_verdict = 'gapped metal'" -o picks.cif
+
+        mat2spec tables --sql "select * from spectra where material_id = 'mp-149'" -n 0 -o spectra.csv
 
         mat2spec tables classifications --where "is_gapped_metal" --sort=-gapped_metal_confidence -n 10
 
@@ -51,6 +61,11 @@ def tables(
     """
     if run_or_name == "new" and name is None:
         commands.tables.print_new(since, columns, where, sort, limit, output, results_dir)
+        return
+    if sql is not None:
+        if name or columns or where or sort:
+            raise typer.BadParameter("--sql is a whole query; it goes with RUN, --limit and --output only.")
+        commands.tables.print_query(run_or_name, sql, limit, output, results_dir)
         return
     if since is not None:
         raise typer.BadParameter("--since goes with `mat2spec tables new`.")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flows.commands import (
         benchmark,
+        compare,
         dft,
         engines,
         fetch,
@@ -26,10 +27,12 @@ if TYPE_CHECKING:
         settings,
         tables,
         train,
+        why,
     )
 
 __all__ = [
     "benchmark",
+    "compare",
     "dft",
     "engines",
     "fetch",
@@ -40,6 +43,7 @@ __all__ = [
     "settings",
     "tables",
     "train",
+    "why",
 ]
 
 

@@ -1,4 +1,4 @@
-"""Write a table to a file: Parquet or CSV, by its ending."""
+"""Write a table to a file, by its ending: Parquet, CSV, identifiers alone, or the crystals as CIF."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.writing import cif_block
+from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_path
 
 if TYPE_CHECKING:
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLE_ENDINGS = (".parquet", ".csv")
+# Of rows about materials: their identifiers, one a line, and their crystals.
+IDS_ENDING, CIF_ENDING = ".txt", ".cif"
 
 
 def check_ending(path: Path, endings: tuple[str, ...]) -> None:
@@ -37,6 +42,34 @@ def write_rows(rows: pa.Table, path: Path) -> None:
             _with_text_lists(rows).to_pandas().to_csv(temporary, index=False)
         else:
             pq.write_table(rows, temporary, compression="zstd")
+
+
+def write_ids(rows: pa.Table, path: Path) -> int:
+    """Write the identifiers of the rows, each once, one a line; return how many."""
+    ids = material_ids(rows, path)
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
+    return len(ids)
+
+
+def write_cif(crystals: Crystals, path: Path) -> None:
+    """Write crystals to one CIF file, a data block each, named after its identifier."""
+    with atomic_path(path) as temporary:
+        blocks = [cif_block(crystals, index) for index in range(len(crystals))]
+        temporary.write_text("\n".join(blocks), encoding="utf-8")
+
+
+def material_ids(rows: pa.Table, path: Path) -> list[str]:
+    """Identifiers of the rows, each once.
+
+    Raises
+    ------
+    ValueError
+        If the rows have none.
+    """
+    if Column.MATERIAL_ID not in rows.column_names:
+        raise ValueError(f"{path} needs the column {Column.MATERIAL_ID}; select it, or write to .csv or .parquet.")
+    return list(dict.fromkeys(rows[Column.MATERIAL_ID].to_pylist()))
 
 
 def _with_text_lists(rows: pa.Table) -> pa.Table:

@@ -9,11 +9,21 @@ import duckdb
 import pyarrow.parquet as pq
 from rich.table import Table
 
-from flows.commands.table_files import write_rows
+from flows.commands.table_files import (
+    CIF_ENDING,
+    IDS_ENDING,
+    TABLE_ENDINGS,
+    check_ending,
+    material_ids,
+    write_cif,
+    write_ids,
+    write_rows,
+)
 from flows.commands.terminal import console, print_frame
 from flows.settings_layers import load_settings
 from mat2spec.tables.parquet import to_arrow, to_frame
 from screening.report.news import new_materials
+from screening.report.queries import query
 from screening.runs.folder import RunFolder
 from screening.runs.record import RunError, latest_run
 from screening.runs.schemas import TableName
@@ -47,9 +57,22 @@ def print_tables(
     path = _table_path(run, name)
     rows = select_rows(path, columns, where, sort, limit)
     if output is not None:
-        _write(rows, output)
+        _write(rows, output, run)
         return
     _print_rows(rows, f"{name} of {run.run_id}")
+
+
+def print_query(run_name: str | None, sql: str, limit: int, output: Path | None, results_dir: Path | None) -> None:
+    """Print the rows of an SQL query over all tables of a run."""
+    run = find_run(run_name, results_dir or load_settings().results_dir)
+    rows = query(run, sql, limit)
+    if output is not None:
+        _write(rows, output, run)
+        return
+    if not rows.num_rows:
+        console.print("No rows.")
+        return
+    _print_rows(rows, "")
 
 
 def print_new(
@@ -159,6 +182,17 @@ def _print_rows(rows: pa.Table, title: str) -> None:
     print_frame(to_frame(rows), title)
 
 
-def _write(rows: pa.Table, output: Path) -> None:
-    write_rows(rows, output)
-    console.print(f"{rows.num_rows:,} rows written to {output}", soft_wrap=True)
+def _write(rows: pa.Table, output: Path, run: RunFolder | None = None) -> None:
+    """Write the rows as the ending of the file says: as a table, their identifiers, or their crystals."""
+    ending = output.suffix.lower()
+    if ending == IDS_ENDING:
+        said = f"{write_ids(rows, output):,} identifiers"
+    elif ending == CIF_ENDING and run is not None:
+        crystals = run.crystals(material_ids(rows, output))
+        write_cif(crystals, output)
+        said = f"{len(crystals):,} crystals"
+    else:
+        check_ending(output, (*TABLE_ENDINGS, IDS_ENDING, *((CIF_ENDING,) if run is not None else ())))
+        write_rows(rows, output)
+        said = f"{rows.num_rows:,} rows"
+    console.print(f"{said} written to {output}", soft_wrap=True, highlight=False)

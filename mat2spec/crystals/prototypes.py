@@ -24,7 +24,7 @@ def prototypes(crystals: Crystals) -> NDArray[np.object_]:
     """
     formulas = reduced_formulas(crystals)
     names = [
-        prototype_name(str(formula), _space_group(crystals, index)) if formula else ""
+        prototype_name(str(formula), space_group_number(crystals, index)) if formula else ""
         for index, formula in enumerate(formulas)
     ]
     return np.array(names, dtype=object)
@@ -44,7 +44,8 @@ def prototype_name(formula: str, space_group: int) -> str:
         return f"{Composition(formula).anonymized_formula}_{space_group}"
 
 
-def _space_group(crystals: Crystals, index: int) -> int:
+def space_group_number(crystals: Crystals, index: int) -> int:
+    """Number of the space group of one crystal; 0 where it cannot be found."""
     sites = crystals.sites(index)
     cell = moyopy.Cell(
         crystals.lattices[index].tolist(),

@@ -71,6 +71,12 @@ class Column(StrEnum):
     REMOVED = "removed", "Removed", "", "Materials that the filter removed."
     UNKNOWN_REMOVED = "unknown_removed", "of them unknown", "", "Those removed because their value is unknown."
     UNKNOWN_KEPT = "unknown_kept", "Unknown, kept", "", "Materials kept although their value is unknown."
+    VALUE_UNKNOWN = (
+        "value_unknown",
+        "Value unknown",
+        "",
+        "Whether the filter removed it because its value is not known.",
+    )
     REMAINING = "remaining", "Remaining", "", "Materials that are left after the filter."
 
     # Predictions
@@ -167,6 +173,44 @@ class Column(StrEnum):
         "Harmonic lattice heat capacity at constant volume, per mole of cells.",
     )
     MEAN_FREQUENCY = "mean_frequency_cm1", "Mean frequency", "cm-1", "Mean phonon frequency."
+
+    # What is found about a material, in one row
+    PICK_RANK = (
+        "pick_rank",
+        "#",
+        "",
+        "Place by the consensus of all models, from 1; null for a material that no model names.",
+    )
+    CONSENSUS_CONFIDENCE = (
+        "consensus_confidence",
+        "Confidence",
+        "",
+        "Mean over all models of the confidence that it is a gapped metal; a ranking score, not a probability.",
+    )
+    GAPPED_METAL_BY = "gapped_metal_by", "Models", "", "Models that call it a gapped metal, separated by commas."
+    N_MODELS_FOR = "n_models_for", "Models for it", "", "Number of models that call it a gapped metal."
+    N_MODELS = "n_models", "Models asked", "", "Number of models that predicted it."
+    SPACE_GROUP = "space_group", "Space group", "", "Number of the space group in the International Tables."
+    SPACE_GROUP_SYMBOL = "space_group_symbol", "Symbol", "", "Hermann-Mauguin symbol of the space group."
+    CHOICE = "choice", "Choice", "", "Why it was chosen for DFT, or why not."
+    DFT_STATUS = "dft_status", "DFT", "", "State of its DFT job; not_chosen where there is none."
+    DFT_REASON = "dft_reason", "DFT, reason", "", "Why there is no DFT result, or what to know of it; else empty."
+    DFT_VERDICT = (
+        "dft_verdict",
+        "By DFT",
+        "",
+        "What DFT finds by the same rule: gapped metal, metal without such a gap, no metal, low DOS; or not computed.",
+    )
+    DFT_GAP_TOP_EV = "dft_gap_top_ev", "DFT gap top", "eV", "Upper edge of the gap in the DFT spectrum, from E_F."
+    DFT_GAP_BOTTOM_EV = "dft_gap_bottom_ev", "DFT gap bottom", "eV", "Lower edge of that gap, from E_F."
+    DFT_GAP_WIDTH_EV = "dft_gap_width_ev", "DFT width", "eV", "Width of that gap."
+    DFT_GAP_OPEN_AT_BOTTOM = (
+        "dft_gap_open_at_bottom",
+        "DFT, open at bottom",
+        "",
+        "Whether that gap reaches the lower end of the grid; it may then be wider than stated.",
+    )
+    LINK = "link", "Link", "", "Page of the material at the Materials Project; empty for other materials."
 
     # The queue and the results of DFT
     SELECTED_AS = "selected_as", "Chosen as", "", "Why it was chosen: positive:MODEL, random_positive, random_negative."

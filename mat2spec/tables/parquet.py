@@ -28,6 +28,7 @@ from mat2spec.tables.files import (
 COMPRESSION = "zstd"
 # Who wants a few rows of a large table reads the groups that hold them.
 ROWS_PER_GROUP = 8192
+PANDAS_KEY = "pandas"
 
 
 def to_arrow(table: pd.DataFrame | pa.Table) -> pa.Table:
@@ -67,6 +68,16 @@ def _encoding(schema: pa.Schema) -> dict[str, Any]:
     words = [field.name for field in schema if pa.types.is_string(field.type)]
     spectra = [f"{field.name}.list.element" for field in schema if field.type == pa.list_(pa.float32())]
     return {"compression": COMPRESSION, "use_dictionary": words, "use_byte_stream_split": spectra}
+
+
+def pandas_metadata(schema: pa.Schema) -> dict[str, str]:
+    """What makes `pandas.read_parquet` read flags and counts that may be null as such, so that they work as masks.
+
+    Without it one null turns a column of flags into one of objects.
+    """
+    frame = to_frame(schema.empty_table().replace_schema_metadata(None))
+    described = pa.Schema.from_pandas(frame, preserve_index=False).metadata
+    return {PANDAS_KEY: described[PANDAS_KEY.encode()].decode()}
 
 
 def concatenate_tables(path: Path, parts: Sequence[Path], metadata: Mapping[str, str] | None = None) -> int:
@@ -134,6 +145,18 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     return table.to_pandas(types_mapper=nullable.get)
 
 
+def read_schema(path: Path) -> pa.Schema:
+    """Columns and types of a Parquet table.
+
+    Raises
+    ------
+    TableError
+        If the file is missing, damaged or not readable.
+    """
+    with reading_parquet(path):
+        return pq.read_schema(path)
+
+
 def read_metadata(path: Path) -> dict[str, str]:
     """Read the text stored in a Parquet file beside its rows.
 
@@ -142,9 +165,12 @@ def read_metadata(path: Path) -> dict[str, str]:
     TableError
         If the file is missing, damaged or not readable.
     """
-    with reading_parquet(path):
-        metadata = pq.read_schema(path).metadata or {}
-    return {key.decode(): value.decode() for key, value in metadata.items() if not key.startswith(b"ARROW:")}
+    metadata = read_schema(path).metadata or {}
+    return {
+        key.decode(): value.decode()
+        for key, value in metadata.items()
+        if not key.startswith(b"ARROW:") and key != PANDAS_KEY.encode()
+    }
 
 
 def list_column(matrix: NDArray[np.floating], valid: NDArray[np.bool_] | None = None) -> pa.Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -10,8 +11,8 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.identity import rounded_structure_hashes
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.tables.columns import Column
-from screening.choose.filters import FilterSettings, filter_candidates
-from screening.runs.history import PreviousRuns, find_changes, keep_unscreened
+from screening.choose.filters import FilterSettings, filter_candidates, removed_materials
+from screening.runs.history import SCREENED_BEFORE, PreviousRuns, find_changes, keep_unscreened
 from screening.settings import SourceSettings
 from screening.sources.base import CrystalSource
 from screening.sources.known_edos import known_edos_ids
@@ -34,6 +35,8 @@ class Candidates:
         The candidates with their coordinates, in the same order.
     counts
         What each filter removed.
+    removed
+        The materials that they removed: `screening.choose.filters.removed_materials`.
     changes
         What is new since previous runs: `screening.runs.history.find_changes`.
     known_edos
@@ -43,6 +46,7 @@ class Candidates:
     table: pd.DataFrame
     crystals: Crystals
     counts: pd.DataFrame
+    removed: pd.DataFrame
     changes: pd.DataFrame
     known_edos: pd.DataFrame
 
@@ -79,6 +83,7 @@ def choose_candidates(
     published = source.known_edos_ids() | with_edos_now(source_settings, previous.gone_from(properties))
     known = in_store | published
     table, counts = filter_candidates(properties, filters, known)
+    removed = removed_materials(properties, filters, known)
     earlier = source.earlier_filters()
     if earlier is not None:
         # The first row counts the source itself, which the last of the earlier filters did already.
@@ -91,11 +96,22 @@ def choose_candidates(
     )
     changes = find_changes(table, known, previous)
     if only_new:
-        crystals = crystals.take((~previous.has_screened(table)).nonzero()[0])
+        screened = previous.has_screened(table)
+        crystals = crystals.take((~screened).nonzero()[0])
+        removed = _with_screened_before(removed, table[screened])
         table, counts = keep_unscreened(table, counts, previous)
     known_here = published | (in_store & set(properties[Column.MATERIAL_ID]))
     known_edos = pd.DataFrame({Column.MATERIAL_ID: pd.Series(sorted(known_here), dtype=object)})
-    return Candidates(table, crystals, counts, changes, known_edos)
+    return Candidates(table, crystals, counts, removed, changes, known_edos)
+
+
+def _with_screened_before(removed: pd.DataFrame, screened: pd.DataFrame) -> pd.DataFrame:
+    """Add the materials that a previous run screened with the same structure."""
+    if screened.empty:
+        return removed
+    marks: dict[str, Any] = {Column.FILTER: SCREENED_BEFORE, Column.VALUE_UNKNOWN: False}
+    rows = screened.assign(**marks)[removed.columns]
+    return pd.concat([removed, rows], ignore_index=True) if len(removed) else rows.reset_index(drop=True)
 
 
 def _no_candidates(counts: pd.DataFrame) -> str:

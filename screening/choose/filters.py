@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -47,18 +47,58 @@ def filter_candidates(
         how many it kept though the value is unknown, and how many remain. The first row counts
         the source itself.
     """
-    settings = settings or FilterSettings()
     counts = [("source", 0, 0, 0, len(properties))]
     candidates = properties
-    for step in _filters(settings, known_edos_ids):
-        passes, unknown = _judge(step, candidates)
-        kept = passes & ~unknown if step.unknown == "drop" else passes | unknown
-        n_unknown = int(unknown.sum())
-        removed = len(candidates) - int(kept.sum())
-        candidates = candidates[kept]
-        dropped, held = (n_unknown, 0) if step.unknown == "drop" else (0, n_unknown)
-        counts.append((step.name, removed, dropped, held, len(candidates)))
+    for step in _apply(properties, settings or FilterSettings(), known_edos_ids):
+        candidates = step.rows[step.kept]
+        n_unknown, removed = int(step.unknown.sum()), int((~step.kept).sum())
+        dropped, held = (n_unknown, 0) if step.filter.unknown == "drop" else (0, n_unknown)
+        counts.append((step.filter.name, removed, dropped, held, len(candidates)))
     return candidates.reset_index(drop=True), _counts_table(counts)
+
+
+def removed_materials(
+    properties: pd.DataFrame,
+    settings: FilterSettings | None = None,
+    known_edos_ids: Collection[str] = frozenset(),
+) -> pd.DataFrame:
+    """The materials that `filter_candidates` leaves out, each with the filter that removed it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `properties`, `filter`, and `value_unknown`: whether the filter removed it because its value is
+        not known. In the order of the filters, then of the source.
+    """
+    pieces = [_marked(properties[:0], "", np.zeros(0, dtype=np.bool_))]
+    for step in _apply(properties, settings or FilterSettings(), known_edos_ids):
+        gone = step.rows[~step.kept]
+        if len(gone):
+            pieces.append(_marked(gone, step.filter.name, step.unknown[~step.kept]))
+    return pd.concat(pieces[1:] or pieces, ignore_index=True)
+
+
+def _marked(rows: pd.DataFrame, name: str, unknown: NDArray[np.bool_]) -> pd.DataFrame:
+    marks: dict[str, Any] = {Column.FILTER: name, Column.VALUE_UNKNOWN: unknown}
+    return rows.assign(**marks)
+
+
+class _Step(NamedTuple):
+    """One filter at work: the rows that reach it, which of them it keeps, and in which the value is unknown."""
+
+    filter: _Filter
+    rows: pd.DataFrame
+    kept: NDArray[np.bool_]
+    unknown: NDArray[np.bool_]
+
+
+def _apply(properties: pd.DataFrame, settings: FilterSettings, known_edos_ids: Collection[str]) -> Iterator[_Step]:
+    rows = properties
+    for one in _filters(settings, known_edos_ids):
+        passes, unknown = _judge(one, rows)
+        kept = passes & ~unknown if one.unknown == "drop" else passes | unknown
+        yield _Step(one, rows, kept, unknown)
+        rows = rows[kept]
 
 
 def _judge(step: _Filter, candidates: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

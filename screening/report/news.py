@@ -13,12 +13,11 @@ from screening.runs.folder import RunFolder
 from screening.runs.releases import runs_since
 from screening.runs.schemas import TableName
 
-GAPPED_METAL_BY = "gapped_metal_by"
 COLUMNS = (
     Column.MATERIAL_ID,
     Column.FORMULA,
     Column.CHANGE,
-    GAPPED_METAL_BY,
+    Column.GAPPED_METAL_BY,
     Column.GAPPED_METAL_CONFIDENCE,
     Column.GAP_TOP_EV,
     Column.GAP_WIDTH_EV,
@@ -82,11 +81,13 @@ def _gapped_metals(run: RunFolder) -> pd.DataFrame:
     """The models that predict each gapped metal, and the gap by the most confident of them."""
     numbers = [str(name) for name in (Column.GAPPED_METAL_CONFIDENCE, Column.GAP_TOP_EV, Column.GAP_WIDTH_EV)]
     if not run.has_table(TableName.CLASSIFICATIONS):
-        return pd.DataFrame({name: pd.Series(dtype=object) for name in [Column.MATERIAL_ID, GAPPED_METAL_BY, *numbers]})
+        return pd.DataFrame(
+            {name: pd.Series(dtype=object) for name in [Column.MATERIAL_ID, Column.GAPPED_METAL_BY, *numbers]}
+        )
     columns = [Column.MATERIAL_ID, Column.MODEL, Column.IS_GAPPED_METAL, *numbers]
     classes = run.read_table(TableName.CLASSIFICATIONS, columns)
     positives = classes[classes[Column.IS_GAPPED_METAL].fillna(value=False).astype(bool)]
     positives = positives.sort_values([Column.GAPPED_METAL_CONFIDENCE, Column.MODEL], ascending=[False, True])
     best = positives.drop_duplicates(Column.MATERIAL_ID)[[Column.MATERIAL_ID, *numbers]]
     models = positives.groupby(Column.MATERIAL_ID)[Column.MODEL].agg(lambda names: ", ".join(sorted(names)))
-    return best.merge(models.rename(GAPPED_METAL_BY), on=Column.MATERIAL_ID)
+    return best.merge(models.rename(Column.GAPPED_METAL_BY), on=Column.MATERIAL_ID)

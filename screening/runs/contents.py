@@ -23,7 +23,9 @@ from mat2spec.tables.columns import CRYSTAL_COLUMNS, Column
 from mat2spec.tables.files import atomic_file, make_folder
 from mat2spec.tables.parquet import (
     concatenate_tables,
+    pandas_metadata,
     read_rows,
+    read_schema,
     read_table,
     require_columns,
     to_arrow,
@@ -71,6 +73,16 @@ class RunTables:
     def has_table(self, name: TableName | str) -> bool:
         """Whether a table is there; if so, it is complete."""
         return self.table_path(name).exists()
+
+    def column_names(self, name: TableName | str) -> list[str]:
+        """Columns that a table has; older runs lack some.
+
+        Raises
+        ------
+        TableError
+            If it is not there or damaged.
+        """
+        return list(read_schema(self.table_path(name)).names)
 
     def read_arrow(self, name: TableName | str, columns: Sequence[str] | None = None) -> pa.Table:
         """Read a table, or some of its columns, as an Arrow table.
@@ -136,7 +148,8 @@ class RunTables:
         """
         info = self._writable_info()
         path = self.table_path(name)
-        write_table(path, _conform(table, TableName(name), info), table_metadata(info) | dict(metadata or {}))
+        rows = _conform(table, TableName(name), info)
+        write_table(path, rows, table_metadata(info) | pandas_metadata(rows.schema) | dict(metadata or {}))
         return path
 
     def write_text(self, name: str, text: str) -> Path:
@@ -189,7 +202,8 @@ class RunTables:
             return self.write_table(name, empty_table(TableName(name)), metadata)
         path = self.table_path(name)
         parts = [self.shard_path(name, index) for index in range(count)]
-        concatenate_tables(path, parts, table_metadata(info) | dict(metadata or {}))
+        described = pandas_metadata(read_schema(parts[0]))
+        concatenate_tables(path, parts, table_metadata(info) | described | dict(metadata or {}))
         self.remove_shards(name)
         return path
 

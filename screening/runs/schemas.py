@@ -17,7 +17,7 @@ class SchemaError(ValueError):
 
 
 class TableName(StrEnum):
-    """Tables of a run folder, in the order in which a run writes them."""
+    """Tables of a run folder: the one that people read first, then those it is made from."""
 
     description: str
 
@@ -28,9 +28,11 @@ class TableName(StrEnum):
         member.description = description
         return member
 
+    PICKS = "picks", "The result: one row per material that any model calls a gapped metal or that DFT was to check."
     CANDIDATES = "candidates", "Materials that pass the filters, one row each."
     CRYSTALS = "crystals", "Their coordinates."
     FILTER_COUNTS = "filter_counts", "What each filter removed."
+    REMOVED = "removed", "The materials of the source that a filter removed, and which filter."
     PREDICTIONS = "predictions", "Predicted spectra, one row per material and model."
     CLASSIFICATIONS = "classifications", "Classes of the predicted spectra, one row per material and model."
     DFT_JOBS = "dft_jobs", "Materials chosen for DFT and what became of them."
@@ -58,6 +60,7 @@ LEVEL_OF_THEORY = (Column.FUNCTIONAL, Column.SPIN, Column.U_VALUES)
 
 _CLASSES = (Column.IS_GAPPED_METAL, Column.HAS_VB_GAP, Column.IS_METAL)
 _FLAGS = (*_CLASSES, Column.GAP_OPEN_AT_BOTTOM, Column.BELOW_THRESHOLD_EVERYWHERE)
+_OTHER_FLAGS = (Column.VALUE_UNKNOWN, Column.DFT_GAP_OPEN_AT_BOTTOM)
 _NUMBERS_OF_A_CLASS = (
     Column.GAPPED_METAL_CONFIDENCE,
     Column.GAP_CONFIDENCE,
@@ -115,7 +118,15 @@ _TEXTS = (
     Column.ESTIMATE,
     Column.GAP_RULE,
     Column.MOVED,
+    Column.GAPPED_METAL_BY,
+    Column.SPACE_GROUP_SYMBOL,
+    Column.CHOICE,
+    Column.DFT_STATUS,
+    Column.DFT_REASON,
+    Column.DFT_VERDICT,
+    Column.LINK,
 )
+_COUNTS_OF_A_PICK = (Column.PICK_RANK, Column.SPACE_GROUP, Column.N_MODELS, Column.N_MODELS_FOR)
 _INTEGERS = (
     Column.NSITES,
     Column.NSITES_PRIMITIVE,
@@ -123,11 +134,12 @@ _INTEGERS = (
     Column.RANK,
     *_COUNTS_OF_A_FILTER,
     *_COUNTS_OF_MATERIALS,
+    *_COUNTS_OF_A_PICK,
 )
 _TYPES: dict[Column, pa.DataType] = {
     **dict.fromkeys(_TEXTS, pa.string()),
     **dict.fromkeys(_INTEGERS, pa.int64()),
-    **dict.fromkeys(_FLAGS, pa.bool_()),
+    **dict.fromkeys((*_FLAGS, *_OTHER_FLAGS), pa.bool_()),
     **dict.fromkeys(SPECTRUM_COLUMNS, pa.list_(pa.float32())),
     **dict.fromkeys((Column.SCALE_STATES, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE), pa.float32()),
     **dict.fromkeys((Column.LATTICE, Column.FRAC_COORDS), pa.list_(pa.float64())),
@@ -151,6 +163,23 @@ def _optional(*columns: Column) -> tuple[Field, ...]:
 
 # Columns of each table; it may hold more than these.
 SCHEMAS: dict[TableName, tuple[Field, ...]] = {
+    TableName.PICKS: (
+        *_fields(Column.PICK_RANK),
+        *_filled(Column.MATERIAL_ID),
+        *_fields(Column.FORMULA, Column.CHEMSYS),
+        *_filled(Column.NSITES),
+        *_fields(Column.SPACE_GROUP, Column.SPACE_GROUP_SYMBOL),
+        *_fields(Column.CONSENSUS_CONFIDENCE),
+        *_filled(Column.GAPPED_METAL_BY, Column.N_MODELS_FOR, Column.N_MODELS, Column.MODEL, *_FLAGS),
+        *_fields(*_NUMBERS_OF_A_CLASS),
+        *_optional(Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE),
+        *_fields(Column.REASON),
+        *_filled(Column.CHOICE, Column.DFT_STATUS, Column.DFT_REASON, Column.DFT_VERDICT),
+        *_fields(Column.DFT_GAP_TOP_EV, Column.DFT_GAP_BOTTOM_EV, Column.DFT_GAP_WIDTH_EV),
+        *_filled(Column.DFT_GAP_OPEN_AT_BOTTOM),
+        *_fields(Column.ENERGY_ABOVE_HULL, Column.BAND_GAP),
+        *_filled(Column.LINK),
+    ),
     TableName.CANDIDATES: (
         *_filled(Column.MATERIAL_ID),
         *_fields(Column.FORMULA, Column.CHEMSYS),
@@ -162,6 +191,13 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
     TableName.CHANGES: (*_filled(Column.MATERIAL_ID, Column.CHANGE), *_fields(Column.FORMER_RUN_ID)),
     TableName.KNOWN_EDOS: _filled(Column.MATERIAL_ID),
     TableName.FILTER_COUNTS: _filled(Column.FILTER, *_COUNTS_OF_A_FILTER),
+    TableName.REMOVED: (
+        *_filled(Column.MATERIAL_ID),
+        *_fields(Column.FORMULA, Column.CHEMSYS),
+        *_filled(Column.NSITES, Column.NELEMENTS),
+        *_fields(Column.ENERGY_ABOVE_HULL, Column.BAND_GAP),
+        *_filled(Column.FILTER, Column.VALUE_UNKNOWN),
+    ),
     TableName.PREDICTIONS: (
         *_filled(Column.MATERIAL_ID, Column.MODEL, Column.STATUS),
         *_fields(Column.REASON, Column.EDOS, Column.SCALE_STATES, Column.UNCERTAINTY),

@@ -1,0 +1,160 @@
+"""What changed between two runs: settings, weights, candidates, gapped metals, DFT, precision and recall."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from mat2spec.tables.columns import Column
+from screening.choose.selection import rank_by_consensus
+from screening.evaluate.evaluation import POPULATION, VALIDATED_SET
+from screening.report.picks import dft_verdict
+from screening.runs.contents import RunTables
+from screening.runs.record import RunError
+from screening.runs.schemas import TableName
+
+APPEARED, DISAPPEARED = "now a gapped metal", "no longer a gapped metal"
+ADDED, DROPPED = "now a candidate, a gapped metal", "no longer a candidate, was a gapped metal"
+DFT_CHANGED = "DFT verdict changed"
+CHANGE, BEFORE, AFTER = "change", "before", "after"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What changed from one run to another.
+
+    Parameters
+    ----------
+    conditions
+        Settings, weights and versions that differ: `setting`, `before`, `after`.
+    counts
+        Figures of both runs, beside each other: `what`, `before`, `after`.
+    materials
+        Materials whose verdict changed: `change`, `material_id`, `formula`, and what stands for it before and after:
+        mean confidence of the models, or the verdict of DFT.
+    """
+
+    conditions: pd.DataFrame
+    counts: pd.DataFrame
+    materials: pd.DataFrame
+
+
+def compare_runs(before: RunTables, after: RunTables) -> Comparison:
+    """Compare two runs, also across rules, weights and sources.
+
+    Raises
+    ------
+    RunError
+        If one of them stopped before its predictions were classified.
+    """
+    for run in (before, after):
+        if not run.has_table(TableName.CLASSIFICATIONS):
+            raise RunError(
+                f"The run {run.run_id} stopped before its predictions were classified; give the command of its screen "
+                "again, which resumes it."
+            )
+    return Comparison(_conditions(before, after), _counts(before, after), _materials(before, after))
+
+
+def _conditions(before: RunTables, after: RunTables) -> pd.DataFrame:
+    old, new = _described(before.info), _described(after.info)
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    return pd.DataFrame(
+        {"setting": keys, BEFORE: [old.get(k, "") for k in keys], AFTER: [new.get(k, "") for k in keys]}
+    )
+
+
+def _described(info: Mapping[str, Any]) -> dict[str, str]:
+    """Everything that decides a run's tables, by name."""
+    package = info.get("versions", {}).get("mat2spec-screening", "")
+    named = {"version": package, "database": str(info.get("db_version", ""))}
+    weights = {f"weights.{model}": str(digest)[:12] for model, digest in info.get("weights_hashes", {}).items()}
+    return named | weights | dict(_flattened(info.get("settings", {}), ""))
+
+
+def _flattened(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", str(value)
+
+
+def _counts(before: RunTables, after: RunTables) -> pd.DataFrame:
+    old, new = dict(_figures(before)), dict(_figures(after))
+    names = [*old, *(name for name in new if name not in old)]
+    return pd.DataFrame(
+        {"what": names, BEFORE: [old.get(n, "") for n in names], AFTER: [new.get(n, "") for n in names]}
+    )
+
+
+def _figures(run: RunTables) -> Iterator[tuple[str, str]]:
+    yield "candidates", f"{len(run.read_arrow(TableName.CANDIDATES, [Column.MATERIAL_ID])):,}"
+    classes = run.read_table(TableName.CLASSIFICATIONS)
+    yield "gapped metals by any model", f"{len(rank_by_consensus(classes)):,}"
+    for model, rows in classes.groupby(Column.MODEL):
+        yield f"gapped metals by {model}", f"{int(rows[Column.IS_GAPPED_METAL].fillna(value=False).sum()):,}"
+    verdicts = _dft(run)
+    if len(verdicts):
+        yield "computed by DFT", f"{len(verdicts):,}"
+    if run.has_table(TableName.PRECISION_RECALL):
+        yield from _scores(run.read_table(TableName.PRECISION_RECALL))
+
+
+def _scores(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    rows = table[table[Column.TARGET] == Column.IS_GAPPED_METAL]
+    words = {VALIDATED_SET: "validated set", POPULATION: "population"}
+    for row in rows.to_dict("records"):
+        for score in (Column.PRECISION, Column.RECALL):
+            if pd.notna(row[score]):
+                estimate = words.get(row[Column.ESTIMATE], row[Column.ESTIMATE])
+                low, high = (row.get(f"{score}_{end}") for end in ("low", "high"))
+                interval = f" [{low:.2f}, {high:.2f}]" if pd.notna(low) else ""
+                yield f"{score} of {row[Column.MODEL]}, {estimate}", f"{row[score]:.2f}{interval}"
+
+
+def _dft(run: RunTables) -> pd.Series:
+    """Verdict of DFT by material."""
+    if not run.has_table(TableName.DFT_RESULTS):
+        return pd.Series(dtype=object)
+    rows = run.read_table(TableName.DFT_RESULTS).drop_duplicates(Column.MATERIAL_ID, keep="last").to_dict("records")
+    computed = {row[Column.MATERIAL_ID]: dft_verdict(row) for row in rows if row[Column.STATUS] == "ok"}
+    return pd.Series(computed, dtype=object)
+
+
+def _materials(before: RunTables, after: RunTables) -> pd.DataFrame:
+    old, new = _Verdicts(before), _Verdicts(after)
+    came = sorted(new.gapped - old.gapped, key=lambda name: (-new.confidence[name], name))
+    went = sorted(old.gapped - new.gapped, key=lambda name: (-old.confidence[name], name))
+    dft_old, dft_new = _dft(before), _dft(after)
+    both = sorted(set(dft_old.index) & set(dft_new.index))
+    rows = [
+        *((APPEARED if name in old.candidates else ADDED, name, old.score(name), new.score(name)) for name in came),
+        *(
+            (DISAPPEARED if name in new.candidates else DROPPED, name, old.score(name), new.score(name))
+            for name in went
+        ),
+        *((DFT_CHANGED, name, dft_old[name], dft_new[name]) for name in both if dft_old[name] != dft_new[name]),
+    ]
+    formulas = old.candidates | new.candidates
+    frame = pd.DataFrame(rows, columns=[CHANGE, str(Column.MATERIAL_ID), BEFORE, AFTER])
+    frame.insert(2, str(Column.FORMULA), [formulas[name] for name in frame[Column.MATERIAL_ID]])
+    return frame
+
+
+class _Verdicts:
+    """Candidates of a run with their formulas, its gapped metals, and how sure its models are of each material."""
+
+    def __init__(self, run: RunTables) -> None:
+        table = run.read_table(TableName.CANDIDATES, [Column.MATERIAL_ID, Column.FORMULA])
+        self.candidates = dict(zip(table[Column.MATERIAL_ID], table[Column.FORMULA], strict=True))
+        classes = run.read_table(TableName.CLASSIFICATIONS)
+        self.gapped = set(rank_by_consensus(classes)[Column.MATERIAL_ID])
+        self.confidence = classes.groupby(Column.MATERIAL_ID)[Column.GAPPED_METAL_CONFIDENCE].mean().to_dict()
+
+    def score(self, material_id: str) -> str:
+        value = self.confidence.get(material_id)
+        return "" if value is None or pd.isna(value) else f"{value:.2f}"

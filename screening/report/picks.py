@@ -1,0 +1,185 @@
+"""The table of picks: one row for every material that a model calls a gapped metal or that DFT was to check."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from pymatgen.symmetry.groups import sg_symbol_from_int_number
+
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.prototypes import UNKNOWN_SPACE_GROUP, space_group_number
+from mat2spec.tables.columns import Column
+from mat2spec.tables.status import Status
+from screening.choose.selection import POSITIVE_PREFIX, RANDOM_NEGATIVE, RANDOM_POSITIVE, rank_by_consensus
+from screening.evaluate.evaluation import is_true
+from screening.settings import SelectionSettings
+
+NOT_CHOSEN = "not_chosen"
+NOT_COMPUTED = "not computed"
+GAPPED_METAL = "gapped metal"
+_MATERIAL_PAGE = "https://next-gen.materialsproject.org/materials/"
+_FROM_CANDIDATES = (
+    Column.FORMULA,
+    Column.CHEMSYS,
+    Column.NSITES,
+    Column.ENERGY_ABOVE_HULL,
+    Column.BAND_GAP,
+)
+_FROM_PREDICTIONS = (Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE, Column.REASON)
+_DFT_NUMBERS = {
+    Column.GAP_TOP_EV: Column.DFT_GAP_TOP_EV,
+    Column.GAP_BOTTOM_EV: Column.DFT_GAP_BOTTOM_EV,
+    Column.GAP_WIDTH_EV: Column.DFT_GAP_WIDTH_EV,
+}
+
+
+def picks_table(
+    candidates: pd.DataFrame,
+    classifications: pd.DataFrame,
+    predictions: pd.DataFrame,
+    jobs: pd.DataFrame,
+    results: pd.DataFrame | None,
+    selection: SelectionSettings,
+) -> pd.DataFrame:
+    """One row per material that any model calls a gapped metal or that was chosen for DFT.
+
+    Parameters
+    ----------
+    candidates, classifications, jobs
+        The tables `candidates`, `classifications` and `dft_jobs` of a run.
+    predictions
+        `material_id`, `model`, `reason` and, if there, `relative_error` and `domain_distance`.
+    results
+        The table `dft_results`; None where DFT was only queued.
+    selection
+        How materials were chosen, for the reason why one was not.
+
+    Returns
+    -------
+    pandas.DataFrame
+        In the order of `pick_rank`, the one of `rank_by_consensus`; after these what no model names. Classes are those
+        of `model`, the one most confident of the material; every column that `classifications` has follows.
+    """
+    ranked = rank_by_consensus(classifications)[Column.MATERIAL_ID].tolist()
+    chosen = [name for name in jobs[Column.MATERIAL_ID] if name not in set(ranked)]
+    ids = ranked + chosen
+    picks = _leading_rows(classifications, ids)
+    picks[Column.PICK_RANK] = pd.array([*range(1, len(ranked) + 1), *([None] * len(chosen))], dtype="Int64")
+    picks = _with_models(picks, classifications)
+    picks = picks.merge(
+        _known(predictions, [Column.MODEL, *_FROM_PREDICTIONS]), "left", [Column.MATERIAL_ID, Column.MODEL]
+    )
+    picks = picks.merge(_known(candidates, list(_FROM_CANDIDATES)), "left", Column.MATERIAL_ID)
+    picks[Column.CHOICE] = _choices(picks, jobs, selection)
+    picks = _with_dft(picks, jobs, results)
+    picks[Column.LINK] = [_MATERIAL_PAGE + name if name.startswith("mp-") else "" for name in picks[Column.MATERIAL_ID]]
+    flags = picks.select_dtypes("boolean").columns
+    return picks.assign(**{str(name): picks[name].fillna(value=False).astype(bool) for name in flags})
+
+
+def with_space_groups(picks: pd.DataFrame, crystals: Crystals) -> pd.DataFrame:
+    """Add number and symbol of the space group of every pick; null where it cannot be found."""
+    numbers = [space_group_number(crystals, index) for index in range(len(crystals))]
+    found = [None if number == UNKNOWN_SPACE_GROUP else number for number in numbers]
+    symbols = [None if number is None else sg_symbol_from_int_number(number) for number in found]
+    columns: dict[str, Any] = {
+        Column.SPACE_GROUP: pd.array(found, dtype="Int64"),
+        Column.SPACE_GROUP_SYMBOL: pd.Series(symbols, dtype=object, index=picks.index),
+    }
+    return picks.assign(**columns)
+
+
+def _leading_rows(classifications: pd.DataFrame, ids: list[str]) -> pd.DataFrame:
+    """The row of the most confident model of each material: of those that call it a gapped metal, if any does."""
+    rows = classifications[classifications[Column.MATERIAL_ID].isin(ids)]
+    rows = rows.assign(_named=is_true(rows[Column.IS_GAPPED_METAL]))
+    order = ["_named", Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV, Column.MODEL]
+    rows = rows.sort_values(order, ascending=[False, False, False, True], kind="stable")
+    first = rows.drop_duplicates(Column.MATERIAL_ID).set_index(Column.MATERIAL_ID)
+    return first.drop(columns="_named").loc[ids].reset_index()
+
+
+def _with_models(picks: pd.DataFrame, classifications: pd.DataFrame) -> pd.DataFrame:
+    """Add which models call it a gapped metal, of how many, and how sure all of them are together."""
+    predicted = classifications[classifications[Column.IS_GAPPED_METAL].notna()]
+    named = predicted[is_true(predicted[Column.IS_GAPPED_METAL])].groupby(Column.MATERIAL_ID)[Column.MODEL]
+    ids = picks[Column.MATERIAL_ID]
+    confidence = classifications.groupby(Column.MATERIAL_ID)[Column.GAPPED_METAL_CONFIDENCE].mean()
+    names = named.agg(lambda models: ", ".join(sorted(models))).to_dict()
+    asked = predicted.groupby(Column.MATERIAL_ID)[Column.MODEL].nunique()
+    columns: dict[str, Any] = {
+        Column.CONSENSUS_CONFIDENCE: ids.map(confidence).to_numpy(dtype=float),
+        Column.GAPPED_METAL_BY: [names.get(name, "") for name in ids],
+        Column.N_MODELS_FOR: ids.map(named.nunique()).fillna(0).astype("int64"),
+        Column.N_MODELS: ids.map(asked).fillna(0).astype("int64"),
+    }
+    return picks.assign(**columns)
+
+
+def _known(table: pd.DataFrame, columns: list[Column]) -> pd.DataFrame:
+    """Identifier and those of the columns that a table of some version has."""
+    return table[[str(name) for name in (Column.MATERIAL_ID, *columns) if name in table.columns]]
+
+
+def _choices(picks: pd.DataFrame, jobs: pd.DataFrame, selection: SelectionSettings) -> list[str]:
+    selected = dict(zip(jobs[Column.MATERIAL_ID], jobs[Column.SELECTED_AS], strict=True))
+    return [
+        describe_choice(selected.get(row[Column.MATERIAL_ID]), row[Column.NSITES], selection)
+        for row in picks.to_dict("records")
+    ]
+
+
+def describe_choice(selected_as: Any, n_sites: int, selection: SelectionSettings) -> str:
+    """Why a predicted gapped metal was chosen for DFT, or why not, in words."""
+    if isinstance(selected_as, str):
+        return _chosen_words(selected_as)
+    if selection.max_sites is not None and n_sites > selection.max_sites:
+        return f"not chosen: {n_sites} sites, more than selection.max_sites = {selection.max_sites}"
+    return (
+        f"not chosen: not among the {selection.max_positives} that the models named in turn (selection.max_positives), and "
+        f"not one of the {selection.n_random_positives} drawn at random from the others"
+    )
+
+
+def _chosen_words(selected_as: str) -> str:
+    if selected_as.startswith(POSITIVE_PREFIX):
+        return f"chosen: most confident by {selected_as.removeprefix(POSITIVE_PREFIX)}"
+    words = {RANDOM_POSITIVE: "chosen: drawn at random from the other positives"}
+    words |= {RANDOM_NEGATIVE: "chosen: drawn at random from the negatives"}
+    return words.get(selected_as, f"chosen: {selected_as}")
+
+
+def _with_dft(picks: pd.DataFrame, jobs: pd.DataFrame, results: pd.DataFrame | None) -> pd.DataFrame:
+    ids = picks[Column.MATERIAL_ID]
+    states = jobs.drop_duplicates(Column.MATERIAL_ID).set_index(Column.MATERIAL_ID)
+    rows = (jobs[:0] if results is None else results).drop_duplicates(Column.MATERIAL_ID, keep="last")
+    found = {row[Column.MATERIAL_ID]: row for row in rows.to_dict("records")}
+    of_pick = [found.get(name, {}) for name in ids]
+    computed = [row if row.get(Column.STATUS) == Status.OK else {} for row in of_pick]
+    state = ids.map(states[Column.STATUS]).fillna(NOT_CHOSEN)
+    picks[Column.DFT_STATUS] = [row.get(Column.STATUS) or now for row, now in zip(of_pick, state, strict=True)]
+    reasons = ids.map(states[Column.REASON])
+    picks[Column.DFT_REASON] = [
+        _text(row.get(Column.REASON)) or _text(job) for row, job in zip(of_pick, reasons, strict=True)
+    ]
+    picks[Column.DFT_VERDICT] = [dft_verdict(row) for row in computed]
+    for name, own in _DFT_NUMBERS.items():
+        picks[own] = pd.Series([row.get(name) for row in computed], index=picks.index, dtype="float64")
+    is_open = [row.get(Column.GAP_OPEN_AT_BOTTOM) is True for row in computed]
+    return picks.assign(**{Column.DFT_GAP_OPEN_AT_BOTTOM: is_open})
+
+
+def dft_verdict(row: dict[Any, Any]) -> str:
+    """What a row of DFT results says of a material, in words."""
+    if row.get(Column.IS_GAPPED_METAL) is True:
+        return GAPPED_METAL
+    if row.get(Column.BELOW_THRESHOLD_EVERYWHERE) is True:
+        return "low DOS everywhere"
+    if row.get(Column.IS_METAL) is True:
+        return "metal without such a gap"
+    return "no metal" if row.get(Column.IS_METAL) is False else NOT_COMPUTED
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

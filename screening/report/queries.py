@@ -1,0 +1,77 @@
+"""SQL over all tables of a run, by DuckDB: each table under its name, and every spectrum bin by bin."""
+
+from __future__ import annotations
+
+import duckdb
+import pyarrow as pa
+
+from mat2spec.spectra.grids import GRID_METADATA_KEY, SpectralGrid
+from mat2spec.tables.columns import Column
+from screening.runs.contents import RunTables
+from screening.runs.schemas import TableName
+
+SPECTRA = "spectra"
+ENERGIES = "energies"
+ENERGY_EV = "energy_ev"
+# Who computed a spectrum stands in the column `model`, as for a predicted one.
+DFT = "DFT"
+
+
+class QueryError(ValueError):
+    """The SQL cannot be run; the message says why."""
+
+
+def query(run: RunTables, sql: str, limit: int = 0) -> pa.Table:
+    """Rows of an SQL query over the tables of a run.
+
+    Parameters
+    ----------
+    run
+        The run.
+    sql
+        One query in DuckDB's SQL. Tables have the names of `TableName`. `spectra` holds the predicted and the DFT
+        spectra bin by bin: `material_id`, `model` ('DFT' for computed ones), `energy_ev`, `edos` in states/eV per cell,
+        `uncertainty`; `energies` the centres of the bins.
+    limit
+        Rows at most; 0 for all.
+
+    Raises
+    ------
+    QueryError
+        If DuckDB cannot make sense of it.
+    """
+    with duckdb.connect() as connection:
+        _add_tables(connection, run)
+        try:
+            relation = connection.sql(sql)
+            if relation is None:
+                raise QueryError("This SQL returns no rows; write a query, such as: select * from picks limit 10")
+            return (relation.limit(limit) if limit else relation).to_arrow_table()
+        except duckdb.Error as error:
+            names = [str(name) for name in TableName if run.has_table(name)]
+            raise QueryError(
+                f"{str(error).splitlines()[0]} Tables of this run: {', '.join([*names, SPECTRA, ENERGIES])}."
+            ) from error
+
+
+def _add_tables(connection: duckdb.DuckDBPyConnection, run: RunTables) -> None:
+    for name in TableName:
+        if run.has_table(name):
+            connection.read_parquet(str(run.table_path(name))).create_view(str(name))
+    centers = SpectralGrid.from_json(run.info[GRID_METADATA_KEY]).centers
+    bins = pa.table({"bin": range(1, len(centers) + 1), ENERGY_EV: centers})
+    connection.register(ENERGIES, bins)
+    parts = []
+    if run.has_table(TableName.PREDICTIONS):
+        parts.append(_spectra_of(TableName.PREDICTIONS, str(Column.MODEL), f"{Column.UNCERTAINTY}[bin]"))
+    if run.has_table(TableName.DFT_RESULTS) and Column.EDOS in run.column_names(TableName.DFT_RESULTS):
+        parts.append(_spectra_of(TableName.DFT_RESULTS, f"'{DFT}'", "null"))
+    if parts:
+        connection.execute(f"create view {SPECTRA} as {' union all '.join(parts)}")
+
+
+def _spectra_of(table: TableName, model: str, uncertainty: str) -> str:
+    """One row per bin of every spectrum of a table."""
+    columns = f"{Column.MATERIAL_ID}, {model} as {Column.MODEL}, {ENERGY_EV}, {Column.EDOS}[bin] as {Column.EDOS}"
+    rows = f"{table}, {ENERGIES} where {Column.EDOS} is not null"
+    return f"select {columns}, {uncertainty}::double as {Column.UNCERTAINTY} from {rows}"  # noqa: S608  names of ours

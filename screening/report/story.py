@@ -1,0 +1,231 @@
+"""The story of one material in a run, in sentences: filtered or predicted, by whom, chosen or not, computed or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+import pyarrow.compute as pc
+
+from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import to_frame
+from mat2spec.tables.status import Status
+from screening.choose.selection import rank_by_consensus
+from screening.report.picks import GAPPED_METAL, describe_choice, dft_verdict
+from screening.runs.contents import RunTables
+from screening.runs.record import RunError
+from screening.runs.schemas import TableName
+from screening.settings import SelectionSettings
+
+MOST_NAMED = 10
+Row = Mapping[str, Any]
+
+
+def tell_story(run: RunTables, material: str) -> list[str]:
+    """What became of a material in a run.
+
+    Parameters
+    ----------
+    run
+        The run.
+    material
+        Identifier, or a reduced formula that only one of its materials has.
+
+    Raises
+    ------
+    RunError
+        If the run knows no such material, or several of that formula.
+    """
+    candidates = run.read_table(TableName.CANDIDATES)
+    removed = run.read_table(TableName.REMOVED) if run.has_table(TableName.REMOVED) else candidates[:0]
+    material_id = find_material(run, material, candidates, removed)
+    gone = _row(removed, material_id)
+    if gone:
+        return [_say_what(gone), *_say_removed(gone)]
+    candidate = _row(candidates, material_id)
+    return [_say_what(candidate), *_of_candidate(run, candidate, candidates)]
+
+
+def find_material(run: RunTables, material: str, candidates: pd.DataFrame, removed: pd.DataFrame) -> str:
+    """The identifier that a person means; raises as `tell_story`."""
+    names = [str(Column.MATERIAL_ID), str(Column.FORMULA)]
+    known = pd.concat([candidates[names], removed[names]], ignore_index=True)
+    if material in set(known[Column.MATERIAL_ID]):
+        return material
+    same = known.loc[known[Column.FORMULA] == material, Column.MATERIAL_ID].tolist()
+    if len(same) == 1:
+        return str(same[0])
+    if same:
+        more = f" and {len(same) - MOST_NAMED} more" if len(same) > MOST_NAMED else ""
+        raise RunError(
+            f"{len(same)} materials of the run {run.run_id} are {material}: {', '.join(same[:MOST_NAMED])}{more}. "
+            "Name one of them."
+        )
+    looked_at = "" if run.has_table(TableName.REMOVED) else " (it kept only those that passed its filters)"
+    raise RunError(
+        f"The run {run.run_id} knows no material '{material}'{looked_at}: it is not in the source, or the source itself "
+        "left it out. `mat2spec tables candidates` shows the identifiers."
+    )
+
+
+def _of_candidate(run: RunTables, candidate: Row, candidates: pd.DataFrame) -> Iterator[str]:
+    material_id = candidate[Column.MATERIAL_ID]
+    yield "It passed all filters."
+    yield from _say_change(run, material_id)
+    if not run.has_table(TableName.CLASSIFICATIONS):
+        yield "The run stopped before its spectrum was classified."
+        return
+    classes = run.read_table(TableName.CLASSIFICATIONS)
+    predictions = _predictions(run, material_id)
+    own = classes[classes[Column.MATERIAL_ID] == material_id]
+    for row in own.sort_values(Column.MODEL).to_dict("records"):
+        yield _say_model(row, predictions.get(row[Column.MODEL], {}))
+    yield from _say_rank(classes, material_id, candidates)
+    yield from _say_dft(run, candidate, own)
+
+
+def _predictions(run: RunTables, material_id: str) -> dict[str, dict[Any, Any]]:
+    """Row of every model's prediction, without the spectra."""
+    wanted = (Column.MODEL, Column.STATUS, Column.REASON, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE)
+    known = run.column_names(TableName.PREDICTIONS)
+    columns = [str(name) for name in (Column.MATERIAL_ID, *wanted) if name in known]
+    table = run.read_arrow(TableName.PREDICTIONS, columns)
+    rows = to_frame(table.filter(pc.equal(table[Column.MATERIAL_ID], material_id)))
+    return {row[Column.MODEL]: row for row in rows.to_dict("records")}
+
+
+def _say_what(row: Row) -> str:
+    words = [f"{row[Column.FORMULA]}, {row[Column.MATERIAL_ID]}: {_sites(row[Column.NSITES])}"]
+    if _known(row.get(Column.ENERGY_ABOVE_HULL)):
+        words.append(f"{row[Column.ENERGY_ABOVE_HULL]:.3f} eV/atom above the hull")
+    if _known(row.get(Column.BAND_GAP)):
+        words.append(f"band gap {row[Column.BAND_GAP]:.2f} eV")
+    return ", ".join(words) + "."
+
+
+def _say_removed(row: Row) -> Iterator[str]:
+    unknown = ": the value that it looks at is not known" if row[Column.VALUE_UNKNOWN] else ""
+    yield f"It was not predicted: the filter '{row[Column.FILTER]}' removed it{unknown}."
+
+
+def _say_change(run: RunTables, material_id: str) -> Iterator[str]:
+    if run.has_table(TableName.CHANGES):
+        change = _row(run.read_table(TableName.CHANGES), material_id)
+        if change:
+            former = change.get(Column.FORMER_RUN_ID)
+            since = f"; the run {former} screened it before" if isinstance(former, str) else ""
+            yield f"Compared with previous runs: {change[Column.CHANGE]}{since}."
+
+
+def _say_model(row: Row, prediction: Row) -> str:
+    model = row[Column.MODEL]
+    if prediction.get(Column.STATUS, Status.OK) != Status.OK:
+        return f"{model} could not predict it: {prediction[Column.REASON]}"
+    verdict = _verdict(row)
+    notes = []
+    if _known(prediction.get(Column.RELATIVE_ERROR)):
+        notes.append(f"expected error {prediction[Column.RELATIVE_ERROR]:.0%} of the spectrum")
+    if _known(prediction.get(Column.DOMAIN_DISTANCE)):
+        distance = prediction[Column.DOMAIN_DISTANCE]
+        notes.append(f"{'unlike' if distance > 1 else 'like'} its training crystals (distance {distance:.2f})")
+    if prediction.get(Column.REASON):
+        notes.append(str(prediction[Column.REASON]).rstrip("."))
+    return f"{model}: {verdict}; {'; '.join(notes)}." if notes else f"{model}: {verdict}."
+
+
+def _verdict(row: Row) -> str:
+    confidence = f"confidence {row[Column.GAPPED_METAL_CONFIDENCE]:.2f}"
+    if row[Column.IS_GAPPED_METAL] is True:
+        return f"a gapped metal, its gap {describe_gap(row)} ({confidence})"
+    if row[Column.BELOW_THRESHOLD_EVERYWHERE] is True:
+        return "no gapped metal: the whole spectrum is below the threshold"
+    reasons = []
+    if row[Column.IS_METAL] is not True:
+        reasons.append(f"no metal, its DOS above E_F falls to {row[Column.DOS_ABOVE_EFERMI]:.2f} states/eV")
+    if row[Column.HAS_VB_GAP] is not True:
+        reasons.append(
+            f"no such gap, the widest is {describe_gap(row)}" if _known(row[Column.GAP_TOP_EV]) else "no gap"
+        )
+    return f"no gapped metal: {' and '.join(reasons)} ({confidence})"
+
+
+def describe_gap(row: Row) -> str:
+    """Width and place of a gap: "at least 3.46 eV wide, top at -0.57 eV"."""
+    least = "at least " if row.get(Column.GAP_OPEN_AT_BOTTOM) is True else ""
+    return f"{least}{row[Column.GAP_WIDTH_EV]:.2f} eV wide, top at {row[Column.GAP_TOP_EV]:+.2f} eV"
+
+
+def _say_rank(classes: pd.DataFrame, material_id: str, candidates: pd.DataFrame) -> Iterator[str]:
+    ranked = rank_by_consensus(classes)
+    ids = ranked[Column.MATERIAL_ID].tolist()
+    if material_id not in ids:
+        yield "No model calls it a gapped metal."
+        return
+    place = ids.index(material_id)
+    confidence = ranked[Column.GAPPED_METAL_CONFIDENCE].iloc[place]
+    yield (
+        f"Together the models rank it {place + 1} of {len(ids):,} predicted gapped metals among {len(candidates):,} "
+        f"candidates (mean confidence {confidence:.2f})."
+    )
+
+
+def _say_dft(run: RunTables, candidate: Row, own: pd.DataFrame) -> Iterator[str]:
+    if not run.has_table(TableName.DFT_JOBS):
+        yield "The run stopped before any material was chosen for DFT."
+        return
+    job = _row(run.read_table(TableName.DFT_JOBS), candidate[Column.MATERIAL_ID])
+    selection = SelectionSettings.model_validate(run.info["settings"].get("selection", {}))
+    if not job:
+        yield _say_not_chosen(candidate, own, selection)
+        return
+    words = describe_choice(job[Column.SELECTED_AS], candidate[Column.NSITES], selection).removeprefix("chosen: ")
+    yield f"It was chosen for DFT: {words}."
+    yield _say_result(run, job)
+
+
+def _say_not_chosen(candidate: Row, own: pd.DataFrame, selection: SelectionSettings) -> str:
+    if own[Column.IS_GAPPED_METAL].isna().all():
+        return "It was not chosen for DFT: there is no prediction of it."
+    n_sites = candidate[Column.NSITES]
+    if own[Column.IS_GAPPED_METAL].fillna(value=False).any() or (selection.max_sites or n_sites) < n_sites:
+        return f"It was {describe_choice(None, n_sites, selection).replace('not chosen:', 'not chosen for DFT:')}."
+    return (
+        f"It was not chosen for DFT: it is not one of the {selection.n_random_negatives} negatives that were drawn at "
+        "random (selection.n_random_negatives)."
+    )
+
+
+def _say_result(run: RunTables, job: Row) -> str:
+    result: Row = {}
+    if run.has_table(TableName.DFT_RESULTS):
+        result = _row(run.read_table(TableName.DFT_RESULTS), job[Column.MATERIAL_ID])
+    if result.get(Column.STATUS) != Status.OK:
+        reason = str(result.get(Column.REASON) or job.get(Column.REASON) or "").rstrip(".")
+        return (
+            f"There is no DFT spectrum of it: {result.get(Column.STATUS, job[Column.STATUS])}. {reason}".strip(". ")
+            + "."
+        )
+    engine = " ".join(
+        str(result[name])
+        for name in (Column.ENGINE, Column.FUNCTIONAL, Column.SPIN)
+        if isinstance(result.get(name), str)
+    )
+    verdict = dft_verdict(dict(result))
+    if verdict == GAPPED_METAL:
+        return f"DFT ({engine}) finds a gapped metal, its gap {describe_gap(result)}."
+    gap = f"; its widest gap is {describe_gap(result)}" if _known(result.get(Column.GAP_TOP_EV)) else ""
+    return f"DFT ({engine}) finds no gapped metal: {verdict}{gap}."
+
+
+def _row(table: pd.DataFrame, material_id: str) -> dict[Any, Any]:
+    rows = table[table[Column.MATERIAL_ID] == material_id].to_dict("records")
+    return rows[-1] if rows else {}
+
+
+def _sites(number: int) -> str:
+    return f"{number} site{'' if number == 1 else 's'} per cell"
+
+
+def _known(value: Any) -> bool:
+    return value is not None and bool(pd.notna(value))
