@@ -157,7 +157,8 @@ def _with_dft(picks: pd.DataFrame, jobs: pd.DataFrame, results: pd.DataFrame | N
     found = {row[Column.MATERIAL_ID]: row for row in rows.to_dict("records")}
     of_pick = [found.get(name, {}) for name in ids]
     computed = [row if row.get(Column.STATUS) == Status.OK else {} for row in of_pick]
-    state = ids.map(states[Column.STATUS]).fillna(NOT_CHOSEN)
+    jobs_state = states[Column.STATUS].to_dict()
+    state = [jobs_state.get(name, NOT_CHOSEN) for name in ids]
     picks[Column.DFT_STATUS] = [row.get(Column.STATUS) or now for row, now in zip(of_pick, state, strict=True)]
     reasons = ids.map(states[Column.REASON])
     picks[Column.DFT_REASON] = [
