@@ -56,6 +56,11 @@ if TYPE_CHECKING:
     from mat2spec.prediction import Predictor
 
 Counts = dict[str, int]
+_SHOWN_REASONS = 3
+
+
+class NoPredictionError(ValueError):
+    """No candidate could be predicted; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -174,9 +179,25 @@ def predict_shard(crystals: Crystals, settings: ScreenSettings, on_batch: Callab
 
 
 def count_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:  # noqa: ARG001  the signature of a stage
-    """Count the predictions, and those that failed."""
-    status = inputs.read(TableName.PREDICTIONS, [Column.STATUS])[Column.STATUS]
+    """Count the predictions, and those that failed; a run without a single one is a failure.
+
+    Raises
+    ------
+    NoPredictionError
+        If every prediction failed; the message says why they did.
+    """
+    rows = inputs.read(TableName.PREDICTIONS, [Column.STATUS, Column.REASON])
+    status = rows[Column.STATUS]
+    if len(rows) and (status != Status.OK).all():
+        raise NoPredictionError(_why_nothing_is_predicted(rows))
     return Outcome({"predictions": len(status), "failed": int((status != Status.OK).sum())})
+
+
+def _why_nothing_is_predicted(rows: pd.DataFrame) -> str:
+    reasons = rows[Column.REASON].value_counts()
+    said = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.head(_SHOWN_REASONS).items())
+    others = f"; and {len(reasons) - _SHOWN_REASONS:,} other reasons" if len(reasons) > _SHOWN_REASONS else ""
+    return f"None of the {len(rows):,} predictions succeeded: {said}{others}. The table predictions has all reasons."
 
 
 def load_predictors(settings: PredictionSettings, spectrum: str = EDOS_GRID.name) -> list[Predictor]:

@@ -120,12 +120,28 @@ def read_rows(path: Path, columns: Sequence[str], rows: NDArray[np.integer]) -> 
     wanted, back = np.unique(np.asarray(rows, dtype=np.int64), return_inverse=True)
     with reading_parquet(path), pq.ParquetFile(path) as file:
         ends = np.cumsum([file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)])
-        pieces = [file.schema_arrow.empty_table().select(list(columns))]
+        pieces = [without_views(file.schema_arrow.empty_table().select(list(columns)))]
         for group, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
             inside = wanted[(wanted >= start) & (wanted < end)] - start
             if len(inside):
-                pieces.append(file.read_row_group(group, columns=list(columns)).take(pa.array(inside)))
+                rows_of_group = without_views(file.read_row_group(group, columns=list(columns)))
+                pieces.append(rows_of_group.take(pa.array(inside)))
     return pa.concat_tables(pieces).combine_chunks().take(pa.array(back.ravel()))
+
+
+def without_views(table: pa.Table) -> pa.Table:
+    """The same table with views of texts and lists, for which Arrow has few functions yet, as plain ones."""
+    plain = pa.schema([field.with_type(_without_views(field.type)) for field in table.schema])
+    return table if plain == table.schema.remove_metadata() else table.cast(plain)
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+        return pa.large_list(_without_views(kind.value_type))
+    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and _without_views(kind.value_type) != kind.value_type:
+        return pa.large_list(_without_views(kind.value_type))
+    return plain.get(kind, kind)
 
 
 def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -242,10 +258,17 @@ def reading_parquet(path: Path) -> Iterator[None]:
         yield
     except TableError:
         raise
+    except MemoryError as error:
+        raise TableError(f"Memory is not enough to read {path}. Free some, or read it on a larger machine.") from error
     except OSError as error:
         if error.errno is None:
             raise TableError(_corrupt(path, error)) from error
         raise explain_os_error(error, path, "read") from error
+    except pa.ArrowNotImplementedError as error:
+        raise TableError(
+            f"{path} holds a type that this version of pyarrow cannot read: {_first_line(error)}. Write the column in a "
+            "plainer type."
+        ) from error
     except pa.ArrowException as error:
         raise TableError(_corrupt(path, error)) from error
 
@@ -258,8 +281,14 @@ def _require_file(path: Path) -> None:
 
 
 def _corrupt(path: Path, error: Exception) -> str:
-    detail = str(error).splitlines()[0].rstrip(".")
-    return f"{path} is not a readable Parquet file: it is damaged or of another kind ({detail}). Replace or remove it."
+    return (
+        f"{path} is not a readable Parquet file: it is damaged or of another kind ({_first_line(error)}). Replace or remove "
+        "it."
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
 
 
 def require_columns(path: Path, columns: Sequence[str]) -> list[str]:

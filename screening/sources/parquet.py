@@ -22,7 +22,7 @@ from mat2spec.crystals.columns import identifiers
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.tables.columns import CRYSTAL_COLUMNS, Column
 from mat2spec.tables.files import explain_os_error
-from mat2spec.tables.parquet import read_metadata, read_rows, read_table, require_columns
+from mat2spec.tables.parquet import read_metadata, read_rows, read_table, reading_parquet, require_columns
 from screening.sources.base import DB_VERSION_KEY, FILTER_COUNTS_KEY, SourceError
 from screening.sources.claims import CLAIM_COLUMNS, with_contradictions
 
@@ -197,14 +197,12 @@ class ParquetSource:
     def _batches(self, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
         """Rows of the table in pieces, up to the limit."""
         left = len(self._rows)
-        try:
+        with reading_parquet(self.path):
             for batch in pq.ParquetFile(self.path).iter_batches(BATCH_ROWS, columns=[str(name) for name in columns]):
                 if left <= 0:
                     return
                 yield batch.slice(0, left)
                 left -= len(batch)
-        except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"{self.path} is damaged ({error}); replace the table.") from error
 
 
 def _text(value: object) -> str | None:

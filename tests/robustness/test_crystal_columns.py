@@ -1,0 +1,271 @@
+"""Columns of crystals in every type that programs write: what is meant is read, the rest refused by name."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.checks import find_notes, find_problems
+from mat2spec.crystals.compact import reduce_skewed_cells
+from mat2spec.graphs.building import build_graphs
+from mat2spec.tables.files import TableError
+from screening.sources.base import SourceError
+from screening.sources.parquet import ParquetSource
+
+CUBIC = [[4.12, 0.0, 0.0], [0.0, 4.12, 0.0], [0.0, 0.0, 4.12]]
+FLAT = [number for row in CUBIC for number in row]
+SITES = [[0.0, 0.0, 0.0], [0.5, 0.5, 0.5]]
+FLAT_SITES = [0.0, 0.0, 0.0, 0.5, 0.5, 0.5]
+DOUBLES = pa.list_(pa.float64())
+NESTED = pa.list_(DOUBLES)
+
+
+def table(n=2, **columns):
+    """Rows of CsCl; columns given as arrays take the place of plain ones."""
+    plain = {
+        "material_id": pa.array([f"mp-{row}" for row in range(n)]),
+        "lattice": pa.array([FLAT] * n, type=DOUBLES),
+        "frac_coords": pa.array([FLAT_SITES] * n, type=DOUBLES),
+        "atomic_numbers": pa.array([[55, 17]] * n, type=pa.list_(pa.int64())),
+    }
+    return pa.table(plain | columns)
+
+
+def twice(value, kind=None):
+    return pa.array([value, value], type=kind)
+
+
+MEANT = {
+    "lattices of 3 x 3": {"lattice": twice(CUBIC, NESTED)},
+    "coordinates of n x 3": {"frac_coords": twice(SITES, NESTED)},
+    "both, as pymatgen writes them": {"lattice": twice(CUBIC, NESTED), "frac_coords": twice(SITES, NESTED)},
+    "large lists of large lists, as polars writes them": {
+        "lattice": twice(CUBIC, pa.large_list(pa.large_list(pa.float64()))),
+        "frac_coords": twice(SITES, pa.large_list(pa.large_list(pa.float64()))),
+    },
+    "arrays of fixed size, as polars writes them": {
+        "lattice": twice(CUBIC, pa.list_(pa.list_(pa.float64(), 3), 3)),
+        "frac_coords": twice(SITES, pa.list_(pa.list_(pa.float64(), 3))),
+    },
+    "nine numbers of fixed size": {"lattice": twice(FLAT, pa.list_(pa.float64(), 9))},
+    "single precision": {"lattice": twice(FLAT, pa.list_(pa.float32())), "frac_coords": twice(SITES)},
+    "whole numbers": {"frac_coords": twice([0, 0, 0, 1, 1, 1]), "atomic_numbers": twice([55, 55])},
+    "decimals": {"lattice": twice([Decimal(str(x)) for x in FLAT], pa.list_(pa.decimal128(8, 4)))},
+    "numbers as texts": {"lattice": twice([str(x) for x in FLAT])},
+    "JSON of lists": {"lattice": twice(json.dumps(CUBIC)), "frac_coords": twice(json.dumps(SITES))},
+    "JSON of numbers": {"atomic_numbers": twice("[55, 17]")},
+    "JSON of symbols": {"atomic_numbers": twice('["Cs", "Cl"]')},
+    "JSON in bytes": {"lattice": twice(json.dumps(CUBIC).encode())},
+    "JSON of a pymatgen lattice": {"lattice": twice(json.dumps({"matrix": CUBIC, "a": 4.12}))},
+    "a pymatgen lattice": {"lattice": twice({"matrix": CUBIC, "a": 4.12})},
+    "symbols": {"atomic_numbers": twice(["Cs", "Cl"])},
+    "symbols as a dictionary": {
+        "atomic_numbers": pa.ListArray.from_arrays([0, 2, 4], pa.array(["Cs", "Cl"] * 2).dictionary_encode())
+    },
+    "symbols as views": {
+        "atomic_numbers": pa.ListArray.from_arrays([0, 2, 4], pa.array(["Cs", "Cl"] * 2, pa.string_view()))
+    },
+    "numbers with a point": {"atomic_numbers": twice([55.0, 17.0])},
+    "small numbers": {"atomic_numbers": twice([55, 17], pa.list_(pa.uint8()))},
+}
+
+
+@pytest.mark.parametrize("columns", MEANT.values(), ids=MEANT)
+def test_types_that_are_meant_are_read(tmp_path, columns):
+    pq.write_table(table(**columns), tmp_path / "x.parquet")
+    source = ParquetSource(tmp_path / "x.parquet")
+    crystals = source.crystals(["mp-1", "mp-0"])
+    assert crystals.problems is None
+    assert crystals.material_ids.tolist() == ["mp-1", "mp-0"]
+    assert crystals.n_sites.tolist() == [2, 2]
+    np.testing.assert_allclose(crystals.lattices, [CUBIC, CUBIC], rtol=1e-6)
+    assert crystals.atomic_numbers[0] == 55
+    assert source.properties()["nsites"].tolist() == [2, 2]
+
+
+IDENTIFIERS = {
+    "numbers": (pa.array([149, 22]), ["149", "22"]),
+    "unsigned numbers": (pa.array([149, 22], type=pa.uint16()), ["149", "22"]),
+    "numbers with a point": (pa.array([149.0, 22.0]), ["149", "22"]),
+    "bytes": (pa.array([b"mp-149", b"mp-22"]), ["mp-149", "mp-22"]),
+    "bytes of fixed size": (pa.array([b"mp-1", b"mp-2"], type=pa.binary(4)), ["mp-1", "mp-2"]),
+    "large texts": (pa.array(["mp-1", "mp-2"], type=pa.large_string()), ["mp-1", "mp-2"]),
+    "views": (pa.array(["mp-1", "mp-2"], type=pa.string_view()), ["mp-1", "mp-2"]),
+    "a dictionary": (pa.array(["mp-1", "mp-2"]).dictionary_encode(), ["mp-1", "mp-2"]),
+    "texts with blanks and brackets": (pa.array(["[red] a/b", "ä 😀"]), ["[red] a/b", "ä 😀"]),
+}
+
+
+@pytest.mark.parametrize(("column", "names"), IDENTIFIERS.values(), ids=IDENTIFIERS)
+def test_identifiers_of_any_type_are_texts(tmp_path, column, names):
+    pq.write_table(table(material_id=column), tmp_path / "x.parquet")
+    source = ParquetSource(tmp_path / "x.parquet")
+    assert source.properties()["material_id"].tolist() == names
+    assert source.crystals(names).material_ids.tolist() == names
+
+
+WRONG_COLUMNS = {
+    "flags as identifiers": ({"material_id": twice(value=True)}, "bool"),
+    "fractions as identifiers": ({"material_id": pa.array([1.5, 2.5])}, "double"),
+    "lists as identifiers": ({"material_id": twice(["a"])}, "list"),
+    "bytes that are no text": ({"material_id": pa.array([b"\xff\xfe", b"a"])}, "no text"),
+    "a number as lattice": ({"lattice": pa.array([4.12, 4.12])}, "lists of numbers"),
+    "a number as element": ({"atomic_numbers": pa.array([55, 55])}, "lists of numbers"),
+    "flags as coordinates": ({"frac_coords": twice(value=False)}, "lists of numbers"),
+}
+
+
+@pytest.mark.parametrize(("columns", "words"), WRONG_COLUMNS.values(), ids=WRONG_COLUMNS)
+def test_columns_that_mean_nothing_are_refused_by_name(tmp_path, columns, words):
+    pq.write_table(table(**columns), tmp_path / "x.parquet")
+    with pytest.raises((TableError, SourceError), match=words) as refused:
+        read_all(ParquetSource(tmp_path / "x.parquet"))
+    assert "damaged" not in str(refused.value)
+    assert "replace" not in str(refused.value).lower()
+
+
+def read_all(source):
+    return source.properties(), source.crystals(["mp-0"])
+
+
+def first_is(value, other, kind=None):
+    return pa.array([value, other], type=kind)
+
+
+BAD_ROWS = {
+    "eight numbers": ({"lattice": first_is(FLAT[:8], FLAT)}, "nine lattice numbers"),
+    "ten numbers": ({"lattice": first_is([*FLAT, 1.0], FLAT)}, "nine lattice numbers"),
+    "a row of 2 in 3 x 3": ({"lattice": first_is([*CUBIC[:2], [0.0, 0.0]], CUBIC)}, "nine lattice numbers"),
+    "no lattice": ({"lattice": first_is(None, FLAT)}, "has no lattice"),
+    "no coordinates": ({"frac_coords": first_is(None, FLAT_SITES)}, "has no frac_coords"),
+    "no elements": ({"atomic_numbers": first_is(None, [55, 17])}, "has no atomic_numbers"),
+    "an empty row": ({"atomic_numbers": first_is([], [55, 17])}, "for every atomic number"),
+    "a coordinate too few": ({"frac_coords": first_is(FLAT_SITES[:5], FLAT_SITES)}, "for every atomic number"),
+    "not a number": ({"frac_coords": first_is([float("nan")] * 6, FLAT_SITES)}, "not finite"),
+    "infinite": ({"lattice": first_is([float("inf"), *FLAT[1:]], FLAT)}, "not finite"),
+    "null in a list": ({"frac_coords": first_is([None, *FLAT_SITES[1:]], FLAT_SITES)}, "not finite"),
+    "element 6.5": ({"atomic_numbers": first_is([6.5, 17.0], [55.0, 17.0])}, "hold 6.5, which is no element"),
+    "element 0": ({"atomic_numbers": first_is([0, 17], [55, 17])}, "unknown element"),
+    "element -5": ({"atomic_numbers": first_is([-5, 17], [55, 17])}, "unknown element"),
+    "element 120": ({"atomic_numbers": first_is([120, 17], [55, 17])}, "unknown element"),
+    "element 10^12": ({"atomic_numbers": first_is([10**12, 17], [55, 17])}, "unknown element"),
+    "element Xx": ({"atomic_numbers": first_is(["Xx", "Cl"], ["Cs", "Cl"])}, "hold Xx, which is no element"),
+    "text that is no JSON": ({"lattice": first_is("cubic", json.dumps(CUBIC))}, "are no list: 'cubic'"),
+    "JSON that is no list": ({"frac_coords": first_is("{}", json.dumps(SITES))}, "are no list"),
+    "another formula": ({"formula": pa.array(["CsBr", "CsCl"])}, "says CsBr, its atoms are CsCl"),
+    "another pretty formula": ({"formula_pretty": pa.array(["CsBr", "ClCs"])}, "says CsBr"),
+    "another number of sites": ({"nsites": pa.array([5, 2])}, "says 5, it has 2 atoms"),
+    "a volume in Bohr": ({"volume": pa.array([471.9, 69.93])}, "in another unit"),
+    "flat": ({"lattice": first_is([*FLAT[:6], 0.0, 0.0, 0.0], FLAT)}, "flat lattice"),
+    "in nm": ({"lattice": first_is([x / 10 for x in FLAT], FLAT)}, "cubic Angstrom per atom"),
+    "in pm": ({"lattice": first_is([x * 100 for x in FLAT], FLAT)}, "cubic Angstrom per atom"),
+    "Cartesian coordinates": ({"frac_coords": first_is([0.0] * 3 + [2.06] * 3, FLAT_SITES)}, "look like Cartesian"),
+    "coordinates of one place": ({"frac_coords": first_is([0.5] * 6, FLAT_SITES)}, "overlap"),
+    "a needle": ({"lattice": first_is([1e-9, 0, 0, 0, 3e5, 0, 0, 0, 3e5], FLAT)}, "Angstrom long"),
+    "a sheet": ({"lattice": first_is([1e-3, 0, 0, 0, 300, 0, 0, 0, 300], FLAT)}, "Angstrom long"),
+    "numbers near the largest": ({"lattice": first_is([1e308 * x for x in FLAT], FLAT)}, ""),
+}
+
+
+@pytest.mark.parametrize(("columns", "words"), BAD_ROWS.values(), ids=BAD_ROWS)
+def test_a_bad_row_has_its_reason_and_stops_no_other(tmp_path, columns, words):
+    pq.write_table(table(**columns), tmp_path / "x.parquet")
+    source = ParquetSource(tmp_path / "x.parquet")
+    assert len(source.properties()) == 2
+    crystals = source.crystals(["mp-0", "mp-1"])
+    for read in (crystals, Crystals.from_arrow(crystals.to_arrow())):
+        bad, good = find_problems(read)
+        assert good is None
+        assert bad is not None
+        assert words in bad
+        graphs, problems = build_graphs(read)
+        assert problems == [bad, None]
+        assert graphs.n_nodes.tolist() == [0, 2]
+
+
+NOTED = {
+    "in Bohr": ([x * 1.889726 for x in FLAT], FLAT_SITES, "unusually far"),
+    "in Angstrom, read as Bohr": ([x / 1.889726 for x in FLAT], FLAT_SITES, "unusually near"),
+    "as it is": (FLAT, FLAT_SITES, ""),
+    "in another cell": (FLAT, [-3.0, 0.0, 1.0, 0.5, -0.5, 0.5], ""),
+}
+
+
+@pytest.mark.parametrize(("lattice", "coordinates", "words"), NOTED.values(), ids=NOTED)
+def test_unusual_crystals_are_noted(lattice, coordinates, words):
+    read = Crystals.from_arrow(table(1, lattice=pa.array([lattice]), frac_coords=pa.array([coordinates])))
+    assert find_problems(read) == [None]
+    (note,) = find_notes(read)
+    assert bool(note) == bool(words)
+    assert words in note
+
+
+SKEWED = {
+    "one shear": [[4.12, 0, 0], [1e5 * 4.12, 4.12, 0], [0, 0, 4.12]],
+    "two shears": [[4.12, 0, 0], [412e3, 4.12, 0], [412e3, 412e3, 4.12]],
+    "a shear of two vectors": [[4.12, 0, 0], [0, 4.12, 0], [41.2 * 997, -41.2 * 1009, 4.12]],
+}
+
+
+@pytest.mark.parametrize("lattice", SKEWED.values(), ids=SKEWED)
+def test_skewed_cells_are_the_crystals_that_they_are(lattice):
+    kind = pa.list_(pa.int64())
+    one = {"frac_coords": pa.array([[0.0] * 3]), "atomic_numbers": pa.array([[84]], type=kind)}
+    crystals = Crystals.concatenate(
+        [Crystals.from_arrow(table(1, lattice=pa.array([np.ravel(cell).tolist()]), **one)) for cell in (lattice, CUBIC)]
+    )
+    start = time.process_time()
+    graphs, problems = build_graphs(crystals)
+    assert time.process_time() - start < 5
+    assert problems == [None, None]
+    np.testing.assert_allclose(graphs[0].edge_length, graphs[1].edge_length, atol=1e-3)
+
+
+def test_usual_cells_are_not_touched():
+    crystals = Crystals.from_arrow(table())
+    assert reduce_skewed_cells(crystals) is crystals
+
+
+def test_a_frame_of_pandas_with_objects_is_read(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "material_id": [1, 2],
+            "lattice": [np.array(CUBIC).tolist()] * 2,
+            "frac_coords": [np.array(SITES).tolist()] * 2,
+            "atomic_numbers": [np.array([55, 17], dtype=np.int16)] * 2,
+        }
+    )
+    frame.to_parquet(tmp_path / "x.parquet")
+    assert ParquetSource(tmp_path / "x.parquet").crystals(["2"]).atomic_numbers.tolist() == [55, 17]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_a_search_for_neighbours_of_many_odd_cells_hears_sigterm():
+    program = (
+        "import numpy as np, sys\n"
+        "from mat2spec.crystals.arrays import Crystals\n"
+        "from mat2spec.graphs.building import build_graphs\n"
+        "odd = [np.array([[5, 0, 0], [1e5, 5, 0], [1e5, 1e5, 5]]), np.diag([1e-9, 3e5, 3e5]), np.eye(3) * 5] * 20000\n"
+        "crystals = Crystals.from_lists([str(i) for i in range(len(odd))], [[26]] * len(odd), [np.zeros((1, 3))] * len(odd), odd)\n"
+        "print('ready', flush=True)\n"
+        "build_graphs(crystals)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(1)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(timeout=10) == -signal.SIGTERM
+    finally:
+        child.kill()
