@@ -94,7 +94,7 @@ PIPELINE = (
     Stage(
         "classify_predictions",
         "Classify predictions",
-        reads=(TableName.CANDIDATES, TableName.PREDICTIONS),
+        reads=(TableName.CANDIDATES, TableName.CRYSTALS, TableName.PREDICTIONS),
         writes=(TableName.CLASSIFICATIONS,),
         run=stages.classify_predictions,
     ),
@@ -108,7 +108,7 @@ PIPELINE = (
     Stage(
         "run_dft",
         "Run DFT",
-        reads=(TableName.CRYSTALS, TableName.DFT_JOBS),
+        reads=(TableName.CANDIDATES, TableName.CRYSTALS, TableName.DFT_JOBS),
         writes=(TableName.DFT_RESULTS, TableName.DFT_JOBS),
         run=stages.run_dft,
         needs_dft=True,

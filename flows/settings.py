@@ -15,7 +15,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dft_validation.settings import DftSettings, LabelSettings, RemoteSettings
 from mat2spec.settings import PredictionSettings
-from screening.settings import EvaluationSettings, FilterSettings, GapSettings, SelectionSettings, SourceSettings
+from screening.settings import (
+    ClassifySettings,
+    EvaluationSettings,
+    FilterSettings,
+    GapSettings,
+    SelectionSettings,
+    SourceSettings,
+)
 
 ENVIRONMENT_PREFIX = "MAT2SPEC_"
 ENVIRONMENT_DELIMITER = "__"
@@ -60,6 +67,9 @@ class ScreenSettings(BaseSettings):
     filters: FilterSettings = Field(default_factory=FilterSettings, description="Which crystals become candidates.")
     prediction: PredictionSettings = Field(default_factory=PredictionSettings, description="Models, device, batches.")
     gap: GapSettings = Field(default_factory=GapSettings, description="What counts as a gapped metal.")
+    classify: ClassifySettings = Field(
+        default_factory=ClassifySettings, description="What is searched for, and what else is derived from spectra."
+    )
     selection: SelectionSettings = Field(default_factory=SelectionSettings, description="Which candidates go to DFT.")
     dft: DftSettings = Field(default_factory=DftSettings, description="Engine and budget of the DFT calculations.")
     remote: RemoteSettings = Field(

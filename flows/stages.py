@@ -21,7 +21,7 @@ import dft_validation
 import mat2spec
 from dft_validation.queue.store import QUEUE_FILE, JobQueue
 from dft_validation.results.outcomes import JobStatus
-from mat2spec.crystals.primitive import CellSizes
+from mat2spec.crystals.composition import ElementCounts
 from mat2spec.settings import PredictionSettings
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.prediction import predictions_table
@@ -30,7 +30,8 @@ from mat2spec.tables.parquet import matrix_column, to_frame
 from mat2spec.tables.status import Status
 from screening.choose.candidates import choose_candidates
 from screening.choose.selection import select_for_dft
-from screening.classify.gaps import classify_spectra
+from screening.classify.classes import classify, mark_targets
+from screening.classify.materials import Materials
 from screening.evaluate.evaluation import is_true, precision_recall
 from screening.evaluate.published import (
     previous_classifications,
@@ -214,17 +215,21 @@ def _load(model: str, spectrum: str, weights_dir: Path | None, device: str, max_
 
 
 def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
-    """Find the gapped metals among the predicted spectra."""
-    predictions = inputs.read_arrow(TableName.PREDICTIONS, [Column.MATERIAL_ID, Column.MODEL, Column.EDOS])
+    """Classify the predicted spectra, derive properties of the materials and mark what is searched for."""
+    columns = [Column.MATERIAL_ID, Column.MODEL, Column.EDOS, Column.UNCERTAINTY]
+    predictions = inputs.read_arrow(TableName.PREDICTIONS, columns)
     keys = predictions.select([Column.MATERIAL_ID, Column.MODEL]).to_pandas()
-    spectra = matrix_column(predictions, Column.EDOS, EDOS_GRID.size)
-    candidates = inputs.read(TableName.CANDIDATES).set_index(Column.MATERIAL_ID)
-    sizes = CellSizes.of_rows(candidates.loc[keys[Column.MATERIAL_ID]])
-    classes = classify_spectra(spectra, EDOS_GRID, settings.gap, sizes.n_sites, sizes.n_primitive)
-    table = pd.concat([keys, classes], axis=1)
-    per_model = table[is_true(table[Column.IS_GAPPED_METAL])][Column.MODEL].value_counts()
+    spectra, uncertainty = (matrix_column(predictions, name, EDOS_GRID.size) for name in columns[2:])
+    candidates = inputs.read(TableName.CANDIDATES)
+    elements = ElementCounts.from_lists([inputs.read_arrow(TableName.CRYSTALS, [Column.ATOMIC_NUMBERS])[0]])
+    rows = pd.Index(candidates[Column.MATERIAL_ID]).get_indexer(keys[Column.MATERIAL_ID])
+    materials = Materials.of_rows(candidates, elements).take(rows)
+    classes = classify(spectra, materials, settings.gap, settings.classify, uncertainty)
+    table = mark_targets(pd.concat([keys, classes], axis=1), candidates, settings.classify.target)
+    per_model = table[is_true(table[Column.IS_TARGET])][Column.MODEL].value_counts()
+    name = "gapped_metals" if settings.classify.target == Column.IS_GAPPED_METAL else "hits"
     return Outcome(
-        {f"gapped_metals_{model}": int(per_model.get(model, 0)) for model in settings.prediction.models},
+        {f"{name}_{model}": int(per_model.get(model, 0)) for model in settings.prediction.models},
         {TableName.CLASSIFICATIONS: table},
     )
 
@@ -232,7 +237,7 @@ def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
 def queue_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Choose candidates for DFT, the most confident positives and random negatives, and plan their jobs."""
     classes, candidates = inputs.read(TableName.CLASSIFICATIONS), inputs.read(TableName.CANDIDATES)
-    selection = select_for_dft(classes, candidates, settings.selection)
+    selection = select_for_dft(classes, candidates, settings.selection, settings.classify.rank_by)
     picks = selection.picks
     jobs = dft_validation.plan_jobs(picks, inputs.crystals(picks[Column.MATERIAL_ID]), settings.dft)
     n_queued = int((jobs[Column.STATUS] == JobStatus.QUEUED).sum())
@@ -242,7 +247,7 @@ def queue_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
 def run_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Run the queued DFT jobs and classify their spectra by the rule that the predictions are classified by."""
     outcomes = run_queue(inputs, settings)
-    results = dft_validation.results_table(outcomes, settings.gap)
+    results = classified_results(outcomes, inputs.read(TableName.CANDIDATES), settings)
     ok = results[Column.STATUS] == JobStatus.OK
     gapped = is_true(results[Column.IS_GAPPED_METAL])
     return Outcome(
@@ -252,6 +257,14 @@ def run_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
             TableName.DFT_JOBS: dft_validation.update_jobs(inputs.read(TableName.DFT_JOBS), outcomes),
         },
     )
+
+
+def classified_results(
+    outcomes: Sequence[DftOutcome], candidates: pd.DataFrame, settings: ScreenSettings
+) -> pd.DataFrame:
+    """Computed spectra with their classes, judged as the predictions are."""
+    results = dft_validation.results_table(outcomes, settings.gap, settings.classify)
+    return mark_targets(results, candidates, settings.classify.target)
 
 
 def run_queue(inputs: Inputs, settings: ScreenSettings) -> list[DftOutcome]:

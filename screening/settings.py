@@ -349,6 +349,39 @@ class GapSettings(BaseModel):
         )
 
 
+class ClassifySettings(BaseModel):
+    """What is derived from spectra beside gaps, and what counts as a hit."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target: str = Field(
+        default="is_gapped_metal",
+        min_length=1,
+        description="What is searched for: an SQL condition on the columns of classifications and candidates, such as "
+        "\"gapped_metal_type = 'p' and carriers_per_cm3 > 1e20\"; `mat2spec screen --where` sets it. DFT results are "
+        "judged by the same condition.",
+    )
+    rank_by: str = Field(
+        default="gapped_metal_confidence",
+        min_length=1,
+        description="Number by which hits are ranked, the largest first: a column of classifications.",
+    )
+    functions: tuple[str, ...] = Field(
+        default=(),
+        description="Classifiers of your own, as package.module:function or file.py:function: see "
+        "examples/own_classifier.py. Their columns join the classifications, and targets may use them.",
+    )
+    semimetal_dos_per_atom: float = Field(
+        default=0.05,
+        ge=0,
+        allow_inf_nan=False,
+        description="A metal with less DOS at E_F, in states/eV per atom, is called a semimetal (Be has 0.07, graphite 0.005).",
+    )
+    insulator_gap_ev: float = Field(
+        default=3.0, gt=0, allow_inf_nan=False, description="From this gap in eV on a material is an insulator."
+    )
+
+
 class EvaluationSettings(BaseModel):
     """How models are compared with DFT."""
 

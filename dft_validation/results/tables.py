@@ -8,18 +8,31 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
+from pymatgen.core import Composition
 
 from dft_validation.results.cache import Outcome
 from dft_validation.results.document import EdosDocument
 from dft_validation.results.outcomes import FailedJob, JobStatus
+from mat2spec.crystals.composition import ElementCounts
+from mat2spec.crystals.primitive import CellSizes
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.columns import Column
-from screening.classify.gaps import classify_spectra
-from screening.settings import GapSettings
+from screening.classify.classes import classify
+from screening.classify.materials import Materials, stoner_factors
+from screening.classify.properties import dos_at_efermi
+from screening.settings import ClassifySettings, GapSettings
+
+# Bins of 0.06 eV and interpolated bands leave a trace of the other spin in a half metal.
+HALF_METAL_POLARISATION = 0.95
 
 
-def results_table(outcomes: Sequence[Outcome], gap_settings: GapSettings | None = None) -> pd.DataFrame:
+def results_table(
+    outcomes: Sequence[Outcome],
+    gap_settings: GapSettings | None = None,
+    classify_settings: ClassifySettings | None = None,
+) -> pd.DataFrame:
     """Rows of `dft_results`: one per outcome, failures with empty values.
 
     Parameters
@@ -27,8 +40,10 @@ def results_table(outcomes: Sequence[Outcome], gap_settings: GapSettings | None 
     outcomes
         From `run_jobs`.
     gap_settings
-        If given, the columns of `screening.classify.gaps.classify_spectra` are added. Its `is_metal` then replaces the
+        If given, the columns of `screening.classify.classes.classify` are added. Its `is_metal` then replaces the
         engine's: predictions are judged by the same rule. `band_gap` stays the engine's.
+    classify_settings
+        Its other limits.
 
     Returns
     -------
@@ -40,7 +55,7 @@ def results_table(outcomes: Sequence[Outcome], gap_settings: GapSettings | None 
     table = pd.DataFrame([{**empty, **row} for row in rows], columns=list(_COLUMN_TYPES)).astype(_COLUMN_TYPES)
     if gap_settings is None:
         return table
-    return _with_classes(table, outcomes, gap_settings)
+    return _with_classes(table, outcomes, gap_settings, classify_settings)
 
 
 _COLUMN_TYPES: dict[str, Any] = {
@@ -115,15 +130,44 @@ def _failure_row(failure: FailedJob) -> dict[str, Any]:
     }
 
 
-def _with_classes(table: pd.DataFrame, outcomes: Sequence[Outcome], gap_settings: GapSettings) -> pd.DataFrame:
+def _with_classes(
+    table: pd.DataFrame, outcomes: Sequence[Outcome], gap_settings: GapSettings, settings: ClassifySettings | None
+) -> pd.DataFrame:
     """Add what the classifier says of each computed spectrum."""
     spectra = np.array([_spectrum_to_classify(item, gap_settings) for item in outcomes])
     spectra = spectra.reshape(len(outcomes), EDOS_GRID.size)  # also when there is no outcome
-    sizes = [(item.n_sites, item.computed_n_sites) if isinstance(item, EdosDocument) else (1, 1) for item in outcomes]
-    n_sites, n_primitive = np.array(sizes, dtype=np.int64).reshape(-1, 2).T
-    classes = classify_spectra(spectra, EDOS_GRID, gap_settings, n_sites, n_primitive)
+    classes = classify(spectra, _materials(outcomes), gap_settings, settings)
+    spins = pd.DataFrame(map(_spin_columns, outcomes), columns=[Column.SPIN_POLARISATION, Column.IS_HALF_METAL])
+    spins = spins.astype({Column.SPIN_POLARISATION: "float64", Column.IS_HALF_METAL: "boolean"})
     kept = table.drop(columns=[name for name in classes.columns if name in table.columns])
-    return pd.concat([kept, classes.reset_index(drop=True)], axis=1)
+    return pd.concat([kept, classes.reset_index(drop=True), spins], axis=1)
+
+
+def _materials(outcomes: Sequence[Outcome]) -> Materials:
+    """Cells and elements of what was computed; of failures, one atom."""
+    documents = [item if isinstance(item, EdosDocument) else None for item in outcomes]
+    n_sites = np.array([1 if item is None else item.n_sites for item in documents], dtype=np.int64)
+    computed = np.array([1 if item is None else item.computed_n_sites for item in documents], dtype=np.int64)
+    volumes = np.array([np.nan if item is None else item.computed_volume_a3 for item in documents], dtype=np.float64)
+    numbers = [[] if item is None else _atomic_numbers(item.formula) for item in documents]
+    elements = ElementCounts.from_lists([pa.array(numbers, type=pa.list_(pa.int32()))])
+    return Materials(CellSizes(n_sites, computed, volumes * n_sites / computed), stoner_factors(elements))
+
+
+def _atomic_numbers(formula: str) -> list[int]:
+    """Atoms of a formula unit."""
+    return [element.Z for element, amount in Composition(formula).items() for _ in range(round(amount))]
+
+
+def _spin_columns(outcome: Outcome) -> tuple[float | None, bool | None]:
+    """Spin polarisation of the DOS at E_F, and whether one spin alone has states there; unknown without spin."""
+    if not isinstance(outcome, EdosDocument) or outcome.edos_by_spin is None or not outcome.is_metal:
+        return None, None
+    up, down = dos_at_efermi(outcome.edos_by_spin)
+    if up + down <= 0:
+        return None, None
+    polarisation = float((up - down) / (up + down))
+    return polarisation, abs(polarisation) > HALF_METAL_POLARISATION
 
 
 def _spectrum_to_classify(outcome: Outcome, settings: GapSettings) -> NDArray[np.float64]:

@@ -35,6 +35,14 @@ def screen(
     models: ModelOption = None,
     device: DeviceOption = None,
     dft: Annotated[bool, typer.Option("--dft/--no-dft", help="Run the DFT jobs, or only queue them.")] = True,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            metavar="CONDITION",
+            help="What is searched for, as an SQL condition on classes, properties and candidates; gapped metals by default.",
+        ),
+    ] = None,
     only_new: Annotated[bool, typer.Option("--only-new", help="Only what no previous run has screened.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what the screen would do.")] = False,
 ) -> None:
@@ -55,6 +63,8 @@ def screen(
 
         mat2spec screen --set filters.n_elements_max=3 --set gap.min_width_ev=1.2
 
+        mat2spec screen --where "gapped_metal_type = 'p' and carriers_per_cm3 > 1e20"
+
         mat2spec screen --config my_screen.yaml --dry-run
     """
     given = {
@@ -64,6 +74,7 @@ def screen(
         "prediction.models": models or None,
         "prediction.device": device,
         "run_dft": None if dft else False,
+        "classify.target": where,
         "only_new": True if only_new else None,
     }
     commands.screen.screen_crystals(config, as_assignments(given, assignments), dry_run=dry_run)

@@ -248,7 +248,8 @@ def _finished_so_far(run: RunFolder, settings: ScreenSettings) -> tuple[pd.DataF
             if len(results) >= n_ended:
                 return results, jobs
         outcomes = ended_outcomes(queue, run.crystals(jobs[Column.MATERIAL_ID]), settings.dft)
-    return dft_validation.results_table(outcomes, settings.gap), dft_validation.update_jobs(jobs, outcomes)
+    results = stages.classified_results(outcomes, run.read_table(TableName.CANDIDATES), settings)
+    return results, dft_validation.update_jobs(jobs, outcomes)
 
 
 def _say_status(run: RunFolder, status: QueueStatus, workers: int) -> None:

@@ -16,7 +16,6 @@ from flows.commands.terminal import console, stage_progress
 from flows.settings_layers import SettingsRefusedError, load_settings
 from flows.stages import load_predictors
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.crystals.primitive import CellSizes
 from mat2spec.crystals.readers import ReadStructure, read_structures
 from mat2spec.prediction import predict_with_models, reason_of_isotopes, with_notes
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, GRIDS, SpectralGrid
@@ -24,7 +23,8 @@ from mat2spec.spectra.phonons import heat_capacity, mean_frequency
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
 from mat2spec.tables.status import Status
-from screening.classify.gaps import classify_spectra
+from screening.classify.classes import classify
+from screening.classify.materials import Materials
 from screening.report.tables import frame_table
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def prediction_rows(
     read: Sequence[ReadStructure], predictions: Sequence[Prediction], settings: ScreenSettings, grid: SpectralGrid
 ) -> pa.Table:
     """One row per crystal and model, with its spectrum and what follows from it, or the reason why there is none."""
-    sizes = _cell_sizes(read)
+    names, materials = _materials(read)
     formulas = {
         entry.name: entry.structure.composition.reduced_formula for entry in read if entry.structure is not None
     }
@@ -108,33 +108,31 @@ def prediction_rows(
     parts = []
     for prediction in predictions:
         table = predictions_table(with_notes(prediction, notes))
-        for name, values in _properties(
-            prediction, CellSizes.of_rows(sizes.loc[prediction.material_ids.tolist()]), settings
-        ).items():
+        known = materials.take(names.get_indexer(pd.Index(prediction.material_ids)))
+        for name, values in _properties(prediction, known, settings).items():
             table = table.append_column(str(name), pa.array(values, from_pandas=True))
         parts.append(table)
     parts.append(_unread_rows([entry for entry in read if entry.structure is None], settings.prediction.models))
     rows = pa.concat_tables(parts, promote_options="permissive")
-    names = rows[Column.MATERIAL_ID].to_pylist()
-    rows = rows.append_column(Column.FORMULA, pa.array([formulas.get(name) for name in names], type=pa.string()))
-    order = _order(names, read)
+    row_names = rows[Column.MATERIAL_ID].to_pylist()
+    rows = rows.append_column(Column.FORMULA, pa.array([formulas.get(name) for name in row_names], type=pa.string()))
+    order = _order(row_names, read)
     return rows.take(order).replace_schema_metadata({GRID_METADATA_KEY: grid.to_json()})
 
 
-def _cell_sizes(read: Sequence[ReadStructure]) -> pd.DataFrame:
-    """Sizes of the cells that could be read, by name."""
+def _materials(read: Sequence[ReadStructure]) -> tuple[pd.Index, Materials]:
+    """Names and facts of the crystals that could be read."""
     usable = [(entry.structure, entry.name) for entry in read if entry.structure is not None]
     crystals = Crystals.from_structures([structure for structure, _ in usable], [name for _, name in usable])
-    columns = {Column.NSITES: crystals.n_sites, **CellSizes.of_crystals(crystals).columns()}
-    return pd.DataFrame(columns, index=crystals.material_ids)
+    return pd.Index(crystals.material_ids), Materials.of_crystals(crystals)
 
 
-def _properties(prediction: Prediction, sizes: CellSizes, settings: ScreenSettings) -> pd.DataFrame:
+def _properties(prediction: Prediction, materials: Materials, settings: ScreenSettings) -> pd.DataFrame:
     """What follows from the spectra: classes of electronic ones, thermal properties of phonons."""
     spectra, grid = prediction.spectra, prediction.grid
     if grid == EDOS_GRID:
-        return classify_spectra(spectra, grid, settings.gap, sizes.n_sites, sizes.n_primitive)
-    n_sites = sizes.n_sites.astype(np.float64)
+        return classify(spectra, materials, settings.gap, settings.classify, prediction.uncertainty)
+    n_sites = materials.sizes.n_sites.astype(np.float64)
     return pd.DataFrame(
         {
             Column.HEAT_CAPACITY_300K: heat_capacity(grid.centers, spectra, n_sites, TEMPERATURE_K),

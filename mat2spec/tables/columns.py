@@ -138,6 +138,97 @@ class Column(StrEnum):
         "Product of the confidences of gap and metal; a ranking score, not a probability.",
     )
 
+    HAS_GAP_ABOVE = (
+        "has_gap_above",
+        "Gap above E_F",
+        "",
+        "Whether the spectrum has a gap above E_F by the rule of the gap in the valence band, mirrored at E_F.",
+    )
+    GAP_ABOVE_CONFIDENCE = "gap_above_confidence", "Gap above, confidence", "", "Like gap_confidence, above E_F."
+    GAP_ABOVE_BOTTOM_EV = "gap_above_bottom_ev", "Gap above, bottom", "eV", "Lower edge of the gap above E_F, from E_F."
+    GAP_ABOVE_TOP_EV = "gap_above_top_ev", "Gap above, top", "eV", "Upper edge of the gap above E_F, from E_F."
+    GAP_ABOVE_WIDTH_EV = "gap_above_width_ev", "Gap above, width", "eV", "Width of the gap above E_F."
+    GAP_ABOVE_OPEN_AT_TOP = (
+        "gap_above_open_at_top",
+        "Gap above, open at top",
+        "",
+        "Whether the gap above E_F reaches the upper end of the grid; it may then be wider than stated.",
+    )
+    GAPPED_METAL_TYPE = (
+        "gapped_metal_type",
+        "Type",
+        "",
+        (
+            "n: a gap below E_F, E_F in the conduction band; p: a gap above E_F, E_F in the valence band; n+p: both "
+            "(Malyi and Zunger, Appl. Phys. Rev. 7, 041310, 2020); null for what is no gapped metal."
+        ),
+    )
+    GAPPED_METAL_TYPE_CONFIDENCE = (
+        "gapped_metal_type_confidence",
+        "Type, confidence",
+        "",
+        "Product of the confidences of metal and of the gap, or of the less certain of two gaps.",
+    )
+    TRANSPARENCY_WINDOW_EV = (
+        "transparency_window_ev",
+        "Transparency window",
+        "eV",
+        (
+            "Photon energy below which no state below the lower gap and none above the upper gap takes part at E_F: the smaller "
+            "of E_F minus gap_bottom_ev and gap_above_top_ev minus E_F (the second gap of Ha et al., Phys. Chem. Chem. Phys. 18, "
+            "2016, 1603.04038); null unless both gaps are there; the grid ends at 4 eV."
+        ),
+    )
+    IS_TRANSPARENT = (
+        "is_transparent",
+        "Transparent",
+        "",
+        "Whether the transparency window is wider than 3.1 eV, violet light; intraband absorption is not judged.",
+    )
+    PARTLY_FILLED_BAND_EV = (
+        "partly_filled_band_ev",
+        "Partly filled band",
+        "eV",
+        "Width of the run of bins at or above the threshold of a gap that holds E_F, of a metal; null where it leaves the grid.",
+    )
+    DOS_GAP_EV = (
+        "dos_gap_ev",
+        "Gap of the DOS",
+        "eV",
+        "Width of the empty run that begins at the VBM, of what is no metal; a lower bound where it reaches 4 eV.",
+    )
+    ELECTRONIC_CLASS = (
+        "electronic_class",
+        "Electronic class",
+        "",
+        (
+            "metal; semimetal: a metal with less DOS at E_F per atom than classify.semimetal_dos_per_atom; semiconductor; "
+            "insulator: a gap of at least classify.insulator_gap_ev."
+        ),
+    )
+    ELECTRONIC_CLASS_CONFIDENCE = (
+        "electronic_class_confidence",
+        "Class, confidence",
+        "",
+        "metal_confidence of a metal or semimetal, one minus it of the others.",
+    )
+
+    SPIN_POLARISATION = (
+        "spin_polarisation_at_efermi",
+        "Spin polarisation",
+        "",
+        "(up - down)/(up + down) of the DOS at E_F of a spin-polarised metal.",
+    )
+    IS_HALF_METAL = (
+        "is_half_metal",
+        "Half metal",
+        "",
+        (
+            "Whether the spin polarisation at E_F is above 0.95: only one spin has states there (de Groot et al., Phys. Rev. "
+            "Lett. 50, 2024, 1983)."
+        ),
+    )
+    IS_TARGET = "is_target", "Hit", "", "Whether it is what is searched for: the condition classify.target."
     # Other properties that follow from a spectrum
     DOS_AT_EFERMI = "dos_at_efermi_states_per_ev", "DOS at E_F", PER_PRIMITIVE_CELL, "DOS at E_F."
     DOS_ABOVE_EFERMI = (
@@ -152,6 +243,12 @@ class Column(StrEnum):
         "states/eV per atom",
         "DOS at E_F over the number of sites.",
     )
+    DOS_AT_EFERMI_PER_ATOM_STD = (
+        "dos_at_efermi_states_per_ev_per_atom_std",
+        "DOS at E_F per atom, s.d.",
+        "states/eV per atom",
+        "Standard deviation of the DOS at E_F per atom, from the uncertainty of the prediction.",
+    )
     DOS_LOGARITHMIC_SLOPE = (
         "dos_logarithmic_slope_per_ev",
         "Logarithmic slope",
@@ -162,9 +259,54 @@ class Column(StrEnum):
         "sommerfeld_coefficient_mj_per_mol_k2",
         "Sommerfeld coefficient",
         "mJ/(mol K²)",
-        "Electronic heat capacity coefficient of band theory, per mole of cells.",
+        (
+            "Electronic heat capacity coefficient of band theory, (pi²/3) k_B² g(E_F), without electron-phonon enhancement, per "
+            "mole of atoms; null for what is no metal."
+        ),
     )
-    OCCUPIED_STATES = "occupied_states", "Occupied states", "states per cell", "States below E_F within the grid."
+    STONER_PRODUCT = (
+        "stoner_product",
+        "Stoner product",
+        "",
+        (
+            "I g(E_F)/2 per atom of V to Ni (I = 0.9 eV) or Ru to Pd (0.65 eV), if all states at E_F are theirs: above 1 a "
+            "ferromagnetic instability is possible, well below 1 there is none; null without such atoms and for what is no metal."
+        ),
+    )
+    SEEBECK_300K = (
+        "seebeck_300k_uv_per_k",
+        "Seebeck proxy at 300 K",
+        "µV/K",
+        (
+            "Seebeck coefficient of a metal for a transport distribution proportional to the DOS (constant mobility, Boltzmann "
+            "equation, E_F of 0 K): a proxy; negative for electrons. Its limit is the Mott formula with dos_logarithmic_slope_per_ev."
+        ),
+    )
+    SEEBECK_SIGN_CONFIDENCE = (
+        "seebeck_sign_confidence",
+        "Seebeck, confidence of sign",
+        "",
+        "Probability that the sign of the proxy is right, from the uncertainty of the prediction.",
+    )
+    CARRIERS = (
+        "carriers_per_cm3",
+        "Carriers",
+        "1/cm³",
+        "States between the middle of the gap and E_F over the volume: electrons of an n-type, holes of a p-type gapped metal.",
+    )
+    CARRIERS_STD = (
+        "carriers_per_cm3_std",
+        "Carriers, s.d.",
+        "1/cm³",
+        "Standard deviation of the carriers, an upper bound.",
+    )
+    BAND_MASS = (
+        "band_mass",
+        "DOS effective mass",
+        "electron masses",
+        "Mass of free carriers with the carriers and the DOS at E_F of a gapped metal (Ashcroft and Mermin, eqs. 2.22, 2.64).",
+    )
+    OCCUPIED_STATES = "occupied_states", "Occupied states", "states per atom", "States below E_F within the grid."
     OCCUPIED_CENTER_EV = "occupied_center_ev", "Centre of occupied states", "eV", "Mean energy of these, from E_F."
     HEAT_CAPACITY_300K = (
         "heat_capacity_300k_j_per_mol_k",

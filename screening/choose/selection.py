@@ -60,24 +60,34 @@ class Selection:
 
 
 def select_for_dft(
-    classifications: pd.DataFrame, candidates: pd.DataFrame, settings: SelectionSettings | None = None
+    classifications: pd.DataFrame,
+    candidates: pd.DataFrame,
+    settings: SelectionSettings | None = None,
+    rank_by: str = Column.GAPPED_METAL_CONFIDENCE,
 ) -> Selection:
     """Choose materials for DFT.
 
-    The models take turns, in alphabetical order: each names its most confident gapped metal that
+    What is searched for is said by `is_target`: gapped metals unless a condition is set. The models take turns, in alphabetical order: each names its most confident gapped metal that
     is not chosen yet. The random positives are a uniform sample without replacement of the gapped
     metals of any model that are left, the random negatives one of the materials that no model
-    calls a gapped metal.
+    calls a gapped metal (a hit).
 
     Parameters
     ----------
     classifications
-        One row per material and model: `material_id`, `model`, `is_gapped_metal`,
+        One row per material and model: `material_id`, `model`, `is_gapped_metal`, `is_target` (where there is one),
         `gapped_metal_confidence`, `gap_width_ev`.
     candidates
         The candidates: `material_id`, `nsites`, and `nsites_primitive` where known.
     settings
         How many; the defaults if not given.
+    rank_by
+        Column that ranks the hits, the largest first.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column.
 
     Returns
     -------
@@ -85,20 +95,23 @@ def select_for_dft(
         The same for the same input, whatever the order of its rows.
     """
     settings = settings or SelectionSettings()
+    flag = target_of(classifications)
+    if rank_by not in classifications:
+        raise ValueError(f"Hits cannot be ranked by '{rank_by}': it is no column of the classifications.")
     classifications = classifications.reset_index(drop=True)
     # DFT computes primitive cells.
     sites = pd.Series(CellSizes.of_rows(candidates).n_primitive, index=candidates[Column.MATERIAL_ID])
     n_sites = classifications[Column.MATERIAL_ID].map(sites)
     rows = classifications[n_sites.notna()]
-    predicted = rows[rows[Column.IS_GAPPED_METAL].notna()]
+    predicted = rows[rows[flag].notna()]
     n_unpredicted = rows[Column.MATERIAL_ID].nunique() - predicted[Column.MATERIAL_ID].nunique()
     limit = np.inf if settings.max_sites is None else settings.max_sites
     small_enough = n_sites[predicted.index] <= limit
     pool = predicted[small_enough]
-    positive = pool[pool[Column.IS_GAPPED_METAL].astype(bool)]
+    positive = pool[pool[flag].astype(bool)]
     positive_ids = set(positive[Column.MATERIAL_ID])
     negative_ids = sorted(set(pool[Column.MATERIAL_ID]) - positive_ids)
-    ranked = _take_turns(positive, settings.max_positives)
+    ranked = _take_turns(positive, settings.max_positives, flag, rank_by)
     other_ids = sorted(positive_ids - {material_id for material_id, *_ in ranked})
     drawn = _draw(other_ids, settings.n_random_positives, RANDOM_POSITIVE, settings.seed + 1)
     drawn += _draw(negative_ids, settings.n_random_negatives, RANDOM_NEGATIVE, settings.seed)
@@ -111,11 +124,18 @@ def select_for_dft(
     )
 
 
-def rank_gapped_metals(classifications: pd.DataFrame) -> pd.DataFrame:
-    """Predicted gapped metals, the most confident first; ties go to the wider gap, then by identifier."""
-    positive = classifications[classifications[Column.IS_GAPPED_METAL].fillna(value=False).astype(bool)]
+def target_of(classifications: pd.DataFrame) -> str:
+    """The column that says what is searched for; gapped metals in tables of older runs."""
+    return Column.IS_TARGET if Column.IS_TARGET in classifications else Column.IS_GAPPED_METAL
+
+
+def rank_gapped_metals(
+    classifications: pd.DataFrame, flag: str = Column.IS_GAPPED_METAL, rank_by: str = Column.GAPPED_METAL_CONFIDENCE
+) -> pd.DataFrame:
+    """Predicted gapped metals, or other hits, the most confident first; ties go to the wider gap, then by identifier."""
+    positive = classifications[classifications[flag].fillna(value=False).astype(bool)]
     return positive.sort_values(
-        [Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV, Column.MATERIAL_ID],
+        [rank_by, Column.GAP_WIDTH_EV, Column.MATERIAL_ID],
         ascending=[False, False, True],
         kind="stable",
         ignore_index=True,
@@ -148,9 +168,9 @@ def rank_by_consensus(classifications: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _take_turns(positive: pd.DataFrame, most: int) -> list[tuple[str, str, int, float]]:
+def _take_turns(positive: pd.DataFrame, most: int, flag: str, rank_by: str) -> list[tuple[str, str, int, float]]:
     """Let each model in turn name its best material that is not chosen yet."""
-    ranked = rank_gapped_metals(positive)
+    ranked = rank_gapped_metals(positive, flag, rank_by)
     queues = {str(model): list(group[Column.MATERIAL_ID]) for model, group in ranked.groupby(Column.MODEL, sort=True)}
     chosen: dict[str, str] = {}
     while len(chosen) < most and any(queues.values()):

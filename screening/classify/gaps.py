@@ -7,6 +7,7 @@ whose last bin lies in a window below E_F. The run may be open at the bottom of 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +38,21 @@ CLASSIFICATION_COLUMNS = (
     Column.BELOW_THRESHOLD_EVERYWHERE,
     Column.DOS_AT_EFERMI,
     Column.DOS_ABOVE_EFERMI,
+    Column.HAS_GAP_ABOVE,
+    Column.GAP_ABOVE_CONFIDENCE,
+    Column.GAP_ABOVE_BOTTOM_EV,
+    Column.GAP_ABOVE_TOP_EV,
+    Column.GAP_ABOVE_WIDTH_EV,
+    Column.GAP_ABOVE_OPEN_AT_TOP,
+    Column.GAPPED_METAL_TYPE,
+    Column.GAPPED_METAL_TYPE_CONFIDENCE,
+    Column.TRANSPARENCY_WINDOW_EV,
+    Column.IS_TRANSPARENT,
+    Column.PARTLY_FILLED_BAND_EV,
+    Column.DOS_GAP_EV,
 )
+# Photons of visible light have less energy.
+VIOLET_EV = 3.1
 
 
 class _Rule(NamedTuple):
@@ -165,13 +180,89 @@ def _classify_block(
     values = np.where(usable[:, None], values, 0.0)
     gap = _gap_columns(values, grid, rule, settings, settings.dos_threshold * atoms)
     metal = _metal_columns(values, grid, settings, settings.metal_dos_threshold * atoms)
-    columns: dict[str, NDArray] = gap | metal
+    upper = _gap_columns(values[:, ::-1], _mirrored(grid), rule, settings, settings.dos_threshold * atoms)
+    columns: dict[str, NDArray] = gap | metal | _above_columns(upper)
     everywhere = columns[Column.BELOW_THRESHOLD_EVERYWHERE]
     columns[Column.IS_GAPPED_METAL] = columns[Column.HAS_VB_GAP] & columns[Column.IS_METAL] & ~everywhere
     columns[Column.GAPPED_METAL_CONFIDENCE] = columns[Column.GAP_CONFIDENCE] * columns[Column.METAL_CONFIDENCE]
+    columns |= _type_columns(columns)
+    columns[Column.PARTLY_FILLED_BAND_EV] = np.where(
+        columns[Column.IS_METAL], _partly_filled_band(values, grid, settings.dos_threshold * atoms), np.nan
+    )
+    columns[Column.DOS_GAP_EV] = np.where(
+        columns[Column.IS_METAL], np.nan, _empty_stretch(values, grid, settings, settings.metal_dos_threshold * atoms)
+    )
     frame = pd.DataFrame({name: _nullable(columns[name], usable) for name in CLASSIFICATION_COLUMNS})
-    frame[Column.GAP_OPEN_AT_BOTTOM] = frame[Column.GAP_OPEN_AT_BOTTOM].mask(frame[Column.GAP_TOP_EV].isna())
+    for flag, energy in (
+        (Column.GAP_OPEN_AT_BOTTOM, Column.GAP_TOP_EV),
+        (Column.GAP_ABOVE_OPEN_AT_TOP, Column.GAP_ABOVE_TOP_EV),
+        (Column.IS_TRANSPARENT, Column.TRANSPARENCY_WINDOW_EV),
+    ):
+        frame[flag] = frame[flag].mask(frame[energy].isna())
     return frame
+
+
+def _mirrored(grid: SpectralGrid) -> SpectralGrid:
+    """The grid with the sign of its energies turned round."""
+    return replace(grid, first_center=-grid.last_center, last_center=-grid.first_center)
+
+
+def _above_columns(mirrored: dict[str, NDArray]) -> dict[str, NDArray]:
+    """Columns of the gap above E_F from those of the gap below it in the mirrored spectrum."""
+    return {
+        Column.HAS_GAP_ABOVE: mirrored[Column.HAS_VB_GAP],
+        Column.GAP_ABOVE_CONFIDENCE: mirrored[Column.GAP_CONFIDENCE],
+        Column.GAP_ABOVE_BOTTOM_EV: -mirrored[Column.GAP_TOP_EV],
+        Column.GAP_ABOVE_TOP_EV: -mirrored[Column.GAP_BOTTOM_EV],
+        Column.GAP_ABOVE_WIDTH_EV: mirrored[Column.GAP_WIDTH_EV],
+        Column.GAP_ABOVE_OPEN_AT_TOP: mirrored[Column.GAP_OPEN_AT_BOTTOM],
+    }
+
+
+def _type_columns(columns: dict[str, NDArray]) -> dict[str, NDArray]:
+    """On which side of E_F a metal has its gap, and how far light finds no other states."""
+    below = columns[Column.IS_GAPPED_METAL]
+    everywhere = columns[Column.BELOW_THRESHOLD_EVERYWHERE]
+    above = columns[Column.HAS_GAP_ABOVE] & columns[Column.IS_METAL] & ~everywhere
+    kind = np.select([below & above, below, above], ["n+p", "n", "p"], "").astype(object)
+    kind[kind == ""] = None
+    below_confidence, above_confidence = columns[Column.GAP_CONFIDENCE], columns[Column.GAP_ABOVE_CONFIDENCE]
+    of_the_gap = np.select(
+        [below & above, below, above],
+        [np.minimum(below_confidence, above_confidence), below_confidence, above_confidence],
+        np.nan,
+    )
+    window = np.minimum(-columns[Column.GAP_BOTTOM_EV], columns[Column.GAP_ABOVE_TOP_EV])
+    window = np.where(below & above, window, np.nan)
+    return {
+        Column.GAPPED_METAL_TYPE: kind,
+        Column.GAPPED_METAL_TYPE_CONFIDENCE: of_the_gap * columns[Column.METAL_CONFIDENCE],
+        Column.TRANSPARENCY_WINDOW_EV: window,
+        Column.IS_TRANSPARENT: window > VIOLET_EV,
+    }
+
+
+def _partly_filled_band(
+    values: NDArray[np.float64], grid: SpectralGrid, threshold: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Width of the run at or above the threshold that holds zero; NaN where there is none or it leaves the grid."""
+    below, above = values < threshold[:, None], first_bin_above_zero(grid)
+    lower, upper = below[:, :above][:, ::-1], below[:, above:]
+    closed = lower.any(axis=1) & upper.any(axis=1) & ~lower[:, 0] & ~upper[:, 0]
+    n_bins = lower.argmax(axis=1) + upper.argmax(axis=1)
+    return np.where(closed, n_bins * grid.width, np.nan)
+
+
+def _empty_stretch(
+    values: NDArray[np.float64], grid: SpectralGrid, settings: GapSettings, threshold: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Width of the widest run below the threshold of a metal that begins in the metal's window."""
+    first = first_bin_above_zero(grid)
+    filled = values[:, first:] >= threshold[:, None]
+    bins = np.arange(filled.shape[1])
+    next_filled = np.minimum.accumulate(np.where(filled, bins, len(bins))[:, ::-1], axis=1)[:, ::-1]
+    lengths = (next_filled - bins)[:, : count_bins(settings.metal_window_ev, grid)]
+    return np.maximum(lengths.max(axis=1), count_bins(settings.metal_stretch_ev, grid)) * grid.width
 
 
 def _gap_columns(
@@ -211,8 +302,9 @@ def _metal_columns(
 
 
 def _nullable(values: NDArray, known: NDArray[np.bool_]) -> pd.Series:
-    """Flags or numbers with null where nothing is known."""
-    series = pd.Series(values, dtype="boolean" if values.dtype == np.bool_ else "float64")
+    """Flags, numbers or words with null where nothing is known."""
+    kinds = {np.dtype(np.bool_): "boolean", np.dtype(object): "object"}
+    series = pd.Series(values, dtype=kinds.get(values.dtype, "float64"))
     return series.mask(~known)
 
 

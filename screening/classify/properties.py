@@ -1,23 +1,48 @@
 """Properties that follow from an electronic density of states alone, for many spectra at once.
 
-Energies are relative to the grid's zero: E_F of a metal, the valence band maximum (VBM) of a
-gapped material.
+Energies are relative to the grid's zero: E_F of a metal, the valence band maximum (VBM) of a gapped material. Constants
+are those of CODATA 2018.
 """
 
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.tables.columns import Column
 
-# (pi^2 / 3) k_B^2 N_A in mJ eV / (mol K^2): gamma of a density of one state/eV per cell (CODATA 2018).
-SOMMERFELD_MJ_EV_PER_MOL_K2 = math.pi**2 / 3 * 8.617333262e-5**2 * 96485.33212 * 1e3
+BOLTZMANN_EV_PER_K = 8.617333262e-5
+# (pi^2 / 3) k_B^2 N_A in mJ eV / (mol K^2): gamma of a density of one state/eV per atom, per mole of atoms.
+SOMMERFELD_MJ_EV_PER_MOL_K2 = math.pi**2 / 3 * BOLTZMANN_EV_PER_K**2 * 96485.33212 * 1e3
+# hbar^2 / m_e in eV Angstrom^2.
+HBAR2_OVER_MASS_EV_A2 = 7.619964231
+SEEBECK_TEMPERATURE_K = 300.0
+ANGSTROM3_PER_CM3 = 1e24
+# Steps of a bin in which the thermal window, narrower than two bins at 300 K, is integrated.
+_STEPS_PER_BIN = 64
+
+PROPERTY_COLUMNS = (
+    Column.DOS_AT_EFERMI_PER_ATOM,
+    Column.DOS_AT_EFERMI_PER_ATOM_STD,
+    Column.DOS_LOGARITHMIC_SLOPE,
+    Column.SOMMERFELD_COEFFICIENT,
+    Column.STONER_PRODUCT,
+    Column.SEEBECK_300K,
+    Column.SEEBECK_SIGN_CONFIDENCE,
+    Column.CARRIERS,
+    Column.CARRIERS_STD,
+    Column.BAND_MASS,
+    Column.OCCUPIED_STATES,
+    Column.OCCUPIED_CENTER_EV,
+)
 
 
 def count_bins(length_ev: float, grid: SpectralGrid) -> int:
@@ -80,32 +105,52 @@ def dos_above_efermi(
     return sliding_window_view(window, stretch, axis=1).mean(axis=-1).min(axis=1)
 
 
+class PerAtom(NamedTuple):
+    """What turns densities of states per atom into properties of a material.
+
+    Parameters
+    ----------
+    volumes_a3
+        Volume per atom in cubic Angstrom, shape (n,); NaN where unknown.
+    stoner_ev
+        Stoner parameter over twice the share of the atoms that have it, in eV, shape (n,): see
+        `screening.classify.materials.stoner_factors`; NaN where there are none.
+    """
+
+    volumes_a3: NDArray[np.float64]
+    stoner_ev: NDArray[np.float64]
+
+
 def derive_properties(
     spectra: NDArray[np.floating],
+    classes: pd.DataFrame,
+    materials: PerAtom,
     grid: SpectralGrid = EDOS_GRID,
-    n_sites: NDArray[np.integer] | None = None,
+    uncertainty: NDArray[np.floating] | None = None,
 ) -> pd.DataFrame:
-    """Derive cheap properties from spectra.
-
-    The Sommerfeld coefficient is that of band theory, gamma = (pi^2 / 3) k_B^2 g(E_F), without
-    electron-phonon enhancement, per mole of cells. The logarithmic slope d ln g / dE at E_F is the
-    density-of-states part of the Mott formula: the thermopower of a metal grows with it.
+    """Derive properties from spectra per atom.
 
     Parameters
     ----------
     spectra
-        Shape (n, grid.size), states/eV per cell.
+        Shape (n, grid.size), states/eV per atom.
+    classes
+        Of these spectra: `is_metal`, and the gaps below and above E_F where a metal has one
+        (`screening.classify.gaps.classify_spectra`).
+    materials
+        Volumes and Stoner parameters.
     grid
         The grid of the spectra.
-    n_sites
-        Sites per cell, shape (n,); without them the column per atom is null.
+    uncertainty
+        Standard deviations of the bins, states/eV per atom; without it their columns are null.
 
     Returns
     -------
     pandas.DataFrame
-        One row per spectrum in the same order. Null where a quantity is undefined: every one for
-        a spectrum that is not finite, the slope where the DOS at E_F is zero, the centre where
-        the window holds no occupied states.
+        One row per spectrum in the same order, columns `PROPERTY_COLUMNS`, whose definitions `Column` holds. Null
+        where a quantity is undefined: all for a spectrum that is not finite, those of the Fermi surface for what is no
+        metal, the carriers without a gap. Errors of neighbouring bins are taken as equal for sums (the largest
+        standard deviation they can have) and as independent for the sign of the Seebeck coefficient.
 
     Raises
     ------
@@ -113,26 +158,110 @@ def derive_properties(
         If the spectra are not on the grid.
     """
     grid.check(spectra)
+    values = np.asarray(spectra, dtype=np.float64)
+    finite = np.asarray(np.isfinite(values).all(axis=1), dtype=np.bool_)
+    values = np.where(finite[:, None], values, np.nan)
+    errors = np.full(values.shape, np.nan) if uncertainty is None else np.asarray(uncertainty, dtype=np.float64)
+    metal = classes[Column.IS_METAL].fillna(value=False).to_numpy(dtype=np.bool_)
     above = first_bin_above_zero(grid)
-    finite = np.asarray(np.isfinite(spectra).all(axis=1), dtype=np.bool_)
-    # Only bins up to just above zero are used: the copy is half as large as the spectra in 64 bits.
-    values = np.array(spectra[:, : above + 2], dtype=np.float64)
-    values[~finite] = np.nan
     at_efermi = dos_at_efermi(values, grid)
+    of_metals = np.where(metal, at_efermi, np.nan)
     slope = (values[:, above : above + 2].mean(axis=1) - values[:, above - 2 : above].mean(axis=1)) / (2 * grid.width)
+    seebeck, sign_confidence = _seebeck(values, errors, grid, metal)
+    between = _between_gap_and_efermi(classes, grid)
+    carriers = _carriers(values, between, grid, materials.volumes_a3)
     occupied = values[:, :above].sum(axis=1) * grid.width
     first_moment = values[:, :above] @ grid.centers[:above] * grid.width
-    sites = np.full(len(values), np.nan) if n_sites is None else np.asarray(n_sites, dtype=np.float64)
     return pd.DataFrame(
         {
-            Column.DOS_AT_EFERMI: at_efermi,
-            Column.DOS_AT_EFERMI_PER_ATOM: _ratio(at_efermi, sites),
+            Column.DOS_AT_EFERMI_PER_ATOM: at_efermi,
+            Column.DOS_AT_EFERMI_PER_ATOM_STD: dos_at_efermi(errors, grid),
             Column.DOS_LOGARITHMIC_SLOPE: _ratio(slope, at_efermi),
-            Column.SOMMERFELD_COEFFICIENT: SOMMERFELD_MJ_EV_PER_MOL_K2 * at_efermi,
+            Column.SOMMERFELD_COEFFICIENT: SOMMERFELD_MJ_EV_PER_MOL_K2 * of_metals,
+            Column.STONER_PRODUCT: materials.stoner_ev * of_metals,
+            Column.SEEBECK_300K: seebeck,
+            Column.SEEBECK_SIGN_CONFIDENCE: sign_confidence,
+            Column.CARRIERS: carriers,
+            Column.CARRIERS_STD: _carriers(errors, between, grid, materials.volumes_a3),
+            Column.BAND_MASS: _band_mass(of_metals / materials.volumes_a3, carriers / ANGSTROM3_PER_CM3),
             Column.OCCUPIED_STATES: occupied,
             Column.OCCUPIED_CENTER_EV: _ratio(first_moment, occupied),
         }
-    )
+    ).astype("float64")
+
+
+def _seebeck(
+    values: NDArray[np.float64], errors: NDArray[np.float64], grid: SpectralGrid, metal: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Seebeck coefficient in microvolt per kelvin, and the probability that its sign is right.
+
+    ``S = -<E> / (e T)``, where ``<E>`` is the mean of E - E_F with the weight ``g(E) (-df/dE)``: the transport integrals
+    of the linearised Boltzmann equation with a transport distribution that is proportional to the density of states
+    (Madsen and Singh, Comput. Phys. Commun. 175, 67, 2006, eqs. 12-16).
+    """
+    zeroth, first = thermal_weights(grid, SEEBECK_TEMPERATURE_K)
+    weight = np.where(metal, values @ zeroth, np.nan)
+    mean = _ratio(np.where(metal, values @ first, np.nan), weight)
+    variance = errors**2 @ first**2 - 2 * mean * (errors**2 @ (zeroth * first)) + mean**2 * (errors**2 @ zeroth**2)
+    deviation = _ratio(np.sqrt(np.maximum(variance, 0.0)), weight)
+    return -1e6 * mean / SEEBECK_TEMPERATURE_K, ndtr(_ratio(np.abs(mean), deviation))
+
+
+@lru_cache(maxsize=4)
+def thermal_weights(grid: SpectralGrid, temperature_k: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Weights of the bins in the integrals of g (-df/dE) and of g (-df/dE) (E - E_F), shape (grid.size,) each.
+
+    The density is linear between the centres of the bins.
+    """
+    n_steps = _STEPS_PER_BIN * (grid.size - 1) + 1
+    energies = np.linspace(grid.first_center, grid.last_center, n_steps)
+    thermal = BOLTZMANN_EV_PER_K * temperature_k
+    window = 1 / (4 * thermal * np.cosh(np.clip(energies / (2 * thermal), -300, 300)) ** 2)
+    position = (energies - grid.first_center) / grid.width
+    lower = np.minimum(position.astype(np.int64), grid.size - 2)
+    share = position - lower
+    step = grid.width / _STEPS_PER_BIN
+    weights = []
+    for moment in (window, window * energies):
+        in_bins = np.bincount(lower, moment * (1 - share), grid.size) + np.bincount(
+            lower + 1, moment * share, grid.size
+        )
+        weights.append(np.asarray(in_bins * step, dtype=np.float64))
+    return weights[0], weights[1]
+
+
+def _between_gap_and_efermi(classes: pd.DataFrame, grid: SpectralGrid) -> NDArray[np.float64]:
+    """Share of each bin between the middle of the gap and E_F, shape (n, grid.size); zero for what is no gapped metal.
+
+    The edge of a gap lies where the density crosses a threshold: the foot of the band is below it.
+    """
+    kind = classes[Column.GAPPED_METAL_TYPE].to_numpy(dtype=object)
+    n_type, p_type = np.isin(kind, ["n", "n+p"]), np.equal(kind, "p")
+    low = np.where(n_type, _middle(classes, Column.GAP_BOTTOM_EV, Column.GAP_TOP_EV), 0.0)
+    high = np.where(p_type, _middle(classes, Column.GAP_ABOVE_BOTTOM_EV, Column.GAP_ABOVE_TOP_EV), 0.0)
+    reach = np.minimum(high[:, None], grid.edges[1:]) - np.maximum(low[:, None], grid.edges[:-1])
+    return np.where((n_type | p_type)[:, None], np.maximum(reach, 0.0) / grid.width, 0.0)
+
+
+def _middle(classes: pd.DataFrame, *edges: Column) -> NDArray[np.float64]:
+    return classes[list(edges)].to_numpy(dtype=np.float64, na_value=np.nan).mean(axis=1)
+
+
+def _carriers(
+    values: NDArray[np.float64], between: NDArray[np.float64], grid: SpectralGrid, volumes_a3: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """States between gap and E_F per cm3; NaN without a gap."""
+    states = (values * between).sum(axis=1) * grid.width
+    return np.where(between.any(axis=1), states / volumes_a3 * ANGSTROM3_PER_CM3, np.nan)
+
+
+def _band_mass(density: NDArray[np.float64], carriers: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mass of free carriers with a density of states (states/eV per cubic Angstrom) and a number per cubic Angstrom.
+
+    ``g(E_F) = m k_F / (pi hbar)^2`` and ``k_F = (3 pi^2 n)^(1/3)`` (Ashcroft and Mermin, Solid State Physics, eqs. 2.22, 2.64).
+    """
+    k_fermi = np.cbrt(3 * math.pi**2 * carriers)
+    return math.pi**2 * HBAR2_OVER_MASS_EV_A2 * _ratio(density, k_fermi)
 
 
 def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64]) -> NDArray[np.float64]:

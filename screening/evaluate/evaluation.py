@@ -69,7 +69,7 @@ def precision_recall(
     Returns
     -------
     pandas.DataFrame
-        Per reference, model, target (gapped metal, VB gap, metal) and estimate one row. `n` materials were
+        Per reference, model, target (gapped metal, VB gap, metal, and what else is searched for) and estimate one row. `n` materials were
         computed and counted, `n_failed` chosen but without an answer, `n_missing_predictions`
         counted as predicted negative because the model failed on them, and `n_not_represented`
         predicted positives of any model that were not chosen and for which no random positive stands.
@@ -85,22 +85,32 @@ def precision_recall(
         If the DFT results hold spectra that were not classified.
     """
     settings = settings or EvaluationSettings()
+    searched = _searched(classifications)
+    targets = TARGETS if searched in TARGETS else (searched, *TARGETS)
     rows: list[dict[str, object]] = []
     for level, results in split_by_reference(dft_results, reference):
-        truth = _answers(results, picks)
+        truth = _answers(results, picks, targets)
         for model, group in sorted(classifications.groupby(Column.MODEL), key=lambda pair: str(pair[0])):
-            for target in TARGETS:
-                validated = _validate(group, truth, classifications, target)
+            for target in targets:
+                validated = _validate(group, truth, classifications, target, searched)
                 head = {Column.MODEL: str(model), Column.TARGET: str(target), Column.GAP_RULE: gap_rule}
                 rows.append(head | level.columns() | _validated_set_row(validated, settings))
-                if target == Column.IS_GAPPED_METAL and validated.weights is not None:
+                if target == searched and validated.weights is not None:
                     rows.append(head | level.columns() | _population_row(validated, settings))
     return pd.DataFrame(rows, columns=column_names(TableName.PRECISION_RECALL))
 
 
-def _answers(dft_results: pd.DataFrame, picks: pd.DataFrame) -> pd.DataFrame:
+def _searched(classifications: pd.DataFrame) -> Column:
+    """The class that the picks were chosen by: a condition of the user's, or gapped metals."""
+    if Column.IS_TARGET not in classifications:
+        return Column.IS_GAPPED_METAL
+    target, gapped = (is_true(classifications[column]) for column in (Column.IS_TARGET, Column.IS_GAPPED_METAL))
+    return Column.IS_GAPPED_METAL if np.array_equal(target, gapped) else Column.IS_TARGET
+
+
+def _answers(dft_results: pd.DataFrame, picks: pd.DataFrame, targets: Sequence[Column]) -> pd.DataFrame:
     """Join each pick with its DFT answer; a pick without one has null flags."""
-    flags = [str(target) for target in TARGETS]
+    flags = [str(target) for target in targets]
     results = dft_results[dft_results[Column.STATUS] == Status.OK]
     missing = [flag for flag in flags if flag not in results]
     if missing and len(results):
@@ -114,7 +124,7 @@ def _answers(dft_results: pd.DataFrame, picks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _validate(
-    predictions: pd.DataFrame, answers: pd.DataFrame, all_predictions: pd.DataFrame, target: Column
+    predictions: pd.DataFrame, answers: pd.DataFrame, all_predictions: pd.DataFrame, target: Column, searched: Column
 ) -> _Validated:
     answered = answers[target].notna().to_numpy(dtype=np.bool_)
     known = answers[answered]
@@ -127,7 +137,7 @@ def _validate(
         n_failed=len(answers) - len(known),
         n_missing_predictions=int(predicted.isna().sum()),
         n_not_represented=len(positive_ids - set(answers[Column.MATERIAL_ID]))
-        - (_n_stood_for(answers, answered) if target == Column.IS_GAPPED_METAL else 0),
+        - (_n_stood_for(answers, answered) if target == searched else 0),
     )
 
 

@@ -72,6 +72,44 @@ _NUMBERS_OF_A_CLASS = (
     Column.DOS_AT_EFERMI,
     Column.DOS_ABOVE_EFERMI,
 )
+_WORDS_OF_A_CLASS = (Column.ELECTRONIC_CLASS, Column.GAPPED_METAL_TYPE)
+_FURTHER_FLAGS = (
+    Column.IS_TARGET,
+    Column.HAS_GAP_ABOVE,
+    Column.GAP_ABOVE_OPEN_AT_TOP,
+    Column.IS_TRANSPARENT,
+    Column.IS_HALF_METAL,
+)
+# What was not said of a spectrum by older versions.
+_PROPERTIES = (
+    Column.IS_TARGET,
+    Column.ELECTRONIC_CLASS,
+    Column.ELECTRONIC_CLASS_CONFIDENCE,
+    Column.DOS_GAP_EV,
+    Column.GAPPED_METAL_TYPE,
+    Column.GAPPED_METAL_TYPE_CONFIDENCE,
+    Column.HAS_GAP_ABOVE,
+    Column.GAP_ABOVE_CONFIDENCE,
+    Column.GAP_ABOVE_BOTTOM_EV,
+    Column.GAP_ABOVE_TOP_EV,
+    Column.GAP_ABOVE_WIDTH_EV,
+    Column.GAP_ABOVE_OPEN_AT_TOP,
+    Column.TRANSPARENCY_WINDOW_EV,
+    Column.IS_TRANSPARENT,
+    Column.PARTLY_FILLED_BAND_EV,
+    Column.CARRIERS,
+    Column.CARRIERS_STD,
+    Column.BAND_MASS,
+    Column.DOS_AT_EFERMI_PER_ATOM,
+    Column.DOS_AT_EFERMI_PER_ATOM_STD,
+    Column.SOMMERFELD_COEFFICIENT,
+    Column.STONER_PRODUCT,
+    Column.SEEBECK_300K,
+    Column.SEEBECK_SIGN_CONFIDENCE,
+    Column.DOS_LOGARITHMIC_SLOPE,
+    Column.OCCUPIED_STATES,
+    Column.OCCUPIED_CENTER_EV,
+)
 _PRECISION_AND_RECALL = (
     Column.PRECISION,
     Column.PRECISION_LOW,
@@ -114,6 +152,7 @@ _TEXTS = (
     Column.SETTINGS_HASH,
     Column.REFERENCE,
     *LEVEL_OF_THEORY,
+    *_WORDS_OF_A_CLASS,
     Column.TARGET,
     Column.ESTIMATE,
     Column.GAP_RULE,
@@ -139,7 +178,7 @@ _INTEGERS = (
 _TYPES: dict[Column, pa.DataType] = {
     **dict.fromkeys(_TEXTS, pa.string()),
     **dict.fromkeys(_INTEGERS, pa.int64()),
-    **dict.fromkeys((*_FLAGS, *_OTHER_FLAGS), pa.bool_()),
+    **dict.fromkeys((*_FLAGS, *_OTHER_FLAGS, *_FURTHER_FLAGS), pa.bool_()),
     **dict.fromkeys(SPECTRUM_COLUMNS, pa.list_(pa.float32())),
     **dict.fromkeys((Column.SCALE_STATES, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE), pa.float32()),
     **dict.fromkeys((Column.LATTICE, Column.FRAC_COORDS), pa.list_(pa.float64())),
@@ -207,6 +246,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
     TableName.CLASSIFICATIONS: (
         *_filled(Column.MATERIAL_ID, Column.MODEL),
         *_fields(*_FLAGS, *_NUMBERS_OF_A_CLASS),
+        *_optional(*_PROPERTIES),
     ),
     TableName.DFT_JOBS: (
         *_filled(Column.MATERIAL_ID),
@@ -219,6 +259,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_filled(Column.MATERIAL_ID, Column.STATUS),
         *_fields(Column.REASON),
         *_optional(Column.EDOS, *_FLAGS, *_NUMBERS_OF_A_CLASS, Column.BAND_GAP, Column.EFERMI, Column.CPU_SECONDS),
+        *_optional(*_PROPERTIES, Column.SPIN_POLARISATION, Column.IS_HALF_METAL),
     ),
     TableName.PUBLISHED_RESULTS: (
         *_filled(Column.MATERIAL_ID, Column.STATUS),

@@ -1,0 +1,215 @@
+"""Everything that is said of a spectrum, predicted or computed: gaps, electronic class, derived properties, target.
+
+A classifier of one's own is a function that takes `Spectra` and returns columns; `load_function` finds it by name, as the
+setting `classify.functions` does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
+from mat2spec.tables.columns import Column
+from screening.classify.gaps import BLOCK_SIZE, classify_spectra
+from screening.classify.materials import Materials
+from screening.classify.properties import PerAtom, derive_properties
+from screening.settings import ClassifySettings, GapSettings
+
+# Keeps the order of rows while they are judged.
+_ROW = "row_of_the_table"
+
+
+class ClassifierError(ValueError):
+    """A classifier or condition of the user's cannot be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """What a classifier sees.
+
+    Parameters
+    ----------
+    values
+        Densities of states per atom in states/eV, shape (n, grid.size); NaN where there is none.
+    grid
+        Their grid; zero at E_F of a metal, at the VBM of a gapped material.
+    materials
+        Sizes of their cells.
+    classes
+        What the classifiers of the package say of them, one row each.
+    """
+
+    values: NDArray[np.float64]
+    grid: SpectralGrid
+    materials: Materials
+    classes: pd.DataFrame
+
+
+Classifier = Callable[[Spectra], Mapping[str, Any] | pd.DataFrame]
+
+
+def classify(
+    spectra: NDArray[np.floating],
+    materials: Materials,
+    gap: GapSettings | None = None,
+    settings: ClassifySettings | None = None,
+    uncertainty: NDArray[np.floating] | None = None,
+    functions: Sequence[Classifier] = (),
+) -> pd.DataFrame:
+    """Classify spectra and derive their properties.
+
+    Parameters
+    ----------
+    spectra
+        Densities of states on `EDOS_GRID`, states/eV per given cell, shape (n, 128).
+    materials
+        Sizes and elements of their cells.
+    gap, settings
+        The rule of a gap and the other limits; the defaults if not given.
+    uncertainty
+        Standard deviations of the bins in the unit of the spectra, where they are known.
+    functions
+        Classifiers of the user's, beside those that the settings name.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per spectrum: the columns of `screening.classify.gaps.classify_spectra`, `electronic_class` and
+        its confidence, those of `screening.classify.properties.derive_properties`, and those of the functions.
+
+    Raises
+    ------
+    ClassifierError
+        If a function of the user's is not found or gives columns that do not fit.
+    """
+    gap, settings = gap or GapSettings(), settings or ClassifySettings()
+    own = [*map(load_function, settings.functions), *functions]
+    blocks = []
+    for start in range(0, max(len(spectra), 1), BLOCK_SIZE):
+        rows = np.arange(start, min(start + BLOCK_SIZE, len(spectra)))
+        errors = None if uncertainty is None else uncertainty[rows]
+        blocks.append(_classify_block(spectra[rows], materials.take(rows), gap, settings, errors, own))
+    return pd.concat(blocks, ignore_index=True) if len(blocks) > 1 else blocks[0]
+
+
+def _classify_block(
+    spectra: NDArray[np.floating],
+    materials: Materials,
+    gap: GapSettings,
+    settings: ClassifySettings,
+    uncertainty: NDArray[np.floating] | None,
+    own: Sequence[Classifier],
+) -> pd.DataFrame:
+    sizes = materials.sizes
+    classes = classify_spectra(spectra, EDOS_GRID, gap, sizes.n_sites, sizes.n_primitive)
+    n_sites = np.maximum(sizes.n_sites, 1)[:, None]
+    per_atom = np.asarray(spectra, dtype=np.float64) / n_sites
+    errors = None if uncertainty is None else np.asarray(uncertainty, dtype=np.float64) / n_sites
+    properties = derive_properties(
+        per_atom, classes, PerAtom(sizes.volumes_per_site, materials.stoner_ev), EDOS_GRID, errors
+    )
+    table = pd.concat([classes, properties], axis=1)
+    table = table.assign(**electronic_classes(table, settings))
+    for function in own:
+        table = _with_own(table, function, Spectra(per_atom, EDOS_GRID, materials, table))
+    return table
+
+
+def electronic_classes(table: pd.DataFrame, settings: ClassifySettings) -> dict[str, pd.Series]:
+    """Metal, semimetal, semiconductor or insulator, and how sure that is, from the other columns."""
+    metal = table[Column.IS_METAL]
+    is_metal = metal.fillna(value=False).to_numpy(dtype=np.bool_)
+    is_low = (table[Column.DOS_AT_EFERMI_PER_ATOM] < settings.semimetal_dos_per_atom).to_numpy(dtype=np.bool_)
+    is_wide = (table[Column.DOS_GAP_EV] >= settings.insulator_gap_ev).to_numpy(dtype=np.bool_)
+    names = np.select([is_metal & is_low, is_metal, is_wide], ["semimetal", "metal", "insulator"], "semiconductor")
+    confidence = table[Column.METAL_CONFIDENCE].where(is_metal, 1 - table[Column.METAL_CONFIDENCE])
+    return {
+        Column.ELECTRONIC_CLASS: pd.Series(names.astype(object), index=table.index).where(metal.notna(), None),
+        Column.ELECTRONIC_CLASS_CONFIDENCE: confidence,
+    }
+
+
+def mark_targets(table: pd.DataFrame, materials: pd.DataFrame, condition: str) -> pd.DataFrame:
+    """The table with the column `is_target`: which rows satisfy an SQL condition on their classes and properties.
+
+    Parameters
+    ----------
+    table
+        Classes, with `material_id`.
+    materials
+        Further columns by `material_id` that the condition may use, such as the candidates'.
+    condition
+        As `mat2spec tables --where` takes it; a row for which it is unknown has a null.
+
+    Raises
+    ------
+    ClassifierError
+        If the condition cannot be understood.
+    """
+    if condition in table.columns and table[condition].dtype == "boolean":
+        return table.assign(**{Column.IS_TARGET: table[condition]})
+    more = [name for name in materials.columns if name not in table.columns]
+    judged = table.merge(materials[[Column.MATERIAL_ID, *more]], on=Column.MATERIAL_ID, how="left")
+    judged = judged.assign(**{_ROW: np.arange(len(judged))})
+    try:
+        relation = duckdb.from_df(judged).project(f'"{_ROW}", ({condition})::BOOLEAN AS "{Column.IS_TARGET}"')
+        found = relation.order(_ROW).df()
+    except duckdb.Error as error:
+        columns = ", ".join(str(name) for name in judged.columns if name != _ROW)
+        raise ClassifierError(
+            f"The condition '{condition}' cannot be used: {str(error).splitlines()[0]} Columns are {columns}."
+        ) from error
+    return table.assign(**{Column.IS_TARGET: found[Column.IS_TARGET].astype("boolean").to_numpy()})
+
+
+def load_function(name: str) -> Classifier:
+    """A classifier by its name: ``package.module:function``, or ``path/to/file.py:function``.
+
+    Raises
+    ------
+    ClassifierError
+        If there is no such function.
+    """
+    place, _, function = name.rpartition(":")
+    try:
+        module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        found: Classifier = getattr(module, function)
+    except (ImportError, AttributeError, OSError, ValueError) as error:
+        raise ClassifierError(
+            f"The classifier '{name}' is not found ({error}); name it as package.module:function or file.py:function."
+        ) from error
+    return found
+
+
+def _load_file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up there.
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _with_own(table: pd.DataFrame, function: Classifier, spectra: Spectra) -> pd.DataFrame:
+    name = getattr(function, "__name__", "classifier")
+    columns = pd.DataFrame(function(spectra), index=table.index)
+    taken = [column for column in columns.columns if column in table.columns]
+    if len(columns) != len(table) or taken:
+        raise ClassifierError(
+            f"The classifier '{name}' must return new columns with {len(table)} rows; it returned {len(columns)} rows, and "
+            f"these columns are taken: {', '.join(taken) or 'none'}."
+        )
+    return pd.concat([table, columns], axis=1)
