@@ -126,7 +126,8 @@ def select_for_dft(
 
 def target_of(classifications: pd.DataFrame) -> str:
     """The column that says what is searched for; gapped metals in tables of older runs."""
-    return Column.IS_TARGET if Column.IS_TARGET in classifications else Column.IS_GAPPED_METAL
+    has_target = Column.IS_TARGET in classifications and classifications[Column.IS_TARGET].notna().any()
+    return Column.IS_TARGET if has_target else Column.IS_GAPPED_METAL
 
 
 def rank_gapped_metals(
@@ -143,7 +144,7 @@ def rank_gapped_metals(
 
 
 def rank_by_consensus(classifications: pd.DataFrame) -> pd.DataFrame:
-    """Materials that any model calls a gapped metal, the one first of which all models are most confident.
+    """Materials that any model calls a gapped metal, or what else is searched for, the one first of which all models are most confident.
 
     Parameters
     ----------
@@ -158,7 +159,7 @@ def rank_by_consensus(classifications: pd.DataFrame) -> pd.DataFrame:
         from its training data can be certain and wrong.
     """
     consensus = classifications.groupby(Column.MATERIAL_ID)[Column.GAPPED_METAL_CONFIDENCE].mean()
-    best = rank_gapped_metals(classifications).drop_duplicates(Column.MATERIAL_ID)
+    best = rank_gapped_metals(classifications, target_of(classifications)).drop_duplicates(Column.MATERIAL_ID)
     best = best.assign(**{Column.GAPPED_METAL_CONFIDENCE: best[Column.MATERIAL_ID].map(consensus)})
     return best.sort_values(
         [Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV, Column.MATERIAL_ID],

@@ -150,7 +150,8 @@ def mark_targets(table: pd.DataFrame, materials: pd.DataFrame, condition: str) -
     materials
         Further columns by `material_id` that the condition may use, such as the candidates'.
     condition
-        As `mat2spec tables --where` takes it; a row for which it is unknown has a null.
+        As `mat2spec tables --where` takes it; a row where a value of it is unknown is no hit, one without a spectrum has a
+        null.
 
     Raises
     ------
@@ -170,7 +171,8 @@ def mark_targets(table: pd.DataFrame, materials: pd.DataFrame, condition: str) -
         raise ClassifierError(
             f"The condition '{condition}' cannot be used: {str(error).splitlines()[0]} Columns are {columns}."
         ) from error
-    return table.assign(**{Column.IS_TARGET: found[Column.IS_TARGET].astype("boolean").to_numpy()})
+    flags = found[Column.IS_TARGET].astype("boolean").fillna(value=False).set_axis(table.index)
+    return table.assign(**{Column.IS_TARGET: flags.mask(table[Column.IS_METAL].isna())})
 
 
 def load_function(name: str) -> Classifier:

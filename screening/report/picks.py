@@ -11,7 +11,13 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.prototypes import UNKNOWN_SPACE_GROUP, space_group_number
 from mat2spec.tables.columns import Column
 from mat2spec.tables.status import Status
-from screening.choose.selection import POSITIVE_PREFIX, RANDOM_NEGATIVE, RANDOM_POSITIVE, rank_by_consensus
+from screening.choose.selection import (
+    POSITIVE_PREFIX,
+    RANDOM_NEGATIVE,
+    RANDOM_POSITIVE,
+    rank_by_consensus,
+    target_of,
+)
 from screening.evaluate.evaluation import is_true
 from screening.settings import SelectionSettings
 
@@ -93,7 +99,7 @@ def with_space_groups(picks: pd.DataFrame, crystals: Crystals) -> pd.DataFrame:
 def _leading_rows(classifications: pd.DataFrame, ids: list[str]) -> pd.DataFrame:
     """The row of the most confident model of each material: of those that call it a gapped metal, if any does."""
     rows = classifications[classifications[Column.MATERIAL_ID].isin(ids)]
-    rows = rows.assign(_named=is_true(rows[Column.IS_GAPPED_METAL]))
+    rows = rows.assign(_named=is_true(rows[target_of(rows)]))
     order = ["_named", Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV, Column.MODEL]
     rows = rows.sort_values(order, ascending=[False, False, False, True], kind="stable")
     first = rows.drop_duplicates(Column.MATERIAL_ID).set_index(Column.MATERIAL_ID)
@@ -102,8 +108,9 @@ def _leading_rows(classifications: pd.DataFrame, ids: list[str]) -> pd.DataFrame
 
 def _with_models(picks: pd.DataFrame, classifications: pd.DataFrame) -> pd.DataFrame:
     """Add which models call it a gapped metal, of how many, and how sure all of them are together."""
-    predicted = classifications[classifications[Column.IS_GAPPED_METAL].notna()]
-    named = predicted[is_true(predicted[Column.IS_GAPPED_METAL])].groupby(Column.MATERIAL_ID)[Column.MODEL]
+    flag = target_of(classifications)
+    predicted = classifications[classifications[flag].notna()]
+    named = predicted[is_true(predicted[flag])].groupby(Column.MATERIAL_ID)[Column.MODEL]
     ids = picks[Column.MATERIAL_ID]
     confidence = classifications.groupby(Column.MATERIAL_ID)[Column.GAPPED_METAL_CONFIDENCE].mean()
     names = named.agg(lambda models: ", ".join(sorted(models))).to_dict()

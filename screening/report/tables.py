@@ -12,7 +12,7 @@ from rich.table import Table
 
 from mat2spec.tables.columns import Column
 from mat2spec.tables.status import Status
-from screening.choose.selection import rank_by_consensus
+from screening.choose.selection import rank_by_consensus, target_of
 from screening.evaluate.evaluation import VALIDATED_SET, is_true
 from screening.runs.schemas import CONFUSION_COLUMNS
 
@@ -76,12 +76,14 @@ def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame,
 
     A material that several models predict is listed once, with all of them named.
     """
-    positive = classifications[is_true(classifications[Column.IS_GAPPED_METAL])]
+    flag = target_of(classifications)
+    positive = classifications[is_true(classifications[flag])]
     models = positive.groupby(Column.MATERIAL_ID, sort=False)[Column.MODEL].agg(lambda names: ", ".join(sorted(names)))
     best = rank_by_consensus(classifications)
     formulas = candidates.set_index(Column.MATERIAL_ID)[Column.FORMULA]
+    is_usual = flag == Column.IS_GAPPED_METAL or classifications[flag].equals(classifications[Column.IS_GAPPED_METAL])
     table = Table(
-        title=f"Predicted gapped metals: {len(best):,} of {classifications[Column.MATERIAL_ID].nunique():,} candidates",
+        title=f"Predicted {'gapped metals' if is_usual else 'hits'}: {len(best):,} of {classifications[Column.MATERIAL_ID].nunique():,} candidates",
         caption="Confidence: mean over all models. Gap: run of low DOS below E_F. Energies relative to E_F.",
         title_justify="left",
         caption_justify="left",
@@ -100,7 +102,7 @@ def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame,
             str(material_id),
             str(formulas.get(material_id, UNKNOWN)),
             f"{row[Column.GAPPED_METAL_CONFIDENCE]:.2f}",
-            f"{row[Column.GAP_TOP_EV]:.2f}",
+            _ratio(row[Column.GAP_TOP_EV]),
             _width(row),
             f"{row[Column.DOS_AT_EFERMI]:.2f}",
             str(models[material_id]),

@@ -95,8 +95,9 @@ def test_a_target_is_any_condition_on_classes_and_candidates():
     table = classify(spectra, materials(3)).assign(material_id=["a", "b", "c"], model="m")
     candidates = pd.DataFrame({"material_id": ["c", "b", "a"], "formula": ["X", "Si", "Al"]})
     found = mark_targets(table, candidates, "electronic_class = 'semiconductor' and formula = 'Si'")
-    assert found.is_target.tolist()[:2] == [False, True]
-    assert not found.is_target.fillna(value=False)[2]
+    assert found.is_target.tolist() == [False, True, pd.NA]
+    # A metal without a gap has no type: no hit, not an unknown one.
+    assert mark_targets(table, candidates, "gapped_metal_type = 'n'").is_target.tolist() == [False, False, pd.NA]
     assert found.drop(columns="is_target").equals(table)
     assert mark_targets(table, candidates, "is_gapped_metal").is_target.equals(table.is_gapped_metal)
     with pytest.raises(ClassifierError, match=r"cannot be used.*Columns are"):
