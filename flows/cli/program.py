@@ -25,6 +25,7 @@ from flows.cli.settings import settings
 from flows.cli.tables import tables
 from flows.cli.train import train_app
 from flows.cli.why import why
+from mat2spec.tables.text import visible
 
 # The class of all errors of usage: click's, or that of the copy of click which newer versions of typer bring along.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
@@ -99,7 +100,7 @@ def run(arguments: list[str]) -> int:
         sentence = sentence_of(error)
         if debug or sentence is None:
             raise
-        typer.echo(sentence, err=True)
+        typer.echo(visible(sentence), err=True)
         return ExitCode.FAILED
     return ExitCode.DONE
 

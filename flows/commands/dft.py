@@ -144,6 +144,8 @@ def settings_of(run: RunFolder, assignments: Sequence[str] = ()) -> ScreenSettin
         If an assignment is not a setting of the DFT jobs, or changes their results.
     """
     values: dict[str, Any] = {**run.info["settings"], "results_dir": run.path.parent}
+    # A program that a run folder names is not run: the folder may be a stranger's.
+    values = {**values, "dft": {**values.get("dft", {}), "elk_command": load_settings().dft.elk_command}}
     stored = validate(ScreenSettings, values)
     given = _given(assignments)
     if "cache_dir" not in given.get("dft", {}):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import TYPE_CHECKING
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.files import atomic_path
 from mat2spec.tables.status import Status
+from mat2spec.tables.text import one_line
 from screening.report.figures import spectrum_figure
 from screening.report.page import figures_page
 
@@ -48,7 +50,7 @@ def _page(predictions: Sequence[Prediction], shown: Sequence[int]) -> str:
         figure = spectrum_figure(
             {prediction.model: prediction.spectra[crystal] for prediction in usable},
             uncertainties={prediction.model: prediction.uncertainty[crystal] for prediction in usable},
-            title=str(predictions[0].material_ids[crystal]),
+            title=html.escape(one_line(str(predictions[0].material_ids[crystal]))),
             grid=predictions[0].grid,
         )
         figures.append(figure)
@@ -72,11 +74,13 @@ def _draw_picture(predictions: Sequence[Prediction], shown: Sequence[int], path:
         if grid == EDOS_GRID:
             panel.axvline(0.0, color="0.3", linestyle="--", linewidth=1)
         panel.set(
-            title=str(predictions[0].material_ids[crystal]),
+            title=one_line(str(predictions[0].material_ids[crystal])),
             xlabel=r"$E - E_\mathrm{F}$ (eV)" if grid == EDOS_GRID else f"frequency ({grid.unit})",
             ylabel=f"DOS (states/{grid.unit} per cell)",
             xlim=(centers[0], centers[-1]),
         )
+        # A dollar in a name begins no formula.
+        panel.title.set_parse_math(False)
         panel.set_ylim(bottom=0)
         panel.legend()
     figure.savefig(path, format=kind, dpi=150)

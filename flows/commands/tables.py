@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,7 +130,7 @@ def select_rows(path: Path, columns: str | None, where: str | None, sort: str | 
     TableChoiceError
         If DuckDB cannot make sense of the choice.
     """
-    return _select(duckdb.read_parquet(str(path)), columns, where, sort, limit)
+    return _select(duckdb.read_parquet(glob.escape(str(path))), columns, where, sort, limit)
 
 
 def _select(

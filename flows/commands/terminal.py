@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
+from mat2spec.tables.text import visible
 from screening.report.tables import frame_table
 
 if TYPE_CHECKING:
@@ -19,13 +21,27 @@ if TYPE_CHECKING:
 # A pipe or a log has no width of its own; 80 columns would cut identifiers.
 WIDTH_WITHOUT_TERMINAL = 140
 
-console = Console(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL)
+
+class PlainConsole(Console):
+    """A console that shows texts as they are: brackets are no markup, `:smile:` no picture, controls no commands."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Make a text of a string, the same letters; rich makes all its texts here, those of tables too."""
+        return super().render_str(visible(text, self.encoding), **{**options, "markup": False, "emoji": False})
+
+
+console = PlainConsole(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, markup=False, emoji=False)
 
 
 @contextmanager
 def stage_progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """Progress bar of one stage; the yielded function takes how many of how many are done."""
-    columns = (TextColumn("{task.description:<22}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:<22}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     # Without a terminal no bar is drawn: a log gets one line per stage from `say_counts`.
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(title, total=None)

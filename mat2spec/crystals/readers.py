@@ -20,6 +20,7 @@ from mat2spec.crystals.cif import read_block, split_blocks
 from mat2spec.crystals.poscar import read_poscar
 from mat2spec.crystals.species import isotopes, unknown_species
 from mat2spec.crystals.structure_json import entries_of, read_entry
+from mat2spec.tables.text import one_line
 
 # A text of more is no list of crystals that fits into memory as Python objects.
 MAX_FILE_BYTES = 1_000_000_000
@@ -86,15 +87,15 @@ def _read_file(file: Path, primitive: bool) -> list[ReadStructure]:
     try:
         readers = list(_readers(file, _text_of(file), primitive))
     except OSError as error:
-        return [ReadStructure(str(file), None, f"The file cannot be read: {error.strerror}.")]
+        return [ReadStructure(one_line(str(file)), None, f"The file cannot be read: {error.strerror}.")]
     except (ValueError, RecursionError) as error:
-        return [ReadStructure(str(file), None, _why_unread(error).replace("The crystal", "The file"))]
+        return [ReadStructure(one_line(str(file)), None, _why_unread(error).replace("The crystal", "The file"))]
     if not readers:
-        return [ReadStructure(str(file), None, "The file contains no crystal.")]
+        return [ReadStructure(one_line(str(file)), None, "The file contains no crystal.")]
     if len(readers) == 1 and not _is_identifier(readers[0][0], file):
-        return [_read_entry(str(file), "", readers[0][1])]
+        return [_read_entry(one_line(str(file)), "", readers[0][1])]
     keys = _unique([key or str(number) for number, (key, _) in enumerate(readers, 1)])
-    return [_read_entry(str(file), key, read) for key, (_, read) in zip(keys, readers, strict=True)]
+    return [_read_entry(one_line(str(file)), key, read) for key, (_, read) in zip(keys, readers, strict=True)]
 
 
 def _text_of(file: Path) -> str:
@@ -136,6 +137,7 @@ def _of_cif(block: str, primitive: bool) -> tuple[Structure, str]:
 
 
 def _read_entry(file: str, key: str, read: Reader) -> ReadStructure:
+    key = one_line(key)
     name = f"{file}#{key}" if key else file
     try:
         with warnings.catch_warnings():
@@ -169,7 +171,7 @@ def _why_unusable(structure: Structure) -> str:
 
 def _why_unread(error: BaseException) -> str:
     """What an error says, in one line; our own are sentences, of others the kind is named."""
-    text = " ".join(str(error).split())
+    text = one_line(" ".join(str(error).split()))
     if type(error).__module__.startswith("mat2spec."):
         return text
     return f"The crystal does not parse: {text if type(error) is ValueError else f'{type(error).__name__}: {text}'}"

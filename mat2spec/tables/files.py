@@ -39,10 +39,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """What the user lets nobody do with new files; it can only be read by setting it, here to the strictest."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def file_sha256(path: Path) -> str:
@@ -73,6 +80,12 @@ def explain_os_error(error: OSError, path: Path, action: str) -> TableError:
         errno.EROFS: f"The file system is read-only: cannot {action} {path}. Choose another folder.",
         errno.ENOENT: f"{path} does not exist. Check the path.",
         errno.EISDIR: f"{path} is a folder, a file is needed. Check the path.",
+        errno.ELOOP: f"{path} is a symbolic link where a file of its own is needed. Remove the link.",
+        errno.EIO: f"The disk or the network drive fails: cannot {action} {path}. Check it; what is finished is kept.",
+        errno.ESTALE: f"The network drive has lost {path}. Mount it again; what is finished is kept.",
+        errno.ENAMETOOLONG: f"The name of {path} is too long for the file system. Choose a shorter one.",
+        errno.EMFILE: f"Too many files are open: cannot {action} {path}. Raise the limit (`ulimit -n`).",
+        errno.ENOMEM: f"Memory is not enough to {action} {path}. Free some and run the same command again.",
         errno.ENOTDIR: f"A part of the path {path} is a file, not a folder. Choose another folder.",
     }
     general = f"Cannot {action} {path}: {error.strerror or error}."

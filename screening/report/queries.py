@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import glob
+
 import duckdb
 import pyarrow as pa
 
@@ -57,7 +59,7 @@ def query(run: RunTables, sql: str, limit: int = 0) -> pa.Table:
 def _add_tables(connection: duckdb.DuckDBPyConnection, run: RunTables) -> None:
     for name in TableName:
         if run.has_table(name):
-            connection.read_parquet(str(run.table_path(name))).create_view(str(name))
+            connection.read_parquet(glob.escape(str(run.table_path(name)))).create_view(str(name))
     centers = SpectralGrid.from_json(run.info[GRID_METADATA_KEY]).centers
     bins = pa.table({"bin": range(1, len(centers) + 1), ENERGY_EV: centers})
     connection.register(ENERGIES, bins)

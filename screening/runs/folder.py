@@ -9,8 +9,10 @@ folder. `results/latest` names the last finished run.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -276,7 +278,9 @@ class RunFolder(RunTables):
 def _hold(path: Path) -> FileLock:
     """Lock a run for this process and mark it as open, which it stays if the process is killed."""
     lock = take_lock(path)
-    (path / OPEN_MARK).touch()
+    # Not touch, which would make or change the file that a link of this name points to.
+    with suppress(FileExistsError):
+        os.close(os.open(path / OPEN_MARK, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     return lock
 
 

@@ -81,10 +81,11 @@ def latest_run(results_dir: Path) -> Path:
         If no run has finished, or the one that did is gone.
     """
     latest = results_dir / LATEST
-    if latest.is_file():
-        target = results_dir / latest.read_text().strip()
+    if latest.is_file() and not latest.is_symlink():
+        # A name, and never a way out of the folder.
+        target = results_dir / Path(latest.read_text(encoding="utf-8").strip()).name
     elif latest.is_symlink():
-        target = results_dir / latest.readlink()
+        target = results_dir / latest.readlink().name
     else:
         raise RunError(f"No run in {results_dir} has finished yet. Run `mat2spec screen` first.")
     if not (target / RUN_FILE).exists():

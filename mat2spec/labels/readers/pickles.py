@@ -9,6 +9,8 @@ other name ends the reading.
 from __future__ import annotations
 
 import pickle
+import pickletools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -31,6 +33,10 @@ _PYMATGEN = frozenset(
         "DummySpecies",
     }
 )
+# Fewer entries than this harm nobody; larger pickles are not looked through opcode by opcode, which takes seconds.
+_FEW_ENTRIES = 100_000
+_SMALL_PICKLE_BYTES = 4_000_000
+_MOST_ENTRIES = 2**60
 _PLAIN_KINDS = frozenset("fiub")
 
 
@@ -75,12 +81,57 @@ def read_pickle(path: Path) -> Any:
     """
     with path.open("rb") as stream:
         try:
-            return _Reader(stream, path).load()
+            size = path.stat().st_size
+            _check_memo(stream, size, path)
+            content = _Reader(stream, path).load()
         except PickleRefusedError:
             raise
+        except MemoryError as error:
+            raise PickleRefusedError(f"Memory is not enough to read the pickle {path} of {size:,} bytes.") from error
         # A damaged pickle can fail in any way; none of them may pass for data.
         except Exception as error:
             raise PickleRefusedError(f"The pickle {path} is damaged ({error}); get it again.") from error
+    if _count_entries(content) > max(size, _FEW_ENTRIES):
+        raise PickleRefusedError(
+            f"The pickle {path} of {size:,} bytes unpacks to more entries than it has bytes: it is made to fill the memory. "
+            "Nothing of it was used; get the file from the authors of the archive."
+        )
+    return content
+
+
+def _check_memo(stream: IO[bytes], size: int, path: Path) -> None:
+    """Refuse a small pickle that numbers its objects beyond its bytes: the numbers are places in an array."""
+    if size <= _SMALL_PICKLE_BYTES:
+        for opcode, argument, _ in pickletools.genops(stream):
+            if opcode.name in {"PUT", "LONG_BINPUT"} and int(argument) > size:
+                raise PickleRefusedError(
+                    f"The pickle {path} of {size:,} bytes asks for {int(argument):,} places in memory: it is made to fill it."
+                )
+    stream.seek(0)
+
+
+def _count_entries(content: Any) -> int:
+    """Entries that a walk through the content would meet, each as often as it is met."""
+    counts: dict[int, int] = {}
+    stack: list[tuple[Any, bool]] = [(content, False)]
+    while stack:
+        value, is_open = stack.pop()
+        inner = _inside(value)
+        if is_open:
+            counts[id(value)] = min(1 + sum(counts.get(id(entry), 1) for entry in inner), _MOST_ENTRIES)
+        elif inner and id(value) not in counts:
+            counts[id(value)] = 1  # also what a cycle counts, which no list of crystals has
+            stack.append((value, True))
+            stack += [(entry, False) for entry in inner if isinstance(entry, list | tuple | dict | Record)]
+    return counts.get(id(content), 1)
+
+
+def _inside(value: Any) -> Sequence[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    if isinstance(value, Record):
+        return [value.arguments, value.state]
+    return value if isinstance(value, list | tuple) else ()
 
 
 def as_list(value: Any) -> list[Any]:

@@ -1,0 +1,26 @@
+"""Text from outside, made safe to show: identifiers, formulas and paths are data and never instructions."""
+
+from __future__ import annotations
+
+import re
+
+# What moves the cursor, rings, colours or turns the direction of writing: C0 and C1 controls but for tab and line feed,
+# and the marks of direction of Unicode (CVE-2021-42574).
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str, encoding: str = "utf-8") -> str:
+    r"""A text with controls and what the encoding lacks written as escapes, as in "\x1b[31m".
+
+    Examples
+    --------
+    >>> print(visible("SrVO3\x1b[2J"))
+    SrVO3\x1b[2J
+    """
+    shown = _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return shown.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def one_line(text: str) -> str:
+    """A text in one line, for names: as `visible`, with line feeds and tabs written as escapes too."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")

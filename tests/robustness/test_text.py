@@ -1,0 +1,285 @@
+"""Text from outside is data: never markup, terminal commands, code, patterns or paths."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import stat
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pymatgen.core import Structure
+
+from flows.cli import program
+from flows.cli.exits import ExitCode
+from flows.commands import terminal
+from flows.commands.tables import select_rows
+from mat2spec.crystals.readers import read_structures
+from mat2spec.labels.readers.pickles import PickleRefusedError, read_pickle
+from mat2spec.models.checkpoints import WeightsError, read_weights
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.tables.files import TableError, atomic_file
+from mat2spec.tables.text import one_line, visible
+from screening.report.queries import query
+from screening.report.tables import frame_table
+from screening.runs.contents import RunTables
+from screening.runs.record import RunError, latest_run, list_runs, short_lock
+from tests.robustness.crystal_texts import salt, salt_dict
+
+NAMES = (
+    "[red]salt[/red]",
+    "[/]",
+    "salt[1].x",
+    "[link=https://example.org]salt",
+    ":smile:",
+    "x-😀",
+    "ä é 中",
+    "<script>alert(1)</script>",
+    "</script><b>salt",
+    "$a_{b$",
+    "a$b$c",
+    "salt & pepper",
+    "--help",
+    "x; rm -rf .",
+    "`id` $(id)",
+    "%s {0} %n",
+    "a'b\"c",
+    "*?[a]",
+)
+CONTROLS = (
+    "\x1b[2Jsalt",
+    "salt\rother",
+    "salt\x07",
+    "salt\x9b2J",
+    "salt\x1b]0;title\x07",
+    "sa\u202elt",
+    "salt\x00",
+    "salt\x7f",
+)
+
+
+def printed(monkeypatch, renderable):
+    stream = io.StringIO()
+    console = terminal.PlainConsole(file=stream, width=200)
+    console.print(renderable)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_printed_letter_by_letter(monkeypatch, name):
+    assert name in printed(monkeypatch, name)
+    frame = pd.DataFrame({"material_id": [name], "formula": [name]})
+    assert printed(monkeypatch, frame_table(frame, title=f"of {name}")).count(name) == 3
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_controls_are_shown_and_not_obeyed(monkeypatch, name):
+    for out in (printed(monkeypatch, name), printed(monkeypatch, frame_table(pd.DataFrame({"id": [name]})))):
+        assert "salt" in out.replace("\\u202e", "")
+        assert not set(out) & set("\x1b\r\x07\x9b\u202e\x00\x7f")
+    assert visible(name) == visible(visible(name))
+
+
+def test_a_console_without_unicode_shows_escapes():
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    terminal.PlainConsole(file=stream, width=80).print("x-😀 ä \udcff")
+    stream.flush()
+    assert b"x-\\U0001f600 \\xe4 \\udcff" in stream.buffer.getvalue()
+
+
+@pytest.mark.parametrize("name", [*NAMES, *(name for name in CONTROLS if "\x00" not in name), "a\nb", "a\tb"])
+def test_files_of_any_name_are_predicted_and_drawn(tmp_path, monkeypatch, capfd, name):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / f"{name.replace('/', '|')}.json"
+    file.write_text(json.dumps(salt_dict()))
+    ending = "png" if NAMES[0] == name or "$" in name else "html"
+    table, plot = tmp_path / "t.parquet", tmp_path / f"p.{ending}"
+    code = program.run(["predict", "--model", "mat2spec", "--table", str(table), "--plot", str(plot), "--", str(file)])
+    out, err = capfd.readouterr()
+    assert code == ExitCode.DONE, err
+    (row,) = pq.read_table(table).to_pylist()
+    assert row["material_id"] == one_line(str(file))
+    assert not set(out) & set("\x1b\r\x07\x9b\u202e\x7f")
+    if ending == "html":
+        page = plot.read_text(encoding="utf-8")
+        assert "<script>alert" not in page
+        assert "</script><b>" not in page
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes there")
+def test_a_file_name_that_is_no_unicode_is_read(tmp_path):
+    file = tmp_path / os.fsdecode(b"x-\xff.json")
+    file.write_text(json.dumps(salt_dict()))
+    (entry,) = read_structures([file])
+    assert entry.structure == salt()
+    pa.array([entry.name])
+
+
+@pytest.mark.parametrize("identifier", ["\ud800", "a\nb", "../../x", "", 5, None, ["a"], {"a": 1}])
+def test_identifiers_of_documents_are_texts(tmp_path, identifier):
+    file = tmp_path / "x.json"
+    file.write_text(json.dumps([{"material_id": identifier, "structure": salt_dict()}] * 2))
+    entries = read_structures([file])
+    assert [entry.structure for entry in entries] == [salt(), salt()]
+    assert len({entry.name for entry in entries}) == 2
+    pa.array([entry.name for entry in entries])
+
+
+IMPORTS = (
+    {"@module": "this", "@class": "s"},
+    {"@module": "antigravity", "@class": "x"},
+    {"@module": "os", "@callable": "system"},
+    {"@module": "builtins", "@class": "eval"},
+)
+
+
+@pytest.mark.parametrize("named", IMPORTS)
+@pytest.mark.parametrize("where", ["structure", "lattice", "site", "properties", "species"])
+def test_nothing_that_a_structure_names_is_imported(tmp_path, named, where):
+    content = salt_dict()
+    site = content["sites"][0]
+    places = {"structure": content, "lattice": content["lattice"], "site": site, "species": site["species"][0]}
+    if where == "properties":
+        site["properties"] = {"x": dict(named)}
+    else:
+        places[where].update(named)
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    before = set(sys.modules)
+    read_structures([tmp_path / "x.json"])
+    assert not (set(sys.modules) - before) & {"this", "antigravity"}
+
+
+def deep(levels):
+    value = [0.5]
+    for _ in range(levels):
+        value = [value, value]
+    return value
+
+
+PICKLES = {
+    "doubling 28 times": pickle.dumps(deep(28)),
+    "doubling tuples": pickle.dumps(tuple(deep(40))),
+    "a far place of the memo": b"\x80\x02]r\xff\xff\xff\x0f.",
+    "a far place in text": b"(lp268435455\n.",
+    "a length of 2^40": b"\x80\x04\x8e" + (2**40).to_bytes(8, "little") + b"x.",
+    "a function": pickle.dumps(os.system),
+    "a function called": b"cos\nsystem\n(S'true'\ntR.",
+    "an import": b"cthis\ns\n.",
+    "cut off": pickle.dumps([1.0] * 50)[:60],
+    "empty": b"",
+    "no pickle": b"\x00" * 64,
+    "a text": b"hello, world",
+}
+
+
+@pytest.mark.parametrize("content", PICKLES.values(), ids=PICKLES)
+def test_hostile_pickles_are_refused(tmp_path, content):
+    (tmp_path / "x.pkl").write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(PickleRefusedError, match=r"x\.pkl"):
+            read_pickle(tmp_path / "x.pkl")
+    assert "this" not in sys.modules
+
+
+def test_sound_pickles_are_read(tmp_path):
+    shared = [1.0, 2.0]
+    content = [np.arange(3.0), [shared, shared], salt(), {0: (1, 2)}]
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(content))
+    assert len(read_pickle(tmp_path / "x.pkl")) == 4
+
+
+def header(text, size=None):
+    content = text if isinstance(text, bytes) else text.encode()
+    return (len(content) if size is None else size).to_bytes(8, "little") + content
+
+
+WEIGHTS = {
+    "no JSON": header("no JSON"),
+    "JSON that is no object": header("[1, 2]"),
+    "bytes that are no text": header(b"\xff\xfe\xfd"),
+    "a header longer than the file": header("{}", 2**20),
+    "a header of 2^62 bytes": header("{}", 2**62),
+    "deep JSON": header("[" * 100_000),
+    "without a card": header("{}"),
+    "a card that is no JSON": header(json.dumps({"__metadata__": {"mat2spec_card": "hello"}})),
+    "a card of another kind": header(json.dumps({"__metadata__": {"mat2spec_card": "[]"}})),
+    "a card that lacks fields": header(json.dumps({"__metadata__": {"mat2spec_card": "{}"}})),
+    "tensors beyond the end": header(json.dumps({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}})),
+    "a tensor of 2^60": header(json.dumps({"a": {"dtype": "F32", "shape": [2**60], "data_offsets": [0, 8]}})),
+    "empty": b"",
+    "seven bytes": b"1234567",
+}
+
+
+@pytest.mark.parametrize("content", WEIGHTS.values(), ids=WEIGHTS)
+def test_weights_that_are_none_are_refused(tmp_path, content):
+    (tmp_path / "x.safetensors").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"x\.safetensors"):
+        read_weights(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("folder", ["a[b]", "a*b", "a?b", "a\nb", "a b", "ä😀", "{x,y}", "'a\"", "a%20b", "~", "-a"])
+def test_folders_of_any_name_hold_runs(tmp_path, folder):
+    run = tmp_path / folder / "run-1"
+    run.mkdir(parents=True)
+    record = {"run_id": "x", "status": "finished", "fingerprint": "f", "spectral_grid": EDOS_GRID.to_json()}
+    (run / "run.json").write_text(json.dumps(record))
+    pq.write_table(pa.table({"material_id": ["mp-1"], "model": ["m"]}), run / "candidates.parquet")
+    assert select_rows(run / "candidates.parquet", None, None, None, 0).num_rows == 1
+    assert query(RunTables(run), "select count(*) as n from candidates").to_pylist() == [{"n": 1}]
+    assert [info["run_id"] for info in list_runs(tmp_path / folder)] == ["run-1"]
+
+
+@pytest.mark.parametrize("run_id", ["../outside", "/etc", "..", "a/b", "", 5, None, "x\x00"])
+def test_the_name_in_a_record_is_no_path(tmp_path, run_id):
+    results = tmp_path / "results"
+    (results / "run-1").mkdir(parents=True)
+    (results / "run-1" / "run.json").write_text(json.dumps({"run_id": run_id, "status": "failed", "fingerprint": "f"}))
+    assert [info["run_id"] for info in list_runs(results)] == ["run-1"]
+
+
+@pytest.mark.parametrize("content", ["../outside", "/etc", "..", "a/../../outside", ""])
+def test_latest_points_at_nothing_outside(tmp_path, content):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "run.json").write_text(
+        json.dumps({"run_id": "x", "status": "finished", "fingerprint": "f"})
+    )
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "latest").write_text(content)
+    with pytest.raises(RunError):
+        latest_run(results)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links of POSIX")
+def test_a_linked_lock_harms_no_file(tmp_path):
+    (tmp_path / "target").write_text("precious")
+    (tmp_path / ".lock").symlink_to(tmp_path / "target")
+    with pytest.raises(TableError, match="symbolic link"), short_lock(tmp_path / ".lock"):
+        pass
+    assert (tmp_path / "target").read_text() == "precious"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664), (0o027, 0o640)])
+def test_new_files_obey_the_umask(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        with atomic_file(tmp_path / "x") as file:
+            file.write(b"x")
+        assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == mode
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+
+
+def test_structures_of_strangers_keep_their_atoms():
+    assert Structure.from_dict(salt_dict()) == salt()
