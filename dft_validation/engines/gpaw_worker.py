@@ -25,6 +25,8 @@ EXIT_MEMORY = 77  # as in child.py, which a worker short of memory must not load
 SERVE = "--serve"
 # Where the density does not converge with GPAW's own mixer, it is mixed in smaller steps.
 _DAMPED_MIXER = {"backend": "pulay", "beta": 0.02, "nmaxold": 5, "weight": 100.0}
+_FERMI_RESOLUTION_EV = 1e-10
+_EXCESS_ELECTRONS = 1e-6
 
 
 def _limit_memory(memory_limit_mib: int) -> None:
@@ -96,6 +98,45 @@ def _occupations(inputs: dict[str, Any]) -> dict[str, Any]:
     return {"name": "fermi-dirac", "width": inputs["smearing_ev"]}
 
 
+class _FermiEnergySearch:
+    """GPAW's search for the Fermi energy of tetrahedra, for the first steps too.
+
+    Its bisection wants an exact number of electrons. Bands that are not yet in order, as in the first steps, have none:
+    there the energy where too few become too many must do. `excess` is what the last search was off by.
+    """
+
+    def __init__(self) -> None:
+        from gpaw import occupations
+
+        self._find: Any = occupations.findroot
+        self.excess = 0.0
+
+    def __call__(self, count: Any, guess: float) -> tuple[float, int]:
+        try:
+            found, self.excess = self._find(count, guess), 0.0
+        except AssertionError:
+            low, high = (_first_of_sign(count, guess, sign) for sign in (-1, 1))
+            while high - low > _FERMI_RESOLUTION_EV:
+                middle = (low + high) / 2
+                low, high = (middle, high) if count(middle)[0] < 0 else (low, middle)
+            found, self.excess = (high, 0), abs(float(count(high)[0]))
+        return found
+
+    def check(self) -> None:
+        """Refuse a result whose Fermi energy does not hold the electrons."""
+        if self.excess > _EXCESS_ELECTRONS:
+            raise ValueError(f"No Fermi energy holds the electrons: the best is off by {self.excess:.1e} of them.")
+
+
+def _first_of_sign(count: Any, guess: float, sign: int) -> float:
+    """The first energy below (-1) or above (1) the guess with too few or too many electrons."""
+    step = 0.01
+    while sign * count(guess)[0] <= 0:
+        guess += sign * step
+        step *= 2
+    return guess
+
+
 def calculate(inputs: dict[str, Any], log_file: Path, mixer: dict[str, Any] | None = None) -> dict[str, Any]:
     """Run the self-consistent calculation and read its bands and their projections.
 
@@ -110,8 +151,11 @@ def calculate(inputs: dict[str, Any], log_file: Path, mixer: dict[str, Any] | No
     """
     import numpy as np
     from ase import Atoms
-    from gpaw import GPAW, PW
+    from gpaw import GPAW, PW, tetrahedron
     from gpaw import __version__ as gpaw_version
+
+    untyped: Any = tetrahedron
+    untyped.findroot = search = _FermiEnergySearch()
 
     moments = inputs.get("initial_moments", [])
     atoms: Any = Atoms(
@@ -135,6 +179,7 @@ def calculate(inputs: dict[str, Any], log_file: Path, mixer: dict[str, Any] | No
         mixer=mixer,
     )
     atoms.get_potential_energy()
+    search.check()
     calc = atoms.calc
     n_irreducible = len(calc.get_ibz_k_points())
     energies = np.array(
