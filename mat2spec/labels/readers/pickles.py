@@ -103,9 +103,9 @@ def _check_memo(stream: IO[bytes], size: int, path: Path) -> None:
     """Refuse a small pickle that numbers its objects beyond its bytes: the numbers are places in an array."""
     if size <= _SMALL_PICKLE_BYTES:
         for opcode, argument, _ in pickletools.genops(stream):
-            if opcode.name in {"PUT", "LONG_BINPUT"} and int(argument) > size:
+            if opcode.name in {"PUT", "LONG_BINPUT"} and int(argument or 0) > size:
                 raise PickleRefusedError(
-                    f"The pickle {path} of {size:,} bytes asks for {int(argument):,} places in memory: it is made to fill it."
+                    f"The pickle {path} of {size:,} bytes asks for {int(argument or 0):,} places in memory: it is made to fill it."
                 )
     stream.seek(0)
 
