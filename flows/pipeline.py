@@ -209,6 +209,7 @@ def open_run(settings: ScreenSettings, progress: Progress = no_progress) -> RunF
         source_fingerprint=source.fingerprint(),
         db_version=source.db_version(),
         grid=EDOS_GRID,
+        deciding=settings.that_decide(),
     )
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dft_validation.settings import DftSettings, LabelSettings, RemoteSettings
+from flows.schedules import check_cron, check_timezone
 from mat2spec.settings import PredictionSettings
 from screening.settings import (
     ClassifySettings,
@@ -26,6 +27,20 @@ from screening.settings import (
 
 ENVIRONMENT_PREFIX = "MAT2SPEC_"
 ENVIRONMENT_DELIMITER = "__"
+# Settings of other commands, and where the runs are.
+OF_THE_RUN_NOT: dict[str, Any] = dict.fromkeys(("serve", "label", "remote", "results_dir"), True)
+# Settings that two machines may have to set differently for the same run.
+OF_THE_MACHINE: dict[str, Any] = {
+    "source": {
+        "mp_cache_dir",
+        "mp_timeout_s",
+        "mp_patience_s",
+        "mp_requests_per_second",
+        "mp_parallel_requests",
+    },
+    "prediction": {"device", "max_edges_per_batch", "weights_dir"},
+    "dft": {"workers", "cache_dir", "time_limit_s", "memory_limit_mib", "elk_command"},
+}
 
 
 class ServeSettings(BaseModel):
@@ -51,6 +66,9 @@ class ServeSettings(BaseModel):
     startup_timeout_s: float = Field(
         default=120.0, gt=0, description="Maximum wait for the Prefect server, in seconds."
     )
+
+    _check_cron = field_validator("cron", "watch_cron")(check_cron)
+    _check_timezone = field_validator("timezone")(check_timezone)
 
 
 class ScreenSettings(BaseSettings):
@@ -90,4 +108,11 @@ class ScreenSettings(BaseSettings):
 
     def of_the_run(self) -> dict[str, Any]:
         """Settings that decide what a run computes, as plain JSON values; equal ones resume each other."""
-        return self.model_dump(mode="json", exclude={"serve", "label", "remote", "results_dir"})
+        return self.model_dump(mode="json", exclude=OF_THE_RUN_NOT)
+
+    def that_decide(self) -> dict[str, Any]:
+        """Those of them that decide what is computed, not where, how fast or within which limits of the machine.
+
+        A run that was stopped resumes with others: in another home, on more cores, with more time.
+        """
+        return self.model_dump(mode="json", exclude=OF_THE_RUN_NOT | OF_THE_MACHINE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from enum import StrEnum
 from pathlib import Path
 
@@ -19,7 +21,11 @@ DEFAULT_MAX_EDGES = 2000
 
 def cache_dir(name: str) -> Path:
     """A folder of the user's cache, such as `~/.cache/mat2spec-screening/<name>`: all that can be computed again."""
-    return user_cache_path("mat2spec-screening", appauthor=False) / name
+    folder = user_cache_path("mat2spec-screening", appauthor=False)
+    if not folder.is_absolute():
+        # A user without HOME and without an entry in the system's list, as in a container: "~" is no folder.
+        folder = Path(tempfile.gettempdir()) / f"mat2spec-screening-{os.getuid()}"
+    return folder / name
 
 
 class Setting(StrEnum):

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dft_validation.engines.limits import PARENT_VARIABLE
 from dft_validation.engines.processes import ChildGroup, ChildResult, current_group
 from dft_validation.results.outcomes import EngineError, JobStatus
 from dft_validation.settings import DftSettings
@@ -100,6 +101,7 @@ def child_environment() -> dict[str, str]:
     paths = [str(_PROJECT_ROOT), *filter(None, [inherited.get("PYTHONPATH")])]
     return {
         **inherited,
+        PARENT_VARIABLE: str(os.getpid()),
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",

@@ -19,7 +19,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dft_validation.engines.limits import end_with_parent, limit_cpu
+from dft_validation.engines.limits import end_with_parent, limit_cpu, started_by
 
 EXIT_MEMORY = 77  # as in child.py, which a worker short of memory must not load
 SERVE = "--serve"
@@ -295,7 +295,7 @@ def _compute_in_fork(request: dict[str, str], server: int) -> NoReturn:
 def main(arguments: list[str]) -> int:
     """Compute one crystal, or serve."""
     started = time.monotonic()
-    end_with_parent(os.getppid())
+    end_with_parent(started_by())
     if arguments == [SERVE]:
         _serve()
     else:

@@ -12,9 +12,16 @@ import resource
 import signal
 import sys
 
+# Names the process that starts a child to it, in its environment.
+PARENT_VARIABLE = "STARTED_BY_MAT2SPEC"
 _PR_SET_PDEATHSIG = 1
 # Between the signal that a program may catch and the one that it may not, in CPU seconds.
 _CPU_GRACE_SECONDS = 5
+
+
+def started_by() -> int:
+    """Process id of the program that started this one; its parent now may be another, if that one died meanwhile."""
+    return int(os.environ.get(PARENT_VARIABLE) or os.getppid())
 
 
 def end_with_parent(parent: int) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import errno
-import tempfile
 from dataclasses import dataclass, replace
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +26,7 @@ from dft_validation.bands.mesh import (
 from dft_validation.engines import choose_engine
 from dft_validation.engines.base import Engine, EngineResult
 from dft_validation.engines.magnetism import is_polarised
+from dft_validation.jobs.scratch import remove_abandoned_folders, scratch_folder
 from dft_validation.results.document import EdosDocument
 from dft_validation.results.outcomes import EngineError, FailedJob, JobStatus
 from dft_validation.settings import DftSettings
@@ -104,8 +103,9 @@ def _calculate_bands(engine: Engine, cell: Cell, settings: DftSettings) -> tuple
     empty_bands = settings.empty_bands(cell.atomic_numbers.tolist())
     cpu_seconds = wall_seconds = covered = 0.0
     for _ in range(settings.band_attempts):
-        with tempfile.TemporaryDirectory(prefix="edos-") as folder:
-            result = engine.calculate(cell, mesh, empty_bands, settings, Path(folder))
+        remove_abandoned_folders()
+        with scratch_folder() as folder:
+            result = engine.calculate(cell, mesh, empty_bands, settings, folder)
         cpu_seconds += result.cpu_seconds
         wall_seconds += result.wall_seconds
         zeroed = _Zeroed.of(result.bands, settings)

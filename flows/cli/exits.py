@@ -26,12 +26,15 @@ class ExitCode(IntEnum):
 
 
 class TerminatedError(KeyboardInterrupt):
-    """The program was asked to end by SIGTERM; handled like Ctrl-C."""
+    """The program was asked to end by SIGTERM or SIGHUP; handled like Ctrl-C."""
 
 
 def end_on_sigterm() -> None:
-    """Turn SIGTERM into an exception, so that files are closed and the run folder records what happened."""
+    """Turn SIGTERM and SIGHUP into an exception, so that files are closed and the run folder records what happened."""
     signal.signal(signal.SIGTERM, _raise_terminated)
+    # A terminal that is closed; nohup has it ignored, and that stays.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _raise_terminated)
 
 
 def hear_interrupts() -> None:

@@ -30,7 +30,9 @@ class PlainConsole(Console):
         return super().render_str(visible(text, self.encoding), **{**options, "markup": False, "emoji": False})
 
 
-console = PlainConsole(width=None if sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, markup=False, emoji=False)
+console = PlainConsole(
+    width=None if sys.stdout is not None and sys.stdout.isatty() else WIDTH_WITHOUT_TERMINAL, markup=False, emoji=False
+)
 
 
 @contextmanager

@@ -275,6 +275,10 @@ def previous_classifications(results: pd.DataFrame, results_dir: Path) -> pd.Dat
     columns = column_names(TableName.PREVIOUS_CLASSIFICATIONS)
     pieces = [to_frame(empty_table(TableName.PREVIOUS_CLASSIFICATIONS))]
     for run_id, group in results.groupby(Column.FORMER_RUN_ID):
-        classes = read_frame(results_dir / str(run_id) / f"{TableName.CLASSIFICATIONS}.parquet", columns)
+        try:
+            classes = read_frame(results_dir / str(run_id) / f"{TableName.CLASSIFICATIONS}.parquet", columns)
+        except TableError as error:
+            logger.warning("What the former run %s predicted is not compared. %s", run_id, error)
+            continue
         pieces.append(classes[classes[Column.MATERIAL_ID].isin(group[Column.MATERIAL_ID])])
     return pd.concat(pieces, ignore_index=True)

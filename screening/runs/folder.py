@@ -21,7 +21,7 @@ from typing import Any, Literal, Self
 from filelock import FileLock
 
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, SpectralGrid
-from mat2spec.tables.files import TableError, make_folder, remove_unfinished_files
+from mat2spec.tables.files import TableError, make_folder, remove_unfinished_files, undisturbed
 from mat2spec.tables.provenance import git_commit, hash_json, package_versions, utc_now
 from screening.runs.contents import SHARDS_FOLDER, RunTables
 from screening.runs.record import (
@@ -73,6 +73,7 @@ class RunFolder(RunTables):
         source_fingerprint: str = "",
         db_version: str = "",
         grid: SpectralGrid = EDOS_GRID,
+        deciding: Mapping[str, object] | None = None,
     ) -> Self:
         """Create a run folder, or take up the one of the same fingerprint that was not brought to its end.
 
@@ -88,6 +89,9 @@ class RunFolder(RunTables):
             Identity of the crystals: `CrystalSource.fingerprint` and `CrystalSource.db_version`.
         grid
             The grid of the spectra in the tables.
+        deciding
+            Those of the settings that decide what the run computes; all of them by default. Others, such as the number of
+            cores, may differ when it resumes.
 
         Raises
         ------
@@ -98,7 +102,7 @@ class RunFolder(RunTables):
         """
         make_folder(results_dir)
         weights = dict(weights_hashes or {})
-        fingerprint = run_fingerprint(settings, weights, source_fingerprint)
+        fingerprint = run_fingerprint(settings if deciding is None else deciding, weights, source_fingerprint)
         with short_lock(results_dir / LOCK_FILE):
             remove_leftovers(results_dir)
             resumable = find_resumable(results_dir, fingerprint)
@@ -166,9 +170,13 @@ class RunFolder(RunTables):
         """Note how the run ended if it did not finish, and let go of the lock."""
         if error is not None and self._lock is not None:
             interrupted = isinstance(error, KeyboardInterrupt)
-            self._stop_quietly(
-                RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED, str(error) or type(error).__name__
+            status: Literal[RunStatus.INTERRUPTED, RunStatus.FAILED] = (
+                RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED
             )
+            # A second Ctrl-C waits until the first is noted.
+            with undisturbed():
+                self._stop_quietly(status, str(error) or type(error).__name__)
+                self.close()
         self.close()
 
     @property

@@ -7,6 +7,7 @@ says what changed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,11 +19,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mat2spec.tables.columns import Column
+from mat2spec.tables.files import TableError
 from mat2spec.tables.parquet import read_frame, require_columns
 from screening.runs.record import RunStatus, list_runs
 from screening.runs.schemas import TableName
 
 SCREENED_BEFORE = "not screened before"
+_SCREENED = (str(Column.MATERIAL_ID), str(Column.STRUCTURE_HASH), str(Column.RUN_ID))
+logger = logging.getLogger(__name__)
 
 
 class Change(StrEnum):
@@ -41,24 +45,27 @@ class PreviousRuns:
     Parameters
     ----------
     screened
-        Columns `material_id`, `structure_hash`, `run_id`; oldest run first, a pair of material and structure once for
-        each run that had it.
+        Columns `material_id`, `structure_hash`, `run_id`: each pair of material and structure once, with the last run that
+        had it; oldest run first.
     known_edos
         Materials that had an eDOS when the last of the runs began.
     last_run_id
         The last of the runs, None if there is none.
-    same_filters
-        Those of the runs that had the filters of the present one.
+    asked_before
+        Materials that runs with the filters of the present one screened.
     """
 
     screened: pd.DataFrame
     known_edos: frozenset[str]
     last_run_id: str | None
-    same_filters: frozenset[str] = frozenset()
+    asked_before: frozenset[str] = frozenset()
 
     @classmethod
     def find(cls, results_dir: Path, identity: Mapping[str, Any]) -> PreviousRuns:
         """Read the finished runs of a folder that used the same weights and the same rule for gaps.
+
+        One run at a time is in memory beside what is kept of all. A run whose tables are damaged or gone is named in a
+        warning and left out.
 
         Parameters
         ----------
@@ -67,22 +74,29 @@ class PreviousRuns:
         identity
             `weights_hashes` and `settings` of the present run, as `run.json` holds them.
         """
-        columns = [Column.MATERIAL_ID, Column.STRUCTURE_HASH]
-        frames, known, last, same = [], frozenset[str](), None, set[str]()
+        found = cls(pd.DataFrame({name: pd.Series(dtype=object) for name in _SCREENED}), frozenset(), None)
         for info in list_runs(results_dir):
-            folder = results_dir / str(info["run_id"])
             if not _is_comparable(info, identity):
                 continue
-            if Column.STRUCTURE_HASH not in require_columns(folder / f"{TableName.CANDIDATES}.parquet", []):
-                continue
-            # Plain Python strings are looked up ten times faster than pandas' own.
-            screened = read_frame(folder / f"{TableName.CANDIDATES}.parquet", columns).astype(object)
-            frames.append(screened.assign(**{Column.RUN_ID: info["run_id"]}))
-            known = frozenset(read_frame(folder / f"{TableName.KNOWN_EDOS}.parquet")[Column.MATERIAL_ID])
-            last = str(info["run_id"])
-            same |= {last} if _what_is_asked(info) == _what_is_asked(identity) else set()
-        empty = pd.DataFrame({name: pd.Series(dtype=object) for name in [*columns, Column.RUN_ID]})
-        return cls(pd.concat(frames, ignore_index=True) if frames else empty, known, last, frozenset(same))
+            try:
+                found = found._with_run(results_dir / str(info["run_id"]), info, identity)
+            except TableError as error:
+                logger.warning("The former run %s is left out of the comparison. %s", info["run_id"], error)
+        return found
+
+    def _with_run(self, folder: Path, info: Mapping[str, Any], identity: Mapping[str, Any]) -> PreviousRuns:
+        """These runs and a later one."""
+        path = folder / f"{TableName.CANDIDATES}.parquet"
+        if Column.STRUCTURE_HASH not in require_columns(path, [Column.MATERIAL_ID]):
+            return self
+        known = frozenset(read_frame(folder / f"{TableName.KNOWN_EDOS}.parquet")[Column.MATERIAL_ID])
+        # Plain Python strings are looked up ten times faster than pandas' own.
+        rows = read_frame(path, [Column.MATERIAL_ID, Column.STRUCTURE_HASH]).astype(object)
+        both = pd.concat([self.screened, rows.assign(**{Column.RUN_ID: info["run_id"]})], ignore_index=True)
+        both = both.drop_duplicates([Column.MATERIAL_ID, Column.STRUCTURE_HASH], keep="last", ignore_index=True)
+        asked = _what_is_asked(info) == _what_is_asked(identity)
+        asked_before = self.asked_before | frozenset(rows[Column.MATERIAL_ID]) if asked else self.asked_before
+        return PreviousRuns(both, known, str(info["run_id"]), asked_before)
 
     def has_screened(self, candidates: pd.DataFrame) -> NDArray[np.bool_]:
         """Which candidates were screened before with the structure that they have now, shape (n,)."""
@@ -90,8 +104,7 @@ class PreviousRuns:
 
     def gone_from(self, present: pd.DataFrame) -> frozenset[str]:
         """Materials that runs with the same filters screened and that are not among the present ones."""
-        screened = self.screened[self.screened[Column.RUN_ID].isin(self.same_filters)]
-        return frozenset(screened[Column.MATERIAL_ID]) - frozenset(present[Column.MATERIAL_ID].astype(object))
+        return self.asked_before - frozenset(present[Column.MATERIAL_ID].astype(object))
 
     def last_run_of(self, material_ids: pd.Series) -> pd.Series:
         """The last run that screened each material; null if none did."""
@@ -101,12 +114,14 @@ class PreviousRuns:
 
 def _is_comparable(info: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
     """Whether a run's predictions are those that the present run would make, and its classes too."""
-    settings, present = info.get("settings", {}), identity["settings"]
+    settings, present = info.get("settings"), identity["settings"]
+    if not isinstance(settings, Mapping) or not isinstance(settings.get("source"), Mapping):
+        return False
     return (
         info["status"] == RunStatus.FINISHED
         and info.get("weights_hashes") == identity["weights_hashes"]
         and settings.get("gap") == present["gap"]
-        and settings.get("source", {}).get("kind") == present["source"]["kind"]
+        and settings["source"].get("kind") == present["source"]["kind"]
     )
 
 

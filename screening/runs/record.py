@@ -201,7 +201,11 @@ def read_record(path: Path) -> dict[str, Any]:
         raise RunError(str(explain_os_error(error, path, "read"))) from error
     except ValueError as error:
         raise RunError(f"{path} is damaged ({error}). Remove its folder; the next run makes a new one.") from error
-    if not isinstance(content, dict) or not {"run_id", "status", "fingerprint"} <= content.keys():
+    if (
+        not isinstance(content, dict)
+        or not {"run_id", "status", "fingerprint"} <= content.keys()
+        or not isinstance(content.get("settings", {}), dict)
+    ):
         raise RunError(f"{path} is not the record of a run. Remove its folder; the next run makes a new one.")
     return content
 

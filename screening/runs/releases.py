@@ -53,7 +53,7 @@ def runs_since(results_dir: Path, since: str | None) -> list[dict[str, Any]]:
     if day is None:
         known = ", ".join(dict.fromkeys(releases))
         raise RunError(f"'{since}' is neither a day such as 2026-11-01 nor the release of a run; releases are {known}.")
-    return [info for info in runs if str(info["created"])[:10] >= day]
+    return [info for info in runs if str(info.get("created", ""))[:10] >= day]
 
 
 def _day(text: str) -> str | None:

@@ -6,12 +6,15 @@ Prefect as parameters. It travels as `pydantic.SecretStr`, whose text is asteris
 
 from __future__ import annotations
 
+import logging
 import os
 
 from pydantic import SecretStr
 from pymatgen.core import SETTINGS
 
 from screening.sources.materials_project.errors import ApiKeyError
+
+logger = logging.getLogger(__name__)
 
 KEY_VARIABLE = "MP_API_KEY"
 PYMATGEN_SETTING = "PMG_MAPI_KEY"
@@ -48,7 +51,21 @@ def load_api_key(given: SecretStr | str | None = None) -> SecretStr:
             f"The Materials Project API key from {origin} cannot be one: it has {len(key)} characters, a key has "
             f"{KEY_LENGTH} letters and digits. {WHERE_TO_PUT_IT}"
         )
+    _say_which(key, origin)
     return SecretStr(key)
+
+
+def origin_of(key: SecretStr) -> str:
+    """Where a key comes from, as in " from the environment variable MP_API_KEY"; "" if that is not known."""
+    found = [entry for entry in (_from_environment(), _from_pymatgen()) if entry is not None]
+    return next((f" from {origin}" for text, origin in found if text == key.get_secret_value()), "")
+
+
+def _say_which(key: str, origin: str) -> None:
+    """Warn where two keys are set and differ: a forgotten one wins in silence otherwise."""
+    other = _from_pymatgen()
+    if other is not None and other[0] != key:
+        logger.warning("The key of %s is used, not the other one of %s.", origin, other[1])
 
 
 def _given(given: SecretStr | str | None) -> tuple[str, str] | None:

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 
 from screening.settings import MaterialsProjectSettings
-from screening.sources.materials_project.api_key import WHERE_TO_PUT_IT, hide
+from screening.sources.materials_project.api_key import WHERE_TO_PUT_IT, hide, origin_of
 from screening.sources.materials_project.errors import ApiKeyError, MaterialsProjectError, ServerUnreachableError
 
 # Too many requests, and errors of servers and gateways that pass.
@@ -113,19 +113,35 @@ class ApiSession(requests.Session):
         self._limiter.wait()
         try:
             response = super().request(method, url, *args, **kwargs)
-        except requests.Timeout:
-            return f"did not answer within {self._settings.mp_timeout_s:g} s", None
-        except requests.exceptions.InvalidURL as error:
-            raise MaterialsProjectError("source.mp_endpoint is not a usable address; correct it.") from error
         except requests.RequestException as error:
-            return f"could not be reached, or hung up ({type(error).__name__})", None
+            return self._failure(error), None
         if response.status_code in PASSING_STATUSES:
             return f"answered with status {response.status_code}", _retry_after(response)
         if response.status_code != requests.codes.ok:
             raise self._refusal(response)
-        if not _is_whole(response.content):
-            return "gave an answer that ends in the middle", None
-        return response, None
+        wrong = _what_is_wrong(response.content)
+        return (response, None) if wrong is None else (wrong, None)
+
+    def _failure(self, error: requests.RequestException) -> str:
+        """What went wrong on the way, where trying again may help.
+
+        Raises
+        ------
+        MaterialsProjectError
+            Where it cannot help.
+        """
+        if isinstance(error, requests.exceptions.InvalidURL):
+            raise MaterialsProjectError("source.mp_endpoint is not a usable address; correct it.") from error
+        if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise MaterialsProjectError(
+                f"The certificate of {self._settings.mp_endpoint} is not trusted here, as where a proxy of the network reads "
+                "along. Name the certificates of your network in REQUESTS_CA_BUNDLE; the clock may be wrong too."
+            ) from error
+        if isinstance(error, requests.exceptions.ProxyError):
+            return "could not be reached: the proxy that HTTPS_PROXY or HTTP_PROXY names does not answer"
+        if isinstance(error, requests.Timeout):
+            return f"did not answer within {self._settings.mp_timeout_s:g} s"
+        return f"could not be reached, or hung up ({type(error).__name__})"
 
     def _refusal(self, response: requests.Response) -> MaterialsProjectError:
         status = response.status_code
@@ -137,7 +153,8 @@ class ApiSession(requests.Session):
             )
         if status in {401, 403}:
             return ApiKeyError(
-                f"The Materials Project refuses the API key (status {status}): it is mistyped or was revoked. "
+                f"The Materials Project refuses the API key{origin_of(self._key)} (status {status}): it is mistyped or was "
+                "revoked. "
                 f"{WHERE_TO_PUT_IT}"
             )
         if response.is_redirect:
@@ -152,10 +169,12 @@ class ApiSession(requests.Session):
         )
 
 
-def _is_whole(content: bytes) -> bool:
-    """Whether an answer can be a whole JSON object."""
+def _what_is_wrong(content: bytes) -> str | None:
+    """Why an answer cannot be a whole JSON object, or None."""
     text = content.strip()
-    return text.startswith(b"{") and text.endswith(b"}")
+    if text.startswith(b"<"):
+        return "gave a web page instead of data, as the log-in page of a network or a proxy does"
+    return None if text.startswith(b"{") and text.endswith(b"}") else "gave an answer that ends in the middle"
 
 
 def _retry_after(response: requests.Response) -> float | None:

@@ -1,0 +1,61 @@
+"""Folders that a job computes in: gone when it ends, and removed by the next job where its process was killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+PREFIX = "edos-"
+_LOCK_FILE = ".lock"
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A new folder below the temporary one, named after this process and locked by it."""
+    with (
+        tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-", ignore_cleanup_errors=True) as folder,
+        FileLock(Path(folder) / _LOCK_FILE, thread_local=False),
+    ):
+        yield Path(folder)
+
+
+def remove_abandoned_folders() -> int:
+    """Remove the folders of processes that were killed, and return how many.
+
+    The system frees the lock of a process that dies, also of one in another container that shares the folder.
+    """
+    removed = 0
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        pid = folder.name.split("-")[1]
+        if pid.isdigit() and not folder.is_symlink() and not _lives(int(pid)) and _is_free(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            removed += 1
+    return removed
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True  # somebody else's
+    return True
+
+
+def _is_free(folder: Path) -> bool:
+    if not (folder / _LOCK_FILE).is_file() or folder.stat().st_uid != os.getuid():
+        return False
+    lock = FileLock(folder / _LOCK_FILE)
+    try:
+        lock.acquire(timeout=0)
+        lock.release()
+    except (Timeout, OSError):
+        return False
+    return True

@@ -1,0 +1,78 @@
+"""What a schedule may say: cron expressions and time zones, refused where they are set and not when a server reads them."""
+
+from __future__ import annotations
+
+import re
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+# Name, smallest and largest number, and words that stand for numbers, the first for the smallest.
+_FIELDS = (
+    ("minute", 0, 59, ()),
+    ("hour", 0, 23, ()),
+    ("day of the month", 1, 31, ()),
+    ("month", 1, 12, _MONTHS),
+    ("day of the week", 0, 7, _DAYS),
+)
+_PART = re.compile(r"(\*|[0-9a-z]+)(?:-([0-9a-z]+))?(?:/([0-9]+))?")
+
+
+def check_cron(text: str) -> str:
+    """A cron expression of five fields.
+
+    Raises
+    ------
+    ValueError
+        If it is none; the message says which field is wrong.
+
+    Examples
+    --------
+    >>> check_cron("0 2 * * mon-fri")
+    '0 2 * * mon-fri'
+    """
+    fields = text.lower().split()
+    if len(fields) != len(_FIELDS):
+        raise ValueError(
+            f"'{text}' is no cron expression: it has {len(fields)} fields instead of minute, hour, day of the month, month "
+            "and day of the week, as in '0 2 * * 1' (Mondays at 02:00)."
+        )
+    for field, (name, low, high, words) in zip(fields, _FIELDS, strict=True):
+        for part in field.split(","):
+            if not _is_part(part, low, high, words):
+                raise ValueError(
+                    f"'{part}' is no {name} in the cron expression '{text}': give a number from {low} to {high}, a range such "
+                    f"as {low}-{high}, or *, with a step such as */2 if wanted."
+                )
+    return text
+
+
+def check_timezone(name: str) -> str:
+    """A time zone of the IANA list.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError(f"There is no time zone '{name}'; give one as in Europe/Zurich or UTC.") from error
+    return name
+
+
+def _is_part(part: str, low: int, high: int, words: tuple[str, ...]) -> bool:
+    found = _PART.fullmatch(part)
+    if found is None or (found[3] is not None and int(found[3]) < 1):
+        return False
+    if found[1] == "*":
+        return found[2] is None
+    first, last = _number(found[1], low, words), _number(found[2] or found[1], low, words)
+    return first is not None and last is not None and low <= first <= last <= high
+
+
+def _number(text: str, low: int, words: tuple[str, ...]) -> int | None:
+    if text in words:
+        return low + words.index(text)
+    return int(text) if text.isdecimal() else None
