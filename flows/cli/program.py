@@ -7,6 +7,7 @@ is in `flows.commands`, and loaded when it runs.
 from __future__ import annotations
 
 import sys
+from importlib import metadata
 from typing import Annotated
 
 import typer
@@ -29,6 +30,8 @@ from mat2spec.tables.text import visible
 
 # The class of all errors of usage: click's, or that of the copy of click which newer versions of typer bring along.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
+
+DISTRIBUTION = "mat2spec-screening"
 
 app = typer.Typer(
     name="mat2spec",
@@ -62,9 +65,18 @@ for name, group in {
     app.add_typer(group, name=name)
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mat2spec {metadata.version(DISTRIBUTION)}")
+        raise typer.Exit
+
+
 @app.callback()
 def common(
     debug: Annotated[bool, typer.Option("--debug", help="Show a traceback with every error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """Describe options of all commands; `main` itself looks for --debug, so that it may stand anywhere."""
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from flows.cli.exits import ExitCode
 from flows.commands.spectrum_plots import PLOT_ENDINGS, write_plot
 from flows.commands.table_files import TABLE_ENDINGS, check_ending, write_rows
-from flows.commands.terminal import console, stage_progress
+from flows.commands.terminal import console, say_hanging, stage_progress
 from flows.settings_layers import SettingsRefusedError, load_settings
 from flows.stages import load_predictors
 from mat2spec.crystals.arrays import Crystals
@@ -22,10 +22,11 @@ from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, GRIDS, Spectral
 from mat2spec.spectra.phonons import heat_capacity, mean_frequency
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
 from screening.classify.classes import classify
 from screening.classify.materials import Materials
-from screening.report.tables import frame_table
+from screening.report.story import describe_class
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
     from flows.settings import ScreenSettings
     from mat2spec.spectra.prediction import Prediction
 
-FILE = "file"
 TEMPERATURE_K = 300.0
+# Crystals that are described one by one in the terminal.
+MAX_BLOCKS = 10
 
 
 def predict_files(
@@ -61,7 +63,7 @@ def predict_files(
     predictions = predict_read(read, settings, spectrum)
     rows = prediction_rows(read, predictions, settings, GRIDS[spectrum])
     write_rows(rows, table)
-    console.print(_summary(rows, settings))
+    _say_summary(rows, table)
     console.print(f"Table: {table}", soft_wrap=True)
     if predictions and any(status == Status.OK for prediction in predictions for status in prediction.status):
         write_plot(predictions, plot)
@@ -158,11 +160,46 @@ def _order(names: Sequence[str], read: Sequence[ReadStructure]) -> list[int]:
     return sorted(range(len(names)), key=lambda row: position[names[row]])
 
 
-def _summary(rows: pa.Table, settings: ScreenSettings) -> Any:
-    columns = [Column.MATERIAL_ID, Column.FORMULA, Column.MODEL, Column.STATUS, Column.REASON]
-    columns += [Column.IS_GAPPED_METAL, Column.IS_METAL, Column.GAP_TOP_EV, Column.GAP_WIDTH_EV, Column.DOS_AT_EFERMI]
-    columns += [Column.HEAT_CAPACITY_300K, Column.MEAN_FREQUENCY, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE]
-    frame: pd.DataFrame = rows.select([name for name in columns if name in rows.column_names]).to_pandas()
-    n_models = len(settings.prediction.models)
-    title = f"Predicted densities of states ({n_models} {'model' if n_models == 1 else 'models'})"
-    return frame_table(frame.rename(columns={Column.MATERIAL_ID: FILE}), title=title, max_rows=len(frame))
+def _say_summary(rows: pa.Table, table: Path) -> None:
+    """A block for each crystal; of many only how many are what, and where the rest stands."""
+    columns = [name for name in rows.column_names if not pa.types.is_list(rows.schema.field(name).type)]
+    frame = to_frame(rows.select(columns))
+    crystals = list(dict.fromkeys(frame[Column.MATERIAL_ID]))
+    if len(crystals) > MAX_BLOCKS:
+        _say_counts(frame, len(crystals), table)
+        return
+    for name, block in frame.groupby(Column.MATERIAL_ID, sort=False):
+        formula = block[Column.FORMULA].iloc[0]
+        say_hanging("", str(name) if pd.isna(formula) else f"{name}: {formula}")
+        for row in block.to_dict("records"):
+            say_hanging(f"  {row[Column.MODEL]:<15}", _say_row(row))
+
+
+def _say_row(row: dict[Any, Any]) -> str:
+    """What one model says of one crystal."""
+    if row[Column.STATUS] != Status.OK:
+        return f"failed: {row[Column.REASON]}"
+    words = []
+    if Column.IS_GAPPED_METAL in row:
+        words += [describe_class(row), f"DOS at E_F {row[Column.DOS_AT_EFERMI]:.2f} states/eV"]
+    if Column.HEAT_CAPACITY_300K in row:
+        words += [f"heat capacity at 300 K {row[Column.HEAT_CAPACITY_300K]:.1f} J/(mol K)"]
+        words += [f"mean frequency {row[Column.MEAN_FREQUENCY]:.0f} cm-1"]
+    if pd.notna(row[Column.RELATIVE_ERROR]):
+        words.append(f"expected error {row[Column.RELATIVE_ERROR]:.0%} of the spectrum")
+    if pd.notna(row[Column.DOMAIN_DISTANCE]):
+        far = " (unlike its training crystals)" if row[Column.DOMAIN_DISTANCE] > 1 else ""
+        words.append(f"domain distance {row[Column.DOMAIN_DISTANCE]:.2f}{far}")
+    note = row[Column.REASON]
+    return "; ".join([*words, *([str(note).rstrip(".")] if isinstance(note, str) and note else [])]) + "."
+
+
+def _say_counts(frame: pd.DataFrame, n_crystals: int, table: Path) -> None:
+    console.print(f"{n_crystals:,} crystals", highlight=False)
+    for model, rows in frame.groupby(Column.MODEL, sort=False):
+        failed = int((rows[Column.STATUS] != Status.OK).sum())
+        words = [f"{len(rows) - failed:,} predicted", f"{failed:,} failed"]
+        if Column.IS_GAPPED_METAL in rows:
+            words.append(f"{int(rows[Column.IS_GAPPED_METAL].fillna(value=False).sum()):,} gapped metals")
+        say_hanging(f"  {model:<15}", ", ".join(words))
+    console.print(f"Every crystal has its rows in {table}.", soft_wrap=True, highlight=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-# A pipe or a log has no width of its own; 80 columns would cut identifiers.
-WIDTH_WITHOUT_TERMINAL = 140
+# A pipe or a log has no width of its own; all output fits 80 columns.
+WIDTH_WITHOUT_TERMINAL = 80
+LEAST_WORDS_WIDTH = 30
 
 
 class PlainConsole(Console):
@@ -53,7 +55,16 @@ def stage_progress(title: str) -> Iterator[Callable[[int, int], None]]:
 def say_counts(title: str, seconds: float, counts: Mapping[str, int]) -> None:
     """One line about a finished stage."""
     words = ", ".join(f"{key.replace('_', ' ')} {value:,}" for key, value in counts.items())
-    console.print(f"{title:<22} {seconds:7.1f} s   {words}", highlight=False, soft_wrap=True)
+    say_hanging(f"{title:<22} {seconds:7.1f} s   ", words)
+
+
+def say_hanging(head: str, words: str) -> None:
+    """Print words behind a head, their further lines below the first word of the first; no word is cut."""
+    width = max(console.width, len(head) + LEAST_WORDS_WIDTH)
+    lines = textwrap.wrap(words, width - len(head), break_long_words=False, break_on_hyphens=False) or [""]
+    for number, line in enumerate(lines):
+        start = " " * len(head) if number else head
+        console.print((start + line).rstrip(), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_frame(frame: pd.DataFrame, title: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flows.commands.tables import find_run
-from flows.commands.terminal import console
+from flows.commands.terminal import say_hanging
 from flows.settings_layers import load_settings
 from screening.report.story import tell_story
 
@@ -17,4 +17,4 @@ def say_why(material: str, run_name: str | None, results_dir: Path | None) -> No
     """Print what became of a material, a sentence a line."""
     run = find_run(run_name, results_dir or load_settings().results_dir)
     for sentence in tell_story(run, material):
-        console.print(sentence, markup=False, highlight=False)
+        say_hanging("", sentence)

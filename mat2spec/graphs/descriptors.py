@@ -8,9 +8,10 @@ the energy answers to displacements, which is what phonons ask. The network stay
 from __future__ import annotations
 
 import hashlib
+import io
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -140,7 +141,9 @@ def load_chgnet(version: str) -> CHGNet:
         from chgnet.model import CHGNet
     except ImportError as error:
         raise DescriptorError("CHGNet is not installed; run `pip install chgnet`.") from error
-    model = CHGNet.load(model_name=version, use_device="cpu", verbose=False)
+    # It prints its own name and size, whatever `verbose` says; standard output is for results.
+    with redirect_stdout(io.StringIO()):
+        model = CHGNet.load(model_name=version, use_device="cpu", verbose=False)
     model.eval()
     model.requires_grad_(requires_grad=False)
     model.graph_converter.on_isolated_atoms = "error"

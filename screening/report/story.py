@@ -122,7 +122,7 @@ def _say_model(row: Row, prediction: Row) -> str:
     model = row[Column.MODEL]
     if prediction.get(Column.STATUS, Status.OK) != Status.OK:
         return f"{model} could not predict it: {prediction[Column.REASON]}"
-    verdict = _verdict(row)
+    verdict = describe_class(row)
     notes = []
     if _known(prediction.get(Column.RELATIVE_ERROR)):
         notes.append(f"expected error {prediction[Column.RELATIVE_ERROR]:.0%} of the spectrum")
@@ -134,7 +134,8 @@ def _say_model(row: Row, prediction: Row) -> str:
     return f"{model}: {verdict}; {'; '.join(notes)}." if notes else f"{model}: {verdict}."
 
 
-def _verdict(row: Row) -> str:
+def describe_class(row: Row) -> str:
+    """What a classified spectrum says, in words, with the confidence."""
     confidence = f"confidence {row[Column.GAPPED_METAL_CONFIDENCE]:.2f}"
     if row[Column.IS_GAPPED_METAL] is True:
         return f"a gapped metal, its gap {describe_gap(row)} ({confidence})"

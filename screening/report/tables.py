@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from mat2spec.tables.columns import Column
 from mat2spec.tables.status import Status
-from screening.choose.selection import rank_by_consensus, target_of
+from screening.choose.selection import (
+    POSITIVE_PREFIX,
+    RANDOM_NEGATIVE,
+    RANDOM_POSITIVE,
+    rank_by_consensus,
+    target_of,
+)
 from screening.evaluate.evaluation import VALIDATED_SET, is_true
 from screening.runs.schemas import CONFUSION_COLUMNS
 
 UNKNOWN = "-"
+_FORMULA_WIDTH = 7
+_CHOSEN_BY = {RANDOM_POSITIVE: "random pos.", RANDOM_NEGATIVE: "random neg."}
+# From here on three significant digits would be written as a power of ten.
+_WHOLE = 999.5
+# Tables fit 80 columns: one blank between columns, no lines between them.
+_COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "show_edge": False, "pad_edge": False}
 
 
 def frame_table(frame: pd.DataFrame, title: str = "", max_rows: int = 20) -> Table:
@@ -35,9 +49,9 @@ def frame_table(frame: pd.DataFrame, title: str = "", max_rows: int = 20) -> Tab
     caption = f"{shown} of {len(frame)} rows" if shown < len(frame) else None
     table = Table(title=title or None, caption=caption, title_justify="left", caption_justify="left")
     for name in frame.columns:
-        table.add_column(str(name), justify="right" if frame[name].dtype.kind in "iuf" else "left")
+        table.add_column(str(name), justify="right" if frame[name].dtype.kind in "iuf" else "left", overflow="fold")
     for row in frame.head(max_rows).itertuples(index=False):
-        table.add_row(*(format_value(value) for value in row))
+        table.add_row(*(escape(format_value(value)) for value in row))
     return table
 
 
@@ -51,7 +65,9 @@ def format_value(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float | np.floating):
         number = float(value)
-        return f"{number:.0f}" if number.is_integer() and abs(number) >= 10 else f"{number:.3g}"
+        return (
+            f"{number:.0f}" if abs(number) >= _WHOLE or (number.is_integer() and abs(number) >= 10) else f"{number:.3g}"
+        )
     return str(value)
 
 
@@ -60,9 +76,10 @@ def _is_missing(value: object) -> bool:
 
 
 def filter_counts_table(counts: pd.DataFrame) -> Table:
-    """Show what each filter removed."""
-    table = Table(title="Filters", title_justify="left")
-    columns = (Column.REMOVED, Column.UNKNOWN_REMOVED, Column.UNKNOWN_KEPT, Column.REMAINING)
+    """Show what each filter removed; what was unknown only where anything was."""
+    table = _compact_table("Filters")
+    maybe = [column for column in (Column.UNKNOWN_REMOVED, Column.UNKNOWN_KEPT) if counts[column].any()]
+    columns = (Column.REMOVED, *maybe, Column.REMAINING)
     table.add_column(Column.FILTER.heading)
     for column in columns:
         table.add_column(column.heading, justify="right")
@@ -74,111 +91,150 @@ def filter_counts_table(counts: pd.DataFrame) -> Table:
 def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame, max_rows: int = 10) -> Table:
     """Show the predicted gapped metals, the most confident of all models together first.
 
-    A material that several models predict is listed once, with all of them named.
+    A material that several models predict is listed once, with how many of them do.
     """
     flag = target_of(classifications)
     positive = classifications[is_true(classifications[flag])]
-    models = positive.groupby(Column.MATERIAL_ID, sort=False)[Column.MODEL].agg(lambda names: ", ".join(sorted(names)))
+    n_for = positive.groupby(Column.MATERIAL_ID)[Column.MODEL].nunique()
+    models = sorted(classifications[Column.MODEL].unique())
     best = rank_by_consensus(classifications)
     formulas = candidates.set_index(Column.MATERIAL_ID)[Column.FORMULA]
     is_usual = flag == Column.IS_GAPPED_METAL or classifications[flag].equals(classifications[Column.IS_GAPPED_METAL])
-    table = Table(
-        title=f"Predicted {'gapped metals' if is_usual else 'hits'}: {len(best):,} of {classifications[Column.MATERIAL_ID].nunique():,} candidates",
-        caption="Confidence: mean over all models. Gap: run of low DOS below E_F. Energies relative to E_F.",
-        title_justify="left",
-        caption_justify="left",
+    what = "gapped metals" if is_usual else "hits"
+    table = _compact_table(
+        f"Predicted {what}: {len(best):,} of {classifications[Column.MATERIAL_ID].nunique():,} candidates",
+        f"Conf.: mean confidence of {', '.join(models)}. Top and width of the gap in eV, energies from E_F. "
+        "By: how many of the models name it.",
     )
     table.add_column("#", justify="right")
-    for column in (Column.MATERIAL_ID, Column.FORMULA):
-        table.add_column(column.heading)
-    for column in (Column.GAPPED_METAL_CONFIDENCE, Column.GAP_TOP_EV, Column.GAP_WIDTH_EV):
-        table.add_column(column.heading, justify="right")
-    table.add_column(Column.DOS_AT_EFERMI.label, justify="right")
-    table.add_column("Models")
+    table.add_column(Column.MATERIAL_ID.heading, overflow="fold")
+    table.add_column(Column.FORMULA.heading, overflow="fold", min_width=_FORMULA_WIDTH)
+    for heading in ("Conf.", "Top", "Width", "By"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for rank, row in enumerate(best.head(max_rows).to_dict("records"), 1):
         material_id = row[Column.MATERIAL_ID]
         table.add_row(
             str(rank),
-            str(material_id),
-            str(formulas.get(material_id, UNKNOWN)),
+            escape(str(material_id)),
+            escape(str(formulas.get(material_id, UNKNOWN))),
             f"{row[Column.GAPPED_METAL_CONFIDENCE]:.2f}",
             _ratio(row[Column.GAP_TOP_EV]),
             _width(row),
-            f"{row[Column.DOS_AT_EFERMI]:.2f}",
-            str(models[material_id]),
+            f"{n_for[material_id]} of {len(models)}",
         )
     return table
+
+
+def _compact_table(title: str, caption: str = "") -> Table:
+    return Table(title=title, caption=caption or None, title_justify="left", caption_justify="left", **_COMPACT)
 
 
 def _width(row: Mapping[Hashable, Any]) -> str:
     """Width of a gap, as a lower bound if it is open at the bottom of the grid."""
-    width = format_value(row[Column.GAP_WIDTH_EV])
-    return f"≥ {width}" if row.get(Column.GAP_OPEN_AT_BOTTOM) is True else width
+    if _is_missing(row[Column.GAP_WIDTH_EV]) or row[Column.GAP_WIDTH_EV] is None:
+        return UNKNOWN
+    width = f"{row[Column.GAP_WIDTH_EV]:.2f}"
+    return f"≥{width}" if row.get(Column.GAP_OPEN_AT_BOTTOM) is True else width
 
 
 def dft_table(dft_results: pd.DataFrame, picks: pd.DataFrame, candidates: pd.DataFrame) -> Table:
-    """Show what DFT found for each chosen material, or why it was not computed."""
+    """Show what DFT found for each chosen material; the caption says why others have no spectrum."""
     formulas = candidates.set_index(Column.MATERIAL_ID)[Column.FORMULA]
-    results = dft_results.drop_duplicates(Column.MATERIAL_ID, keep="last").set_index(Column.MATERIAL_ID)
-    table = Table(title="Checked by DFT", title_justify="left")
-    answers = (Column.IS_GAPPED_METAL, Column.GAP_TOP_EV, Column.GAP_WIDTH_EV, Column.CPU_SECONDS)
-    for column in (Column.MATERIAL_ID, Column.FORMULA, Column.SELECTED_AS, Column.STATUS, *answers):
-        table.add_column(column.heading, justify="right" if column.unit else "left")
-    for pick in picks.to_dict("records"):
-        material_id = pick[Column.MATERIAL_ID]
-        row = results.loc[material_id].to_dict() if material_id in results.index else {}
-        status = str(row.get(Column.STATUS, "not computed"))
+    rows = dft_results.drop_duplicates(Column.MATERIAL_ID, keep="last").to_dict("records")
+    results = {row[Column.MATERIAL_ID]: row for row in rows}
+    chosen = [
+        {**pick, **results.get(pick[Column.MATERIAL_ID], {Column.STATUS: "not computed"})}
+        for pick in picks.to_dict("records")
+    ]
+    table = _compact_table("Checked by DFT: is it a gapped metal?", "\n".join(_reasons(chosen)))
+    table.add_column(Column.MATERIAL_ID.heading, overflow="fold")
+    table.add_column(Column.FORMULA.heading, overflow="fold", min_width=_FORMULA_WIDTH)
+    for heading in ("Chosen by", "By DFT"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("Top", "Width"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in chosen:
+        is_known = row[Column.STATUS] == Status.OK
         table.add_row(
-            str(material_id),
-            str(formulas.get(material_id, UNKNOWN)),
-            str(pick[Column.SELECTED_AS]).replace("_", " "),
-            status if status == Status.OK else f"{status}: {format_value(row.get(Column.REASON))}",
-            *(format_value(row.get(column)) for column in answers),
+            escape(str(row[Column.MATERIAL_ID])),
+            escape(str(formulas.get(row[Column.MATERIAL_ID], UNKNOWN))),
+            _CHOSEN_BY.get(row[Column.SELECTED_AS], escape(str(row[Column.SELECTED_AS]).removeprefix(POSITIVE_PREFIX))),
+            format_value(row.get(Column.IS_GAPPED_METAL)) if is_known else escape(str(row[Column.STATUS])),
+            _two_decimals(row.get(Column.GAP_TOP_EV)),
+            _width(row) if is_known and Column.GAP_WIDTH_EV in row else UNKNOWN,
         )
     return table
 
 
+def _reasons(chosen: Sequence[Mapping[Hashable, Any]]) -> Iterator[str]:
+    """Why materials have no DFT spectrum, each reason once."""
+    told = set()
+    for row in chosen:
+        reason = row.get(Column.REASON)
+        if row[Column.STATUS] != Status.OK and isinstance(reason, str) and reason:
+            sentence = f"{row[Column.STATUS]}: {reason}"
+            if sentence not in told:
+                told.add(sentence)
+                yield escape(sentence)
+
+
+def _two_decimals(value: Any) -> str:
+    return UNKNOWN if value is None or _is_missing(value) else f"{value:.2f}"
+
+
 def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPED_METAL) -> Table:
-    """Show precision and recall of the models for one target, with their intervals."""
+    """Show precision and recall of the models for one target, with their intervals: two lines a model."""
     rows = table[table[Column.TARGET] == str(target)].to_dict("records")
     references = sorted({describe_reference(row) for row in rows})
-    shown = Table(
-        title=f"Precision and recall, {target.label.lower()}, against {'; '.join(references) or UNKNOWN}",
-        caption="Brackets: 95 % intervals unless set otherwise. Population: random picks weighted up to all predicted "
-        "positives and negatives they stand for. Gain: how many times more often a predicted positive is right than a "
-        "random candidate. Left out: predicted positives that were not chosen and for which no random one stands.",
-        title_justify="left",
-        caption_justify="left",
+    shown = _compact_table(
+        f"Precision and recall, {target.label.lower()}, against {'; '.join(references) or UNKNOWN}",
+        "Validated: the computed materials, as counted. Population: random picks weighted up to all predicted positives "
+        f"and negatives they stand for. Brackets: 95 % intervals unless set otherwise.{_gains(rows)}{_left_out(rows)}",
     )
-    for column in (Column.MODEL, Column.ESTIMATE, *((Column.REFERENCE,) if len(references) > 1 else ())):
-        shown.add_column(column.heading)
-    scores = (Column.PRECISION, Column.RECALL, Column.F1, Column.MCC, Column.ENRICHMENT)
-    for column in (Column.N, *CONFUSION_COLUMNS, *scores, Column.N_FAILED, Column.N_NOT_REPRESENTED):
-        shown.add_column(column.heading, justify="right")
+    for heading in (Column.MODEL.heading, *((Column.REFERENCE.heading,) if len(references) > 1 else ()), "Of"):
+        shown.add_column(heading, overflow="fold", no_wrap=heading == "Of")
+    for heading in ("tp/fp/fn/tn", "Precision", "Recall", "F1"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    before: tuple[str, ...] = ()
     for row in rows:
+        name = (str(row[Column.MODEL]), *((describe_reference(row),) if len(references) > 1 else ()))
         shown.add_row(
-            str(row[Column.MODEL]),
-            "validated set" if row[Column.ESTIMATE] == VALIDATED_SET else "population",
-            *((describe_reference(row),) if len(references) > 1 else ()),
-            format_value(row[Column.N]),
-            *(format_value(row[name]) for name in CONFUSION_COLUMNS),
+            *(("",) * len(name) if name == before else tuple(escape(word) for word in name)),
+            "validated" if row[Column.ESTIMATE] == VALIDATED_SET else "population",
+            "/".join(format_value(row[column]) for column in CONFUSION_COLUMNS),
             _with_interval(row, Column.PRECISION, Column.PRECISION_LOW, Column.PRECISION_HIGH),
             _with_interval(row, Column.RECALL, Column.RECALL_LOW, Column.RECALL_HIGH),
             _ratio(row[Column.F1]),
-            _ratio(row[Column.MCC]),
-            _gain(row),
-            format_value(row[Column.N_FAILED]),
-            format_value(row.get(Column.N_NOT_REPRESENTED)),
         )
+        before = name
     return shown
+
+
+def _gains(rows: Sequence[Mapping[Hashable, Any]]) -> str:
+    """How much better than at random each model finds positives, where that is known."""
+    gains = [f"{escape(str(row[Column.MODEL]))} {_gain(row)}" for row in rows if _gain(row) != UNKNOWN]
+    if not gains:
+        return ""
+    return f" A predicted positive is right more often than a random candidate by a factor of: {'; '.join(gains)}."
+
+
+def _left_out(rows: Sequence[Mapping[Hashable, Any]]) -> str:
+    """What the figures do not speak for, if anything."""
+    failed = max((int(row[Column.N_FAILED]) for row in rows), default=0)
+    missing = max((int(row.get(Column.N_NOT_REPRESENTED) or 0) for row in rows), default=0)
+    words = f" {failed} chosen materials have no DFT spectrum." if failed else ""
+    return words + (
+        f" {missing} predicted positives were not chosen and no random pick stands for them." if missing else ""
+    )
 
 
 def describe_reference(row: Mapping[Hashable, Any]) -> str:
     """Say what a row of a table was compared with, e.g. "gpaw PBE+U unpolarised"."""
     u_values = row.get(Column.U_VALUES)
     has_u = isinstance(u_values, str) and u_values not in {"", "{}"}
-    functional, spin = (str(row.get(name) or "") for name in (Column.FUNCTIONAL, Column.SPIN))
-    return " ".join(filter(None, [str(row[Column.REFERENCE]), f"{functional}+U" if has_u else functional, spin]))
+    known = [row.get(name) for name in (Column.REFERENCE, Column.FUNCTIONAL, Column.SPIN)]
+    reference, functional, spin = (word if isinstance(word, str) else "" for word in known)
+    return " ".join(filter(None, [reference or "DFT", f"{functional}+U" if has_u else functional, spin]))
 
 
 def _ratio(value: Any) -> str:
@@ -190,10 +246,16 @@ def _gain(row: Mapping[Hashable, Any]) -> str:
     value, low, high = (
         format_value(row.get(name)) for name in (Column.ENRICHMENT, Column.ENRICHMENT_LOW, Column.ENRICHMENT_HIGH)
     )
-    return value if UNKNOWN in {value, low} else f"{value} [{low}, {high}]"
+    return value if UNKNOWN in {value, low} else f"{value} [{low}-{high}]"
 
 
 def _with_interval(row: Mapping[Hashable, Any], value: Column, low: Column, high: Column) -> str:
     if _ratio(row[value]) == UNKNOWN:
         return UNKNOWN
-    return f"{_ratio(row[value])} [{_ratio(row[low])}, {_ratio(row[high])}]"
+    return f"{_ratio(row[value])} \\[{_bound(row[low])}-{_bound(row[high])}]"
+
+
+def _bound(value: Any) -> str:
+    """End of an interval between 0 and 1 in three characters: .41, 1.0."""
+    text = _ratio(value)
+    return text if text == UNKNOWN else "1.0" if text == "1.00" else text.removeprefix("0")

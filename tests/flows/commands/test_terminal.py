@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from flows.commands.terminal import console, print_frame, say_counts
+from flows.commands.terminal import console, print_frame, say_counts, say_hanging
 
 
 @pytest.fixture
@@ -44,3 +44,13 @@ def test_empty_and_single_rows_keep_their_columns(narrow, capfd, frame):
 def test_a_finished_stage_is_one_line(capfd):
     say_counts("Run DFT", 12.34, {"computed": 1200, "gapped_metals": 3})
     assert capfd.readouterr().out.split() == ["Run", "DFT", "12.3", "s", "computed", "1,200,", "gapped", "metals", "3"]
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_further_lines_of_words_stand_below_the_first(monkeypatch, capfd, width):
+    monkeypatch.setattr(console, "width", width)
+    say_hanging("  model          ", " ".join(["[red]word"] * 40))
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= width
+    assert all(line.index("[red]word") == lines[0].index("[red]word") for line in lines)

@@ -14,6 +14,7 @@ from screening.classify.gaps import classify_spectra
 from screening.evaluate.evaluation import precision_recall
 from screening.report.figures import spectrum_figure
 from screening.report.tables import (
+    describe_reference,
     dft_table,
     filter_counts_table,
     format_value,
@@ -44,7 +45,8 @@ def test_gapped_metals_stand_once_with_every_model_that_predicts_them(screen):
     text = text_of(gapped_metals_table(classes, candidates))
     assert "2 of 3 candidates" in text
     assert text.count("SrVO3") == 1
-    assert "gatgnn, mat2spec" in text
+    assert "2 of 2" in text
+    assert "mean confidence of gatgnn, mat2spec" in text
     assert "≥" in text
     assert "TiN" not in text
 
@@ -53,6 +55,7 @@ def test_counts_of_the_filters(screen):
     text = text_of(filter_counts_table(screen[1]))
     assert "energy above hull" in text
     assert "Unknown, kept" in text
+    assert "of them unknown" not in text  # nothing was
 
 
 def test_dft_results_name_the_reason_of_a_failure(screen):
@@ -79,7 +82,7 @@ def test_precision_and_recall_show_intervals_and_dashes(screen):
     results = classes[classes.model == "mat2spec"].assign(status="ok").drop(columns="model")
     results = results.assign(engine="gpaw", functional="PBE", spin="unpolarised", u_values='{"V": 3.25}')
     text = text_of(precision_recall_table(precision_recall(classes, results, picks)))
-    assert "1.00 [0.34, 1.00]" in text
+    assert "1.00 [.34-1.0]" in text
     assert "population" in text
     assert "against gpaw PBE+U unpolarised" in text
 
@@ -100,6 +103,9 @@ def test_any_table_can_be_shown():
         (True, "yes"),
         (np.bool_(False), "no"),
         (1234.0, "1234"),
+        (9857.4, "9857"),
+        (999.7, "1000"),
+        (12.34, "12.3"),
         (0.123456, "0.123"),
         (7, "7"),
         ("Al", "Al"),
@@ -134,3 +140,47 @@ def test_a_figure_of_nothing_or_of_another_grid_is_refused():
         spectrum_figure({})
     with pytest.raises(ValueError, match="128 bins"):
         spectrum_figure({"mat2spec": np.zeros(51)})
+
+
+LONG_ID = "catalogue-of-structures-cP5-221-CaTiO-Rb-Lu-Br-with-a-name-that-is-longer-than-a-line"
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_tables_fit_the_terminal_and_cut_no_identifier(width, screen):
+    candidates, counts, classes = screen
+    first = candidates.material_id[0]
+    candidates = candidates.replace({"material_id": {first: LONG_ID}})
+    classes = classes.replace({"material_id": {first: LONG_ID}, "model": {"gatgnn": "tight-binding"}})
+    picks = select_for_dft(classes, candidates).picks
+    results = classes[classes.model == "mat2spec"].assign(status="ok").drop(columns="model")
+    results = results.assign(engine="gpaw", functional="PBE", spin="unpolarised", u_values='{"V": 3.25}')
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    for table in (
+        filter_counts_table(counts),
+        gapped_metals_table(classes, candidates),
+        dft_table(results, picks, candidates),
+        precision_recall_table(precision_recall(classes, results, picks)),
+        frame_table(candidates),
+    ):
+        console.print(table)
+    text = console.file.getvalue()
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "…" not in text
+    assert "nan" not in text
+    folded = "".join(line.split("  ")[0].strip(" │") for line in text.splitlines())
+    assert text.count(LONG_ID[:10]) >= 3
+    assert LONG_ID in folded or LONG_ID in text
+
+
+def test_text_from_data_is_no_markup(screen):
+    candidates, _, classes = screen
+    first = candidates.material_id[0]
+    names = {"material_id": {first: "[/red]x[bold]"}}
+    text = text_of(gapped_metals_table(classes.replace(names), candidates.replace(names)))
+    assert "[/red]x[bold]" in text
+
+
+def test_an_unknown_reference_is_no_nan():
+    row = {"reference": "published", "functional": float("nan"), "spin": None, "u_values": None}
+    assert describe_reference(row) == "published"
+    assert describe_reference({}) == "DFT"

@@ -1,0 +1,44 @@
+"""What `mat2spec predict` says in the terminal."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.cli.exits import ExitCode
+from flows.cli.program import run
+from flows.commands import predict
+from tests.flows.conftest import rock_salt
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, (cation, anion) in enumerate([("Ti", "N"), ("V", "O"), ("Na", "O")]):
+        rock_salt(cation, anion).to(filename=f"crystal_with_quite_a_long_name_{number}.cif")
+    Path("broken.cif").write_text("nothing")
+    return sorted(path.name for path in tmp_path.glob("*.cif"))
+
+
+def test_each_crystal_is_a_block_that_fits_80_columns(files, capfd):
+    assert run(["predict", *files, "--model", "mat2spec", "--model", "sitedos"]) == ExitCode.FAILED
+    out = capfd.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "\ncrystal_with_quite_a_long_name_0.cif: TiN\n  mat2spec" in out
+    assert "expected error" in out
+    assert "broken.cif\n  mat2spec       failed: " in out
+    assert "CHGNet" not in out
+    assert "nan" not in out
+
+
+def test_many_files_are_summed_up_and_the_table_is_named(files, capfd, monkeypatch):
+    monkeypatch.setattr(predict, "MAX_BLOCKS", 2)
+    run(["predict", *files, "--model", "mat2spec", "--table", "all.csv"])
+    out = capfd.readouterr().out
+    assert "4 crystals\n  mat2spec       3 predicted, 1 failed, " in out
+    assert "Every crystal has its rows in all.csv." in out
+    assert "long_name" not in out
+
+
+def test_the_version_is_told(capfd):
+    assert run(["--version"]) == ExitCode.DONE
+    assert capfd.readouterr().out.startswith("mat2spec ")
