@@ -141,19 +141,30 @@ PIPELINE = (
         run=stages.collect_picks,
     ),
     Stage(
+        "move_thresholds",
+        "Move thresholds",
+        reads=(TableName.CANDIDATES, TableName.PREDICTIONS, TableName.DFT_JOBS, TableName.DFT_RESULTS),
+        writes=(TableName.THRESHOLD_CURVE,),
+        run=stages.move_thresholds,
+        needs_dft=True,
+    ),
+    Stage(
         "report",
         "Report",
         reads=(
             TableName.CANDIDATES,
+            TableName.CRYSTALS,
+            TableName.FILTER_COUNTS,
             TableName.PREDICTIONS,
             TableName.CLASSIFICATIONS,
             TableName.DFT_JOBS,
             TableName.DFT_RESULTS,
             TableName.PRECISION_RECALL,
+            TableName.THRESHOLD_CURVE,
+            TableName.PICKS,
         ),
-        writes=(TableName.THRESHOLD_CURVE,),
+        writes=(),
         run=stages.report,
-        needs_dft=True,
     ),
 )
 BY_NAME = {stage.name: stage for stage in PIPELINE}

@@ -41,8 +41,8 @@ from screening.evaluate.published import (
 )
 from screening.evaluate.threshold_curves import threshold_curve
 from screening.progress import Progress, no_progress
-from screening.report.page import PAGE_FILE, validation_page
 from screening.report.picks import GAPPED_METAL, picks_table, with_space_groups
+from screening.report.result_page import PAGE_FILE, PageContent, result_page, shown_picks
 from screening.runs.contents import RunTables
 from screening.runs.history import PreviousRuns
 from screening.runs.schemas import TableName, empty_table
@@ -297,52 +297,85 @@ def against_dft(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame,
 
 def collect_picks(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Put into one table what was found about every material that a model names or that DFT was to check."""
-    known = [Column.MATERIAL_ID, Column.MODEL, Column.REASON, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE]
+    picks = find_picks(inputs, settings, inputs.read(TableName.DFT_JOBS), inputs.find(TableName.DFT_RESULTS))
+    confirmed = int((picks[Column.DFT_VERDICT] == GAPPED_METAL).sum())
+    return Outcome({"picks": len(picks), "gapped_metals_by_dft": confirmed}, {TableName.PICKS: picks})
+
+
+def find_picks(
+    inputs: Inputs, settings: ScreenSettings, jobs: pd.DataFrame, results: pd.DataFrame | None
+) -> pd.DataFrame:
+    """The table of picks with these DFT jobs and results; without space groups where a run has no coordinates."""
+    wanted = (Column.MATERIAL_ID, Column.MODEL, Column.REASON, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE)
+    there = inputs.run.column_names(TableName.PREDICTIONS)
     picks = picks_table(
         inputs.read(TableName.CANDIDATES),
         inputs.read(TableName.CLASSIFICATIONS),
-        inputs.read(TableName.PREDICTIONS, known),
-        inputs.read(TableName.DFT_JOBS),
-        inputs.find(TableName.DFT_RESULTS),
+        inputs.read(TableName.PREDICTIONS, [name for name in wanted if name in there]),
+        jobs,
+        results,
         settings.selection,
     )
-    picks = with_space_groups(picks, inputs.crystals(picks[Column.MATERIAL_ID]))
-    confirmed = int((picks[Column.DFT_VERDICT] == GAPPED_METAL).sum())
-    return Outcome(
-        {"picks": len(picks), "gapped_metals_by_dft": confirmed},
-        {TableName.PICKS: picks},
-    )
+    if not inputs.run.has_table(TableName.CRYSTALS):
+        return picks
+    return with_space_groups(picks, inputs.crystals(picks[Column.MATERIAL_ID]))
+
+
+def move_thresholds(inputs: Inputs, settings: ScreenSettings) -> Outcome:
+    """Move the rule of a gap after the fact."""
+    curve = find_curve(inputs, settings, inputs.read(TableName.DFT_RESULTS), inputs.read(TableName.DFT_JOBS))
+    return Outcome({"rules": len(curve)}, {TableName.THRESHOLD_CURVE: curve})
+
+
+def find_curve(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
+    """The threshold curve of some DFT results."""
+    candidates = inputs.read(TableName.CANDIDATES)
+    predictions = _predictions_of(inputs, jobs[Column.MATERIAL_ID])
+    return threshold_curve(predictions, results, jobs, candidates, settings.gap, settings.evaluation)
 
 
 def report(inputs: Inputs, settings: ScreenSettings) -> Outcome:
-    """Move the rule of a gap after the fact, and draw every material that DFT checked."""
-    results, jobs = inputs.read(TableName.DFT_RESULTS), inputs.read(TableName.DFT_JOBS)
-    return draw_report(inputs, settings, results, jobs, inputs.read(TableName.PRECISION_RECALL))
-
-
-def draw_report(
-    inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame, jobs: pd.DataFrame, merit: pd.DataFrame
-) -> Outcome:
-    """The threshold curve and the page of some DFT results, with their precision and recall `merit`."""
-    predictions = _predictions_of(inputs, jobs)
-    candidates = inputs.read(TableName.CANDIDATES)
-    curve = threshold_curve(predictions, results, jobs, candidates, settings.gap, settings.evaluation)
-    page = validation_page(
-        f"Gapped metals checked by DFT, run {inputs.run.run_id}",
-        predictions,
-        results,
-        jobs,
-        candidates,
-        merit,
-        curve,
-        settings.gap,
+    """Write the page of the run."""
+    curve, results = inputs.find(TableName.THRESHOLD_CURVE), inputs.find(TableName.DFT_RESULTS)
+    page = draw_page(
+        inputs, settings, inputs.read(TableName.PICKS), results, inputs.read(TableName.PRECISION_RECALL), curve
     )
-    return Outcome({"rules": len(curve)}, {TableName.THRESHOLD_CURVE: curve}, {PAGE_FILE: page})
+    return Outcome({}, files={PAGE_FILE: page})
 
 
-def _predictions_of(inputs: Inputs, jobs: pd.DataFrame) -> pd.DataFrame:
-    """Predicted spectra of the chosen materials alone: a screen may hold a million others."""
+def draw_page(
+    inputs: Inputs,
+    settings: ScreenSettings,
+    picks: pd.DataFrame,
+    results: pd.DataFrame | None,
+    merit: pd.DataFrame,
+    curve: pd.DataFrame | None,
+) -> str:
+    """The page of a run with these picks, and with DFT results, precision and recall, and threshold curve if any."""
+    info = inputs.run.info
+    shown = shown_picks(picks)[Column.MATERIAL_ID]
+    has_crystals = inputs.run.has_table(TableName.CRYSTALS)
+    content = PageContent(
+        run_id=inputs.run.run_id,
+        created=str(info.get("created", "")),
+        source=str(info.get("db_version", "")),
+        picks=picks,
+        classifications=inputs.read(TableName.CLASSIFICATIONS),
+        predictions=_predictions_of(inputs, shown),
+        results=to_frame(empty_table(TableName.DFT_RESULTS)) if results is None else results,
+        precision_recall=merit,
+        curve=to_frame(empty_table(TableName.THRESHOLD_CURVE)) if curve is None else curve,
+        filter_counts=inputs.read(TableName.FILTER_COUNTS),
+        crystals=inputs.crystals(shown) if has_crystals else None,
+        gap=settings.gap,
+        grid=EDOS_GRID,
+    )
+    return result_page(content)
+
+
+def _predictions_of(inputs: Inputs, material_ids: pd.Series) -> pd.DataFrame:
+    """Predicted spectra of some materials alone: a screen may hold a million others."""
     columns = [Column.MATERIAL_ID, Column.MODEL, Column.EDOS, Column.UNCERTAINTY]
     table = inputs.read_arrow(TableName.PREDICTIONS, columns)
-    chosen = pa.array(jobs[Column.MATERIAL_ID].tolist(), type=pa.string())
+    chosen = pa.array(material_ids.tolist(), type=pa.string())
     return table.filter(pc.is_in(table[Column.MATERIAL_ID], value_set=chosen)).to_pandas()

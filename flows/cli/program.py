@@ -20,6 +20,7 @@ from flows.cli.exits import ExitCode, TerminatedError, end_on_sigterm, sentence_
 from flows.cli.fetch import fetch_app
 from flows.cli.label import label
 from flows.cli.predict import predict
+from flows.cli.report import report
 from flows.cli.screen import screen
 from flows.cli.serve import serve
 from flows.cli.settings import settings
@@ -48,13 +49,15 @@ A **gapped metal** is a metal with a gap in its valence band, just below the Fer
 
     mat2spec screen                  # screen the embedded catalogue, DFT included
 
-    mat2spec tables                  # what the last run found
+    mat2spec report --open           # what the last run found, in the browser
+
+    mat2spec tables picks            # the same as a table
 
     mat2spec predict my_crystal.cif  # the density of states of one crystal
 
 Every setting has a description: `mat2spec settings`. Every command has examples: `mat2spec COMMAND --help`.""",
 )
-for command in (screen, predict, tables, why, compare, settings, serve, label, engines):
+for command in (screen, predict, report, tables, why, compare, settings, serve, label, engines):
     app.command()(command)
 for name, group in {
     "dft": dft_app,

@@ -27,7 +27,7 @@ from flows.settings import ScreenSettings
 from flows.settings_layers import load_settings, read_layers, validate
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_path
-from screening.report.page import PAGE_FILE
+from screening.report.result_page import PAGE_FILE
 from screening.report.tables import precision_recall_table
 from screening.runs.folder import RunFolder
 from screening.runs.record import RunError, RunLockedError, RunStatus, is_locked
@@ -77,7 +77,6 @@ def run_queue(run_name: str | None, results_dir: Path | None, assignments: Seque
         run.redo(stage.name for stage in todo)
         pipeline.run_stages(run, todo, partial(do_stage, run, settings))
     show_results(run)
-    console.print(f"Page: {run.path / PAGE_FILE}", soft_wrap=True)
 
 
 def retry_jobs(
@@ -101,20 +100,22 @@ def retry_jobs(
     )
 
 
-def write_report(run_name: str | None, results_dir: Path | None) -> None:
-    """Write the page of figures from what has finished so far, and print precision and recall."""
+def write_report(run_name: str | None, results_dir: Path | None) -> Path:
+    """Write the page of a run from what has finished so far, print precision and recall; return where the page is."""
     run = _find(run_name, results_dir)
     settings, inputs = settings_of(run), stages.Inputs(run, REPORT.reads)
     results, jobs = _finished_so_far(run, settings)
     merit = stages.against_dft(inputs, settings, results, jobs)
-    outcome = stages.draw_report(inputs, settings, results, jobs, merit)
+    picks = stages.find_picks(inputs, settings, jobs, results)
+    curve = stages.find_curve(inputs, settings, results, jobs)
     path = run.path / PAGE_FILE
     with atomic_path(path) as temporary:
-        temporary.write_text(outcome.files[PAGE_FILE], encoding="utf-8")
+        temporary.write_text(stages.draw_page(inputs, settings, picks, results, merit, curve), encoding="utf-8")
     console.print(precision_recall_table(merit))
     n_computed = int((results[Column.STATUS] == JobStatus.OK).sum())
     console.print(f"{n_computed} of {len(jobs)} chosen materials have a DFT spectrum.")
     console.print(f"Page: {path}", soft_wrap=True)
+    return path
 
 
 def open_queue(run: RunFolder) -> JobQueue:

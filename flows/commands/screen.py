@@ -15,6 +15,7 @@ from flows.settings_layers import list_settings, load_settings
 from mat2spec.tables.columns import Column
 from screening.choose.candidates import choose_candidates
 from screening.report import tables as report
+from screening.report.result_page import PAGE_FILE
 from screening.runs.history import PreviousRuns
 from screening.runs.schemas import TableName
 from screening.sources.opening import open_source
@@ -83,7 +84,9 @@ def show_results(run: RunFolder) -> None:
     merit = run.read_table(TableName.PRECISION_RECALL)
     if len(merit):
         console.print(report.precision_recall_table(merit))
-    console.print(f"Tables: {run.path}\nShow any of them with `mat2spec tables {run.run_id} NAME`.", soft_wrap=True)
+    console.print(f"Tables: {run.path}, shown by `mat2spec tables {run.run_id} NAME`", soft_wrap=True)
+    if (run.path / PAGE_FILE).exists():
+        console.print(f"Page: {run.path / PAGE_FILE}, opened by `mat2spec report --open`", soft_wrap=True)
 
 
 def _say_queue(run: RunFolder, jobs: pd.DataFrame) -> str:

@@ -5,10 +5,16 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_link_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 
 from mat2spec.tables.columns import Column
 from screening.choose.selection import rank_by_consensus
+from screening.report.result_page import PAGE_FILE
 from screening.runs.schemas import TableName
 
 if TYPE_CHECKING:
@@ -23,6 +29,7 @@ STAGES_KEY = "counts-and-timings"
 FILTERS_KEY = "filter-counts"
 GAPPED_METALS_KEY = "gapped-metals"
 CHANGES_KEY = "changes"
+PAGE_KEY = "result-page"
 N_GAPPED_METALS = 20
 N_CHANGES = 200
 SIGNIFICANT_DIGITS = 4
@@ -34,6 +41,8 @@ def publish(run: RunFolder) -> None:
     _show(FILTERS_KEY, run.read_table(TableName.FILTER_COUNTS), "What each filter removed", run)
     _show(GAPPED_METALS_KEY, most_confident(run), "Most confident predicted gapped metals", run)
     _show(CHANGES_KEY, run.read_table(TableName.CHANGES).head(N_CHANGES), "What is new since previous runs", run)
+    page = (run.path / PAGE_FILE).resolve()
+    create_link_artifact(page.as_uri(), link_text=str(page), key=PAGE_KEY, description=f"Page of the run {run.run_id}")
     create_table_artifact(stage_rows(run), key=STAGES_KEY, description=f"Counts and timings of the run {run.run_id}")
 
 

@@ -19,7 +19,7 @@ from screening.runs.schemas import TableName
 from screening.settings import SelectionSettings
 
 MOST_NAMED = 10
-Row = Mapping[str, Any]
+Row = Mapping[Any, Any]
 
 
 def tell_story(run: RunTables, material: str) -> list[str]:

@@ -26,6 +26,8 @@ from screening.runs.schemas import CONFUSION_COLUMNS
 
 UNKNOWN = "-"
 _FORMULA_WIDTH = 7
+# Scores from here on are written without decimals that say nothing.
+_LARGE = 10
 _CHOSEN_BY = {RANDOM_POSITIVE: "random pos.", RANDOM_NEGATIVE: "random neg."}
 # From here on three significant digits would be written as a power of ten.
 _WHOLE = 999.5
@@ -235,6 +237,17 @@ def describe_reference(row: Mapping[Hashable, Any]) -> str:
     known = [row.get(name) for name in (Column.REFERENCE, Column.FUNCTIONAL, Column.SPIN)]
     reference, functional, spin = (word if isinstance(word, str) else "" for word in known)
     return " ".join(filter(None, [reference or "DFT", f"{functional}+U" if has_u else functional, spin]))
+
+
+def format_score(row: Mapping[Hashable, Any], name: Column) -> str:
+    """A score to two decimals, with its interval if it has one."""
+    value, low, high = (_short(row.get(key)) for key in (name, f"{name}_low", f"{name}_high"))
+    return value if UNKNOWN in {value, low} else f"{value} [{low}, {high}]"
+
+
+def _short(value: Any) -> str:
+    text = format_value(value)
+    return text if text == UNKNOWN or abs(value) >= _LARGE else _ratio(value)
 
 
 def _ratio(value: Any) -> str:

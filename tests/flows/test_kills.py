@@ -24,7 +24,7 @@ from flows import stages
 from flows.commands.dft import run_queue
 from flows.commands.screen import screen
 from flows.settings_layers import load_settings
-from screening.report.page import PAGE_FILE
+from screening.report.result_page import PAGE_FILE
 from screening.runs.folder import RunFolder
 from screening.runs.schemas import TableName
 from tests.flows.conftest import FAKE_WORKER, crystals_table
@@ -60,12 +60,13 @@ def _fakes(tmp_path, monkeypatch):
     command = (sys.executable, "-S", str(FAKE_WORKER), "ok", str(counter))
     monkeypatch.setattr(engines, "_REGISTERED", {"fake": GpawEngine(name="fake", worker=command, package="numpy")})
     # Drawing takes half of the time; what is to be drawn is compared.
-    monkeypatch.setattr(stages, "validation_page", _page_in_words)
+    monkeypatch.setattr(stages, "result_page", _page_in_words)
 
 
-def _page_in_words(title, predictions, results, jobs, candidates, merit, curve, gap):
-    tables = (predictions, results[["material_id", "status"]], jobs, candidates, merit, curve)
-    return "\n".join(["page", *(table.to_csv() for table in tables), gap.describe()])
+def _page_in_words(content):
+    results = content.results[["material_id", "status"]]
+    tables = (content.picks, content.predictions, results, content.precision_recall, content.curve)
+    return "\n".join(["page", *(table.to_csv() for table in tables), content.gap.describe()])
 
 
 @pytest.fixture

@@ -1,0 +1,307 @@
+"""The page of a run: its picks to sort, filter and look at, precision and recall, the filters. One file, no network.
+
+The page holds its tables as JSON; `assets/report.js` draws them. Text from data is JSON here and text nodes there, never
+HTML. Scripts of others stand in the file: plotly (MIT) for curves, 3Dmol.js (BSD-3-Clause, Rego and Koes,
+Bioinformatics 31, 1322 (2015)) for structures.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from plotly.offline import get_plotlyjs
+from pymatgen.core.periodic_table import Element
+
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.writing import cif_block
+from mat2spec.spectra.grids import SpectralGrid
+from mat2spec.tables.columns import Column
+from mat2spec.tables.status import Status
+from screening.evaluate.evaluation import POPULATION, VALIDATED_SET
+from screening.evaluate.threshold_curves import PREDICTION_MOVED
+from screening.report.story import describe_class
+from screening.report.tables import describe_reference, format_score, format_value
+from screening.runs.schemas import CONFUSION_COLUMNS
+from screening.settings import GapSettings
+
+PAGE_FILE = "report.html"
+# Picks on the page; those that DFT was to check are added. The table has all.
+MOST_PICKS = 1000
+# A spectrum is drawn, not computed with.
+_DIGITS = 4
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; worker-src blob:"
+)
+_SCORES = (Column.PRECISION, Column.RECALL, Column.F1, Column.MCC, Column.ENRICHMENT)
+_SPEAKS_FOR = {VALIDATED_SET: "the computed materials", POPULATION: "all candidates, by weighted samples"}
+
+
+@dataclass(frozen=True)
+class PageContent:
+    """What the page of a run shows.
+
+    Parameters
+    ----------
+    run_id, created, source
+        Which run it is.
+    picks
+        The table `picks`.
+    classifications, predictions
+        The tables of these names, of the picks at least.
+    results
+        The table `dft_results`; without rows where nothing was computed.
+    precision_recall, curve, filter_counts
+        The tables `precision_recall`, `threshold_curve`, `filter_counts`; each may be empty.
+    crystals
+        Crystals of picks, for structures; None where the run has none.
+    gap
+        The rule of the run.
+    grid
+        The grid of the spectra.
+    """
+
+    run_id: str
+    created: str
+    source: str
+    picks: pd.DataFrame
+    classifications: pd.DataFrame
+    predictions: pd.DataFrame
+    results: pd.DataFrame
+    precision_recall: pd.DataFrame
+    curve: pd.DataFrame
+    filter_counts: pd.DataFrame
+    crystals: Crystals | None
+    gap: GapSettings
+    grid: SpectralGrid
+
+
+def shown_picks(picks: pd.DataFrame) -> pd.DataFrame:
+    """The picks that the page has room for: the first by rank, and all that DFT was to check."""
+    chosen = picks[Column.CHOICE].str.startswith("chosen").to_numpy(dtype=bool)
+    return picks[(np.arange(len(picks)) < MOST_PICKS) | chosen].reset_index(drop=True)
+
+
+def result_page(content: PageContent) -> str:
+    """The page as one HTML file that asks nothing of any network."""
+    assets = files("screening.report") / "assets"
+    texts = {name: (assets / name).read_text(encoding="utf-8") for name in ("report.css", "report.js", "3Dmol-min.js")}
+    title = html.escape(f"Gapped metals, run {content.run_id}")
+    scripts = "".join(f"<script>{text}</script>\n" for text in (get_plotlyjs(), texts["3Dmol-min.js"]))
+    # In a script element only "<" could end it.
+    data = json.dumps(_data(content), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{texts['report.css']}</style></head><body>\n{_body(content, title)}\n{scripts}"
+        f'<script type="application/json" id="data">{data}</script>\n<script>{texts["report.js"]}</script>\n</body></html>\n'
+    )
+
+
+def _body(content: PageContent, title: str) -> str:
+    picks = content.picks
+    shown, named = len(shown_picks(picks)), int((picks[Column.N_MODELS_FOR] > 0).sum())
+    rest = f" The page shows {shown:,} of {len(picks):,} picks; the table picks has all." if shown < len(picks) else ""
+    where = html.escape(f"{content.source}, {content.created[:16].replace('T', ' ')} UTC.")
+    rule = html.escape(content.gap.describe())
+    return f"""<header><h1>{title}</h1>
+<p>{where} {named:,} predicted gapped metals. A gapped metal is a metal with a gap in the valence band: {rule}, and states
+everywhere just above E<sub>F</sub>. Predicted and computed spectra are judged by the same rule. Confidence is a ranking
+score, not a probability.{rest}</p></header>
+<main><div class="columns"><section aria-label="Picks"><div class="controls">
+<input type="search" id="filter" placeholder="formula, identifier, model, reason" aria-label="Filter">
+<select id="dft" aria-label="Verdict of DFT"><option value="">any verdict of DFT</option></select>
+<button id="symbol" hidden></button><span id="count" class="note"></span><a id="all" class="button" href="#">CSV</a></div>
+<div class="scroll"><table id="list"><thead id="head"></thead><tbody id="rows"></tbody></table></div></section>
+<section id="detail" aria-label="Pick"><h3 id="name"></h3><p id="verdict"></p>
+<label><input type="checkbox" id="low"> low DOS only: where the verdict is made</label>
+<div id="spectrum"></div>
+<p class="note">Click a name to hide or show it. Bands: one standard deviation. Green: the predicted gap; blue: that of DFT;
+dotted: the threshold of a gap{" (per atom; here as for one atom)" if content.gap.per_atom else ""}.</p>
+<ul id="models" class="verdicts"></ul><p id="choice" class="note"></p>
+<div class="controls"><a id="cif" class="button" href="#">CIF</a><a id="csv" class="button" href="#">Spectra, CSV</a>
+<a id="link" class="button" target="_blank" rel="noopener noreferrer" hidden>Materials Project</a></div>
+<div class="pair"><div id="structure"></div><div class="scroll" style="max-height:320px"><table id="properties"></table></div></div>
+</section></div>
+<h2>Precision and recall</h2><div id="merit" class="wide"></div>{_merit_note(content.precision_recall)}
+<section id="curves"><h2>Precision and recall at other thresholds</h2>
+<label>DOS threshold of a gap in predictions: <input type="range" id="threshold" min="0" value="0"> <output id="at"></output></label>
+<div id="curve"></div><div id="moved" class="wide"></div></section>
+<h2>Elements of the predicted gapped metals</h2><p class="note">Click an element to see its picks alone.</p>
+<div class="wide"><div id="periodic"></div></div>
+<h2>Filters</h2><div id="funnel" class="funnel"></div></main>
+<footer>Curves by plotly.js (MIT), structures by 3Dmol.js (BSD-3-Clause).</footer>"""
+
+
+def _data(content: PageContent) -> dict[str, Any]:
+    picks = shown_picks(content.picks)
+    ids = set(picks[Column.MATERIAL_ID])
+    classes = content.classifications[content.classifications[Column.MATERIAL_ID].isin(ids)]
+    return {
+        "picks": [_plain_row(row) for row in picks.to_dict("records")],
+        "columns": {str(name): _described(str(name)) for name in picks.columns},
+        "models": sorted(classes[Column.MODEL].unique()),
+        "energies": _rounded(content.grid.centers),
+        "threshold": content.gap.dos_threshold_states_per_ev,
+        "spectra": _spectra(content.predictions[content.predictions[Column.MATERIAL_ID].isin(ids)]),
+        "dft": _dft_spectra(content.results),
+        "verdicts": _verdicts(classes),
+        "structures": _structures(content.crystals),
+        "merit": _merit(content.precision_recall),
+        "curve": _curve(content.curve, content.gap),
+        "elements": list(_elements(content.picks)),
+        "funnel": [
+            {"name": row[Column.FILTER], "removed": int(row[Column.REMOVED]), "remaining": int(row[Column.REMAINING])}
+            for row in content.filter_counts.to_dict("records")
+        ],
+    }
+
+
+def _described(name: str) -> dict[str, str]:
+    """Label, unit and meaning of a column; of one that is not ours the name alone."""
+    if name not in set(Column):
+        return {"label": name, "unit": "", "description": ""}
+    column = Column(name)
+    return {"label": column.label, "unit": column.unit, "description": column.description}
+
+
+def _plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(name): _plain(value) for name, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON can hold; what is missing or not finite becomes null."""
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return str(value)
+
+
+def _rounded(values: Any) -> list[float]:
+    return [float(f"{value:.{_DIGITS}g}") for value in np.asarray(values, dtype=np.float64)]
+
+
+def _spectra(predictions: pd.DataFrame) -> dict[str, dict[str, dict[str, list[float]]]]:
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for row in predictions.sort_values(Column.MODEL).to_dict("records"):
+        if row[Column.EDOS] is None:
+            continue
+        spectrum = {"edos": _rounded(row[Column.EDOS])}
+        if row.get(Column.UNCERTAINTY) is not None:
+            spectrum["uncertainty"] = _rounded(row[Column.UNCERTAINTY])
+        found.setdefault(row[Column.MATERIAL_ID], {})[row[Column.MODEL]] = spectrum
+    return found
+
+
+def _dft_spectra(results: pd.DataFrame) -> dict[str, list[float]]:
+    if Column.EDOS not in results.columns:
+        return {}
+    computed = results[results[Column.STATUS] == Status.OK]
+    return {row[Column.MATERIAL_ID]: _rounded(row[Column.EDOS]) for row in computed.to_dict("records")}
+
+
+def _verdicts(classes: pd.DataFrame) -> dict[str, list[str]]:
+    """What each model says of each material, a sentence each."""
+    found: dict[str, list[str]] = {}
+    for row in classes.sort_values(Column.MODEL).to_dict("records"):
+        words = "no prediction" if pd.isna(row[Column.IS_GAPPED_METAL]) else describe_class(row)
+        found.setdefault(row[Column.MATERIAL_ID], []).append(f"{row[Column.MODEL]}: {words}.")
+    return found
+
+
+def _structures(crystals: Crystals | None) -> dict[str, str]:
+    if crystals is None:
+        return {}
+    return {str(name): cif_block(crystals, index) for index, name in enumerate(crystals.material_ids)}
+
+
+def _merit(table: pd.DataFrame) -> dict[str, Any]:
+    """The rows on gapped metals, as words."""
+    rows = _on_gapped_metals(table).to_dict("records")
+    head = [Column.MODEL.label, "Speaks for", Column.REFERENCE.label, Column.N.label]
+    head += [name.label for name in (*CONFUSION_COLUMNS, *_SCORES)]
+    return {
+        "head": head,
+        "rows": [
+            [
+                str(row[Column.MODEL]),
+                _SPEAKS_FOR.get(row[Column.ESTIMATE], str(row[Column.ESTIMATE])),
+                describe_reference(row),
+                format_value(row[Column.N]),
+                *(format_value(row[name]) for name in CONFUSION_COLUMNS),
+                *(format_score(row, name) for name in _SCORES),
+            ]
+            for row in rows
+        ],
+    }
+
+
+def _on_gapped_metals(table: pd.DataFrame) -> pd.DataFrame:
+    return table[table[Column.TARGET] == str(Column.IS_GAPPED_METAL)]
+
+
+def _merit_note(table: pd.DataFrame) -> str:
+    table = _on_gapped_metals(table)
+    if table.empty:
+        return (
+            '<p class="note">Nothing was computed yet, so nothing is known of how often the predictions are right.</p>'
+        )
+    left_out = int(table[Column.N_NOT_REPRESENTED].max())
+    words = (
+        f" <b>{left_out:,} predicted positives were not chosen</b>, and no random pick stands for them."
+        if left_out
+        else ""
+    )
+    return (
+        '<p class="note">In brackets 95 % intervals, unless set otherwise. All candidates: random picks weighted up to the '
+        "predicted positives and negatives that they stand for. Gain: how many times more often a predicted positive is "
+        f"right than a random candidate.{words}</p>"
+    )
+
+
+def _curve(curve: pd.DataFrame, gap: GapSettings) -> list[dict[str, Any]]:
+    """Precision and recall of the computed materials over the threshold, all else by the rule of the run."""
+    if curve.empty:
+        return []
+    same = (curve[Column.MOVED] == PREDICTION_MOVED) & (curve[Column.ESTIMATE] == VALIDATED_SET) & (curve[Column.N] > 0)
+    for column, value in (
+        (Column.MIN_WIDTH_EV, gap.min_width_ev),
+        (Column.TOP_MIN_EV, gap.top_min_ev),
+        (Column.TOP_MAX_EV, gap.top_max_ev),
+    ):
+        same &= np.isclose(curve[column].astype(float), value)
+    names = {
+        "model": Column.MODEL,
+        "threshold": Column.DOS_THRESHOLD,
+        "precision": Column.PRECISION,
+        "recall": Column.RECALL,
+        **{str(name): name for name in CONFUSION_COLUMNS},
+    }
+    return [{key: _plain(row[name]) for key, name in names.items()} for row in curve[same].to_dict("records")]
+
+
+def _elements(picks: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Every element with its place in the periodic table and the number of predicted gapped metals that have it."""
+    named = picks[picks[Column.N_MODELS_FOR] > 0]
+    systems = named[Column.CHEMSYS].dropna().str.split("-")
+    counts = systems.explode().value_counts()
+    for number in range(1, 119):
+        element = Element.from_Z(number)
+        row, group = element.row, element.group
+        if element.is_lanthanoid or element.is_actinoid:
+            # Below the table, from the third group on.
+            row, group = row + 3, number - (57 if element.is_lanthanoid else 89) + 3
+        yield {"symbol": element.symbol, "row": row, "group": group, "n": int(counts.get(element.symbol, 0))}
