@@ -48,7 +48,7 @@ def picks_table(
     results: pd.DataFrame | None,
     selection: SelectionSettings,
 ) -> pd.DataFrame:
-    """One row per material that any model calls a gapped metal or that was chosen for DFT.
+    """One row per material that any model names, as a gapped metal or what else is searched for, or that DFT is to check.
 
     Parameters
     ----------
