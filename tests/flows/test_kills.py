@@ -195,7 +195,9 @@ def differing_columns(left, right):
 def is_same(left, right):
     if isinstance(left, np.ndarray):
         return isinstance(right, np.ndarray) and np.array_equal(left, right, equal_nan=left.dtype.kind == "f")
-    return left == right or (pd.isna(left) and pd.isna(right))
+    if pd.isna(left) or pd.isna(right):
+        return bool(pd.isna(left) and pd.isna(right))
+    return left == right
 
 
 def run_trials(n_renames, make_trial):
