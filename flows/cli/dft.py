@@ -78,7 +78,7 @@ def dft_retry(
 
 @dft_app.command("report")
 def dft_report(run: RunArgument = None, results_dir: ResultsOption = None) -> None:
-    """Write one page with a figure of every material that DFT checked, from what has finished so far.
+    """Write the page of the run from what has finished so far, and print precision and recall.
 
     **Examples**
 
