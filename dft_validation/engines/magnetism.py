@@ -13,7 +13,7 @@ from pymatgen.core import Element, Structure
 
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.cell import Cell
-from mat2spec.labels.levels import can_be_magnetic
+from mat2spec.crystals.magnetism import can_be_magnetic
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from dft_validation.results.document import EdosDocument
 from dft_validation.results.outcomes import EngineError, FailedJob, JobStatus
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.cell import Cell, cell_of
-from mat2spec.labels.levels import MAGNETIC_ELEMENTS
+from mat2spec.crystals.magnetism import MAGNETIC_ELEMENTS
 from mat2spec.spectra.grids import EDOS_GRID
 
 

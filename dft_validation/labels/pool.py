@@ -14,7 +14,7 @@ from dft_validation.labels.reserved import Reserved
 from dft_validation.settings import DftSettings, LabelSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import ElementCounts, reduced_formulas, symbols
-from mat2spec.labels.levels import MAGNETIC_ELEMENTS
+from mat2spec.crystals.magnetism import MAGNETIC_ELEMENTS
 
 
 @dataclass(frozen=True)

@@ -11,30 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mat2spec.crystals.composition import symbols
+from mat2spec.crystals.magnetism import can_be_magnetic
 from mat2spec.settings import Level
 
-# Solids of these often have local moments, metallic or not.
-MAGNETIC_ELEMENTS = frozenset(
-    {"Cr", "Mn", "Fe", "Co", "Ni"} | {"Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"}
-)
-# These have local moments beside an anion only; in intermetallics their d bands are too wide.
-_MAGNETIC_BESIDE_ANIONS = frozenset({"Ti", "V", "Cu", "Mo", "Ru", "Re", "Os", "Ir"})
-_ANIONS = frozenset({"N", "O", "F", "S", "Cl", "Se", "Br", "I"})
 # The only other element that the Materials Project gives a U, in oxides and fluorides.
 _WITH_U_BESIDE_ANIONS = frozenset({"W"})
-
-
-def can_be_magnetic(atomic_numbers: NDArray[np.integer]) -> bool:
-    """Whether a primitive cell has an element that can hold a moment, or an odd number of electrons.
-
-    Parameters
-    ----------
-    atomic_numbers
-        Of the primitive cell, shape (n,): two odd cells together are even.
-    """
-    found = {symbols()[int(number)] for number in atomic_numbers}
-    has_local_moment = bool(found & MAGNETIC_ELEMENTS) or bool(found & _MAGNETIC_BESIDE_ANIONS and found & _ANIONS)
-    return has_local_moment or bool(int(np.sum(atomic_numbers)) % 2)
 
 
 def rows_at_level(store: pa.Table, level: Level) -> NDArray[np.bool_]:

@@ -41,6 +41,9 @@ class TightBindingSettings(ModelSettings):
     kpoints_per_atom: float = Field(
         default=KPOINTS_PER_ATOM, gt=0, description="Points of the full mesh times atoms in the primitive cell."
     )
+    spin: bool = Field(
+        default=False, description="Whether the spins of crystals that can be magnetic are solved apart."
+    )
     tables: str = Field(
         default_factory=tables_hash, description="Hash of the Slater-Koster tables that the corrections belong to."
     )
@@ -94,7 +97,7 @@ class TightBinding(nn.Module):
         self.settings, self.grid = settings, grid
         self.inputs = SiteInputs(settings.descriptors.width)
         self.members = nn.ModuleList(
-            CorrectionNetwork(self.inputs.width, grid.size, settings.width, settings.head_width)
+            CorrectionNetwork(self.inputs.width, grid.size, settings.width, settings.head_width, spin=settings.spin)
             for _ in range(settings.n_members)
         )
         self.error_model = ErrorModel()
@@ -118,7 +121,7 @@ class TightBinding(nn.Module):
         """
         numbers = torch.from_numpy(problem.cell.atomic_numbers).to(descriptors.device)
         inputs = self.inputs(descriptors, numbers)
-        shifts, scales = self.corrections(descriptors, numbers)
+        shifts, scales = self.corrections(descriptors, numbers, problem.n_spins)
         # The members differ little: one set of bands, and those of each member to first order around it.
         bands = LinearBands.solve(problem, shifts.mean(dim=0), scales.mean(dim=0))
         populations = atom_populations(problem, bands.by_shifts)
@@ -138,10 +141,10 @@ class TightBinding(nn.Module):
             torch.tensor([answer.filling.gap_ev for answer in answers]),
         )
 
-    def corrections(self, descriptors: Tensor, atomic_numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Shifts in eV and hopping scales of each member, shape (n_members, 3 x n_atoms) each."""
+    def corrections(self, descriptors: Tensor, atomic_numbers: Tensor, n_spins: int) -> tuple[Tensor, Tensor]:
+        """Shifts in eV, shape (n_members, n_spins, 3 x n_atoms), and hopping scales, shape (n_members, 3 x n_atoms)."""
         inputs = self.inputs(descriptors, atomic_numbers)
-        members = [member.hamiltonian_corrections(inputs, atomic_numbers) for member in self.networks]
+        members = [member.hamiltonian_corrections(inputs, atomic_numbers, n_spins) for member in self.networks]
         shifts, scales = zip(*members, strict=True)
         return torch.stack(shifts), torch.stack(scales)
 

@@ -24,11 +24,11 @@ from torch import Tensor
 
 from mat2spec.models.tight_binding import TightBinding
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
-from mat2spec.tight_binding.bloch import TightBindingCrystal
+from mat2spec.tight_binding.bloch import Basis, TightBindingCrystal
 from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.channels import N_ORBITALS, N_SHELLS, ORBITAL_NAMES, SHELL_NAMES
 from mat2spec.tight_binding.density_of_states import projected_dos
-from mat2spec.tight_binding.eigenproblem import orthogonalise, populations, solve
+from mat2spec.tight_binding.eigenproblem import Bands, orthogonalise, populations, solve
 from mat2spec.tight_binding.filling import Filling, fill
 from mat2spec.tight_binding.network import average_equivalent
 from mat2spec.tight_binding.problem import LinearBands, PreparationSettings, Problem, prepare
@@ -50,7 +50,7 @@ class ElectronicStructure:
     problem
         Its matrices on a mesh.
     shifts_ev, scales
-        Mean corrections of the ensemble, flat, shape (3 x n_atoms,).
+        Mean corrections of the ensemble, shape (n_spins, 3 x n_atoms) and (3 x n_atoms,).
     """
 
     structure: Structure
@@ -74,9 +74,9 @@ class ElectronicStructure:
         primitive = path.prim
         numbers = np.array(primitive.atomic_numbers)
         cell = PrimitiveCell.as_given(primitive.lattice.matrix, primitive.frac_coords, numbers)
-        problem = prepare(cell, PreparationSettings(model.settings.kpoints_per_atom))
+        problem = prepare(cell, PreparationSettings(model.settings.kpoints_per_atom, spin=model.settings.spin))
         (descriptors,) = site_scalars([cell], model.settings.descriptors)
-        shifts, scales = model.corrections(torch.from_numpy(descriptors), torch.from_numpy(numbers))
+        shifts, scales = model.corrections(torch.from_numpy(descriptors), torch.from_numpy(numbers), problem.n_spins)
         return cls(primitive, path, problem, shifts.mean(dim=0), scales.mean(dim=0))
 
     @cached_property
@@ -87,7 +87,8 @@ class ElectronicStructure:
     @cached_property
     def filling(self) -> Filling:
         """Zero of energy, gap and metallicity from the bands on the mesh."""
-        return fill(self.mesh_bands.energies, self.problem.weights, self.problem.n_electrons)
+        problem = self.problem
+        return fill(self.mesh_bands.energies, problem.state_weights, problem.n_electrons, problem.n_spins)
 
     def band_structure(self, points_per_segment: int = POINTS_PER_SEGMENT) -> BandStructureSymmLine:
         """Bands along the standard path with orbital projections; `efermi` is E_F or the middle of the gap.
@@ -96,15 +97,16 @@ class ElectronicStructure:
         """
         middle = 0.0 if self.filling.is_metal else self.filling.gap_ev / 2
         kpoints, labels = _path_points(self.path, points_per_segment)
-        energies, shares = self._solve_at(kpoints)
+        spins = (Spin.up, Spin.down)[: self.problem.n_spins]
+        solved = dict(zip(spins, self._solve_at(kpoints), strict=True))
         return BandStructureSymmLine(
             kpoints.tolist(),
-            {Spin.up: energies.T},
+            {spin: energies.T for spin, (energies, _) in solved.items()},
             self.structure.lattice.reciprocal_lattice,
             float(self.filling.zero_ev) + middle,
             labels,
             structure=self.structure,
-            projections={Spin.up: shares},
+            projections={spin: shares for spin, (_, shares) in solved.items()},
         )
 
     def projected_dos(self, grid: SpectralGrid = EDOS_GRID) -> pd.DataFrame:
@@ -112,7 +114,9 @@ class ElectronicStructure:
         bands, problem = self.mesh_bands, self.problem
         relative = bands.energies - self.filling.zero_ev
         by_shell = average_equivalent(bands.by_shifts.unflatten(-1, (-1, N_SHELLS)).mT, problem).clamp_min(0)
-        densities = projected_dos(relative, by_shell.flatten(-2), problem.weights, grid).unflatten(0, (N_SHELLS, -1))
+        densities = projected_dos(relative, by_shell.flatten(-2), problem.state_weights, grid).unflatten(
+            0, (N_SHELLS, -1)
+        )
         numbers = problem.cell.atomic_numbers
         columns = {}
         for name, density in zip(SHELL_NAMES, densities.numpy(), strict=True):
@@ -122,23 +126,32 @@ class ElectronicStructure:
                     columns[f"{Element.from_Z(int(number)).symbol} {name}"] = values
         return pd.DataFrame(columns, index=pd.Index(grid.centers, name="energy_ev"))
 
-    def _solve_at(self, kpoints: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Energies (n_kpoints, n_bands) and projections as pymatgen has them, (n_bands, n_kpoints, 9, n_atoms)."""
+    def _solve_at(self, kpoints: NDArray[np.float64]) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Per spin energies (n_kpoints, n_bands) and projections as pymatgen has them, (n_bands, n_kpoints, 9, n_atoms)."""
         crystal = TightBindingCrystal.of(self.problem.cell)
         overlap, hopping = (torch.from_numpy(matrix) for matrix in crystal.matrices(kpoints))
         weights = torch.full((len(kpoints),), 1 / len(kpoints), dtype=torch.float64)
         at_points = replace(
             self.problem, overlap=overlap, hopping=hopping, orthogonaliser=orthogonalise(overlap), weights=weights
         )
-        bands = solve(at_points.hamiltonian(self.shifts_ev.double(), self.scales.double()), at_points.orthogonaliser)
-        n = crystal.basis.size
-        shares = populations(overlap, bands.coefficients, torch.eye(n, dtype=torch.float64)).numpy()
-        projections = np.zeros((n, len(kpoints), N_ORBITALS, crystal.basis.n_atoms))
-        for orbital in range(n):
-            atom = int(crystal.basis.atom[orbital])
-            name = ORBITAL_NAMES[orbital - int(crystal.basis.first_orbital[atom])]
-            projections[:, :, Orbital[name].value, atom] = shares[:, :, orbital].T
-        return bands.energies.numpy(), projections
+        scales = self.scales.double()
+        return [
+            _projected_bands(
+                solve(at_points.hamiltonian(shifts, scales), at_points.orthogonaliser), overlap, crystal.basis
+            )
+            for shifts in self.shifts_ev.double()
+        ]
+
+
+def _projected_bands(bands: Bands, overlap: Tensor, basis: Basis) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    n = basis.size
+    shares = populations(overlap, bands.coefficients, torch.eye(n, dtype=torch.float64)).numpy()
+    projections = np.zeros((n, len(overlap), N_ORBITALS, basis.n_atoms))
+    for orbital in range(n):
+        atom = int(basis.atom[orbital])
+        name = ORBITAL_NAMES[orbital - int(basis.first_orbital[atom])]
+        projections[:, :, Orbital[name].value, atom] = shares[:, :, orbital].T
+    return bands.energies.numpy(), projections
 
 
 def _path_points(path: HighSymmKpath, points: int) -> tuple[NDArray[np.float64], dict[str, Any]]:

@@ -48,7 +48,7 @@ class Filling:
 def fermi_level(
     energies: Tensor, weights: Tensor, n_electrons: float, temperature_ev: float = TEMPERATURE_EV
 ) -> Tensor:
-    """Fermi level in eV of bands with two electrons each.
+    """Fermi level in eV of bands with two electrons each, or with one for each spin.
 
     Parameters
     ----------
@@ -105,18 +105,39 @@ def _solve_for_level(
     return step + reach if excess(step) < 0 else step - reach
 
 
-def band_edges(energies: Tensor, n_electrons: int) -> tuple[Tensor, Tensor] | None:
-    """VBM and CBM in eV; None where the bands cannot be filled completely."""
-    filled = n_electrons // 2
-    if n_electrons % 2 or not 0 < filled < energies.shape[1]:
+def band_edges(energies: Tensor, n_electrons: int, n_spins: int = 1) -> tuple[Tensor, Tensor] | None:
+    """VBM and CBM in eV; None where the bands cannot be filled completely.
+
+    Of two spins each is filled with a whole number of bands: those numbers count between which the gap is widest.
+
+    Parameters
+    ----------
+    energies
+        Those of the spins one after the other, shape (n_spins x n_kpoints, n_bands), in eV.
+    n_electrons
+        Per cell.
+    n_spins
+        1 or 2.
+    """
+    n_bands = energies.shape[1]
+    ordered = torch.sort(energies, dim=1).values.unflatten(0, (n_spins, -1))
+    pairs = [(up, n_electrons - up) for up in range(n_electrons + 1)]
+    # Without spin both are the same.
+    each = pairs if n_spins == 2 else [pair[:1] for pair in pairs if pair[0] == pair[1]]
+    fillings = [counts for counts in each if all(0 < filled < n_bands for filled in counts)]
+    if not fillings:
         return None
-    ordered = torch.sort(energies, dim=1).values
-    return ordered[:, :filled].max(), ordered[:, filled:].min()
+    tops, bottoms = ordered.amax(dim=1), ordered.amin(dim=1)
+    every_spin = torch.arange(n_spins)
+    counts = torch.tensor(fillings)
+    vbm, cbm = tops[every_spin, counts - 1].amax(dim=1), bottoms[every_spin, counts].amin(dim=1)
+    widest = int((cbm - vbm).argmax())
+    return vbm[widest], cbm[widest]
 
 
-def fill(energies: Tensor, weights: Tensor, n_electrons: int) -> Filling:
-    """Fill bands with the electrons of the cell; parameters as in `fermi_level`."""
-    edges = band_edges(energies, n_electrons)
+def fill(energies: Tensor, weights: Tensor, n_electrons: int, n_spins: int = 1) -> Filling:
+    """Fill bands with the electrons of the cell; parameters as in `fermi_level` and `band_edges`."""
+    edges = band_edges(energies, n_electrons, n_spins)
     if edges is None:
         return Filling(fermi_level(energies, weights, n_electrons), 0.0, is_metal=True)
     vbm, cbm = edges

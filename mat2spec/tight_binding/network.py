@@ -1,7 +1,7 @@
 """What is learned: corrections of levels and hoppings from the chemistry of each site, and of the site spectra after it.
 
-Each shell of each atom gets an energy shift and a hopping scale: an entry of a table of elements plus a small network
-on site descriptors. After the bands are solved, a second small network reweights the spectrum of each site and its
+Each shell of each atom gets an energy shift and a hopping scale, with spin an exchange splitting too: an entry of a
+table of elements plus a small network on site descriptors. After the bands are solved, a second small network reweights the spectrum of each site and its
 share. Both start at zero, so that training starts from the tables.
 """
 
@@ -10,17 +10,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from pymatgen.core import Element
 from torch import Tensor, nn
 
 from mat2spec.crystals.elements import element_features
+from mat2spec.crystals.magnetism import MAGNETIC_BESIDE_ANIONS, MAGNETIC_ELEMENTS
 from mat2spec.spectra.grids import SpectralGrid
-from mat2spec.tight_binding.channels import N_SHELLS
+from mat2spec.tight_binding.channels import N_SHELLS, SHELL_NAMES
 from mat2spec.tight_binding.density_of_states import BROADENING_EV, projected_dos
 from mat2spec.tight_binding.filling import Filling, fill
 from mat2spec.tight_binding.problem import Problem, corrected_bands
 
 # Units in which the networks answer: eV of a shift, and relative change of a hopping.
-_SHIFT_EV, _SCALE = 2.0, 0.3
+_SHIFT_EV, _SCALE, _SPLITTING_EV = 2.0, 0.3, 2.0
+# Splitting that training starts from, in eV, of the d shells of elements that may hold a moment and of all other shells:
+# at zero it has no gradient, as either sign is as good.
+_FIRST_D_SPLITTING_EV, _FIRST_SPLITTING_EV = 1.5, 0.1
 _N_ELEMENTS = 100
 _LARGEST_INPUT = 6.0
 # Floor of a site spectrum, relative to its mean, before its logarithm is taken.
@@ -87,13 +92,18 @@ class CorrectionNetwork(nn.Module):
         Bins of the spectrum.
     width, head_width
         Hidden units of the network of the Hamiltonian and of that of the site spectra.
+    spin
+        Whether shells have an exchange splitting.
     """
 
-    def __init__(self, n_inputs: int, size: int, width: int = 64, head_width: int = 128) -> None:
+    first_splittings_ev: Tensor
+
+    def __init__(self, n_inputs: int, size: int, width: int = 64, head_width: int = 128, *, spin: bool = False) -> None:
         super().__init__()
-        self.table = nn.Embedding(_N_ELEMENTS, 2 * N_SHELLS)
+        n_corrections = (3 if spin else 2) * N_SHELLS
+        self.table = nn.Embedding(_N_ELEMENTS, n_corrections)
         self.hidden = nn.Sequential(nn.Dropout(0.1), nn.Linear(n_inputs, width), nn.SiLU())
-        self.corrections = nn.Sequential(nn.Dropout(0.2), nn.Linear(width, 2 * N_SHELLS))
+        self.corrections = nn.Sequential(nn.Dropout(0.2), nn.Linear(width, n_corrections))
         self.head = nn.Sequential(
             nn.Dropout(0.3),
             nn.Linear(n_inputs, head_width),
@@ -101,14 +111,36 @@ class CorrectionNetwork(nn.Module):
             nn.Dropout(0.4),
             nn.Linear(head_width, size + 1),
         )
+        self.register_buffer("first_splittings_ev", _first_splittings_ev(), persistent=False)
         for parameters in (self.table.weight, *self.corrections[-1].parameters(), *self.head[-1].parameters()):
             nn.init.zeros_(parameters)
 
-    def hamiltonian_corrections(self, inputs: Tensor, atomic_numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Shifts in eV and hopping scales of each atom and shell, flat, shape (3 x n_atoms,) each."""
+    def hamiltonian_corrections(self, inputs: Tensor, atomic_numbers: Tensor, n_spins: int) -> tuple[Tensor, Tensor]:
+        """Shifts in eV of each spin and hopping scales of each atom and shell.
+
+        Parameters
+        ----------
+        inputs
+            Of the sites, from `SiteInputs`.
+        atomic_numbers
+            Of the sites.
+        n_spins
+            `Problem.n_spins`.
+
+        Returns
+        -------
+        Tensor
+            Shifts, shape (n_spins, 3 x n_atoms).
+        Tensor
+            Scales, shape (3 x n_atoms,).
+        """
         answer = self.table(atomic_numbers) + self.corrections(self.hidden(inputs))
-        shifts, scales = answer.split(N_SHELLS, dim=1)
-        return (_SHIFT_EV * shifts).reshape(-1), (_SCALE * scales).reshape(-1)
+        shifts, scales, *splittings = answer.split(N_SHELLS, dim=1)
+        by_spin = _SHIFT_EV * shifts.reshape(1, -1)
+        if n_spins == 2:
+            splitting = (self.first_splittings_ev[atomic_numbers] + _SPLITTING_EV * splittings[0]).reshape(-1)
+            by_spin = torch.stack([by_spin[0] - splitting / 2, by_spin[0] + splitting / 2])
+        return by_spin, (_SCALE * scales).reshape(-1)
 
     def forward(self, problem: Problem, inputs: Tensor, grid: SpectralGrid) -> SiteSpectra:
         """Spectra of the sites of a crystal.
@@ -123,7 +155,7 @@ class CorrectionNetwork(nn.Module):
             Spectral grid.
         """
         numbers = torch.from_numpy(problem.cell.atomic_numbers).to(inputs.device)
-        energies, shares = corrected_bands(problem, *self.hamiltonian_corrections(inputs, numbers))
+        energies, shares = corrected_bands(problem, *self.hamiltonian_corrections(inputs, numbers, problem.n_spins))
         return self.spectra_of_bands(problem, inputs, energies, atom_populations(problem, shares), grid)
 
     def spectra_of_bands(
@@ -136,12 +168,13 @@ class CorrectionNetwork(nn.Module):
         problem, inputs, grid
             As in `forward`.
         energies
-            In eV, shape (n_kpoints, n).
+            In eV, shape (n_spins x n_kpoints, n).
         populations
             Of the atoms, from `atom_populations`.
         """
-        filling = fill(energies, problem.weights, problem.n_electrons)
-        spectra = projected_dos(energies - filling.zero_ev, populations, problem.weights, grid, BROADENING_EV).float()
+        weights = problem.state_weights
+        filling = fill(energies, weights, problem.n_electrons, problem.n_spins)
+        spectra = projected_dos(energies - filling.zero_ev, populations, weights, grid, BROADENING_EV).float()
         return SiteSpectra(self._reweight(spectra, inputs), filling)
 
     def _reweight(self, spectra: Tensor, inputs: Tensor) -> Tensor:
@@ -152,6 +185,14 @@ class CorrectionNetwork(nn.Module):
         return torch.softmax(logits, dim=1) * total * share
 
 
+def _first_splittings_ev() -> Tensor:
+    """Shape (number of elements, 3)."""
+    splittings = torch.full((_N_ELEMENTS, N_SHELLS), _FIRST_SPLITTING_EV)
+    for symbol in MAGNETIC_ELEMENTS | MAGNETIC_BESIDE_ANIONS:
+        splittings[Element(symbol).Z, SHELL_NAMES.index("d")] = _FIRST_D_SPLITTING_EV
+    return splittings
+
+
 def atom_populations(problem: Problem, shares: Tensor) -> Tensor:
     """Populations of the atoms from those of their shells, not negative, the same on equivalent atoms.
 
@@ -160,7 +201,7 @@ def atom_populations(problem: Problem, shares: Tensor) -> Tensor:
     problem
         The crystal.
     shares
-        Shape (n_kpoints, n, 3 x n_atoms).
+        Shape (n_spins x n_kpoints, n, 3 x n_atoms).
     """
     return average_equivalent(shares.unflatten(-1, (-1, N_SHELLS)).sum(dim=-1), problem).clamp_min(0)
 

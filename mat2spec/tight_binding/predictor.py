@@ -90,7 +90,7 @@ class TightBindingPredictor:
         self.fallback, self.fallback_name, self.max_atoms = fallback, fallback_name, max_atoms
         self.weights_hash = tensors_hash(self.model.state_dict())
         self._preparation = PreparationSettings(
-            model.settings.kpoints_per_atom, dtype=torch.complex64, device=self.device
+            model.settings.kpoints_per_atom, spin=model.settings.spin, dtype=torch.complex64, device=self.device
         )
 
     def predict(self, crystals: CrystalsOrData, on_batch: BatchReport | None = None) -> Prediction:

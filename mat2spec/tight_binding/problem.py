@@ -5,7 +5,8 @@ The corrected Hamiltonian is
     H_ij = H0_ij (1 + k_i + k_j) + S_ij (v_i + v_j) / 2 + on-site energies,
 
 with a shift v and a hopping scale k for every shell of every atom: linear in both, so that the gradients of an energy
-are populations (Hellmann and Feynman) and need no derivative of eigenvectors.
+are populations (Hellmann and Feynman) and need no derivative of eigenvectors. With spin there is a v for either spin,
+and the states of both stand one after the other along the axis of k-points, with half the weight.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mat2spec.crystals.magnetism import can_be_magnetic
 from mat2spec.tight_binding.bloch import TightBindingCrystal
 from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.channels import N_SHELLS
@@ -53,6 +55,8 @@ class Problem:
         Valence electrons in the cell.
     notes
         What a reader of the result should know.
+    n_spins
+        2 for a crystal whose spins are solved apart.
     """
 
     cell: PrimitiveCell
@@ -65,6 +69,12 @@ class Problem:
     weights: Tensor
     n_electrons: int
     notes: tuple[str, ...]
+    n_spins: int = 1
+
+    @property
+    def state_weights(self) -> Tensor:
+        """Weights of the k-points of all spins, sum to one, shape (n_spins x n_kpoints,)."""
+        return self.weights.repeat(self.n_spins) / self.n_spins
 
     @property
     def n_atoms(self) -> int:
@@ -72,7 +82,7 @@ class Problem:
         return self.cell.n_atoms
 
     def hamiltonian(self, shifts_ev: Tensor, scales: Tensor) -> Tensor:
-        """Corrected Hamiltonian at each k-point, shape (n_kpoints, n, n).
+        """Corrected Hamiltonian of one spin at each k-point, shape (n_kpoints, n, n).
 
         Parameters
         ----------
@@ -95,6 +105,8 @@ class PreparationSettings:
         Points of the full mesh times atoms.
     self_consistent
         Whether the potential of the atomic charges is added.
+    spin
+        Whether the spins of crystals that can be magnetic are solved apart.
     dtype
         Precision of the matrices.
     device
@@ -103,6 +115,7 @@ class PreparationSettings:
 
     kpoints_per_atom: float = KPOINTS_PER_ATOM
     self_consistent: bool = True
+    spin: bool = False
     dtype: torch.dtype = torch.complex128
     device: torch.device = _CPU
 
@@ -143,6 +156,7 @@ def prepare(cell: PrimitiveCell, settings: PreparationSettings | None = None) ->
         torch.from_numpy(mesh.weights).to(settings.device, real),
         basis.n_electrons,
         tuple(notes),
+        2 if settings.spin and can_be_magnetic(cell.atomic_numbers) else 1,
     )
 
 
@@ -153,10 +167,10 @@ class LinearBands:
     Parameters
     ----------
     energies
-        In eV, shape (n_kpoints, n).
+        In eV, shape (n_spins x n_kpoints, n).
     by_shifts, by_scales
-        Derivative by the shift and by the hopping scale of each shell, shape (n_kpoints, n, 3 x n_atoms); by the shift
-        it is the Mulliken population.
+        Derivative by the shift (of the same spin) and by the hopping scale of each shell, shape
+        (n_spins x n_kpoints, n, 3 x n_atoms); by the shift it is the Mulliken population.
     """
 
     energies: Tensor
@@ -165,18 +179,30 @@ class LinearBands:
 
     @classmethod
     def solve(cls, problem: Problem, shifts_ev: Tensor, scales: Tensor) -> LinearBands:
-        """Solve the corrected Hamiltonian; derivatives by the theorem of Hellmann and Feynman."""
+        """Solve the corrected Hamiltonian; derivatives by the theorem of Hellmann and Feynman.
+
+        Parameters
+        ----------
+        problem
+            The crystal.
+        shifts_ev, scales
+            Of each spin and shell, shape (n_spins, 3 x n_atoms), and of each shell, shape (3 x n_atoms,).
+        """
         real = problem.weights.dtype
-        bands = solve(problem.hamiltonian(shifts_ev.to(real), scales.to(real)), problem.orthogonaliser)
-        by_shifts = populations(problem.overlap, bands.coefficients, problem.site_shells)
-        by_scales = 2 * populations(problem.hopping, bands.coefficients, problem.site_shells)
-        return cls(bands.energies, by_shifts, by_scales)
+        spins = [
+            solve(problem.hamiltonian(of_spin, scales.to(real)), problem.orthogonaliser)
+            for of_spin in shifts_ev.to(real)
+        ]
+        by_shifts = [populations(problem.overlap, spin.coefficients, problem.site_shells) for spin in spins]
+        by_scales = [2 * populations(problem.hopping, spin.coefficients, problem.site_shells) for spin in spins]
+        return cls(torch.cat([spin.energies for spin in spins]), torch.cat(by_shifts), torch.cat(by_scales))
 
     def at(self, shifts_ev: Tensor, scales: Tensor) -> Tensor:
-        """Energies after a change of shifts and scales, in the order of the bands before it, shape (n_kpoints, n)."""
+        """Energies after a change of shifts and scales, in the order of the bands before it, shaped like `energies`."""
         real = self.energies.dtype
-        change = self.by_shifts @ shifts_ev.to(real) + self.by_scales @ scales.to(real)
-        return self.energies + change
+        by_shifts = self.by_shifts.unflatten(0, (len(shifts_ev), -1))
+        by_spin = torch.einsum("skbg,sg->skb", by_shifts, shifts_ev.to(real)).flatten(0, 1)
+        return self.energies + by_spin + self.by_scales @ scales.to(real)
 
 
 class CorrectedBands(torch.autograd.Function):
@@ -184,16 +210,17 @@ class CorrectedBands(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, shifts_ev: Tensor, scales: Tensor, problem: Problem) -> tuple[Tensor, Tensor]:
-        """Energies (n_kpoints, n) in eV and Mulliken populations of the shells (n_kpoints, n, 3 x n_atoms)."""
+        """Energies in eV and Mulliken populations of the shells, shaped as in `LinearBands`."""
         bands = LinearBands.solve(problem, shifts_ev, scales)
-        ctx.bands = bands
+        ctx.bands, ctx.n_spins = bands, problem.n_spins
         ctx.mark_non_differentiable(bands.by_shifts)
         return bands.energies, bands.by_shifts
 
     @staticmethod
     def backward(ctx: Any, by_energies: Tensor, _by_shares: Tensor) -> tuple[Tensor, Tensor, None]:
         """Chain rule."""
-        by_shifts = torch.einsum("kb,kbg->g", by_energies, ctx.bands.by_shifts)
+        of_spins = (tensor.unflatten(0, (ctx.n_spins, -1)) for tensor in (by_energies, ctx.bands.by_shifts))
+        by_shifts = torch.einsum("skb,skbg->sg", *of_spins)
         by_scales = torch.einsum("kb,kbg->g", by_energies, ctx.bands.by_scales)
         return by_shifts.float(), by_scales.float(), None
 

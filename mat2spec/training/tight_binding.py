@@ -100,7 +100,7 @@ def make_solvable(
     """
     cells = [PrimitiveCell.of_crystal(crystals, index) for index in range(len(crystals))]
     descriptors = site_scalars(cells, settings.descriptors)
-    preparation = PreparationSettings(kpoints_per_atom)
+    preparation = PreparationSettings(kpoints_per_atom, spin=settings.spin)
     return [
         SolvableCrystal(prepare(cell, preparation), torch.from_numpy(values), torch.from_numpy(spectrum).float())
         for cell, values, spectrum in zip(cells, descriptors, np.asarray(spectra, dtype=np.float32), strict=True)
@@ -185,7 +185,9 @@ class _MemberTraining:
         self.inputs, self.settings, self.seed = model.inputs, settings, seed
         self.epoch, self.seconds = 0, 0.0
         sizes = settings.model
-        self.network = CorrectionNetwork(model.inputs.width, EDOS_GRID.size, sizes.width, sizes.head_width)
+        self.network = CorrectionNetwork(
+            model.inputs.width, EDOS_GRID.size, sizes.width, sizes.head_width, spin=sizes.spin
+        )
         corrections = [*self.network.hidden.parameters(), *self.network.corrections.parameters()]
         decay, rates = settings.weight_decay, [settings.table_rate, settings.network_rate, settings.network_rate]
         self.optimizer = torch.optim.AdamW(

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
+from mat2spec.crystals.magnetism import can_be_magnetic
 from mat2spec.crystals.prototypes import prototypes
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.edos_store import parts_of_plan, read_edos_store, training_level
 from mat2spec.labels.joining import with_crystals
 from mat2spec.labels.labelled import DataError, LabelledSpectra, assemble_spectra, concatenate, hash_of, stack_column
-from mat2spec.labels.levels import can_be_magnetic, rows_at_level
+from mat2spec.labels.levels import rows_at_level
 from mat2spec.labels.reserved import STRUCTURES_FILE, data_file, reserved_formulas
 from mat2spec.labels.splits import STORE_TEST, Part, Split, split_labels, split_of_formula
 from mat2spec.settings import Level, shipped_stores

@@ -4,7 +4,8 @@ import pyarrow as pa
 import pytest
 from pymatgen.core import Composition
 
-from mat2spec.labels.levels import can_be_magnetic, rows_at_level
+from mat2spec.crystals.magnetism import can_be_magnetic
+from mat2spec.labels.levels import rows_at_level
 from mat2spec.settings import Level
 
 

@@ -59,3 +59,27 @@ def test_the_zero_does_not_jump_where_the_gap_opens():
     assert float(zeros.diff().abs().max()) < 4e-3
     assert fill(bands(GAP_THRESHOLD_EV - 0.01), WEIGHTS, 4).is_metal
     assert not fill(bands(GAP_THRESHOLD_EV + 0.01), WEIGHTS, 4).is_metal
+
+
+def spins(*levels_ev):
+    """Flat bands of two k-points, one list of levels for each spin."""
+    return torch.tensor([levels for levels in levels_ev for _ in range(2)], dtype=torch.float64)
+
+
+def test_three_electrons_are_an_insulator_where_two_spins_split():
+    energies = spins([-3.0, -1.0, 4.0], [-2.0, 1.5, 5.0])
+    weights = torch.full((4,), 0.25, dtype=torch.float64)
+    assert [float(edge) for edge in band_edges(energies, 3, n_spins=2)] == [-1.0, 1.5]
+    filling = fill(energies, weights, 3, n_spins=2)
+    assert (float(filling.zero_ev), filling.gap_ev, filling.is_metal) == (-1.0, 2.5, False)
+    assert fill(energies[:2], weights[:2] * 2, 3).is_metal
+
+
+def test_a_spin_with_a_gap_beside_one_without_is_a_metal():
+    half_metal = spins([-3.0, -1.0, 4.0], [-2.0, 1.5, 5.0])
+    half_metal[0, 1], half_metal[1, 1] = -1.0, 2.0
+    weights = torch.full((4,), 0.25, dtype=torch.float64)
+    filling = fill(half_metal, weights, 3, n_spins=2)
+    assert filling.is_metal
+    occupied = 2 * weights[:, None] * torch.special.expit((filling.zero_ev - half_metal) / 0.08)
+    assert float(occupied.sum()) == pytest.approx(3, abs=1e-6)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -20,9 +22,9 @@ def features(cell):
     return torch.randn(cell.n_atoms, 4, generator=generator)
 
 
-def answer(network, site_inputs, cell):
+def answer(network, site_inputs, cell, *, spin=False):
     inputs = site_inputs(features(cell), torch.from_numpy(cell.atomic_numbers))
-    return network(prepare(cell, COARSE), inputs, EDOS_GRID)
+    return network(prepare(cell, replace(COARSE, spin=spin)), inputs, EDOS_GRID)
 
 
 def test_an_untrained_network_changes_nothing(site_inputs):
@@ -35,11 +37,12 @@ def test_an_untrained_network_changes_nothing(site_inputs):
     assert float(below.detach()) == pytest.approx(6, abs=0.4)
 
 
-def test_every_parameter_learns(site_inputs):
-    network = CorrectionNetwork(site_inputs.width, EDOS_GRID.size)
+@pytest.mark.parametrize("spin", [False, True])
+def test_every_parameter_learns(site_inputs, spin):
+    network = CorrectionNetwork(site_inputs.width, EDOS_GRID.size, spin=spin)
     for parameters in network.parameters():
         torch.nn.init.normal_(parameters, std=0.05)
-    result = answer(network, site_inputs, rock_salt())
+    result = answer(network, site_inputs, rock_salt(4.2, ("Ni", "O")), spin=spin)
     (result.spectra.sum(dim=0) * torch.linspace(0, 1, EDOS_GRID.size)).sum().backward()
     for name, parameters in network.named_parameters():
         assert float(parameters.grad.abs().sum()) > 0, name
@@ -57,3 +60,15 @@ def test_inputs_are_standardised_by_the_training_sites(site_inputs):
 def test_equivalent_atoms_share_their_populations():
     problem = prepare(solid("Fd-3m", 5.47, ["Si"], [[0, 0, 0]]), COARSE)
     assert average_equivalent(torch.tensor([[1.0, 3.0]]), problem).tolist() == [[2.0, 2.0]]
+
+
+def test_the_exchange_splitting_makes_states_of_either_spin(site_inputs):
+    network = CorrectionNetwork(site_inputs.width, EDOS_GRID.size, spin=True).eval()
+    cell = rock_salt(4.2, ("Ni", "O"))
+    inputs = site_inputs(features(cell), torch.from_numpy(cell.atomic_numbers))
+    shifts, _ = network.hamiltonian_corrections(inputs, torch.from_numpy(cell.atomic_numbers), 2)
+    splitting = (shifts[1] - shifts[0]).reshape(cell.n_atoms, 3)[cell.atomic_numbers == 28][0]
+    assert splitting.tolist() == pytest.approx([0.1, 0.1, 1.5])
+    apart, alike = (answer(network, site_inputs, cell, spin=spin).spectra.sum(dim=0) for spin in (True, False))
+    assert float((apart - alike).abs().max()) > 0.1
+    assert float(apart.sum()) == pytest.approx(float(alike.sum()), rel=0.15)

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from mat2spec.tight_binding.problem import LinearBands, PreparationSettings, corrected_bands, prepare
-from tests.mat2spec.tight_binding.conftest import as_given, zinc_blende
+from tests.mat2spec.tight_binding.conftest import as_given, rock_salt, zinc_blende
 
 COARSE = PreparationSettings(kpoints_per_atom=20)
 
@@ -11,34 +13,59 @@ COARSE = PreparationSettings(kpoints_per_atom=20)
 def functional(problem, shifts, scales):
     """A smooth number made of the energies, symmetric where bands are degenerate."""
     energies, _ = corrected_bands(problem, shifts, scales)
-    return (problem.weights[:, None] * torch.exp(-((energies / 8) ** 2))).sum()
+    return (problem.state_weights[:, None] * torch.exp(-((energies / 8) ** 2))).sum()
 
 
-def test_gradients_are_those_of_finite_differences():
-    problem = prepare(zinc_blende(), COARSE)
+@pytest.mark.parametrize("n_spins", [1, 2])
+def test_gradients_are_those_of_finite_differences(n_spins):
+    problem = replace(prepare(zinc_blende(), COARSE), n_spins=n_spins)
     torch.manual_seed(0)
-    shifts = torch.randn(6, dtype=torch.float64, requires_grad=True)
+    shifts = torch.randn(n_spins, 6, dtype=torch.float64, requires_grad=True)
     scales = (0.1 * torch.randn(6, dtype=torch.float64)).requires_grad_()
     functional(problem, shifts, scales).backward()
     for values in (shifts, scales):
-        for index in range(6):
-            step = torch.zeros(6, dtype=torch.float64)
-            step[index] = 1e-4
+        for index in range(values.numel()):
+            step = torch.zeros_like(values)
+            step.view(-1)[index] = 1e-4
             with torch.no_grad():
                 changes = [
                     functional(problem, *(v + sign * step if v is values else v for v in (shifts, scales)))
                     for sign in (1, -1)
                 ]
-            assert float(values.grad[index]) == pytest.approx(float(changes[0] - changes[1]) / 2e-4, rel=1e-4, abs=1e-6)
+            assert float(values.grad.view(-1)[index]) == pytest.approx(
+                float(changes[0] - changes[1]) / 2e-4, rel=1e-4, abs=1e-6
+            )
 
 
 def test_a_common_shift_moves_all_bands():
     problem = prepare(zinc_blende(), COARSE)
     zero = torch.zeros(6, dtype=torch.float64)
-    plain, shares = corrected_bands(problem, zero, zero)
-    moved, _ = corrected_bands(problem, zero + 0.7, zero)
+    plain, shares = corrected_bands(problem, zero[None], zero)
+    moved, _ = corrected_bands(problem, zero[None] + 0.7, zero)
     assert (moved - plain).numpy() == pytest.approx(torch.full_like(plain, 0.7).numpy(), abs=1e-9)
     assert shares.sum(dim=2).numpy() == pytest.approx(torch.ones_like(plain).numpy(), abs=1e-9)
+
+
+def test_spins_apart_are_those_of_one_where_they_are_shifted_alike():
+    problem = prepare(zinc_blende(), COARSE)
+    torch.manual_seed(0)
+    shifts, scales = torch.randn(1, 6, dtype=torch.float64), torch.zeros(6, dtype=torch.float64)
+    both = replace(problem, n_spins=2)
+    single, double = (LinearBands.solve(p, shifts.expand(p.n_spins, 6), scales) for p in (problem, both))
+    n_kpoints = len(problem.weights)
+    for spin in (double.energies[:n_kpoints], double.energies[n_kpoints:]):
+        assert spin.numpy() == pytest.approx(single.energies.numpy())
+    assert float(both.state_weights.sum()) == pytest.approx(1)
+    change = torch.tensor([[0.3], [-0.2]], dtype=torch.float64).expand(2, 6)
+    moved = double.at(change, scales) - double.energies
+    assert moved[:n_kpoints].numpy() == pytest.approx(0.3)
+    assert moved[n_kpoints:].numpy() == pytest.approx(-0.2)
+
+
+@pytest.mark.parametrize(("spin", "metal", "n_spins"), [(True, "Fe", 2), (True, "Mg", 1), (False, "Fe", 1)])
+def test_only_crystals_that_can_be_magnetic_have_two_spins(spin, metal, n_spins):
+    settings = PreparationSettings(kpoints_per_atom=20, self_consistent=False, spin=spin)
+    assert prepare(rock_salt(4.2, (metal, "O")), settings).n_spins == n_spins
 
 
 def test_single_precision_is_good_enough():
@@ -46,7 +73,7 @@ def test_single_precision_is_good_enough():
     double = prepare(cell, COARSE)
     single = prepare(cell, PreparationSettings(kpoints_per_atom=20, dtype=torch.complex64))
     zero = torch.zeros(6)
-    energies = [corrected_bands(problem, zero, zero)[0].double() for problem in (double, single)]
+    energies = [corrected_bands(problem, zero[None], zero)[0].double() for problem in (double, single)]
     inside = energies[0].abs() < 25
     assert float((energies[0] - energies[1])[inside].abs().max()) < 2e-4
 
@@ -54,7 +81,7 @@ def test_single_precision_is_good_enough():
 def test_nearly_dependent_orbitals_are_noted():
     crushed = as_given(np.eye(3) * 1.6, [[0, 0, 0], [0.5, 0.5, 0.5]], [55, 55])
     problem = prepare(crushed, COARSE)
-    energies, _ = corrected_bands(problem, torch.zeros(6), torch.zeros(6))
+    energies, _ = corrected_bands(problem, torch.zeros(1, 6), torch.zeros(6))
     assert torch.isfinite(energies).all()
     assert any("taken out of the basis" in note for note in problem.notes)
 
@@ -62,9 +89,9 @@ def test_nearly_dependent_orbitals_are_noted():
 def test_small_changes_of_the_corrections_are_first_order():
     problem = prepare(zinc_blende(), COARSE)
     torch.manual_seed(1)
-    shifts, scales = torch.randn(6, dtype=torch.float64), 0.1 * torch.randn(6, dtype=torch.float64)
+    shifts, scales = torch.randn(1, 6, dtype=torch.float64), 0.1 * torch.randn(6, dtype=torch.float64)
     bands = LinearBands.solve(problem, shifts, scales)
-    change = 0.02 * torch.randn(6, dtype=torch.float64), 0.002 * torch.randn(6, dtype=torch.float64)
+    change = 0.02 * torch.randn(1, 6, dtype=torch.float64), 0.002 * torch.randn(6, dtype=torch.float64)
     exact, _ = corrected_bands(problem, shifts + change[0], scales + change[1])
     # Degenerate bands are split only by the next order.
     assert float((bands.at(*change).sort(dim=1).values - exact).abs().mean()) < 2e-3
