@@ -155,7 +155,7 @@ def train_tight_binding(
 ) -> None:
     """Train learned tight binding on electronic densities of states, member by member.
 
-    Each member takes some three minutes on one core for 640 labels. Every epoch is kept, so a second call resumes.
+    At the level mp the model has spin, and learns from labels without spin too. Each member takes some three minutes on one core for 640 labels. Every epoch is kept, so a second call resumes.
 
     **Examples**
 

@@ -92,14 +92,19 @@ def train_tight_binding(
     stores
         eDOS stores to train on too.
     level
-        Level of theory of the labels.
+        Level of theory of the labels. At that of the Materials Project the model has spin, and learns from unpolarised
+        labels too, which it solves without.
     """
     settings = load_model(TightBindingTraining, config, assignments)
     folder = folder or TRAINING_RUNS / f"{MODEL_NAME}-{level}"
     labels = load_edos(data, GraphSettings(), stores, level)
+    unpolarised = None
+    if level is Level.MP:
+        settings = settings.model_copy(update={"model": settings.model.model_copy(update={"spin": True})})
+        unpolarised = load_edos(data, GraphSettings(), stores, Level.UNPOLARISED)
     torch.set_num_threads(1)  # the matrices are too small to be shared between cores
     with training_progress("Train tight binding", settings.epochs) as on_epoch, resumable(str(folder)):
-        weights = run_tight_binding(labels, settings, folder, on_epoch)
+        weights = run_tight_binding(labels, settings, folder, on_epoch, unpolarised)
     console.print(f"Weights: {weights}", soft_wrap=True)
 
 

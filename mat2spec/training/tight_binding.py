@@ -83,7 +83,12 @@ class SolvableCrystal:
 
 
 def make_solvable(
-    crystals: Crystals, spectra: NDArray[np.floating], settings: TightBindingSettings, kpoints_per_atom: float
+    crystals: Crystals,
+    spectra: NDArray[np.floating],
+    settings: TightBindingSettings,
+    kpoints_per_atom: float,
+    *,
+    spin: bool = False,
 ) -> list[SolvableCrystal]:
     """Primitive cells, matrices and descriptors of crystals.
 
@@ -97,10 +102,12 @@ def make_solvable(
         Which descriptors.
     kpoints_per_atom
         Density of the mesh.
+    spin
+        Whether the spectra are of spin-polarised calculations where a crystal can be magnetic.
     """
     cells = [PrimitiveCell.of_crystal(crystals, index) for index in range(len(crystals))]
     descriptors = site_scalars(cells, settings.descriptors)
-    preparation = PreparationSettings(kpoints_per_atom, spin=settings.spin)
+    preparation = PreparationSettings(kpoints_per_atom, spin=spin)
     return [
         SolvableCrystal(prepare(cell, preparation), torch.from_numpy(values), torch.from_numpy(spectrum).float())
         for cell, values, spectrum in zip(cells, descriptors, np.asarray(spectra, dtype=np.float32), strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mat2spec import __version__
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.labelled import DataError, LabelledSpectra
-from mat2spec.labels.splits import calibration_split
+from mat2spec.labels.splits import STORE_TEST, Split, calibration_split
 from mat2spec.models.checkpoints import WeightsCard, save_weights, weights_name
 from mat2spec.models.tight_binding import TightBinding, predicted_spectrum
 from mat2spec.spectra.grids import EDOS_GRID
@@ -33,7 +33,11 @@ from mat2spec.training.tight_binding import (
 
 
 def run_tight_binding(
-    data: LabelledSpectra, settings: TightBindingTraining, folder: Path, on_epoch: MemberReport | None = None
+    data: LabelledSpectra,
+    settings: TightBindingTraining,
+    folder: Path,
+    on_epoch: MemberReport | None = None,
+    unpolarised: LabelledSpectra | None = None,
 ) -> Path:
     """Train on labelled electronic densities of states and write weights and card.
 
@@ -47,6 +51,9 @@ def run_tight_binding(
         Where the state of each member and the weights go.
     on_epoch
         Called with the numbers of every epoch.
+    unpolarised
+        Labels computed without spin, to train a model with spin on too: its crystals are solved without. Of these the
+        training materials count whose formula is not in `data`.
 
     Returns
     -------
@@ -61,11 +68,15 @@ def run_tight_binding(
     if data.crystals is None or data.grid != EDOS_GRID:
         raise DataError("Tight binding learns electronic densities of states on the grid 'edos', with their crystals.")
     start = time.perf_counter()
-    problems = find_problems(data.crystals, settings.model.descriptors)
-    usable = data.take(np.flatnonzero([problem is None for problem in problems]))
+    usable, also = _solvable_part(data, settings), None
+    if unpolarised is not None:
+        others = (unpolarised.split == Split.TRAIN) & ~np.isin(unpolarised.formulas, data.formulas)
+        also = _solvable_part(unpolarised.take(np.flatnonzero(others)), settings)
     parts = {split: usable.part(str(split)) for split in np.unique(usable.split)}
     known = ("train", calibration_split(usable.split))
-    train, calibration = (_solvable(parts[split], settings, settings.kpoints_per_atom) for split in known)
+    train, calibration = (_solvable(parts, split, settings, settings.kpoints_per_atom) for split in known)
+    if also is not None:
+        train += _solvable({Split.TRAIN: also}, Split.TRAIN, settings, settings.kpoints_per_atom, spin=False)
     model = train_tight_binding(train, calibration, settings, folder, on_epoch)
     card = WeightsCard(
         model=MODEL_NAME,
@@ -75,9 +86,10 @@ def run_tight_binding(
         grid=EDOS_GRID.to_json(),
         training={
             "data": usable.name,
-            "materials": {split: len(part) for split, part in parts.items()},
+            "materials": {split: len(part) for split, part in parts.items()}
+            | ({} if also is None else {"train, without spin": len(also)}),
             "left_out": {**usable.dropped, "not solvable": len(data) - len(usable)},
-            "source_sha256": usable.sources,
+            "source_sha256": usable.sources | ({} if also is None else also.sources),
             "epochs": settings.epochs,
             "seconds": round(time.perf_counter() - start),
             "settings": settings.model_dump(mode="json", exclude={"model"}),
@@ -87,25 +99,45 @@ def run_tight_binding(
                 **{name: version(name) for name in ("torch", "numpy", "sevenn", "moyopy")},
             },
         },
-        metrics=_metrics(model, {split: part for split, part in parts.items() if split != "train"}, settings),
+        metrics=_metrics(model, parts, settings),
     )
     path = folder / weights_name(MODEL_NAME, EDOS_GRID.name, Setting.SUMNORM_KL)
     save_weights(path, model, card)
     return path
 
 
-def _solvable(data: LabelledSpectra, settings: TightBindingTraining, kpoints_per_atom: float) -> list[SolvableCrystal]:
+def _solvable_part(data: LabelledSpectra, settings: TightBindingTraining) -> LabelledSpectra:
+    """The crystals that tight binding knows."""
     assert data.crystals is not None
-    return make_solvable(data.crystals, data.spectra, settings.model, kpoints_per_atom)
+    problems = find_problems(data.crystals, settings.model.descriptors)
+    return data.take(np.flatnonzero([problem is None for problem in problems]))
+
+
+def _solvable(
+    parts: Mapping[str, LabelledSpectra],
+    split: str,
+    settings: TightBindingTraining,
+    kpoints_per_atom: float,
+    *,
+    spin: bool | None = None,
+) -> list[SolvableCrystal]:
+    """The crystals of a split, by default with spin if the model has it, but for the older test sets."""
+    data = parts[split]
+    assert data.crystals is not None
+    if spin is None:
+        spin = settings.model.spin and split not in (Split.TEST, STORE_TEST)
+    return make_solvable(data.crystals, data.spectra, settings.model, kpoints_per_atom, spin=spin)
 
 
 def _metrics(
-    model: TightBinding, parts: dict[str, LabelledSpectra], settings: TightBindingTraining
+    model: TightBinding, parts: Mapping[str, LabelledSpectra], settings: TightBindingTraining
 ) -> dict[str, dict[str, float | None]]:
     """Metrics of shapes, and R2 of the spectra per atom with their predicted scale."""
     metrics: dict[str, dict[str, float | None]] = {}
     for split, part in parts.items():
-        predicted = predict_spectra(model, _solvable(part, settings, model.settings.kpoints_per_atom))
+        if split == Split.TRAIN:
+            continue
+        predicted = predict_spectra(model, _solvable(parts, split, settings, model.settings.kpoints_per_atom))
         true = part.spectra.astype(np.float64)
         blind = evaluate_spectra(true, predicted, part.grid)
         metrics[split] = {

@@ -370,11 +370,11 @@ def test_tight_binding_is_trained_on_the_level_and_the_stores_that_are_named(cap
     asked = {}
 
     def load_edos(data, graph_settings, stores, level):
-        asked.update(data=data, stores=stores, level=level)
-        return "labels"
+        asked.update(data=data, stores=stores)
+        return level
 
-    def run_tight_binding(labels, settings, folder, on_epoch):
-        asked.update(labels=labels, settings=settings, folder=folder)
+    def run_tight_binding(labels, settings, folder, on_epoch, unpolarised):
+        asked.update(labels=labels, settings=settings, folder=folder, unpolarised=unpolarised)
         on_epoch({"epoch": 1, "seed": 0, "loss": 0.5})
         return folder / "weights.safetensors"
 
@@ -383,9 +383,10 @@ def test_tight_binding_is_trained_on_the_level_and_the_stores_that_are_named(cap
     words = ["train", "tight-binding", "--data", str(tmp_path), "--level", "mp", "--store", "mine.parquet"]
     code, out, _ = say(capfd, *words, "--no-shipped-store", "-s", "model.n_members=2", "-s", "epochs=3")
     assert code == ExitCode.DONE
-    assert (asked["data"], asked["stores"], asked["level"]) == (tmp_path, [Path("mine.parquet")], "mp")
+    assert (asked["data"], asked["stores"]) == (tmp_path, [Path("mine.parquet")])
     assert (asked["settings"].model.n_members, asked["folder"]) == (2, Path("runs/tight-binding-mp"))
-    assert asked["labels"] == "labels"
+    assert (asked["labels"], asked["unpolarised"]) == ("mp", "unpolarised")
+    assert asked["settings"].model.spin
     assert "Weights: runs/tight-binding-mp/weights.safetensors" in out
 
 

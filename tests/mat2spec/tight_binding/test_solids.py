@@ -26,7 +26,7 @@ class Bands:
 def solve(cell):
     problem = prepare(cell, PreparationSettings(kpoints_per_atom=3000))
     zero = torch.zeros(3 * cell.n_atoms, dtype=torch.float64)
-    energies, shares = corrected_bands(problem, zero, zero)
+    energies, shares = corrected_bands(problem, zero[None], zero)
     filling = fill(energies, problem.weights, problem.n_electrons)
     relative = energies - filling.zero_ev
     return Bands(filling.gap_ev, float(relative.min()), relative, shares[..., 2::3].sum(dim=2))

@@ -51,3 +51,14 @@ def test_a_training_writes_weights_that_predict_and_a_card_that_says_what_they_r
 def test_data_without_their_crystals_are_refused(labelled, tmp_path):
     with pytest.raises(DataError, match="with their crystals"):
         run_tight_binding(labelled, SMALL, tmp_path)
+
+
+def test_labels_without_spin_are_trained_on_beside_those_with_spin(few, tmp_path):
+    with_spin = SMALL.model_copy(update={"model": SMALL.model.model_copy(update={"spin": True})})
+    train = np.flatnonzero(few.split == "train")
+    others = replace(few.take(train), formulas=np.array([f"{f}x" for f in few.formulas[train]], dtype=object))
+    repeated = replace(others, formulas=np.r_[few.formulas[train[:1]], others.formulas[1:]])
+    card = read_card(run_tight_binding(few, with_spin, tmp_path, unpolarised=repeated))
+    assert card.training["materials"]["train, without spin"] == len(others) - 2  # one is unknown, one is there already
+    assert card.model_settings["spin"]
+    assert set(card.metrics) == {"valid", "test"}
