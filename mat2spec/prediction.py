@@ -36,6 +36,7 @@ from mat2spec.spectra.prediction import BatchReport, Prediction
 from mat2spec.tables.status import Status
 from mat2spec.threads import worker_threads
 from mat2spec.tight_binding.predictor import MODEL_NAME as TIGHT_BINDING
+from mat2spec.tight_binding.predictor import MODEL_NAME_WITH_SPIN as TIGHT_BINDING_WITH_SPIN
 from mat2spec.tight_binding.predictor import TightBindingPredictor, load_tight_binding
 
 __all__ = [
@@ -247,8 +248,8 @@ def load_predictor(
     folder = Path(weights_dir) if weights_dir is not None else SHIPPED_WEIGHTS
     if spectrum not in GRIDS:
         raise WeightsError(f"Unknown spectrum '{spectrum}'; known are {', '.join(sorted(GRIDS))}.")
-    if model == TIGHT_BINDING:
-        return _load_tight_binding(spectrum, folder, device, max_edges_per_batch)
+    if model in (TIGHT_BINDING, TIGHT_BINDING_WITH_SPIN):
+        return _load_tight_binding(model, spectrum, folder, device, max_edges_per_batch)
     shape_model, card = load_weights(folder / weights_name(model, spectrum, SHAPE_SETTING))
     scale_model = None
     if spectrum == EDOS_GRID.name:
@@ -263,16 +264,20 @@ def load_predictor(
     )
 
 
-def _load_tight_binding(spectrum: str, folder: Path, device: str, max_edges_per_batch: int) -> TightBindingPredictor:
+def _load_tight_binding(
+    model: str, spectrum: str, folder: Path, device: str, max_edges_per_batch: int
+) -> TightBindingPredictor:
     if spectrum != EDOS_GRID.name:
-        raise WeightsError(f"The model '{TIGHT_BINDING}' predicts electronic densities of states, no {spectrum}.")
+        raise WeightsError(f"The model '{model}' predicts electronic densities of states, no {spectrum}.")
 
     def predict_large(crystals: Crystals) -> Prediction:
         other = load_predictor(MODEL_OF_LARGE_CELLS, spectrum, None, device, max_edges_per_batch)
         return other.predict(crystals)
 
     path = folder / weights_name(TIGHT_BINDING, spectrum, SHAPE_SETTING)
-    return load_tight_binding(path, resolve_device(device), predict_large, MODEL_OF_LARGE_CELLS)
+    spin = model == TIGHT_BINDING_WITH_SPIN
+    speaker = f"{MODEL_OF_LARGE_CELLS}, without spin" if spin else MODEL_OF_LARGE_CELLS
+    return load_tight_binding(path, resolve_device(device), predict_large, speaker, spin=spin)
 
 
 def shipped_weights(spectrum: str) -> dict[str, list[Path]]:

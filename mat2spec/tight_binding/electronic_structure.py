@@ -61,8 +61,17 @@ class ElectronicStructure:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: TightBinding, structure: Structure) -> ElectronicStructure:
+    def of(cls, model: TightBinding, structure: Structure, *, spin: bool = False) -> ElectronicStructure:
         """Correct and solve the bands of a structure on the mesh of the model.
+
+        Parameters
+        ----------
+        model
+            The trained ensemble.
+        structure
+            Any cell of the crystal.
+        spin
+            Whether the spins of a crystal that can be magnetic are solved apart; the model must know how.
 
         Raises
         ------
@@ -74,7 +83,7 @@ class ElectronicStructure:
         primitive = path.prim
         numbers = np.array(primitive.atomic_numbers)
         cell = PrimitiveCell.as_given(primitive.lattice.matrix, primitive.frac_coords, numbers)
-        problem = prepare(cell, PreparationSettings(model.settings.kpoints_per_atom, spin=model.settings.spin))
+        problem = prepare(cell, PreparationSettings(model.settings.kpoints_per_atom, spin=spin))
         (descriptors,) = site_scalars([cell], model.settings.descriptors)
         shifts, scales = model.corrections(torch.from_numpy(descriptors), torch.from_numpy(numbers), problem.n_spins)
         return cls(primitive, path, problem, shifts.mean(dim=0), scales.mean(dim=0))

@@ -39,6 +39,8 @@ from mat2spec.tight_binding.problem import PreparationSettings, prepare
 from mat2spec.tight_binding.sevennet import SevenNetVersion, site_scalars, unknown_elements
 
 MODEL_NAME = "tight-binding"
+# The same weights at the level of theory of the Materials Project: with spin where a crystal can be magnetic.
+MODEL_NAME_WITH_SPIN = "tight-binding-mp"
 # Above so many atoms in the primitive cell the eigenproblem is left to a model whose cost grows linearly.
 MAX_ATOMS = 60
 # Crystals that a thread works on: their descriptors together, their bands one after the other.
@@ -72,9 +74,9 @@ class TightBindingPredictor:
         Name of the model behind it, for the note of such a row.
     max_atoms
         Largest primitive cell that is solved.
+    spin
+        Whether the spins of crystals that can be magnetic are solved apart; the model must know how.
     """
-
-    name = MODEL_NAME
 
     def __init__(
         self,
@@ -83,14 +85,17 @@ class TightBindingPredictor:
         fallback: Fallback | None = None,
         fallback_name: str = "",
         max_atoms: int = MAX_ATOMS,
+        *,
+        spin: bool = False,
     ) -> None:
+        self.name = MODEL_NAME_WITH_SPIN if spin else MODEL_NAME
         self.device = device or torch.device("cpu")
         self.model = model.to(self.device).eval().requires_grad_(requires_grad=False)
         self.grid: SpectralGrid = model.grid
         self.fallback, self.fallback_name, self.max_atoms = fallback, fallback_name, max_atoms
         self.weights_hash = tensors_hash(self.model.state_dict())
         self._preparation = PreparationSettings(
-            model.settings.kpoints_per_atom, spin=model.settings.spin, dtype=torch.complex64, device=self.device
+            model.settings.kpoints_per_atom, spin=spin, dtype=torch.complex64, device=self.device
         )
 
     def predict(self, crystals: CrystalsOrData, on_batch: BatchReport | None = None) -> Prediction:
@@ -188,14 +193,20 @@ class TightBindingPredictor:
 
 
 def load_tight_binding(
-    path: Path, device: torch.device | None = None, fallback: Fallback | None = None, fallback_name: str = ""
+    path: Path,
+    device: torch.device | None = None,
+    fallback: Fallback | None = None,
+    fallback_name: str = "",
+    *,
+    spin: bool = False,
 ) -> TightBindingPredictor:
     """Make a predictor of a weights file; parameters as in `TightBindingPredictor`.
 
     Raises
     ------
     WeightsError
-        If the file is missing or damaged, does not fit, or was trained on other Slater-Koster tables.
+        If the file is missing or damaged, does not fit, knows no spin though it is asked for, or was trained on other
+        Slater-Koster tables.
     """
     card, tensors = read_weights(path)
     try:
@@ -209,7 +220,11 @@ def load_tight_binding(
             f"The weights {path} correct Slater-Koster tables {settings.tables}, those here are {tables_hash()}; "
             "retrain them."
         )
-    return TightBindingPredictor(model, device, fallback, fallback_name)
+    if spin and not settings.spin:
+        raise WeightsError(
+            f"The weights {path} know no spin; train them with `mat2spec train tight-binding --level mp`."
+        )
+    return TightBindingPredictor(model, device, fallback, fallback_name, spin=spin)
 
 
 def find_problems(crystals: Crystals, descriptors: SevenNetVersion) -> list[str | None]:

@@ -17,9 +17,10 @@ from mat2spec.tight_binding.predictor import TightBindingPredictor
 from tests.mat2spec.conftest import low_symmetry, perovskite, rock_salt, rock_salt_primitive
 
 
-def make_model():
+def make_model(*, spin=False):
     torch.manual_seed(0)
-    model = TightBinding(TightBindingSettings(n_members=2, width=8, head_width=8, kpoints_per_atom=40), EDOS_GRID)
+    sizes = TightBindingSettings(n_members=2, width=8, head_width=8, kpoints_per_atom=40, spin=spin)
+    model = TightBinding(sizes, EDOS_GRID)
     for member in model.networks:
         for parameters in (*member.corrections.parameters(), *member.head.parameters()):
             torch.nn.init.normal_(parameters, std=0.02)
@@ -158,3 +159,18 @@ def test_a_gpu_gives_the_same_spectra(predictor):
     crystals = Crystals.from_structures([rock_salt_primitive(), perovskite(), low_symmetry()])
     on_gpu = TightBindingPredictor(make_model(), torch.device("cuda")).predict(crystals)
     assert on_gpu.spectra == pytest.approx(predictor.predict(crystals).spectra, rel=1e-2, abs=1e-2)
+
+
+def test_spin_is_solved_where_it_is_asked_for_and_a_crystal_can_be_magnetic():
+    model = make_model(spin=True)
+    crystals = Crystals.from_structures([nickel_oxide(), rock_salt_primitive()])
+    without, with_spin = (TightBindingPredictor(model, spin=spin).predict(crystals) for spin in (False, True))
+    assert (without.model, with_spin.model) == ("tight-binding", "tight-binding-mp")
+    assert with_spin.status == ["ok", "ok"]
+    # Untrained, the splitting of 1.5 eV is all that nickel has.
+    assert np.abs(with_spin.spectra[0] - without.spectra[0]).max() > 0.1
+    assert np.array_equal(with_spin.spectra[1], without.spectra[1])
+
+
+def nickel_oxide():
+    return Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.2), ["Ni", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
