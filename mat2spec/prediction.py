@@ -6,7 +6,7 @@ the scale is predicted too and never read from a label. A phonon spectrum holds 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +15,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pymatgen.core import Structure
 from torch import Tensor
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.checks import find_notes
-from mat2spec.crystals.species import isotopes
+from mat2spec.crystals.given import CrystalLike, crystals_given
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.graphs.building import build_graphs
@@ -48,6 +47,8 @@ __all__ = [
     "predict_with_models",
 ]
 
+# The most accurate model of each spectrum.
+BEST_MODELS = {"edos": TIGHT_BINDING, "phdos": "sitedos"}
 SHAPE_SETTING, SCALE_SETTING = Setting.SUMNORM_KL, Setting.STANDARD_MAE
 # Predicts the crystals whose cells are too large for tight binding.
 MODEL_OF_LARGE_CELLS = "sitedos"
@@ -290,24 +291,37 @@ def shipped_weights(spectrum: str) -> dict[str, list[Path]]:
 
 
 def predict_structures(
-    structures: Sequence[Structure],
-    model: str = "mat2spec",
+    structures: CrystalLike | Iterable[object],
+    model: str | None = None,
     spectrum: str = "edos",
     material_ids: Sequence[str] | None = None,
 ) -> Prediction:
-    """Predict spectra of pymatgen structures with shipped weights.
+    """Predict spectra of pymatgen structures or ASE Atoms, one or many, with shipped weights.
+
+    Parameters
+    ----------
+    structures
+        A structure, Atoms, or many, mixed as they come. What is no usable crystal becomes a failed row with its reason.
+    model
+        Name of the model; the most accurate one of the spectrum by default, see `BEST_MODELS`.
+    spectrum
+        ``"edos"`` or ``"phdos"``.
+    material_ids
+        A name for each crystal.
 
     Examples
     --------
     >>> from pymatgen.core import Lattice, Structure
     >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.69), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    >>> predict_structures([salt]).spectra.shape
+    >>> predict_structures(salt, model="mat2spec").spectra.shape
     (1, 128)
     """
-    crystals = Crystals.from_structures(structures, material_ids)
+    if spectrum not in GRIDS:
+        raise WeightsError(f"Unknown spectrum '{spectrum}'; known are {', '.join(sorted(GRIDS))}.")
+    crystals, found = crystals_given(structures, material_ids)
     if spectrum != EDOS_GRID.name:
-        crystals = without_isotopes(crystals, [isotopes(structure) for structure in structures])
-    (prediction,) = predict_with_models([load_predictor(model, spectrum)], crystals)
+        crystals = without_isotopes(crystals, found)
+    (prediction,) = predict_with_models([load_predictor(model or BEST_MODELS[spectrum], spectrum)], crystals)
     return prediction
 
 

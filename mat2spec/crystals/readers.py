@@ -148,7 +148,7 @@ def _read_entry(file: str, key: str, read: Reader) -> ReadStructure:
     # pymatgen raises whatever its parsers stumble over: the reason is kept and the other crystals are read.
     except Exception as error:  # noqa: BLE001
         return ReadStructure(name, None, _why_unread(error), key=key)
-    reason = _why_unusable(structure)
+    reason = why_unusable(structure)
     if reason:
         return ReadStructure(name, None, reason, key=key)
     found = tuple(isotopes(structure))
@@ -160,7 +160,8 @@ def _read_entry(file: str, key: str, read: Reader) -> ReadStructure:
     return ReadStructure(name, structure, note=" ".join(notes), key=key, isotopes=found)
 
 
-def _why_unusable(structure: Structure) -> str:
+def why_unusable(structure: Structure) -> str:
+    """Why a structure cannot be predicted, as a sentence; empty if it can."""
     if not structure.is_ordered:
         return "The crystal has partial occupancies; give an ordered one."
     unknown = unknown_species(structure)

@@ -6,13 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from pymatgen.electronic_structure.core import Spin
+from pymatgen.electronic_structure.dos import Dos
+from pymatgen.phonon.dos import PhononDos
 
-from mat2spec.spectra.grids import SpectralGrid
+from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.tables.columns import Column
-from mat2spec.tables.parquet import list_column
+from mat2spec.tables.parquet import list_column, to_frame
 from mat2spec.tables.status import Status
+
+CM1_PER_THZ = 33.35640951981521
 
 BatchReport = Callable[[int], None]
 
@@ -63,6 +71,45 @@ class Prediction:
 
     def __len__(self) -> int:
         return len(self.material_ids)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per crystal, failed ones included: the columns of the table `predictions`."""
+        return to_frame(predictions_table(self))
+
+    def dos(self, index: int) -> Dos | PhononDos:
+        """The spectrum of one crystal as pymatgen has it.
+
+        An electronic one is a `Dos` in states/eV per cell whose energies, and Fermi energy, are on the scale of the
+        prediction: zero at E_F for a metal, at the VBM else. A phonon one is a `PhononDos` in states/THz over THz.
+
+        Raises
+        ------
+        ValueError
+            If this crystal has no prediction; the message says why.
+        """
+        spectrum = self._spectrum(index)
+        if self.grid == EDOS_GRID:
+            return Dos(0.0, self.grid.centers, {Spin.up: spectrum})
+        return PhononDos(self.grid.centers / CM1_PER_THZ, spectrum * CM1_PER_THZ)
+
+    def plot(self, index: int, axes: Axes | None = None) -> Axes:
+        """Draw the spectrum of one crystal with a band of one standard deviation; raises as `dos`."""
+        spectrum, band = self._spectrum(index), self.uncertainty[index]
+        axes = Figure(figsize=(7, 4), layout="constrained").subplots() if axes is None else axes
+        (line,) = axes.plot(self.grid.centers, spectrum, label=f"{self.material_ids[index]}, {self.model}")
+        lower = (spectrum - band).clip(min=0)
+        axes.fill_between(self.grid.centers, lower, spectrum + band, alpha=0.2, color=line.get_color(), linewidth=0)
+        is_electronic = self.grid == EDOS_GRID
+        axes.set_xlabel(r"$E - E_\mathrm{F}$ (eV)" if is_electronic else f"frequency ({self.grid.unit})")
+        axes.set_ylabel(f"DOS (states/{self.grid.unit} per cell)")
+        axes.set_ylim(bottom=0)
+        axes.legend()
+        return axes
+
+    def _spectrum(self, index: int) -> NDArray[np.float64]:
+        if self.status[index] != Status.OK:
+            raise ValueError(f"There is no prediction of {self.material_ids[index]}: {self.reason[index]}")
+        return np.asarray(self.spectra[index], dtype=np.float64)
 
 
 def predictions_table(prediction: Prediction) -> pa.Table:

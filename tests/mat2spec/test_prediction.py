@@ -180,3 +180,32 @@ def test_shipped_phonon_models_know_light_atoms_from_heavy_ones(model):
     assert mean_frequency[0] > 300
     assert mean_frequency[1] < 150
     np.testing.assert_allclose(PHDOS_GRID.integrate(spectra), 3 * 8, rtol=1e-4)
+
+
+def test_a_mixed_list_is_predicted_with_failed_rows_and_gives_frames_and_pymatgen_spectra():
+    structure = perovskite()
+    prediction = predict_structures([structure, "nothing", structure], "mat2spec")
+    assert prediction.status == ["ok", "failed", "ok"]
+    frame = prediction.to_frame()
+    assert len(frame) == 3
+    assert "is no crystal" in frame.reason[1]
+    dos = prediction.dos(0)
+    np.testing.assert_allclose(dos.get_densities(), prediction.spectra[0])
+    assert dos.efermi == 0
+    axes = prediction.plot(0)
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), prediction.spectra[0])
+    assert "states/eV" in axes.get_ylabel()
+    for ask in (prediction.dos, prediction.plot):
+        with pytest.raises(ValueError, match="no prediction of crystal-1: An object of type str"):
+            ask(1)
+
+
+def test_phonons_come_as_pymatgen_has_them():
+    prediction = predict_structures(perovskite(), "gatgnn", "phdos")
+    dos = prediction.dos(0)
+    integral = dos.densities.sum() * (dos.frequencies[1] - dos.frequencies[0])
+    assert integral == pytest.approx(3 * 5, rel=1e-3)
+
+
+def test_the_most_accurate_model_is_the_default():
+    assert predict_structures(perovskite()).model == "tight-binding"

@@ -1,0 +1,72 @@
+"""Crystals as people hold them in Python: one or many pymatgen structures or ASE Atoms, some of them perhaps unusable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from ase import Atoms
+from pymatgen.core import IStructure, Structure
+from pymatgen.io.ase import AseAtomsAdaptor
+
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.readers import why_unusable
+from mat2spec.crystals.species import isotopes
+
+CrystalLike = Structure | IStructure | Atoms
+
+
+def crystals_given(
+    given: CrystalLike | Iterable[object], material_ids: Sequence[str] | None = None
+) -> tuple[Crystals, list[list[str]]]:
+    """Arrays of what was given; what cannot be used becomes a crystal without sites and with a problem.
+
+    Parameters
+    ----------
+    given
+        A structure, Atoms, or many of them, mixed as they come.
+    material_ids
+        A name for each; ``crystal-0``, ``crystal-1``, ... if not given.
+
+    Returns
+    -------
+    crystals : Crystals
+        In the given order.
+    isotopes : list of list of str
+        Isotopes in each, which no model of phonons sees.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many names as crystals.
+    """
+    entries = [given] if isinstance(given, CrystalLike) else list(given)
+    ids = [f"crystal-{number}" for number in range(len(entries))] if material_ids is None else list(material_ids)
+    if len(ids) != len(entries):
+        raise ValueError(f"{len(ids)} material_ids were given for {len(entries)} crystals; give one for each.")
+    read = [_read(entry) for entry in entries]
+    structures = [structure for structure, _ in read]
+    crystals = Crystals.from_lists(
+        ids,
+        [[] if structure is None else structure.atomic_numbers for structure in structures],
+        [np.empty((0, 3)) if structure is None else structure.frac_coords for structure in structures],
+        [np.full((3, 3), np.nan) if structure is None else structure.lattice.matrix for structure in structures],
+    )
+    problems = np.array([problem or None for _, problem in read], dtype=object)
+    found = [[] if structure is None else isotopes(structure) for structure in structures]
+    return replace(crystals, problems=problems), found
+
+
+def _read(entry: object) -> tuple[Structure | None, str]:
+    """The structure of one entry, or the reason why there is none."""
+    if isinstance(entry, Atoms):
+        if not entry.pbc.all():
+            return None, "The Atoms are not periodic in all three directions; give a crystal."
+        entry = AseAtomsAdaptor.get_structure(entry)
+    if not isinstance(entry, IStructure):
+        kind = type(entry).__name__
+        return None, f"An object of type {kind} is no crystal; give a pymatgen Structure or ASE Atoms."
+    structure = entry if isinstance(entry, Structure) else Structure.from_sites(entry.sites)
+    problem = why_unusable(structure)
+    return (None, problem) if problem else (structure, "")
