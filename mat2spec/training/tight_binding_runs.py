@@ -84,26 +84,33 @@ def run_tight_binding(
         model_settings=model.settings.model_dump(mode="json"),
         graph_settings=GraphSettings(),
         grid=EDOS_GRID.to_json(),
-        training={
-            "data": usable.name,
-            "materials": {split: len(part) for split, part in parts.items()}
-            | ({} if also is None else {"train, without spin": len(also)}),
-            "left_out": {**usable.dropped, "not solvable": len(data) - len(usable)},
-            "source_sha256": usable.sources | ({} if also is None else also.sources),
-            "epochs": settings.epochs,
-            "seconds": round(time.perf_counter() - start),
-            "settings": settings.model_dump(mode="json", exclude={"model"}),
-            "versions": {
-                "mat2spec": __version__,
-                "python": platform.python_version(),
-                **{name: version(name) for name in ("torch", "numpy", "sevenn", "moyopy")},
-            },
-        },
+        training=_provenance(usable, also, len(data), settings) | {"seconds": round(time.perf_counter() - start)},
         metrics=_metrics(model, parts, settings),
     )
     path = folder / weights_name(MODEL_NAME, EDOS_GRID.name, Setting.SUMNORM_KL)
     save_weights(path, model, card)
     return path
+
+
+def _provenance(
+    data: LabelledSpectra, also: LabelledSpectra | None, n_given: int, settings: TightBindingTraining
+) -> dict[str, Any]:
+    """What the card says of a training: on the usable of `n_given` materials, and on those without spin."""
+    materials = {str(split): int(n) for split, n in zip(*np.unique(data.split, return_counts=True), strict=True)}
+    others = {} if also is None else {"train, without spin": len(also)}
+    return {
+        "data": data.name,
+        "materials": materials | others,
+        "left_out": {**data.dropped, "not solvable": n_given - len(data)},
+        "source_sha256": data.sources | ({} if also is None else also.sources),
+        "epochs": settings.epochs,
+        "settings": settings.model_dump(mode="json", exclude={"model"}),
+        "versions": {
+            "mat2spec": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("torch", "numpy", "sevenn", "moyopy")},
+        },
+    }
 
 
 def _solvable_part(data: LabelledSpectra, settings: TightBindingTraining) -> LabelledSpectra:
