@@ -52,8 +52,9 @@ class Crystals:
 
     @property
     def volumes(self) -> NDArray[np.float64]:
-        """Cell volumes in cubic Angstrom, shape (n_crystals,)."""
-        return np.abs(np.linalg.det(self.lattices))
+        """Cell volumes in cubic Angstrom, shape (n_crystals,); NaN where there is no lattice."""
+        with np.errstate(invalid="ignore"):
+            return np.abs(np.linalg.det(self.lattices))
 
     def sites(self, index: int) -> slice:
         """The atoms of one crystal, as a slice into the flat arrays."""

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = {
     "bands_by_tight_binding.py": (["--plot", "bands.png"], "  Sr d: "),
     "crystals_from_pyg.py": ([], "BaTiO3: "),
+    "screen_in_python.py": ([], "2 gapped metals among 3"),
     "own_classifier.py": ([], "W: metal, valley "),
     "graphs_for_your_model.py": (["--epochs", "3"], "epoch 1: mean absolute error"),
 }

@@ -1,0 +1,129 @@
+"""A screen without a run folder: from crystals to picks in Python.
+
+import screening
+
+found = screening.screen(structures)
+print(found.picks)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.composition import ElementCounts
+from mat2spec.crystals.given import CrystalLike, crystals_given
+from mat2spec.prediction import BEST_MODELS, load_predictor, predict_with_models
+from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import to_frame
+from screening.classify.classes import classify, mark_targets
+from screening.classify.materials import Materials
+from screening.report.picks import picks_table, with_space_groups
+from screening.runs.schemas import TableName, empty_table
+from screening.settings import ClassifySettings, GapSettings, SelectionSettings
+
+DEFAULT_MODELS = (BEST_MODELS[EDOS_GRID.name], "sitedos")
+# What only a run with DFT can say.
+_OF_A_RUN = (
+    Column.CHOICE,
+    Column.DFT_STATUS,
+    Column.DFT_REASON,
+    Column.DFT_VERDICT,
+    Column.DFT_GAP_TOP_EV,
+    Column.DFT_GAP_BOTTOM_EV,
+    Column.DFT_GAP_WIDTH_EV,
+    Column.DFT_GAP_OPEN_AT_BOTTOM,
+)
+
+
+@dataclass(frozen=True)
+class Screened:
+    """What a screen found; the tables are those of a run folder.
+
+    Parameters
+    ----------
+    picks
+        One row per material that any model names, the one first of which all are most confident.
+    classifications
+        One row per crystal and model.
+    predictions
+        The same with the spectra, and the reason where there is none.
+    """
+
+    picks: pd.DataFrame
+    classifications: pd.DataFrame
+    predictions: pd.DataFrame
+
+
+def screen(
+    crystals: CrystalLike | Iterable[object],
+    models: Sequence[str] = DEFAULT_MODELS,
+    material_ids: Sequence[str] | None = None,
+    gap: GapSettings | None = None,
+    settings: ClassifySettings | None = None,
+    device: str = "auto",
+) -> Screened:
+    """Predict, classify and rank crystals; nothing is written and nothing computed by DFT.
+
+    Parameters
+    ----------
+    crystals
+        pymatgen structures or ASE Atoms, one or many; what is no crystal is a failed prediction with its reason.
+    models
+        Models to predict with.
+    material_ids
+        A name for each crystal, no two the same.
+    gap, settings
+        The rule of a gap, and what counts as a hit; the defaults if not given.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ...
+
+    Raises
+    ------
+    ValueError
+        If two crystals have the same name, or there are not as many names as crystals.
+    """
+    settings = settings or ClassifySettings()
+    given, _ = crystals_given(crystals, material_ids)
+    if len(set(given.material_ids)) < len(given):
+        raise ValueError("Two crystals have the same material_id; give each a name of its own.")
+    candidates, materials = _candidates(given), Materials.of_crystals(given)
+    made = predict_with_models([load_predictor(model, device=device) for model in models], given)
+    predictions = pd.concat([prediction.to_frame() for prediction in made], ignore_index=True)
+    classes = [
+        pd.concat(
+            [
+                prediction.to_frame()[[str(Column.MATERIAL_ID), str(Column.MODEL)]],
+                classify(prediction.spectra, materials, gap, settings, prediction.uncertainty),
+            ],
+            axis=1,
+        )
+        for prediction in made
+    ]
+    table = mark_targets(pd.concat(classes, ignore_index=True), candidates, settings.target)
+    jobs = to_frame(empty_table(TableName.DFT_JOBS))
+    picks = picks_table(candidates, table, predictions, jobs, None, SelectionSettings()).drop(columns=list(_OF_A_RUN))
+    rows = pd.Index(given.material_ids).get_indexer(pd.Index(picks[Column.MATERIAL_ID]))
+    return Screened(with_space_groups(picks, given.take(rows)), table, predictions)
+
+
+def _candidates(crystals: Crystals) -> pd.DataFrame:
+    """The crystals as the table `candidates` has them; what only a database knows is missing."""
+    composition = ElementCounts.from_crystals(crystals)
+    unknown = np.full(len(crystals), np.nan)
+    return pd.DataFrame(
+        {
+            Column.MATERIAL_ID: crystals.material_ids,
+            Column.FORMULA: composition.reduced_formulas(),
+            Column.CHEMSYS: composition.chemical_systems(),
+            Column.NSITES: crystals.n_sites,
+            Column.NELEMENTS: composition.n_elements,
+            Column.ENERGY_ABOVE_HULL: unknown,
+            Column.BAND_GAP: unknown,
+        }
+    )
