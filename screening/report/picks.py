@@ -29,6 +29,7 @@ _FROM_CANDIDATES = (
     Column.FORMULA,
     Column.CHEMSYS,
     Column.NSITES,
+    Column.NSITES_PRIMITIVE,
     Column.ENERGY_ABOVE_HULL,
     Column.BAND_GAP,
 )

@@ -125,7 +125,7 @@ score, not a probability.{rest}</p></header>
 <label><input type="checkbox" id="low"> low DOS only: where the verdict is made</label>
 <div id="spectrum"></div>
 <p class="note">Click a name to hide or show it. Bands: one standard deviation. Green: the predicted gap; blue: that of DFT;
-dotted: the threshold of a gap{" (per atom; here as for one atom)" if content.gap.per_atom else ""}.</p>
+dotted: the threshold of a gap.</p>
 <ul id="models" class="verdicts"></ul><p id="choice" class="note"></p>
 <div class="controls"><a id="cif" class="button" href="#">CIF</a><a id="csv" class="button" href="#">Spectra, CSV</a>
 <a id="link" class="button" target="_blank" rel="noopener noreferrer" hidden>Materials Project</a></div>
@@ -150,7 +150,8 @@ def _data(content: PageContent) -> dict[str, Any]:
         "columns": {str(name): _described(str(name)) for name in picks.columns},
         "models": sorted(classes[Column.MODEL].unique()),
         "energies": _rounded(content.grid.centers),
-        "threshold": content.gap.dos_threshold_states_per_ev,
+        "threshold": content.gap.dos_threshold,
+        "per_atom": content.gap.per_atom,
         "spectra": _spectra(content.predictions[content.predictions[Column.MATERIAL_ID].isin(ids)]),
         "dft": _dft_spectra(content.results),
         "verdicts": _verdicts(classes),

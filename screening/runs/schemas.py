@@ -217,6 +217,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_fields(Column.DFT_GAP_TOP_EV, Column.DFT_GAP_BOTTOM_EV, Column.DFT_GAP_WIDTH_EV),
         *_filled(Column.DFT_GAP_OPEN_AT_BOTTOM),
         *_fields(Column.ENERGY_ABOVE_HULL, Column.BAND_GAP),
+        *_optional(Column.NSITES_PRIMITIVE),
         *_filled(Column.LINK),
     ),
     TableName.CANDIDATES: (

@@ -141,10 +141,17 @@
     return made;
   }
 
+  // The rule is per primitive cell, or per atom; the spectra are of the cell as given.
+  function thresholdOf(pick) {
+    if (data.per_atom) return data.threshold * pick.nsites;
+    return data.threshold * (pick.nsites_primitive ? pick.nsites / pick.nsites_primitive : 1);
+  }
+
   function drawSpectrum(pick) {
+    const threshold = thresholdOf(pick);
     const shapes = [
       { type: "line", x0: 0, x1: 0, yref: "paper", y0: 0, y1: 1, line: { color: "#444", dash: "dash", width: 1 } },
-      { type: "line", xref: "paper", x0: 0, x1: 1, y0: data.threshold, y1: data.threshold, line: { color: "#a33b2c", dash: "dot", width: 1 } },
+      { type: "line", xref: "paper", x0: 0, x1: 1, y0: threshold, y1: threshold, line: { color: "#a33b2c", dash: "dot", width: 1 } },
     ];
     const shade = (low, high, color) => {
       if (typeof low === "number" && typeof high === "number") shapes.push({ type: "rect", x0: low, x1: high, yref: "paper", y0: 0, y1: 1, fillcolor: color, opacity: 0.16, line: { width: 0 }, layer: "below" });
@@ -156,8 +163,8 @@
       margin: { l: 55, r: 10, t: 10, b: 45 }, hovermode: "x unified", template: "none", shapes,
       legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
       xaxis: { title: { text: "E − E<sub>F</sub> (eV)" }, range: [data.energies[0], data.energies[data.energies.length - 1]], zeroline: false },
-      yaxis: { title: { text: "DOS (states/eV per cell)" }, rangemode: "tozero", ...(low ? { range: [0, 4 * data.threshold] } : { autorange: true }) },
-      annotations: [{ xref: "paper", x: 1, y: data.threshold, xanchor: "right", yanchor: "bottom", showarrow: false, text: "threshold", font: { size: 10, color: "#a33b2c" } }],
+      yaxis: { title: { text: "DOS (states/eV per cell)" }, rangemode: "tozero", ...(low ? { range: [0, 4 * threshold] } : { autorange: true }) },
+      annotations: [{ xref: "paper", x: 1, y: threshold, xanchor: "right", yanchor: "bottom", showarrow: false, text: "threshold", font: { size: 10, color: "#a33b2c" } }],
     }, { displaylogo: false, responsive: true });
   }
 

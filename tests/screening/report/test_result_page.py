@@ -136,6 +136,14 @@ def test_a_run_without_results_or_coordinates_has_a_page_too(content):
     assert data["curve"] == data["merit"]["rows"] == []
 
 
+def test_the_threshold_is_that_of_the_rule_and_cells_tell_what_it_is_per(content):
+    per_atom = GapSettings(per_atom=True, dos_threshold_states_per_ev_per_atom=0.11)
+    picks = content.picks.assign(nsites_primitive=1)
+    data = data_of(result_page(replace(content, gap=per_atom, picks=picks)))
+    assert (data["threshold"], data["per_atom"]) == (0.11, True)
+    assert (data["picks"][0]["nsites"], data["picks"][0]["nsites_primitive"]) == (2, 1)
+
+
 def test_a_long_list_is_cut_but_keeps_what_dft_was_to_check(content, monkeypatch):
     monkeypatch.setattr(module, "MOST_PICKS", 1)
     shown = shown_picks(content.picks)
@@ -206,7 +214,7 @@ def test_a_pick_is_drawn_with_its_spectra_structure_and_downloads(opened):
     full = page.evaluate("document.getElementById('spectrum').layout.yaxis.range[1]")
     page.check("#low")
     low = page.evaluate("document.getElementById('spectrum').layout.yaxis.range[1]")
-    assert low == pytest.approx(4 * GapSettings().dos_threshold_states_per_ev)
+    assert low == pytest.approx(4 * GapSettings().dos_threshold)
     assert low < full
     assert page.locator("#structure canvas").count() == 1
     with page.expect_download() as download:
