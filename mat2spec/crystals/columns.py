@@ -55,7 +55,13 @@ def identifiers(column: pa.ChunkedArray) -> list[str | None]:
     TableError
         If the column holds something that names nothing, such as flags, lists or fractions.
     """
-    plain = _plain(column)
+    try:
+        return _identifiers(_plain(column), column.type)
+    except UnicodeDecodeError as error:
+        raise TableError(f"The column {Column.MATERIAL_ID} holds texts that are no Unicode ({error}).") from error
+
+
+def _identifiers(plain: pa.Array, given: pa.DataType) -> list[str | None]:
     kind = plain.type
     if _is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind):
         return [None if value is None else str(value) for value in plain.to_pylist()]
@@ -66,7 +72,7 @@ def identifiers(column: pa.ChunkedArray) -> list[str | None]:
         whole = [value is None or value != value or float(value).is_integer() for value in values]  # noqa: PLR0124  NaN
         if all(whole):
             return [None if value is None or value != value else str(int(value)) for value in values]  # noqa: PLR0124
-    raise TableError(f"The column {Column.MATERIAL_ID} holds {column.type}; identifiers are texts or whole numbers.")
+    raise TableError(f"The column {Column.MATERIAL_ID} holds {given}; identifiers are texts or whole numbers.")
 
 
 def numbers_of_lists(column: pa.ChunkedArray, name: str) -> Lists:

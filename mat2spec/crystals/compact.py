@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Lattice
 
 from mat2spec.crystals.arrays import Crystals
 
@@ -15,6 +14,9 @@ from mat2spec.crystals.arrays import Crystals
 MAX_SKEWNESS = 200.0
 # Volumes before and after a reduction, which cannot change them, agree to this.
 _VOLUME_TOLERANCE = 1e-6
+# Of the squared length, so that rounding errors end the search.
+_LEAST_GAIN = 1e-9
+_MAX_STEPS = 1000
 
 
 def skewness(lattices: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -54,12 +56,25 @@ def reduce_skewed_cells(crystals: Crystals) -> Crystals:
 
 
 def _reduced(lattice: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Compact vectors of the same lattice; None where rounding errors leave none."""
-    volume = abs(np.linalg.det(lattice))
-    if not 0 < volume < np.inf:
-        return None
+    """Short vectors of the same lattice (Minkowski); None where rounding errors leave none."""
+    vectors = np.array(lattice, dtype=np.float64)
     with np.errstate(all="ignore"):
-        reduced = np.array(Lattice(lattice).get_lll_reduced_lattice().matrix)
-        if not np.isfinite(reduced).all() or abs(abs(np.linalg.det(reduced)) / volume - 1) > _VOLUME_TOLERANCE:
-            return None
-        return reduced if skewness(reduced[None])[0] <= MAX_SKEWNESS else None
+        volume = abs(np.linalg.det(vectors))
+        for _ in range(_MAX_STEPS):
+            if not _shorten(vectors):
+                break
+        kept = abs(abs(np.linalg.det(vectors)) / volume - 1) <= _VOLUME_TOLERANCE
+        return vectors if kept and skewness(vectors[None])[0] <= MAX_SKEWNESS else None
+
+
+def _shorten(vectors: NDArray[np.float64]) -> bool:
+    """Make vectors shorter by whole multiples of the others, in place; False if none can be."""
+    changed = False
+    for index in range(3):
+        first, second = (vectors[other] for other in range(3) if other != index)
+        for step in (first, second, first + second, first - second):
+            shorter = vectors[index] - np.rint(vectors[index] @ step / (step @ step)) * step
+            if shorter @ shorter < (1 - _LEAST_GAIN) * (vectors[index] @ vectors[index]):
+                vectors[index] = shorter
+                changed = True
+    return changed

@@ -46,7 +46,7 @@ class Contact(NamedTuple):
     @property
     def elements(self) -> str:
         """Their symbols, as in "Na and Cl"."""
-        return f"{Element.from_Z(self.first).symbol} and {Element.from_Z(self.second).symbol}"
+        return " and ".join(sorted(Element.from_Z(z).symbol for z in (self.first, self.second)))
 
 
 NO_CONTACT = Contact(np.inf, np.inf, 0, 0)

@@ -32,6 +32,7 @@ def read_poscar(text: str) -> tuple[Structure, str]:
     if len(lines) < _COUNTS_LINE + 3:
         raise PoscarError("This is no CIF, POSCAR or JSON file: it has fewer lines than a POSCAR needs.")
     _check_cell(lines)
+    _check_counts(lines)
     names, note = _elements_of_first_line(lines)
     if not names:
         _check_names(lines)
@@ -61,6 +62,21 @@ def _check_cell(lines: list[str]) -> None:
 def _counts(line: str) -> list[int]:
     words = line.split("!", maxsplit=1)[0].split()
     return [int(word) for word in words] if words and all(word.isdigit() for word in words) else []
+
+
+def _check_counts(lines: list[str]) -> None:
+    """Refuse more atoms than there are lines before any list of them is made."""
+    row = _COUNTS_LINE
+    while row < len(lines) and not _counts(lines[row]):
+        row += 1
+    counted = 0
+    while row < len(lines) and (here := _counts(lines[row])):
+        counted += sum(here)
+        row += 1
+    if counted > len(lines):
+        raise PoscarError(
+            f"The file counts {counted:.6g} atoms and has {len(lines)} lines; correct the numbers of atoms."
+        )
 
 
 def _elements_of_first_line(lines: list[str]) -> tuple[list[str] | None, str]:

@@ -269,7 +269,7 @@ def reading_parquet(path: Path) -> Iterator[None]:
             f"{path} holds a type that this version of pyarrow cannot read: {_first_line(error)}. Write the column in a "
             "plainer type."
         ) from error
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise TableError(_corrupt(path, error)) from error
 
 
