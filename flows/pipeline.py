@@ -117,6 +117,7 @@ PIPELINE = (
         "evaluate",
         "Evaluate",
         reads=(
+            TableName.CANDIDATES,
             TableName.PUBLISHED_RESULTS,
             TableName.PREVIOUS_CLASSIFICATIONS,
             TableName.CLASSIFICATIONS,

@@ -29,7 +29,7 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import matrix_column, to_frame
 from mat2spec.tables.status import Status
 from screening.choose.candidates import choose_candidates
-from screening.choose.selection import select_for_dft
+from screening.choose.selection import drawable, select_for_dft
 from screening.classify.classes import classify, mark_targets
 from screening.classify.materials import Materials
 from screening.evaluate.evaluation import is_true, precision_recall
@@ -292,7 +292,8 @@ def evaluate(inputs: Inputs, settings: ScreenSettings) -> Outcome:
 def against_dft(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     """Precision and recall against the DFT of the run."""
     classes = inputs.read(TableName.CLASSIFICATIONS)
-    return precision_recall(classes, results, jobs, settings.evaluation, gap_rule=settings.gap.describe())
+    pool = drawable(inputs.read(TableName.CANDIDATES), settings.selection)
+    return precision_recall(classes, results, jobs, settings.evaluation, gap_rule=settings.gap.describe(), pool=pool)
 
 
 def collect_picks(inputs: Inputs, settings: ScreenSettings) -> Outcome:

@@ -405,6 +405,13 @@ class Column(StrEnum):
     TARGET = "target", "Target", "", "Class that is judged."
     ESTIMATE = "estimate", "Estimate", "", "validated_set: materials as counted; population: weighted by the sampling."
     N = "n", "n", "", "Materials with a computed spectrum."
+    N_POPULATION = (
+        "n_population",
+        "Population",
+        "",
+        "Materials that the figures of the population speak for: predicted, and small enough to be computed.",
+    )
+    ADVICE = "advice", "Advice", "", "Which further calculations would make an unknown figure known; else empty."
     N_FAILED = "n_failed", "Failed", "", "Chosen materials without a computed spectrum."
     N_MISSING_PREDICTIONS = (
         "n_missing_predictions",

@@ -124,6 +124,13 @@ def select_for_dft(
     )
 
 
+def drawable(candidates: pd.DataFrame, settings: SelectionSettings) -> list[str]:
+    """Candidates whose primitive cells are small enough to be computed."""
+    limit = np.inf if settings.max_sites is None else settings.max_sites
+    small = CellSizes.of_rows(candidates).n_primitive <= limit
+    return candidates.loc[small, Column.MATERIAL_ID].tolist()
+
+
 def target_of(classifications: pd.DataFrame) -> str:
     """The column that says what is searched for; gapped metals in tables of older runs."""
     has_target = Column.IS_TARGET in classifications and classifications[Column.IS_TARGET].notna().any()

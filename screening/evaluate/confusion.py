@@ -134,7 +134,7 @@ def draw_intervals(
     drawn = _draw_tables(predicted, truth, weights, n_draws, np.random.default_rng(seed))
     tails = [(1 - confidence_level) / 2, (1 + confidence_level) / 2]
     intervals = {}
-    for name, values in _scores(drawn).items():
+    for name, values in scores_of_tables(drawn).items():
         score = getattr(point, name)
         usable = values[np.isfinite(values)]
         if score is None or not len(usable):
@@ -167,8 +167,8 @@ def _draw_tables(
     return tables
 
 
-def _scores(tables: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Scores of many tables at once; not finite where undefined."""
+def scores_of_tables(tables: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Scores of many tables at once, shape (4, n): tp, fp, fn, tn; not finite where undefined."""
     tp, fp, fn, tn = tables
     with np.errstate(divide="ignore", invalid="ignore"):
         precision, recall = tp / (tp + fp), tp / (tp + fn)

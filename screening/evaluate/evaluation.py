@@ -7,7 +7,7 @@ weights the random samples up to all the predicted positives and negatives they 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,12 +18,14 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.status import Status
 from screening.choose.selection import RANDOM_NEGATIVE, RANDOM_POSITIVE, SAMPLED_GROUPS
 from screening.evaluate.confusion import NO_INTERVAL, Confusion, Interval, count, draw_intervals, wilson_interval
+from screening.evaluate.population import PopulationEstimate, Strata, estimate_population, population_flags
 from screening.evaluate.references import split_by_reference
 from screening.runs.schemas import TableName, column_names
 from screening.settings import EvaluationSettings
 
 VALIDATED_SET = "validated_set"
 POPULATION = "population"
+_SCORES = ("precision", "recall", "f1", "mcc", "enrichment")
 TARGETS = (Column.IS_GAPPED_METAL, Column.HAS_VB_GAP, Column.IS_METAL)
 
 
@@ -46,6 +48,7 @@ def precision_recall(
     settings: EvaluationSettings | None = None,
     reference: str | None = None,
     gap_rule: str = "",
+    pool: Collection[str] | None = None,
 ) -> pd.DataFrame:
     """Compare what the models predicted with what DFT found.
 
@@ -65,17 +68,20 @@ def precision_recall(
         Name of the method that counts as the truth; the column `engine` of the results if None.
     gap_rule
         The rule in words: `GapSettings.describe`.
+    pool
+        Materials that could be drawn: `screening.choose.selection.drawable`; all that are classified if None.
 
     Returns
     -------
     pandas.DataFrame
-        Per reference, model, target (gapped metal, VB gap, metal, and what else is searched for) and estimate one row. `n` materials were
-        computed and counted, `n_failed` chosen but without an answer, `n_missing_predictions`
+        Per reference, model, target (gapped metal, VB gap, metal, and what else is searched for) and estimate one row.
+        `n` materials were computed and counted, `n_failed` chosen but without an answer, `n_missing_predictions`
         counted as predicted negative because the model failed on them, and `n_not_represented`
         predicted positives of any model that were not chosen and for which no random positive stands.
-        Undefined ratios are null. The population row of the target `is_gapped_metal` weights each
-        random positive and negative by what it stands for (`design_weights`). Intervals of precision and recall are
-        Wilson's for the validated set; all others are those of `screening.evaluate.confusion.draw_intervals`. `prevalence` is
+        Undefined ratios are null. The population row, of what was searched for, is a posterior
+        (`screening.evaluate.population`): its scores are medians, its cells means; a score whose interval spans more than
+        0.5 is null, and `advice` says what would make it known. Intervals of precision and recall are Wilson's for the
+        validated set, its others those of `screening.evaluate.confusion.draw_intervals`. `prevalence` is
         the share of positives and `enrichment` the factor by which a pick beats a random one; the validated set is no
         random sample, so only the population has them.
 
@@ -96,7 +102,9 @@ def precision_recall(
                 head = {Column.MODEL: str(model), Column.TARGET: str(target), Column.GAP_RULE: gap_rule}
                 rows.append(head | level.columns() | _validated_set_row(validated, settings))
                 if target == searched and validated.weights is not None:
-                    rows.append(head | level.columns() | _population_row(validated, settings))
+                    strata = Strata.of(population_flags(classifications, target, pool), _known(truth, target))
+                    row = _population_row(validated, estimate_population(strata, str(model), settings))
+                    rows.append(head | level.columns() | row)
     return pd.DataFrame(rows, columns=column_names(TableName.PRECISION_RECALL))
 
 
@@ -198,14 +206,20 @@ def _validated_set_row(validated: _Validated, settings: EvaluationSettings) -> d
     return row | dict.fromkeys(unknown)
 
 
-def _population_row(validated: _Validated, settings: EvaluationSettings) -> dict[str, object]:
-    """Weight the random picks up to the groups they were drawn from.
+def _known(answers: pd.DataFrame, target: Column) -> pd.DataFrame:
+    """Answers of the picks that have one, with the column `truth`."""
+    known = answers[answers[target].notna()]
+    return known[[Column.MATERIAL_ID, Column.SELECTED_AS]].assign(truth=is_true(known[target]))
 
-    Those of them whose DFT failed are stood for by the others of their group.
+
+def _population_row(validated: _Validated, found: PopulationEstimate) -> dict[str, object]:
+    """Posterior of the scores over all that could have been computed.
+
+    Picks whose DFT failed are stood for by the others of their stratum.
     """
-    assert validated.weights is not None
-    counts = count(validated.predicted, validated.truth, validated.weights)
-    return _row(POPULATION, validated, counts, _drawn(validated, validated.weights, settings))
+    row = _row(POPULATION, validated, Confusion(*found.cells), found.intervals)
+    known: dict[str, object] = {name: found.scores[name] for name in ("prevalence", *_SCORES)}
+    return row | known | {Column.N_POPULATION: found.n_population, Column.ADVICE: found.advice}
 
 
 def _drawn(validated: _Validated, weights: NDArray[np.float64], settings: EvaluationSettings) -> dict[str, Interval]:
@@ -228,7 +242,7 @@ def _row(estimate: str, validated: _Validated, counts: Confusion, intervals: dic
         Column.N_MISSING_PREDICTIONS: validated.n_missing_predictions,
         Column.N_NOT_REPRESENTED: validated.n_not_represented,
     }
-    return row | cells_of(counts) | scores_of(counts, intervals, ("precision", "recall", "f1", "mcc", "enrichment"))
+    return row | cells_of(counts) | scores_of(counts, intervals, _SCORES)
 
 
 def cells_of(counts: Confusion) -> dict[str, object]:

@@ -28,6 +28,7 @@ from mat2spec.tables.parquet import matrix_column, read_frame, read_metadata, re
 from mat2spec.tables.status import Status
 from screening.classify.gaps import classify_spectra
 from screening.evaluate.evaluation import precision_recall
+from screening.evaluate.references import with_u
 from screening.runs.history import PreviousRuns
 from screening.runs.schemas import LEVEL_OF_THEORY, TableName, column_names, empty_table
 from screening.settings import EvaluationSettings, GapSettings, SourceKind, SourceSettings
@@ -235,8 +236,12 @@ def published_precision_recall(
     """
     if results.empty:
         return []
-    with_u = ~results[Column.U_VALUES].fillna("").isin(["", "{}"])
-    keys = [results[Column.REFERENCE], results[Column.FUNCTIONAL].fillna(""), results[Column.SPIN].fillna(""), with_u]
+    keys = [
+        results[Column.REFERENCE],
+        results[Column.FUNCTIONAL].fillna(""),
+        results[Column.SPIN].fillna(""),
+        with_u(results[Column.U_VALUES]),
+    ]
     tables = []
     for (reference, *_), group in sorted(results.groupby(keys), key=lambda pair: str(pair[0])):
         answers = group.assign(**{Column.U_VALUES: _joined_u(group[Column.U_VALUES])})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -41,7 +42,7 @@ class Reference:
 
 
 def split_by_reference(dft_results: pd.DataFrame, name: str | None = None) -> list[tuple[Reference, pd.DataFrame]]:
-    """Results of one level of theory each, so that like is compared with like.
+    """Results of one level of theory each, with and without Hubbard U apart, so that like is compared with like.
 
     Parameters
     ----------
@@ -58,8 +59,16 @@ def split_by_reference(dft_results: pd.DataFrame, name: str | None = None) -> li
     levels = [str(column) for column in (Column.FUNCTIONAL, Column.SPIN) if column in dft_results]
     if not levels or dft_results.empty:
         return [(_describe(dft_results, name), dft_results)]
-    groups = dft_results.groupby(levels, dropna=False, sort=True)
+    keys: list[Any] = [dft_results[level].to_numpy() for level in levels]
+    if Column.U_VALUES in dft_results:
+        keys.append(with_u(dft_results[Column.U_VALUES]).to_numpy())
+    groups = dft_results.groupby(keys, dropna=False, sort=True)
     return [(_describe(group, name), group) for _, group in groups]
+
+
+def with_u(u_values: pd.Series) -> pd.Series:
+    """Which results were computed with a Hubbard U."""
+    return ~u_values.fillna("").isin(["", "{}"])
 
 
 def _describe(results: pd.DataFrame, name: str | None) -> Reference:

@@ -154,6 +154,7 @@ _TEXTS = (
     *LEVEL_OF_THEORY,
     *_WORDS_OF_A_CLASS,
     Column.TARGET,
+    Column.ADVICE,
     Column.ESTIMATE,
     Column.GAP_RULE,
     Column.MOVED,
@@ -276,6 +277,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_fields(Column.GAP_RULE, Column.REFERENCE, *LEVEL_OF_THEORY),
         *_filled(*_COUNTS_OF_MATERIALS),
         *_fields(*CONFUSION_COLUMNS, *_PRECISION_AND_RECALL, *_OTHER_SCORES),
+        *_optional(Column.N_POPULATION, Column.ADVICE),
     ),
     TableName.THRESHOLD_CURVE: (
         *_filled(Column.MODEL, Column.ESTIMATE),

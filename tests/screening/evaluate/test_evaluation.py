@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,12 @@ def picks_of(positives="", **shares):
     return pd.DataFrame(
         {"material_id": list(shares), "selected_as": kinds, "rank": 1, "inclusion_probability": list(shares.values())}
     )
+
+
+def negatives(names, number):
+    """Rows of a model that says no: named ones, and others up to a number."""
+    others = [f"other-{index}" for index in range(number - len(names))]
+    return [(name, "m", False, 0.1, 1.0) for name in [*names, *others]]
 
 
 def row_of(table, estimate="validated_set", target="is_gapped_metal", model="m"):
@@ -130,33 +137,37 @@ def test_results_without_classes_are_refused_unless_nothing_was_computed(make_cl
 
 
 def test_random_negatives_stand_for_the_population(make_classifications):
-    # 4 negatives drawn of 40: the one that is a gapped metal stands for ten.
-    frame = make_classifications(
-        ("a", "m", True, 0.9, 1.0), *((name, "m", False, 0.1, 1.0) for name in ("b", "c", "d", "e"))
-    )
+    # 4 negatives drawn of 40, one of them a gapped metal: the mean share of the other 36 is 1.5/5.
+    frame = make_classifications(("a", "m", True, 0.9, 1.0), *negatives("bcde", 40))
     results = answers({"a": True, "b": True, "c": False, "d": False, "e": False})
     table = precision_recall(frame, results, picks_of(a=1, b=0.1, c=0.1, d=0.1, e=0.1))
     row = row_of(table, "population")
-    assert (row.tp, row.fp, row.fn, row.tn) == (1, 0, pytest.approx(10), pytest.approx(30))
-    assert row.recall == pytest.approx(1 / 11)
+    assert (row.tp, row.fp, row.fn) == (1, 0, pytest.approx(1 + 36 * 0.3, rel=0.03))
+    assert row.fn + row.tn == 40
+    assert row.recall == pytest.approx(1 / 12, rel=0.15)
     assert row.recall_low < row.recall < row.recall_high
+    assert row.n_population == 41
+    assert row.advice.startswith("F1 is unknown: ")
     assert row_of(table).recall == 0.5
 
 
 def test_none_found_among_random_negatives_still_leaves_recall_uncertain(make_classifications):
-    frame = make_classifications(("a", "m", True, 0.9, 1.0), ("b", "m", False, 0.1, 1.0))
+    frame = make_classifications(("a", "m", True, 0.9, 1.0), *negatives("b", 1000))
     table = precision_recall(frame, answers({"a": True, "b": False}), picks_of(a=1, b=0.001))
     row = row_of(table, "population")
-    assert row.recall == 1.0
-    assert row.recall_high == 1.0
+    assert np.isnan(row.recall)
+    assert row.recall_high > 0.6
     assert row.recall_low < 0.01
+    assert re.fullmatch(
+        r"Recall is unknown: 0\.00-\d\.\d\d; compute some [\d,]+ more random negatives to halve .*", row.advice
+    )
 
 
 def test_a_failed_negative_is_stood_for_by_the_others(make_classifications):
-    frame = make_classifications(("a", "m", True, 0.9, 1.0), ("b", "m", False, 0.1, 1.0), ("c", "m", False, 0.1, 1.0))
+    frame = make_classifications(("a", "m", True, 0.9, 1.0), *negatives("bc", 20))
     results = pd.concat([answers({"a": True, "b": True}), answers({"c": None}, status="failed")])
     row = row_of(precision_recall(frame, results, picks_of(a=1, b=0.1, c=0.1)), "population")
-    assert row.fn == pytest.approx(20)
+    assert row.fn == pytest.approx(1 + 19 * 0.75, rel=0.03)
 
 
 def test_positives_that_were_not_computed_are_counted(make_classifications):
@@ -167,30 +178,31 @@ def test_positives_that_were_not_computed_are_counted(make_classifications):
 
 def test_random_positives_stand_for_the_positives_that_were_not_chosen(make_classifications):
     # a is the best of 11 positives; 2 of the other 10 are drawn, one of them right; 2 of 20 negatives, none right.
-    frame = make_classifications(
-        *((name, "m", True, 0.5, 1.0) for name in "abcdefghijk"), *((name, "m", False, 0.1, 1.0) for name in "xy")
-    )
+    frame = make_classifications(*((name, "m", True, 0.5, 1.0) for name in "abcdefghijk"), *negatives("xy", 20))
     picks = picks_of(positives="bc", a=1, b=0.2, c=0.2, x=0.1, y=0.1)
     table = precision_recall(frame, answers(dict.fromkeys("ab", True) | dict.fromkeys("cxy", False)), picks)
     row = row_of(table, "population")
-    assert row[["tp", "fp", "fn", "tn"]].tolist() == pytest.approx([6, 5, 0, 20])
-    assert row.precision == pytest.approx(6 / 11)
+    # The mean share of the other eight is one half, that of the other 18 negatives 0.5/3.
+    assert row[["tp", "fp"]].tolist() == pytest.approx([2 + 8 / 2, 1 + 8 / 2], rel=0.03)
+    assert row.fn == pytest.approx(18 / 6, rel=0.1)
+    assert np.isnan(row.precision)
     assert row.precision_low < 0.3
-    assert row.enrichment == pytest.approx((6 / 11) / (6 / 31))
+    assert "more random positives" in row.advice
     assert (row.n_not_represented, row_of(table)[["tp", "fp"]].tolist()) == (0, [2, 1])
-    # One of the two failed: the other stands for all ten; both failed: nothing stands for those that were not chosen.
+    # One of the two failed: the other stands for all ten; both failed: what was not chosen is unknown, not false.
     one = row_of(precision_recall(frame, answers({"a": True, "b": True, "x": False, "y": False}), picks), "population")
-    assert one[["tp", "fp"]].tolist() == pytest.approx([11, 0])
+    assert one.tp == pytest.approx(2 + 9 * 0.75, rel=0.03)
     none = row_of(precision_recall(frame, answers({"a": True, "x": False, "y": False}), picks), "population")
-    assert (none.tp, none.n_not_represented) == (1, 8)
+    assert (none.tp, none.n_not_represented) == (pytest.approx(1 + 10 / 2, rel=0.05), 8)
+    assert none.precision_high - none.precision_low > 0.85
 
 
-def test_the_recall_of_a_model_that_found_nothing_is_not_certain(make_classifications):
+def test_the_recall_of_a_model_whose_positives_are_all_known_and_false_is_zero(make_classifications):
     frame = make_classifications(("a", "m", True, 0.9, 1.0), *((name, "m", False, 0.1, 1.0) for name in "bc"))
     table = precision_recall(frame, answers({"a": False, "b": True, "c": False}), picks_of(a=1, b=0.5, c=0.5))
     row = row_of(table, "population")
-    assert row.recall == 0.0
-    assert row.recall_high > 0.2
+    assert (row.recall, row.recall_high) == (0.0, 0.0)
+    assert row.fn == 1
 
 
 @settings(max_examples=30)
@@ -209,17 +221,17 @@ def test_the_population_estimate_is_exact_when_every_negative_is_computed(make_c
 
 def test_the_factor_over_random_picking(make_classifications):
     # Of 44 materials 4 are picked, 2 of them right; one of 4 random negatives of 40 is a gapped metal.
-    frame = make_classifications(
-        *((name, "m", True, 0.9, 1.0) for name in "abcd"), *((name, "m", False, 0.1, 1.0) for name in "efgh")
-    )
+    frame = make_classifications(*((name, "m", True, 0.9, 1.0) for name in "abcd"), *negatives("efgh", 40))
     truth = dict.fromkeys("abe", True) | dict.fromkeys("cdfgh", False)
     table = precision_recall(frame, answers(truth), picks_of(**dict.fromkeys("abcd", 1), **dict.fromkeys("efgh", 0.1)))
     row = row_of(table, "population")
-    assert row.prevalence == pytest.approx(12 / 44)
-    assert row.enrichment == pytest.approx(0.5 / (12 / 44))
-    assert row.enrichment_low < row.enrichment < row.enrichment_high
+    assert row.precision == 0.5
+    assert 3 / 44 < row.prevalence < 20 / 44
     assert row.f1_low < row.f1 < row.f1_high
-    assert row.mcc_low < row.mcc < row.mcc_high
+    # The gain may be 1.0 or 5: no point.
+    assert pd.isna(row.enrichment)
+    assert pd.isna(row.mcc)
+    assert row.enrichment_low < 0.5 / (12 / 44) < row.enrichment_high
     assert row_of(table)[["prevalence", "enrichment"]].isna().all()
 
 
@@ -233,10 +245,12 @@ def test_levels_of_theory_are_compared_apart(make_classifications):
     results = answers({"a": True, "b": False, "c": True}).assign(engine=["gpaw", "elk", "gpaw"], functional="PBE")
     results = results.assign(spin=["unpolarised", "unpolarised", "polarised"], u_values=["{}", '{"V": 3.25}', "{}"])
     table = precision_recall(frame, results, picks_of(a=1, b=1, c=1))
-    rows = table[table.target == "is_gapped_metal"].set_index("spin")
-    assert rows.loc["unpolarised", ["reference", "u_values"]].tolist() == ["elk+gpaw", '{"V": 3.25}']
-    assert rows.loc["polarised", ["reference", "u_values"]].tolist() == ["gpaw", "{}"]
-    assert rows["n"].to_dict() == {"unpolarised": 2, "polarised": 1}
+    rows = table[table.target == "is_gapped_metal"]
+    assert rows[["spin", "reference", "u_values", "n"]].to_numpy().tolist() == [
+        ["polarised", "gpaw", "{}", 1],
+        ["unpolarised", "gpaw", "{}", 1],
+        ["unpolarised", "elk", '{"V": 3.25}', 1],
+    ]
     named = precision_recall(frame, results[:1], picks_of(a=1), reference="materials-project")
     assert set(named.reference) == {"materials-project"}
 
