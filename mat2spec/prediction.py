@@ -275,7 +275,7 @@ def _load_tight_binding(
         other = load_predictor(MODEL_OF_LARGE_CELLS, spectrum, None, device, max_edges_per_batch)
         return other.predict(crystals)
 
-    path = folder / weights_name(TIGHT_BINDING, spectrum, SHAPE_SETTING)
+    path = folder / weights_name(model, spectrum, SHAPE_SETTING)
     spin = model == TIGHT_BINDING_WITH_SPIN
     speaker = f"{MODEL_OF_LARGE_CELLS}, without spin" if spin else MODEL_OF_LARGE_CELLS
     return load_tight_binding(path, resolve_device(device), predict_large, speaker, spin=spin)

@@ -29,6 +29,7 @@ from mat2spec.settings import Level
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.tight_binding.predictor import MODEL_NAME as TIGHT_BINDING
+from mat2spec.tight_binding.predictor import MODEL_NAME_WITH_SPIN as TIGHT_BINDING_WITH_SPIN
 from mat2spec.training.settings import TrainingSettings
 from screening.evaluate.gap_scores import find_gapped_metals
 
@@ -110,8 +111,11 @@ class Benchmark:
         return {f"shipped-{model}": files for model, files in shipped.items()} | dict(map(_named_files, self.weights))
 
     def _shipped_tight_binding(self) -> dict[str, list[Path]]:
-        path = SHIPPED_WEIGHTS / weights_name(TIGHT_BINDING, EDOS_GRID.name, Setting.SUMNORM_KL)
-        return {TIGHT_BINDING: [path]} if self.spectrum == EDOS_GRID.name and path.is_file() else {}
+        if self.spectrum != EDOS_GRID.name:
+            return {}
+        names = (TIGHT_BINDING, TIGHT_BINDING_WITH_SPIN)
+        paths = {name: SHIPPED_WEIGHTS / weights_name(name, self.spectrum, Setting.SUMNORM_KL) for name in names}
+        return {name: [path] for name, path in paths.items() if path.is_file()}
 
     def layout(self) -> Layout:
         """How its table looks."""

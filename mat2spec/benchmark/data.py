@@ -60,8 +60,6 @@ class BenchmarkData(ABC):
     grid: ClassVar[SpectralGrid]
     # Whether the scale of a shape must come from another model.
     needs_scale: ClassVar[bool]
-    # Level of theory of the labels, where they may be of several.
-    level: Level = Level.UNPOLARISED
 
     def __init__(self, source: Path | None, reserved: Collection[str] = ()) -> None:
         self.source = source

@@ -28,7 +28,6 @@ from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.labels.splits import Split, calibration_split
 from mat2spec.models.checkpoints import WeightsCard, load_weights, read_card, weights_name
 from mat2spec.prediction import Predictor, load_predictor
-from mat2spec.settings import Level
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.tight_binding.predictor import MODEL_NAME as TIGHT_BINDING
 from mat2spec.tight_binding.predictor import MODEL_NAME_WITH_SPIN as TIGHT_BINDING_WITH_SPIN
@@ -107,8 +106,8 @@ def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> J
         If weights are of another spectral grid.
     """
     first = read_card(paths[0])
-    if first.model == TIGHT_BINDING:
-        return evaluate_predictor(name, _predictor_of(paths[0], first, data), first, data)
+    if first.model in (TIGHT_BINDING, TIGHT_BINDING_WITH_SPIN):
+        return evaluate_predictor(name, _predictor_of(paths[0], first), first, data)
     shapes: list[Spectra] = []
     scales: list[Spectra] = []
     cards, ids = [], []
@@ -167,12 +166,11 @@ def evaluate_predictor(name: str, predictor: Predictor, card: WeightsCard, data:
     return Judged(result, spectra)
 
 
-def _predictor_of(path: Path, card: WeightsCard, data: BenchmarkData) -> Predictor:
+def _predictor_of(path: Path, card: WeightsCard) -> Predictor:
     expected = weights_name(card.model, card.spectral_grid.name, card.setting)
     if path.name != expected:
         raise BenchmarkError(f"The weights {path} are of the model '{card.model}'; name the file {expected}.")
-    with_spin = bool(card.model_settings.get("spin")) and data.level is Level.MP
-    return load_predictor(TIGHT_BINDING_WITH_SPIN if with_spin else card.model, card.spectral_grid.name, path.parent)
+    return load_predictor(card.model, card.spectral_grid.name, path.parent)
 
 
 def _predict_per_atom(predictor: Predictor, labels: LabelledSpectra) -> tuple[Array, Array]:

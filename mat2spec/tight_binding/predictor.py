@@ -39,7 +39,7 @@ from mat2spec.tight_binding.problem import PreparationSettings, prepare
 from mat2spec.tight_binding.sevennet import SevenNetVersion, site_scalars, unknown_elements
 
 MODEL_NAME = "tight-binding"
-# The same weights at the level of theory of the Materials Project: with spin where a crystal can be magnetic.
+# At the level of theory of the Materials Project: with spin where a crystal can be magnetic.
 MODEL_NAME_WITH_SPIN = "tight-binding-mp"
 # Above so many atoms in the primitive cell the eigenproblem is left to a model whose cost grows linearly.
 MAX_ATOMS = 60
@@ -198,9 +198,9 @@ def load_tight_binding(
     fallback: Fallback | None = None,
     fallback_name: str = "",
     *,
-    spin: bool = False,
+    spin: bool | None = None,
 ) -> TightBindingPredictor:
-    """Make a predictor of a weights file; parameters as in `TightBindingPredictor`.
+    """Make a predictor of a weights file; parameters as in `TightBindingPredictor`, with spin by default if they know it.
 
     Raises
     ------
@@ -220,6 +220,7 @@ def load_tight_binding(
             f"The weights {path} correct Slater-Koster tables {settings.tables}, those here are {tables_hash()}; "
             "retrain them."
         )
+    spin = settings.spin if spin is None else spin
     if spin and not settings.spin:
         raise WeightsError(
             f"The weights {path} know no spin; train them with `mat2spec train tight-binding --level mp`."

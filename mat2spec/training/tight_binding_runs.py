@@ -22,7 +22,7 @@ from mat2spec.models.tight_binding import TightBinding, predicted_spectrum
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.metrics import evaluate_spectra, normalise_sum
 from mat2spec.spectra.normalisation import Setting
-from mat2spec.tight_binding.predictor import MODEL_NAME, find_problems
+from mat2spec.tight_binding.predictor import MODEL_NAME, MODEL_NAME_WITH_SPIN, find_problems
 from mat2spec.training.tight_binding import (
     MemberReport,
     SolvableCrystal,
@@ -67,7 +67,7 @@ def run_tight_binding(
     """
     if data.crystals is None or data.grid != EDOS_GRID:
         raise DataError("Tight binding learns electronic densities of states on the grid 'edos', with their crystals.")
-    start = time.perf_counter()
+    start, name = time.perf_counter(), MODEL_NAME_WITH_SPIN if settings.model.spin else MODEL_NAME
     usable, also = _solvable_part(data, settings), None
     if unpolarised is not None:
         others = (unpolarised.split == Split.TRAIN) & ~np.isin(unpolarised.formulas, data.formulas)
@@ -79,7 +79,7 @@ def run_tight_binding(
         train += _solvable({Split.TRAIN: also}, Split.TRAIN, settings, settings.kpoints_per_atom, spin=False)
     model = train_tight_binding(train, calibration, settings, folder, on_epoch)
     card = WeightsCard(
-        model=MODEL_NAME,
+        model=name,
         setting=Setting.SUMNORM_KL,
         model_settings=model.settings.model_dump(mode="json"),
         graph_settings=GraphSettings(),
@@ -87,7 +87,7 @@ def run_tight_binding(
         training=_provenance(usable, also, len(data), settings) | {"seconds": round(time.perf_counter() - start)},
         metrics=_metrics(model, parts, settings),
     )
-    path = folder / weights_name(MODEL_NAME, EDOS_GRID.name, Setting.SUMNORM_KL)
+    path = folder / weights_name(name, EDOS_GRID.name, Setting.SUMNORM_KL)
     save_weights(path, model, card)
     return path
 
