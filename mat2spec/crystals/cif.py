@@ -214,7 +214,7 @@ def _check_labels(block: _Block) -> None:
                 f"The site '{name}' stands for a group of atoms; list each of them with its coordinates, hydrogens too."
             )
         if not any(Element.is_valid_symbol(letters[0][:length].capitalize()) for length in (1, 2)):
-            raise CifError(f"The site '{name}' is no element.")
+            raise CifError(f"The site '{name}' is not an element.")
 
 
 def _structure_of(block: _Block) -> Structure:

@@ -24,7 +24,7 @@ from mat2spec.tables.files import TableError
 
 # Texts of JSON are flattened to this depth: lists of lists, and the matrix of a lattice within a mapping.
 _MAX_DEPTH = 4
-# Whatever is larger is no element either.
+# Whatever is larger is not an element either.
 MAX_KNOWN_NUMBER = 999
 
 
@@ -95,7 +95,7 @@ def atomic_numbers_of_lists(column: pa.ChunkedArray) -> Lists:
         values, _ = _as_numbers(leaves)
     bad = ~(values == np.floor(values))
     first = next((_said(leaves[int(index)].as_py()) for index in np.flatnonzero(bad)[:1]), "")
-    sentence = f"The {name} of the row hold {first}, which is no element; give whole numbers or symbols."
+    sentence = f"The {name} of the row hold {first}, which is not an element; give whole numbers or symbols."
     read = _without(Lists(values, lengths, problems), bad, sentence)
     return Lists(np.clip(read.values, 0, MAX_KNOWN_NUMBER), read.lengths, read.problems)
 

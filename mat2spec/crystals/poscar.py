@@ -113,7 +113,7 @@ def _check_names(lines: list[str]) -> None:
         )
     for name in names:
         if not _is_symbol(re.split(r"[/_]", name)[0]):
-            raise PoscarError(f"'{name}' in the line of elements is no element.")
+            raise PoscarError(f"'{name}' in the line of elements is not an element.")
 
 
 def _is_symbol(word: str) -> bool:

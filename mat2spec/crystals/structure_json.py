@@ -24,7 +24,7 @@ MAX_DEPTH = 4
 
 
 class StructureJsonError(ValueError):
-    """An entry of a JSON file is no crystal; the message says what it is."""
+    """An entry of a JSON file is not a crystal; the message says what it is."""
 
 
 def entries_of(content: Any) -> Iterator[tuple[str, Any]]:
@@ -138,7 +138,7 @@ def _species(site: dict[str, Any], number: int) -> dict[str, float]:
     for part in parts if isinstance(parts, list) else []:
         symbol = part if isinstance(part, str) else part.get("element") if isinstance(part, dict) else None
         if not isinstance(symbol, str) or not Element.is_valid_symbol(_without_charge(symbol)):
-            raise StructureJsonError(f"Site {number} holds '{symbol}', which is no element.")
+            raise StructureJsonError(f"Site {number} holds '{symbol}', which is not an element.")
         occupancy = part.get("occu", 1) if isinstance(part, dict) else 1
         if not isinstance(occupancy, int | float) or not 0 <= occupancy <= 1:
             raise StructureJsonError(f"Site {number} is occupied {occupancy} times; give a number from 0 to 1.")

@@ -195,7 +195,7 @@ class Column(StrEnum):
         "dos_gap_ev",
         "Gap of the DOS",
         "eV",
-        "Width of the empty run that begins at the VBM, of what is no metal; a lower bound where it reaches 4 eV.",
+        "Width of the empty run that begins at the VBM, of a non-metal; a lower bound where it reaches 4 eV.",
     )
     ELECTRONIC_CLASS = (
         "electronic_class",
@@ -261,7 +261,7 @@ class Column(StrEnum):
         "mJ/(mol K²)",
         (
             "Electronic heat capacity coefficient of band theory, (pi²/3) k_B² g(E_F), without electron-phonon enhancement, per "
-            "mole of atoms; null for what is no metal."
+            "mole of atoms; null for non-metals."
         ),
     )
     STONER_PRODUCT = (
@@ -270,7 +270,7 @@ class Column(StrEnum):
         "",
         (
             "I g(E_F)/2 per atom of V to Ni (I = 0.9 eV) or Ru to Pd (0.65 eV), if all states at E_F are theirs: above 1 a "
-            "ferromagnetic instability is possible, well below 1 there is none; null without such atoms and for what is no metal."
+            "ferromagnetic instability is possible, well below 1 there is none; null without such atoms and for non-metals."
         ),
     )
     SEEBECK_300K = (

@@ -283,7 +283,7 @@ def previous_classifications(results: pd.DataFrame, results_dir: Path) -> pd.Dat
         try:
             classes = read_frame(results_dir / str(run_id) / f"{TableName.CLASSIFICATIONS}.parquet", columns)
         except TableError as error:
-            logger.warning("What the former run %s predicted is not compared. %s", run_id, error)
+            logger.warning("What the previous run %s predicted is not compared. %s", run_id, error)
             continue
         pieces.append(classes[classes[Column.MATERIAL_ID].isin(group[Column.MATERIAL_ID])])
     return pd.concat(pieces, ignore_index=True)

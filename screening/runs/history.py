@@ -81,7 +81,7 @@ class PreviousRuns:
             try:
                 found = found._with_run(results_dir / str(info["run_id"]), info, identity)
             except TableError as error:
-                logger.warning("The former run %s is left out of the comparison. %s", info["run_id"], error)
+                logger.warning("The previous run %s is left out of the comparison. %s", info["run_id"], error)
         return found
 
     def _with_run(self, folder: Path, info: Mapping[str, Any], identity: Mapping[str, Any]) -> PreviousRuns:

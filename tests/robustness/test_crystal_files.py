@@ -117,8 +117,8 @@ REFUSED = {
         cif("Na1 0 0 0 0\nO1 1 .5 .5 .5", columns=("label", "attached_hydrogens")),
         "1 hydrogens are said to be attached",
     ),
-    "an element that is none": ("x.cif", cif("Na1 0 0 0\nX1 .5 .5 .5"), "'X1' is no element"),
-    "a vacancy": ("x.cif", cif("Na1 0 0 0\nVac .5 .5 .5", columns=("label",)).replace("Vac", "?"), "'?' is no element"),
+    "an element that is none": ("x.cif", cif("Na1 0 0 0\nX1 .5 .5 .5"), "'X1' is not an element"),
+    "a vacancy": ("x.cif", cif("Na1 0 0 0\nVac .5 .5 .5", columns=("label",)).replace("Vac", "?"), "'?' is not an element"),
     "an unknown coordinate": ("x.cif", cif("Na1 0 0 0\nCl1 ? .5 .5"), "no coordinate"),
     "a coordinate left out": ("x.cif", cif("Na1 0 0 0\nCl1 . .5 .5"), "no coordinate"),
     "Cartesian coordinates": ("x.cif", cif().replace("fract", "Cartn"), "Cartesian coordinates"),
@@ -170,7 +170,7 @@ REFUSED = {
         json.dumps(
             salt_dict(sites=[site | {"species": [{"element": "X", "occu": 1}]} for site in salt_dict()["sites"]])
         ),
-        "'X', which is no element",
+        "'X', which is not an element",
     ),
 }
 

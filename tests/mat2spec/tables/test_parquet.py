@@ -189,8 +189,8 @@ def test_a_missing_table_a_folder_and_a_missing_column_give_sentences(tmp_path):
 
 
 def test_unknown_errors_keep_the_words_of_the_system(tmp_path):
-    error = explain_os_error(OSError(errno.EIO, "Input/output error"), tmp_path, "read")
-    assert str(error) == f"Cannot read {tmp_path}: Input/output error."
+    error = explain_os_error(OSError(errno.ENOTTY, "Inappropriate ioctl"), tmp_path, "read")
+    assert str(error) == f"Cannot read {tmp_path}: Inappropriate ioctl."
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):

@@ -1,4 +1,4 @@
-"""What is new since former runs: hashes of structures, changes, and what need not be screened again."""
+"""What is new since previous runs: hashes of structures, changes, and what need not be screened again."""
 
 from dataclasses import replace
 
