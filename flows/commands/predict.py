@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 TEMPERATURE_K = 300.0
 # Crystals that are described one by one in the terminal.
 MAX_BLOCKS = 10
+# Of the longest name of a model and a space.
+MODEL_WIDTH = 17
 
 
 def predict_files(
@@ -172,7 +174,7 @@ def _say_summary(rows: pa.Table, table: Path) -> None:
         formula = block[Column.FORMULA].iloc[0]
         say_hanging("", str(name) if pd.isna(formula) else f"{name}: {formula}")
         for row in block.to_dict("records"):
-            say_hanging(f"  {row[Column.MODEL]:<15}", _say_row(row))
+            say_hanging(f"  {row[Column.MODEL]:<{MODEL_WIDTH}}", _say_row(row))
 
 
 def _say_row(row: dict[Any, Any]) -> str:
@@ -201,5 +203,5 @@ def _say_counts(frame: pd.DataFrame, n_crystals: int, table: Path) -> None:
         words = [f"{len(rows) - failed:,} predicted", f"{failed:,} failed"]
         if Column.IS_GAPPED_METAL in rows:
             words.append(f"{int(rows[Column.IS_GAPPED_METAL].fillna(value=False).sum()):,} gapped metals")
-        say_hanging(f"  {model:<15}", ", ".join(words))
+        say_hanging(f"  {model:<{MODEL_WIDTH}}", ", ".join(words))
     console.print(f"Every crystal has its rows in {table}.", soft_wrap=True, highlight=False)

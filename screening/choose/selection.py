@@ -67,10 +67,9 @@ def select_for_dft(
 ) -> Selection:
     """Choose materials for DFT.
 
-    What is searched for is said by `is_target`: gapped metals unless a condition is set. The models take turns, in alphabetical order: each names its most confident gapped metal that
-    is not chosen yet. The random positives are a uniform sample without replacement of the gapped
-    metals of any model that are left, the random negatives one of the materials that no model
-    calls a gapped metal (a hit).
+    Hits are what `is_target` says: gapped metals unless a condition is set. The models take turns, in alphabetical order:
+    each names its most confident hit that is not chosen yet. The random positives are a uniform sample without
+    replacement of the hits of any model that are left, the random negatives one of the materials that no model calls a hit.
 
     Parameters
     ----------
@@ -97,7 +96,7 @@ def select_for_dft(
     settings = settings or SelectionSettings()
     flag = target_of(classifications)
     if rank_by not in classifications:
-        raise ValueError(f"Hits cannot be ranked by '{rank_by}': it is no column of the classifications.")
+        raise ValueError(f"Hits cannot be ranked by '{rank_by}': that is not a column of the classifications.")
     classifications = classifications.reset_index(drop=True)
     # DFT computes primitive cells.
     sites = pd.Series(CellSizes.of_rows(candidates).n_primitive, index=candidates[Column.MATERIAL_ID])

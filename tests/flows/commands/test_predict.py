@@ -25,7 +25,7 @@ def test_each_crystal_is_a_block_that_fits_80_columns(files, capfd):
     assert max(map(len, out.splitlines())) <= 80
     assert "\ncrystal_with_quite_a_long_name_0.cif: TiN\n  mat2spec" in out
     assert "expected error" in out
-    assert "broken.cif\n  mat2spec       failed: " in out
+    assert "broken.cif\n  mat2spec         failed: " in out
     assert "CHGNet" not in out
     assert "nan" not in out
 
@@ -34,7 +34,7 @@ def test_many_files_are_summed_up_and_the_table_is_named(files, capfd, monkeypat
     monkeypatch.setattr(predict, "MAX_BLOCKS", 2)
     run(["predict", *files, "--model", "mat2spec", "--table", "all.csv"])
     out = capfd.readouterr().out
-    assert "4 crystals\n  mat2spec       3 predicted, 1 failed, " in out
+    assert "4 crystals\n  mat2spec         3 predicted, 1 failed, " in out
     assert "Every crystal has its rows in all.csv." in out
     assert "long_name" not in out
 
