@@ -48,6 +48,8 @@ _ADDED_LATER = frozenset(
 )
 
 
+# Their 4f bands lie in the window, occupied or not.
+_LANTHANIDES, _F_BANDS = range(57, 72), 7
 # N, O, F, S, Cl, Se, Br, I
 _ANIONS = frozenset({7, 8, 9, 16, 17, 34, 35, 53})
 # What a level of theory stands for.
@@ -184,7 +186,9 @@ class DftSettings(BaseModel):
         """Bands beyond half the electrons of a cell with these atoms."""
         per_anion = self.extra_bands_per_atom if self.extra_bands_per_anion is None else self.extra_bands_per_anion
         n_anions = sum(number in _ANIONS for number in atomic_numbers)
-        return self.extra_bands + per_anion * n_anions + self.extra_bands_per_atom * (len(atomic_numbers) - n_anions)
+        n_lanthanides = sum(number in _LANTHANIDES for number in atomic_numbers)
+        by_atoms = per_anion * n_anions + self.extra_bands_per_atom * (len(atomic_numbers) - n_anions)
+        return self.extra_bands + by_atoms + _F_BANDS * n_lanthanides
 
     @model_validator(mode="before")
     @classmethod

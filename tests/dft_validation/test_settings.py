@@ -59,3 +59,10 @@ def test_labels_at_the_level_of_the_materials_project_keep_their_hash():
     assert (settings.spin, settings.hubbard_u, settings.occupations) == ("mp", "mp", "tetrahedra")
     assert level_of(settings.physics()) == "mp"
     assert settings.settings_hash == "41a2805a7ec58aa4"
+
+
+def test_anions_need_few_empty_bands_and_lanthanides_those_of_their_f_shell():
+    settings = DftSettings(extra_bands=4, extra_bands_per_atom=3, extra_bands_per_anion=1)
+    assert settings.empty_bands([11, 17]) == 4 + 3 + 1
+    assert settings.empty_bands([57, 9]) == 4 + 3 + 7 + 1
+    assert DftSettings(extra_bands=4, extra_bands_per_atom=3).empty_bands([11, 17]) == 4 + 3 + 3
