@@ -118,7 +118,11 @@ REFUSED = {
         "1 hydrogens are said to be attached",
     ),
     "an element that is none": ("x.cif", cif("Na1 0 0 0\nX1 .5 .5 .5"), "'X1' is not an element"),
-    "a vacancy": ("x.cif", cif("Na1 0 0 0\nVac .5 .5 .5", columns=("label",)).replace("Vac", "?"), "'?' is not an element"),
+    "a vacancy": (
+        "x.cif",
+        cif("Na1 0 0 0\nVac .5 .5 .5", columns=("label",)).replace("Vac", "?"),
+        "'?' is not an element",
+    ),
     "an unknown coordinate": ("x.cif", cif("Na1 0 0 0\nCl1 ? .5 .5"), "no coordinate"),
     "a coordinate left out": ("x.cif", cif("Na1 0 0 0\nCl1 . .5 .5"), "no coordinate"),
     "Cartesian coordinates": ("x.cif", cif().replace("fract", "Cartn"), "Cartesian coordinates"),

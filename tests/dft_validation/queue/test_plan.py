@@ -26,10 +26,17 @@ def test_every_selected_crystal_is_a_row_in_its_place(selection, crystals, setti
     assert jobs["inclusion_probability"].tolist() == [1.0, 1.0, 0.1, 0.1]
 
 
+def disordered(n_atoms):
+    """Aluminium atoms about the points of a grid, without any symmetry."""
+    per_axis = round(n_atoms ** (1 / 3))
+    grid = np.stack(np.meshgrid(*[np.arange(per_axis)] * 3), axis=-1).reshape(-1, 3)
+    moved = grid + 0.1 * np.random.default_rng(1).random(grid.shape)
+    return Structure(Lattice.cubic(3.0 * per_axis), ["Al"] * n_atoms, moved / per_axis)
+
+
 @pytest.mark.usefixtures("fake_engine")
 def test_what_cannot_be_computed_says_so(settings):
-    big = Structure(Lattice.cubic(20.0), ["Al"] * 60, np.random.default_rng(1).random((60, 3)))
-    huge = Structure(Lattice.cubic(60.0), ["Al"] * 1000, np.random.default_rng(1).random((1000, 3)))
+    big, huge = disordered(64), disordered(1000)
     structures = [
         Structure(Lattice.cubic(3.5), ["U"], [[0, 0, 0]]),
         big,
@@ -40,7 +47,7 @@ def test_what_cannot_be_computed_says_so(settings):
     jobs = plan_of(structures, settings)
     assert jobs["status"].tolist() == ["unsupported_element", "too_large", "too_large", "invalid_structure", "queued"]
     assert "no data set for U" in jobs["reason"][0]
-    assert "60 atoms, more than max_atoms = 16" in jobs["reason"][1]
+    assert "64 atoms, more than max_atoms = 16" in jobs["reason"][1]
     assert "flat lattice" in jobs["reason"][3]
 
 
