@@ -1,4 +1,4 @@
-"""Tables for the terminal."""
+"""Tables for the terminal: their texts are data, to be printed by a console without markup."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from mat2spec.tables.columns import Column
@@ -53,7 +52,7 @@ def frame_table(frame: pd.DataFrame, title: str = "", max_rows: int = 20) -> Tab
     for name in frame.columns:
         table.add_column(str(name), justify="right" if frame[name].dtype.kind in "iuf" else "left", overflow="fold")
     for row in frame.head(max_rows).itertuples(index=False):
-        table.add_row(*(escape(format_value(value)) for value in row))
+        table.add_row(*(format_value(value) for value in row))
     return table
 
 
@@ -117,8 +116,8 @@ def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame,
         material_id = row[Column.MATERIAL_ID]
         table.add_row(
             str(rank),
-            escape(str(material_id)),
-            escape(str(formulas.get(material_id, UNKNOWN))),
+            str(material_id),
+            str(formulas.get(material_id, UNKNOWN)),
             f"{row[Column.GAPPED_METAL_CONFIDENCE]:.2f}",
             _ratio(row[Column.GAP_TOP_EV]),
             _width(row),
@@ -158,10 +157,10 @@ def dft_table(dft_results: pd.DataFrame, picks: pd.DataFrame, candidates: pd.Dat
     for row in chosen:
         is_known = row[Column.STATUS] == Status.OK
         table.add_row(
-            escape(str(row[Column.MATERIAL_ID])),
-            escape(str(formulas.get(row[Column.MATERIAL_ID], UNKNOWN))),
-            _CHOSEN_BY.get(row[Column.SELECTED_AS], escape(str(row[Column.SELECTED_AS]).removeprefix(POSITIVE_PREFIX))),
-            format_value(row.get(Column.IS_GAPPED_METAL)) if is_known else escape(str(row[Column.STATUS])),
+            str(row[Column.MATERIAL_ID]),
+            str(formulas.get(row[Column.MATERIAL_ID], UNKNOWN)),
+            _CHOSEN_BY.get(row[Column.SELECTED_AS], str(row[Column.SELECTED_AS]).removeprefix(POSITIVE_PREFIX)),
+            format_value(row.get(Column.IS_GAPPED_METAL)) if is_known else str(row[Column.STATUS]),
             _two_decimals(row.get(Column.GAP_TOP_EV)),
             _width(row) if is_known and Column.GAP_WIDTH_EV in row else UNKNOWN,
         )
@@ -177,7 +176,7 @@ def _reasons(chosen: Sequence[Mapping[Hashable, Any]]) -> Iterator[str]:
             sentence = f"{row[Column.STATUS]}: {reason}"
             if sentence not in told:
                 told.add(sentence)
-                yield escape(sentence)
+                yield sentence
 
 
 def _two_decimals(value: Any) -> str:
@@ -201,7 +200,7 @@ def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPE
     for row in rows:
         name = (str(row[Column.MODEL]), *((describe_reference(row),) if len(references) > 1 else ()))
         shown.add_row(
-            *(("",) * len(name) if name == before else tuple(escape(word) for word in name)),
+            *(("",) * len(name) if name == before else name),
             "validated" if row[Column.ESTIMATE] == VALIDATED_SET else "population",
             "/".join(format_value(row[column]) for column in CONFUSION_COLUMNS),
             _with_interval(row, Column.PRECISION, Column.PRECISION_LOW, Column.PRECISION_HIGH),
@@ -214,7 +213,7 @@ def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPE
 
 def _gains(rows: Sequence[Mapping[Hashable, Any]]) -> str:
     """How much better than at random each model finds positives, where that is known."""
-    gains = [f"{escape(str(row[Column.MODEL]))} {_gain(row)}" for row in rows if _gain(row) != UNKNOWN]
+    gains = [f"{row[Column.MODEL]} {_gain(row)}" for row in rows if _gain(row) != UNKNOWN]
     if not gains:
         return ""
     return f" A predicted positive is right more often than a random candidate by a factor of: {'; '.join(gains)}."
@@ -265,7 +264,7 @@ def _gain(row: Mapping[Hashable, Any]) -> str:
 def _with_interval(row: Mapping[Hashable, Any], value: Column, low: Column, high: Column) -> str:
     if _ratio(row[value]) == UNKNOWN:
         return UNKNOWN
-    return f"{_ratio(row[value])} \\[{_bound(row[low])}-{_bound(row[high])}]"
+    return f"{_ratio(row[value])} [{_bound(row[low])}-{_bound(row[high])}]"
 
 
 def _bound(value: Any) -> str:

@@ -241,9 +241,10 @@ def test_a_full_stdout_is_a_sentence():
 )
 def test_a_second_signal_does_not_spoil_the_record(tmp_path, first, second):
     program = (
-        "import sys, time\n"
+        "import signal, sys, time\n"
         "from pathlib import Path\n"
         "from flows.cli.exits import end_on_sigterm, hear_interrupts\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # a test that runs under nohup inherits that it is ignored
         "from screening.runs.folder import RunFolder\n"
         "hear_interrupts(); end_on_sigterm()\n"
         "stop = RunFolder.stop\n"

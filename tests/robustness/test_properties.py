@@ -60,13 +60,19 @@ def test_what_is_written_is_read(tmp_path, name, crystal):
 def contacts(crystal):
     """The shortest distance, and a smooth sum over the neighbours of an atom."""
     distances = crystal.get_neighbor_list(6.0)[3]
-    return distances.min(), ((1 - (distances / 6) ** 2) ** 2).sum() / len(crystal)
+    return distances.min(initial=6.0), ((1 - (distances / 6) ** 2) ** 2).sum() / len(crystal)
 
 
 @quick
 @given(crystal=crystals(), other=unimodular())
 def test_another_cell_of_a_lattice_is_the_same_crystal(crystal, other):
-    skewed = Structure(other @ crystal.lattice.matrix, crystal.species, crystal.cart_coords, coords_are_cartesian=True)
+    skewed = Structure(
+        other @ crystal.lattice.matrix,
+        crystal.species,
+        crystal.cart_coords,
+        coords_are_cartesian=True,
+        to_unit_cell=True,  # coordinates beyond 1 would be noted
+    )
     both = Crystals.from_structures([crystal, skewed])
     problems = find_problems(both)
     assert problems[0] == problems[1]

@@ -26,7 +26,7 @@ from screening.sources.parquet import ParquetSource
 
 
 def text_of(table):
-    console = Console(file=io.StringIO(), width=200, color_system=None)
+    console = Console(file=io.StringIO(), width=200, color_system=None, markup=False)
     console.print(table)
     return console.file.getvalue()
 
@@ -154,7 +154,7 @@ def test_tables_fit_the_terminal_and_cut_no_identifier(width, screen):
     picks = select_for_dft(classes, candidates).picks
     results = classes[classes.model == "mat2spec"].assign(status="ok").drop(columns="model")
     results = results.assign(engine="gpaw", functional="PBE", spin="unpolarised", u_values='{"V": 3.25}')
-    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console = Console(file=io.StringIO(), width=width, color_system=None, markup=False)
     for table in (
         filter_counts_table(counts),
         gapped_metals_table(classes, candidates),
