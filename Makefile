@@ -16,7 +16,7 @@ STAMPS := $(VENV)/.stamps
 CXX ?= g++
 CXX := $(if $(filter default,$(origin CXX)),g++,$(CXX))
 DFT ?= yes
-# The most accurate model leads; it takes some ten minutes more than the others.
+# The most accurate model leads; it takes some six minutes more than the others.
 SCREEN_MODELS ?= tight-binding sitedos mat2spec
 SCREEN_FLAGS ?=
 PYTEST_FLAGS ?=
