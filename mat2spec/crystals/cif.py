@@ -21,9 +21,9 @@ from pymatgen.io.cif import CifParser, str2float
 
 from mat2spec.crystals.claims import Claims, read_formula
 from mat2spec.crystals.contacts import MIN_CONTACT_RATIO, closest_contact
-from mat2spec.crystals.prototypes import SYMMETRY_TOLERANCE_A
 from mat2spec.crystals.space_groups import Setting, fit_lattice, operations, settings_named
 from mat2spec.crystals.species import symbol_of
+from mat2spec.crystals.symmetry import SYMMETRY_TOLERANCE_A
 
 # Images of one site nearer than this are one atom on a special position whose coordinates were rounded; no two atoms
 # of a crystal come as close.

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
-import moyopy
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mat2spec.crystals import checks
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.crystals.prototypes import SYMMETRY_TOLERANCE_A
+from mat2spec.crystals.cell import Cell
+from mat2spec.crystals.symmetry import find_symmetry
 from mat2spec.tables.columns import Column
-
-# Of supercells moyopy notes that rotations of the primitive cell do not fit; the cell is right all the same.
-logging.getLogger("moyo").setLevel(logging.ERROR)
 
 
 def count_primitive_sites(crystals: Crystals) -> NDArray[np.int64]:
@@ -28,7 +24,7 @@ def count_primitive_sites(crystals: Crystals) -> NDArray[np.int64]:
     counts = crystals.n_sites.copy()
     usable = np.array([problem is None for problem in checks.find_problems(crystals)], dtype=np.bool_)
     for index in np.flatnonzero(usable & (_common_divisors(crystals) > 1)):
-        counts[index] = _primitive_sites(crystals, int(index))
+        counts[index] = _primitive_sites(crystals.cell(int(index)))
     return counts
 
 
@@ -41,14 +37,11 @@ def _common_divisors(crystals: Crystals) -> NDArray[np.int64]:
     return divisors
 
 
-def _primitive_sites(crystals: Crystals, index: int) -> int:
-    sites = crystals.sites(index)
-    numbers = crystals.atomic_numbers[sites].tolist()
-    cell = moyopy.Cell(crystals.lattices[index].tolist(), crystals.frac_coords[sites].tolist(), numbers)
+def _primitive_sites(cell: Cell) -> int:
     try:
-        return len(moyopy.MoyoDataset(cell, symprec=SYMMETRY_TOLERANCE_A).prim_std_cell.numbers)
+        return len(find_symmetry(cell).prim_std_cell.numbers)
     except ValueError:
-        return len(numbers)
+        return cell.n_atoms
 
 
 @dataclass(frozen=True)

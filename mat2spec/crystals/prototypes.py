@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import warnings
 
-import moyopy
 import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Composition
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
+from mat2spec.crystals.symmetry import find_symmetry
 
-SYMMETRY_TOLERANCE_A = 0.01
 # A crystal whose symmetry cannot be found, e.g. one with two atoms in one place.
 UNKNOWN_SPACE_GROUP = 0
 
@@ -46,16 +45,7 @@ def prototype_name(formula: str, space_group: int) -> str:
 
 def space_group_number(crystals: Crystals, index: int) -> int:
     """Number of the space group of one crystal; 0 where it cannot be found."""
-    sites = crystals.sites(index)
-    cell = moyopy.Cell(
-        crystals.lattices[index].tolist(),
-        crystals.frac_coords[sites].tolist(),
-        crystals.atomic_numbers[sites].tolist(),
-    )
-    with warnings.catch_warnings():
-        # Of supercells moyopy warns that rotations of the primitive cell do not fit; the group is right all the same.
-        warnings.simplefilter("ignore")
-        try:
-            return int(moyopy.MoyoDataset(cell, symprec=SYMMETRY_TOLERANCE_A).number)
-        except ValueError:
-            return UNKNOWN_SPACE_GROUP
+    try:
+        return int(find_symmetry(crystals.cell(index)).number)
+    except ValueError:
+        return UNKNOWN_SPACE_GROUP

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import moyopy
 import numpy as np
 from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.cell import Cell
-
-SYMMETRY_TOLERANCE_A = 0.01
+from mat2spec.crystals.symmetry import find_symmetry
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class PrimitiveCell(Cell):
         """
         numbers = np.asarray(atomic_numbers, dtype=np.int64)
         try:
-            found = _find_symmetry(lattice, frac_coords, numbers)
+            found = find_symmetry(Cell(lattice, frac_coords, numbers))
         except ValueError:
             return cls(lattice, frac_coords, numbers, np.eye(3, dtype=np.int64)[None], np.arange(len(numbers)))
         primitive = found.prim_std_cell
@@ -79,7 +77,7 @@ class PrimitiveCell(Cell):
     ) -> PrimitiveCell:
         """The cell as it is, with the symmetry of its lattice and its atoms in their order."""
         numbers = np.asarray(atomic_numbers, dtype=np.int64)
-        found = _find_symmetry(lattice, frac_coords, numbers)
+        found = find_symmetry(Cell(lattice, frac_coords, numbers))
         rotations = np.unique(np.array(found.operations.rotations, dtype=np.int64), axis=0)
         return cls(lattice, frac_coords, numbers, rotations, np.array(found.orbits, dtype=np.int64))
 
@@ -89,10 +87,3 @@ class PrimitiveCell(Cell):
         membership = (np.arange(len(groups))[:, None] == inverse).astype(values.dtype)
         means = (membership / membership.sum(axis=1, keepdims=True)) @ values.reshape(self.n_atoms, -1)
         return means[inverse].reshape(values.shape)
-
-
-def _find_symmetry(
-    lattice: NDArray[np.float64], frac_coords: NDArray[np.float64], numbers: NDArray[np.int64]
-) -> moyopy.MoyoDataset:
-    cell = moyopy.Cell(lattice.tolist(), frac_coords.tolist(), numbers.tolist())
-    return moyopy.MoyoDataset(cell, symprec=SYMMETRY_TOLERANCE_A)
