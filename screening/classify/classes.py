@@ -158,8 +158,6 @@ def mark_targets(table: pd.DataFrame, materials: pd.DataFrame, condition: str) -
     ClassifierError
         If the condition cannot be understood.
     """
-    if condition in table.columns and table[condition].dtype == "boolean":
-        return table.assign(**{Column.IS_TARGET: table[condition]})
     more = [name for name in materials.columns if name not in table.columns]
     judged = table.merge(materials[[Column.MATERIAL_ID, *more]], on=Column.MATERIAL_ID, how="left")
     judged = judged.assign(**{_ROW: np.arange(len(judged))})

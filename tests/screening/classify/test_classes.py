@@ -100,6 +100,8 @@ def test_a_target_is_any_condition_on_classes_and_candidates():
     assert mark_targets(table, candidates, "gapped_metal_type = 'n'").is_target.tolist() == [False, False, pd.NA]
     assert found.drop(columns="is_target").equals(table)
     assert mark_targets(table, candidates, "is_gapped_metal").is_target.equals(table.is_gapped_metal)
+    # Nor has it a window of transparency: the name of a column alone is a condition like any other.
+    assert mark_targets(table, candidates, "is_transparent").is_target.tolist() == [False, False, pd.NA]
     with pytest.raises(ClassifierError, match=r"cannot be used.*Columns are"):
         mark_targets(table, candidates, "colour = 'red'")
 
