@@ -154,12 +154,15 @@ def population_flags(classifications: pd.DataFrame, target: str, pool: Collectio
     pool
         Materials that could be drawn; all of which a model has a prediction if None.
     """
+    models = sorted(classifications[Column.MODEL].unique())
     known = classifications[classifications[target].notna()]
     if pool is not None:
         known = known[known[Column.MATERIAL_ID].isin(set(pool))]
-    return known.pivot_table(
+    flags = known.pivot_table(
         index=Column.MATERIAL_ID, columns=Column.MODEL, values=target, aggfunc="last", observed=True
-    ).fillna(value=False)
+    )
+    # A model without any prediction has a column all the same.
+    return flags.reindex(columns=models).astype("boolean").fillna(value=False)
 
 
 def estimate_population(strata: Strata, model: str, settings: EvaluationSettings) -> PopulationEstimate:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -72,4 +71,19 @@ def test_a_failed_prediction_is_a_negative_one_and_the_pool_bounds_the_populatio
     assert flags.index.tolist() == ["x", "z"]
     assert flags.to_numpy().astype(bool).tolist() == [[True, False], [False, True]]
     assert population_flags(classes, "is_gapped_metal", ["z"]).index.tolist() == ["z"]
-    assert np.issubdtype(flags.to_numpy(dtype=bool).dtype, np.bool_)
+    assert set(flags.dtypes) == {pd.BooleanDtype()}
+
+
+def test_a_model_whose_predictions_all_failed_says_no_of_everything():
+    classes = pd.DataFrame(
+        {
+            "material_id": ["x", "x", "y", "y"],
+            "model": ["a", "b"] * 2,
+            "is_gapped_metal": pd.array([True, None, False, None], dtype="boolean"),
+        }
+    )
+    flags = population_flags(classes, "is_gapped_metal", None)
+    assert flags.to_numpy().tolist() == [[True, False], [False, False]]
+    answers = pd.DataFrame({"material_id": ["x", "y"], "selected_as": ["positive:a", "random_negative"]})
+    strata = Strata.of(flags, answers.assign(truth=[True, False]))
+    assert estimate_population(strata, "b", SETTINGS).cells == (0, 0, 1, 1)
