@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mat2spec.tables.columns import Column
 from mat2spec.tables.status import Status
-from screening.choose.selection import RANDOM_NEGATIVE, RANDOM_POSITIVE, SAMPLED_GROUPS
+from screening.choose.selection import RANDOM_NEGATIVE, RANDOM_POSITIVE, SAMPLED_GROUPS, target_of
 from screening.evaluate.confusion import NO_INTERVAL, Confusion, Interval, count, draw_intervals, wilson_interval
 from screening.evaluate.population import PopulationEstimate, Strata, estimate_population, population_flags
 from screening.evaluate.references import split_by_reference
@@ -35,7 +35,6 @@ class _Validated:
 
     predicted: NDArray[np.bool_]
     truth: NDArray[np.bool_]
-    weights: NDArray[np.float64] | None
     n_failed: int
     n_missing_predictions: int
     n_not_represented: int
@@ -92,17 +91,20 @@ def precision_recall(
     """
     settings = settings or EvaluationSettings()
     searched = _searched(classifications)
+    flags = population_flags(classifications, searched, pool)
     targets = TARGETS if searched in TARGETS else (searched, *TARGETS)
     rows: list[dict[str, object]] = []
     for level, results in split_by_reference(dft_results, reference):
         truth = _answers(results, picks, targets)
+        known = _known(truth, searched)
+        # Where no random negative has an answer, nothing stands for them.
+        strata = Strata.of(flags, known) if (known[Column.SELECTED_AS] == RANDOM_NEGATIVE).any() else None
         for model, group in sorted(classifications.groupby(Column.MODEL), key=lambda pair: str(pair[0])):
             for target in targets:
                 validated = _validate(group, truth, classifications, target, searched)
                 head = {Column.MODEL: str(model), Column.TARGET: str(target), Column.GAP_RULE: gap_rule}
                 rows.append(head | level.columns() | _validated_set_row(validated, settings))
-                if target == searched and validated.weights is not None:
-                    strata = Strata.of(population_flags(classifications, target, pool), _known(truth, target))
+                if target == searched and strata is not None:
                     row = _population_row(validated, estimate_population(strata, str(model), settings))
                     rows.append(head | level.columns() | row)
     return pd.DataFrame(rows, columns=column_names(TableName.PRECISION_RECALL))
@@ -110,10 +112,9 @@ def precision_recall(
 
 def _searched(classifications: pd.DataFrame) -> Column:
     """The class that the picks were chosen by: a condition of the user's, or gapped metals."""
-    if Column.IS_TARGET not in classifications:
-        return Column.IS_GAPPED_METAL
-    target, gapped = (is_true(classifications[column]) for column in (Column.IS_TARGET, Column.IS_GAPPED_METAL))
-    return Column.IS_GAPPED_METAL if np.array_equal(target, gapped) else Column.IS_TARGET
+    searched = Column(target_of(classifications))
+    hits, gapped = (is_true(classifications[column]) for column in (searched, Column.IS_GAPPED_METAL))
+    return Column.IS_GAPPED_METAL if np.array_equal(hits, gapped) else searched
 
 
 def _answers(dft_results: pd.DataFrame, picks: pd.DataFrame, targets: Sequence[Column]) -> pd.DataFrame:
@@ -141,7 +142,6 @@ def _validate(
     return _Validated(
         predicted=is_true(predicted),
         truth=is_true(known[target]),
-        weights=design_weights(answers, answered),
         n_failed=len(answers) - len(known),
         n_missing_predictions=int(predicted.isna().sum()),
         n_not_represented=len(positive_ids - set(answers[Column.MATERIAL_ID]))
@@ -199,7 +199,14 @@ def _validated_set_row(validated: _Validated, settings: EvaluationSettings) -> d
     tp, fp, fn = int(counts.tp), int(counts.fp), int(counts.fn)
     recall = wilson_interval(tp, tp + fn, settings.confidence_level)
     precision = wilson_interval(tp, tp + fp, settings.confidence_level)
-    drawn = _drawn(validated, np.ones(len(validated.truth)), settings)
+    drawn = draw_intervals(
+        validated.predicted,
+        validated.truth,
+        np.ones(len(validated.truth)),
+        confidence_level=settings.confidence_level,
+        n_draws=settings.n_draws,
+        seed=settings.seed,
+    )
     row = _row(VALIDATED_SET, validated, counts, drawn | {"precision": precision, "recall": recall})
     # Its share of positives was chosen by us.
     unknown = (Column.PREVALENCE, Column.ENRICHMENT, Column.ENRICHMENT_LOW, Column.ENRICHMENT_HIGH)
@@ -220,17 +227,6 @@ def _population_row(validated: _Validated, found: PopulationEstimate) -> dict[st
     row = _row(POPULATION, validated, Confusion(*found.cells), found.intervals)
     known: dict[str, object] = {name: found.scores[name] for name in ("prevalence", *_SCORES)}
     return row | known | {Column.N_POPULATION: found.n_population, Column.ADVICE: found.advice}
-
-
-def _drawn(validated: _Validated, weights: NDArray[np.float64], settings: EvaluationSettings) -> dict[str, Interval]:
-    return draw_intervals(
-        validated.predicted,
-        validated.truth,
-        weights,
-        confidence_level=settings.confidence_level,
-        n_draws=settings.n_draws,
-        seed=settings.seed,
-    )
 
 
 def _row(estimate: str, validated: _Validated, counts: Confusion, intervals: dict[str, Interval]) -> dict[str, object]:
