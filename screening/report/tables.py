@@ -119,7 +119,7 @@ def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame,
             str(material_id),
             str(formulas.get(material_id, UNKNOWN)),
             f"{row[Column.GAPPED_METAL_CONFIDENCE]:.2f}",
-            _ratio(row[Column.GAP_TOP_EV]),
+            _two_decimals(row[Column.GAP_TOP_EV]),
             _width(row),
             f"{n_for[material_id]} of {len(models)}",
         )
@@ -132,10 +132,8 @@ def _compact_table(title: str, caption: str = "") -> Table:
 
 def _width(row: Mapping[Hashable, Any]) -> str:
     """Width of a gap, as a lower bound if it is open at the bottom of the grid."""
-    if _is_missing(row[Column.GAP_WIDTH_EV]) or row[Column.GAP_WIDTH_EV] is None:
-        return UNKNOWN
-    width = f"{row[Column.GAP_WIDTH_EV]:.2f}"
-    return f"≥{width}" if row.get(Column.GAP_OPEN_AT_BOTTOM) is True else width
+    width = _two_decimals(row[Column.GAP_WIDTH_EV])
+    return f"≥{width}" if width != UNKNOWN and row.get(Column.GAP_OPEN_AT_BOTTOM) is True else width
 
 
 def dft_table(dft_results: pd.DataFrame, picks: pd.DataFrame, candidates: pd.DataFrame) -> Table:
@@ -179,10 +177,6 @@ def _reasons(chosen: Sequence[Mapping[Hashable, Any]]) -> Iterator[str]:
                 yield sentence
 
 
-def _two_decimals(value: Any) -> str:
-    return UNKNOWN if value is None or _is_missing(value) else f"{value:.2f}"
-
-
 def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPED_METAL) -> Table:
     """Show precision and recall of the models for one target, with their intervals: two lines a model."""
     rows = table[table[Column.TARGET] == str(target)].to_dict("records")
@@ -205,7 +199,7 @@ def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPE
             "/".join(format_value(row[column]) for column in CONFUSION_COLUMNS),
             _with_interval(row, Column.PRECISION, Column.PRECISION_LOW, Column.PRECISION_HIGH),
             _with_interval(row, Column.RECALL, Column.RECALL_LOW, Column.RECALL_HIGH),
-            _ratio(row[Column.F1]),
+            _two_decimals(row[Column.F1]),
         )
         before = name
     return shown
@@ -246,10 +240,10 @@ def format_score(row: Mapping[Hashable, Any], name: Column) -> str:
 
 def _short(value: Any) -> str:
     text = format_value(value)
-    return text if text == UNKNOWN or abs(value) >= _LARGE else _ratio(value)
+    return text if text == UNKNOWN or abs(value) >= _LARGE else _two_decimals(value)
 
 
-def _ratio(value: Any) -> str:
+def _two_decimals(value: Any) -> str:
     # Adding zero keeps a small negative number from being written as -0.00.
     return UNKNOWN if value is None or _is_missing(value) else f"{round(value, 2) + 0.0:.2f}"
 
@@ -262,12 +256,12 @@ def _gain(row: Mapping[Hashable, Any]) -> str:
 
 
 def _with_interval(row: Mapping[Hashable, Any], value: Column, low: Column, high: Column) -> str:
-    if _ratio(row[value]) == UNKNOWN:
+    if _two_decimals(row[value]) == UNKNOWN:
         return UNKNOWN
-    return f"{_ratio(row[value])} [{_bound(row[low])}-{_bound(row[high])}]"
+    return f"{_two_decimals(row[value])} [{_bound(row[low])}-{_bound(row[high])}]"
 
 
 def _bound(value: Any) -> str:
     """End of an interval between 0 and 1 in three characters: .41, 1.0."""
-    text = _ratio(value)
+    text = _two_decimals(value)
     return text if text == UNKNOWN else "1.0" if text == "1.00" else text.removeprefix("0")
