@@ -7,18 +7,11 @@ from collections.abc import Sequence
 
 from plotly.graph_objects import Figure
 
-from screening.report.figures import FIGURE_WIDTH_PX
-
 PAGE_WIDTH_PX = 1150
-_STYLE = (
-    f"body {{ font-family: sans-serif; max-width: {PAGE_WIDTH_PX}px; margin: 2em auto; color: #222 }} "
-    "table { border-collapse: collapse; font-size: 0.75em } "
-    "td, th { padding: 0.3em 0.5em; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap } "
-    f"p, li {{ line-height: 1.4; max-width: {FIGURE_WIDTH_PX}px }}"
-)
+_STYLE = f"body {{ font-family: sans-serif; max-width: {PAGE_WIDTH_PX}px; margin: 2em auto; color: #222 }}"
 
 
-def figures_page(figures: Sequence[Figure], title: str, introduction: str = "") -> str:
+def figures_page(figures: Sequence[Figure], title: str) -> str:
     """A self-contained HTML page: plotly's script is embedded once.
 
     Parameters
@@ -27,11 +20,9 @@ def figures_page(figures: Sequence[Figure], title: str, introduction: str = "") 
         In the order of the page.
     title
         Heading, as plain text.
-    introduction
-        HTML that stands before the figures.
     """
     parts = [figure.to_html(full_html=False, include_plotlyjs=position == 0) for position, figure in enumerate(figures)]
     heading = html.escape(title)
     head = f'<head><meta charset="utf-8"><title>{heading}</title><style>{_STYLE}</style></head>'
-    body = "\n".join([f"<h1>{heading}</h1>", introduction, *parts])
+    body = "\n".join([f"<h1>{heading}</h1>", *parts])
     return f"<!doctype html>\n<html>{head}<body>\n{body}\n</body></html>\n"
