@@ -8,6 +8,7 @@ import pandas as pd
 from pymatgen.symmetry.groups import sg_symbol_from_int_number
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.primitive import CellSizes
 from mat2spec.crystals.prototypes import UNKNOWN_SPACE_GROUP, space_group_number
 from mat2spec.tables.columns import Column
 from mat2spec.tables.status import Status
@@ -69,7 +70,8 @@ def picks_table(
         of `model`, the one most confident of the material; every column that `classifications` has follows.
     """
     ranked = rank_by_consensus(classifications)[Column.MATERIAL_ID].tolist()
-    chosen = [name for name in jobs[Column.MATERIAL_ID] if name not in set(ranked)]
+    named = set(ranked)
+    chosen = [name for name in jobs[Column.MATERIAL_ID] if name not in named]
     ids = ranked + chosen
     picks = _leading_rows(classifications, ids)
     picks[Column.PICK_RANK] = pd.array([*range(1, len(ranked) + 1), *([None] * len(chosen))], dtype="Int64")
@@ -132,14 +134,15 @@ def _known(table: pd.DataFrame, columns: list[Column]) -> pd.DataFrame:
 
 def _choices(picks: pd.DataFrame, jobs: pd.DataFrame, selection: SelectionSettings) -> list[str]:
     selected = dict(zip(jobs[Column.MATERIAL_ID], jobs[Column.SELECTED_AS], strict=True))
+    sizes = CellSizes.of_rows(picks).n_primitive.tolist()
     return [
-        describe_choice(selected.get(row[Column.MATERIAL_ID]), row[Column.NSITES], selection)
-        for row in picks.to_dict("records")
+        describe_choice(selected.get(name), n_sites, selection)
+        for name, n_sites in zip(picks[Column.MATERIAL_ID], sizes, strict=True)
     ]
 
 
 def describe_choice(selected_as: Any, n_sites: int, selection: SelectionSettings) -> str:
-    """Why a predicted gapped metal was chosen for DFT, or why not, in words."""
+    """Why a predicted gapped metal with `n_sites` in its primitive cell was chosen for DFT, or why not, in words."""
     if isinstance(selected_as, str):
         return _chosen_words(selected_as)
     if selection.max_sites is not None and n_sites > selection.max_sites:

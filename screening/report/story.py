@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.compute as pc
 
+from mat2spec.crystals.primitive import CellSizes
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
@@ -71,6 +72,7 @@ def find_material(run: RunTables, material: str, candidates: pd.DataFrame, remov
 
 def _of_candidate(run: RunTables, candidate: Row, candidates: pd.DataFrame) -> Iterator[str]:
     material_id = candidate[Column.MATERIAL_ID]
+    n_primitive = int(CellSizes.of_rows(pd.DataFrame([candidate])).n_primitive[0])
     yield "It passed all filters."
     yield from _say_change(run, material_id)
     if not run.has_table(TableName.CLASSIFICATIONS):
@@ -82,7 +84,7 @@ def _of_candidate(run: RunTables, candidate: Row, candidates: pd.DataFrame) -> I
     for row in own.sort_values(Column.MODEL).to_dict("records"):
         yield _say_model(row, predictions.get(row[Column.MODEL], {}))
     yield from _say_rank(classes, material_id, candidates)
-    yield from _say_dft(run, candidate, own)
+    yield from _say_dft(run, material_id, n_primitive, own)
 
 
 def _predictions(run: RunTables, material_id: str) -> dict[str, dict[Any, Any]]:
@@ -171,24 +173,23 @@ def _say_rank(classes: pd.DataFrame, material_id: str, candidates: pd.DataFrame)
     )
 
 
-def _say_dft(run: RunTables, candidate: Row, own: pd.DataFrame) -> Iterator[str]:
+def _say_dft(run: RunTables, material_id: str, n_sites: int, own: pd.DataFrame) -> Iterator[str]:
     if not run.has_table(TableName.DFT_JOBS):
         yield "The run stopped before any material was chosen for DFT."
         return
-    job = _row(run.read_table(TableName.DFT_JOBS), candidate[Column.MATERIAL_ID])
+    job = _row(run.read_table(TableName.DFT_JOBS), material_id)
     selection = SelectionSettings.model_validate(run.info["settings"].get("selection", {}))
     if not job:
-        yield _say_not_chosen(candidate, own, selection)
+        yield _say_not_chosen(n_sites, own, selection)
         return
-    words = describe_choice(job[Column.SELECTED_AS], candidate[Column.NSITES], selection).removeprefix("chosen: ")
+    words = describe_choice(job[Column.SELECTED_AS], n_sites, selection).removeprefix("chosen: ")
     yield f"It was chosen for DFT: {words}."
     yield _say_result(run, job)
 
 
-def _say_not_chosen(candidate: Row, own: pd.DataFrame, selection: SelectionSettings) -> str:
+def _say_not_chosen(n_sites: int, own: pd.DataFrame, selection: SelectionSettings) -> str:
     if own[Column.IS_GAPPED_METAL].isna().all():
         return "It was not chosen for DFT: there is no prediction of it."
-    n_sites = candidate[Column.NSITES]
     if own[Column.IS_GAPPED_METAL].fillna(value=False).any() or (selection.max_sites or n_sites) < n_sites:
         return f"It was {describe_choice(None, n_sites, selection).replace('not chosen:', 'not chosen for DFT:')}."
     return (

@@ -44,6 +44,22 @@ def test_the_reason_why_one_was_not_chosen_is_given(make_classifications):
     assert (picks.dft_verdict == "not computed").all()
 
 
+def test_a_large_cell_of_a_small_primitive_one_is_not_called_too_large(make_classifications):
+    rows = make_classifications(("p", "a", True, 0.9, 1.0), ("q", "a", True, 0.8, 1.0))
+    candidates = pd.DataFrame({"material_id": ["p", "q"], "formula": "X", "chemsys": "X", "nsites": 16})
+    jobs = pd.DataFrame(columns=["material_id", "selected_as", "status", "reason"])
+    picks = picks_table(
+        candidates.assign(nsites_primitive=[2, 16]),
+        rows.assign(gap_top_ev=-0.5, gap_open_at_bottom=pd.array([True] * 2)),
+        rows[["material_id", "model"]].assign(reason=""),
+        jobs,
+        None,
+        SelectionSettings(max_sites=8),
+    )
+    assert "not among the 12" in picks.choice[0]
+    assert picks.choice[1] == "not chosen: 16 sites, more than selection.max_sites = 8"
+
+
 def test_a_chosen_negative_is_a_row_without_rank_and_failures_keep_their_reason(make_classifications):
     rows = make_classifications(("p", "a", True, 0.9, 1.0), ("n", "a", False, 0.1, 0.1))
     jobs = [("p", "positive:a", "over_budget", "Spent."), ("n", "random_negative", "ok", "")]
