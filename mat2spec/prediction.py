@@ -36,6 +36,7 @@ from mat2spec.tables.status import Status
 from mat2spec.threads import worker_threads
 from mat2spec.tight_binding.predictor import MODEL_NAME as TIGHT_BINDING
 from mat2spec.tight_binding.predictor import MODEL_NAME_WITH_SPIN as TIGHT_BINDING_WITH_SPIN
+from mat2spec.tight_binding.predictor import MODEL_NAMES as TIGHT_BINDING_MODELS
 from mat2spec.tight_binding.predictor import TightBindingPredictor, load_tight_binding
 
 __all__ = [
@@ -249,7 +250,7 @@ def load_predictor(
     folder = Path(weights_dir) if weights_dir is not None else SHIPPED_WEIGHTS
     if spectrum not in GRIDS:
         raise WeightsError(f"Unknown spectrum '{spectrum}'; known are {', '.join(sorted(GRIDS))}.")
-    if model in (TIGHT_BINDING, TIGHT_BINDING_WITH_SPIN):
+    if model in TIGHT_BINDING_MODELS:
         return _load_tight_binding(model, spectrum, folder, device, max_edges_per_batch)
     shape_model, card = load_weights(folder / weights_name(model, spectrum, SHAPE_SETTING))
     scale_model = None

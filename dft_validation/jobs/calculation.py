@@ -102,8 +102,8 @@ def _calculate_bands(engine: Engine, cell: Cell, settings: DftSettings) -> tuple
     mesh = choose_mesh(cell, settings.kpoint_density, settings.even_mesh)
     empty_bands = settings.empty_bands(cell.atomic_numbers.tolist())
     cpu_seconds = wall_seconds = covered = 0.0
+    remove_abandoned_folders()
     for _ in range(settings.band_attempts):
-        remove_abandoned_folders()
         with scratch_folder() as folder:
             result = engine.calculate(cell, mesh, empty_bands, settings, folder)
         cpu_seconds += result.cpu_seconds

@@ -28,8 +28,7 @@ from mat2spec.prediction import shipped_weights
 from mat2spec.settings import Level
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.normalisation import Setting
-from mat2spec.tight_binding.predictor import MODEL_NAME as TIGHT_BINDING
-from mat2spec.tight_binding.predictor import MODEL_NAME_WITH_SPIN as TIGHT_BINDING_WITH_SPIN
+from mat2spec.tight_binding.predictor import MODEL_NAMES as TIGHT_BINDING_MODELS
 from mat2spec.training.settings import TrainingSettings
 from screening.evaluate.gap_scores import find_gapped_metals
 
@@ -113,8 +112,10 @@ class Benchmark:
     def _shipped_tight_binding(self) -> dict[str, list[Path]]:
         if self.spectrum != EDOS_GRID.name:
             return {}
-        names = (TIGHT_BINDING, TIGHT_BINDING_WITH_SPIN)
-        paths = {name: SHIPPED_WEIGHTS / weights_name(name, self.spectrum, Setting.SUMNORM_KL) for name in names}
+        paths = {
+            name: SHIPPED_WEIGHTS / weights_name(name, self.spectrum, Setting.SUMNORM_KL)
+            for name in TIGHT_BINDING_MODELS
+        }
         return {name: [path] for name, path in paths.items() if path.is_file()}
 
     def layout(self) -> Layout:

@@ -29,8 +29,7 @@ from mat2spec.labels.splits import Split, calibration_split
 from mat2spec.models.checkpoints import WeightsCard, load_weights, read_card, weights_name
 from mat2spec.prediction import Predictor, load_predictor
 from mat2spec.spectra.normalisation import Setting
-from mat2spec.tight_binding.predictor import MODEL_NAME as TIGHT_BINDING
-from mat2spec.tight_binding.predictor import MODEL_NAME_WITH_SPIN as TIGHT_BINDING_WITH_SPIN
+from mat2spec.tight_binding.predictor import MODEL_NAMES as TIGHT_BINDING_MODELS
 
 MIXED = "mixed"
 COMPOSITION_ONLY = "composition only"
@@ -106,7 +105,7 @@ def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> J
         If weights are of another spectral grid.
     """
     first = read_card(paths[0])
-    if first.model in (TIGHT_BINDING, TIGHT_BINDING_WITH_SPIN):
+    if first.model in TIGHT_BINDING_MODELS:
         return evaluate_predictor(name, _predictor_of(paths[0], first), first, data)
     shapes: list[Spectra] = []
     scales: list[Spectra] = []

@@ -41,6 +41,7 @@ from mat2spec.tight_binding.sevennet import SevenNetVersion, site_scalars, unkno
 MODEL_NAME = "tight-binding"
 # At the level of theory of the Materials Project: with spin where a crystal can be magnetic.
 MODEL_NAME_WITH_SPIN = "tight-binding-mp"
+MODEL_NAMES = (MODEL_NAME, MODEL_NAME_WITH_SPIN)
 # Above so many atoms in the primitive cell the eigenproblem is left to a model whose cost grows linearly.
 MAX_ATOMS = 60
 # Crystals that a thread works on: their descriptors together, their bands one after the other.

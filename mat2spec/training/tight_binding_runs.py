@@ -67,16 +67,18 @@ def run_tight_binding(
     """
     if data.crystals is None or data.grid != EDOS_GRID:
         raise DataError("Tight binding learns electronic densities of states on the grid 'edos', with their crystals.")
-    start, name = time.perf_counter(), MODEL_NAME_WITH_SPIN if settings.model.spin else MODEL_NAME
+    start = time.perf_counter()
+    name = MODEL_NAME_WITH_SPIN if settings.model.spin else MODEL_NAME
     usable, also = _solvable_part(data, settings), None
     if unpolarised is not None:
         others = (unpolarised.split == Split.TRAIN) & ~np.isin(unpolarised.formulas, data.formulas)
         also = _solvable_part(unpolarised.take(np.flatnonzero(others)), settings)
     parts = {split: usable.part(str(split)) for split in np.unique(usable.split)}
-    known = ("train", calibration_split(usable.split))
-    train, calibration = (_solvable(parts, split, settings, settings.kpoints_per_atom) for split in known)
+    known = (Split.TRAIN, calibration_split(usable.split))
+    spin, density = settings.model.spin, settings.kpoints_per_atom
+    train, calibration = (_solvable(parts[split], settings, density, spin=spin) for split in known)
     if also is not None:
-        train += _solvable({Split.TRAIN: also}, Split.TRAIN, settings, settings.kpoints_per_atom, spin=False)
+        train += _solvable(also, settings, density, spin=False)
     model = train_tight_binding(train, calibration, settings, folder, on_epoch)
     card = WeightsCard(
         model=name,
@@ -121,18 +123,9 @@ def _solvable_part(data: LabelledSpectra, settings: TightBindingTraining) -> Lab
 
 
 def _solvable(
-    parts: Mapping[str, LabelledSpectra],
-    split: str,
-    settings: TightBindingTraining,
-    kpoints_per_atom: float,
-    *,
-    spin: bool | None = None,
+    data: LabelledSpectra, settings: TightBindingTraining, kpoints_per_atom: float, *, spin: bool
 ) -> list[SolvableCrystal]:
-    """The crystals of a split, by default with spin if the model has it, but for the older test sets."""
-    data = parts[split]
     assert data.crystals is not None
-    if spin is None:
-        spin = settings.model.spin and split not in (Split.TEST, STORE_TEST)
     return make_solvable(data.crystals, data.spectra, settings.model, kpoints_per_atom, spin=spin)
 
 
@@ -144,7 +137,9 @@ def _metrics(
     for split, part in parts.items():
         if split == Split.TRAIN:
             continue
-        predicted = predict_spectra(model, _solvable(parts, split, settings, model.settings.kpoints_per_atom))
+        # The older test sets were computed without spin.
+        spin = settings.model.spin and split not in (Split.TEST, STORE_TEST)
+        predicted = predict_spectra(model, _solvable(part, settings, model.settings.kpoints_per_atom, spin=spin))
         true = part.spectra.astype(np.float64)
         blind = evaluate_spectra(true, predicted, part.grid)
         metrics[split] = {

@@ -92,8 +92,8 @@ def load_edos(
     graph_settings
         How graphs are made.
     stores
-        eDOS stores, files or folders of shards; by default those that the project carries for the level, if present. The crystals
-        of labels that name them by id are taken from `mp_structures.parquet` of the data folder.
+        eDOS stores, files or folders of shards; by default those that the project carries for the level, if present.
+        The crystals of labels that name them by id are taken from `mp_structures.parquet` of the data folder.
     level
         Level of theory of the labels that are used; a store that names its own level in its metadata is used at that.
 

@@ -16,8 +16,7 @@ from mat2spec.models.checkpoints import (
 )
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.normalisation import Setting
-from mat2spec.tight_binding.predictor import MODEL_NAME as TIGHT_BINDING
-from mat2spec.tight_binding.predictor import MODEL_NAME_WITH_SPIN as TIGHT_BINDING_WITH_SPIN
+from mat2spec.tight_binding.predictor import MODEL_NAMES as TIGHT_BINDING_MODELS
 from mat2spec.tight_binding.predictor import load_tight_binding
 from tests.mat2spec.conftest import SMALL_SIZES
 
@@ -111,7 +110,7 @@ def test_shipped_weights_are_small_and_all_load():
     for file in files:
         assert file.stat().st_size < 20e6
         card = read_card(file)
-        if card.model in (TIGHT_BINDING, TIGHT_BINDING_WITH_SPIN):
+        if card.model in TIGHT_BINDING_MODELS:
             load_tight_binding(file)
         else:
             load_weights(file)

@@ -65,3 +65,17 @@ def test_bands_do_not_depend_on_the_cell(model, salt):
     other = ElectronicStructure.of(model, larger)
     assert len(other.structure) == 2
     assert other.filling.gap_ev == pytest.approx(salt.filling.gap_ev, abs=1e-3)
+
+
+def test_a_magnet_has_bands_of_either_spin_that_hold_its_electrons():
+    model = load_predictor("tight-binding-mp", device="cpu").model
+    iron = Structure.from_spacegroup("Im-3m", np.eye(3) * 2.83, ["Fe"], [[0, 0, 0]])
+    electrons = ElectronicStructure.of(model, iron, spin=True)
+    bands = electrons.band_structure(points_per_segment=5)
+    assert set(bands.bands) == set(bands.projections) == {Spin.up, Spin.down}
+    # PBE: the d bands of the two spins lie about 2 eV apart.
+    assert (bands.bands[Spin.down] - bands.bands[Spin.up]).mean() > 0.5
+    table = electrons.projected_dos()
+    alike = ElectronicStructure.of(model, iron).projected_dos()
+    assert table["Fe d"].sum() == pytest.approx(alike["Fe d"].sum(), rel=0.2)
+    assert (table["Fe d"] - alike["Fe d"]).abs().max() > 0.1

@@ -58,7 +58,10 @@ def test_labels_without_spin_are_trained_on_beside_those_with_spin(few, tmp_path
     train = np.flatnonzero(few.split == "train")
     others = replace(few.take(train), formulas=np.array([f"{f}x" for f in few.formulas[train]], dtype=object))
     repeated = replace(others, formulas=np.r_[few.formulas[train[:1]], others.formulas[1:]])
-    card = read_card(run_tight_binding(few, with_spin, tmp_path, unpolarised=repeated))
+    path = run_tight_binding(few, with_spin, tmp_path, unpolarised=repeated)
+    assert path.name == "tight-binding-mp-edos-sumnorm-kl.safetensors"
+    card = read_card(path)
+    assert load_tight_binding(path).name == card.model == "tight-binding-mp"
     assert card.training["materials"]["train, without spin"] == len(others) - 2  # one is unknown, one is there already
     assert card.model_settings["spin"]
     assert set(card.metrics) == {"valid", "test"}
