@@ -27,7 +27,6 @@ from mat2spec.tables.parquet import (
     read_rows,
     read_schema,
     read_table,
-    require_columns,
     to_arrow,
     to_frame,
     write_table,
@@ -129,7 +128,8 @@ class RunTables:
                 f"{rows.null_count} of {len(wanted)} materials are not candidates of the run {self.run_id}; the first "
                 f"is {first}."
             )
-        columns = [name for name in (*CRYSTAL_COLUMNS, Column.REASON) if name in require_columns(path, [])]
+        present = self.column_names(TableName.CRYSTALS)
+        columns = [name for name in (*CRYSTAL_COLUMNS, Column.REASON) if name in present]
         return Crystals.from_arrow(read_rows(path, columns, rows.to_numpy()))
 
     def write_table(
