@@ -97,15 +97,10 @@ def select_for_dft(
     flag = target_of(classifications)
     if rank_by not in classifications:
         raise ValueError(f"Hits cannot be ranked by '{rank_by}': that is not a column of the classifications.")
-    classifications = classifications.reset_index(drop=True)
-    # DFT computes primitive cells.
-    sites = pd.Series(CellSizes.of_rows(candidates).n_primitive, index=candidates[Column.MATERIAL_ID])
-    n_sites = classifications[Column.MATERIAL_ID].map(sites)
-    rows = classifications[n_sites.notna()]
+    rows = classifications[classifications[Column.MATERIAL_ID].isin(candidates[Column.MATERIAL_ID])]
     predicted = rows[rows[flag].notna()]
     n_unpredicted = rows[Column.MATERIAL_ID].nunique() - predicted[Column.MATERIAL_ID].nunique()
-    limit = np.inf if settings.max_sites is None else settings.max_sites
-    small_enough = n_sites[predicted.index] <= limit
+    small_enough = predicted[Column.MATERIAL_ID].isin(drawable(candidates, settings))
     pool = predicted[small_enough]
     positive = pool[pool[flag].astype(bool)]
     positive_ids = set(positive[Column.MATERIAL_ID])
@@ -124,7 +119,7 @@ def select_for_dft(
 
 
 def drawable(candidates: pd.DataFrame, settings: SelectionSettings) -> list[str]:
-    """Candidates whose primitive cells are small enough to be computed."""
+    """Candidates whose primitive cells, which DFT computes, are small enough."""
     limit = np.inf if settings.max_sites is None else settings.max_sites
     small = CellSizes.of_rows(candidates).n_primitive <= limit
     return candidates.loc[small, Column.MATERIAL_ID].tolist()
