@@ -60,7 +60,15 @@ LEVEL_OF_THEORY = (Column.FUNCTIONAL, Column.SPIN, Column.U_VALUES)
 
 _CLASSES = (Column.IS_GAPPED_METAL, Column.HAS_VB_GAP, Column.IS_METAL)
 _FLAGS = (*_CLASSES, Column.GAP_OPEN_AT_BOTTOM, Column.BELOW_THRESHOLD_EVERYWHERE)
-_OTHER_FLAGS = (Column.VALUE_UNKNOWN, Column.DFT_GAP_OPEN_AT_BOTTOM)
+_OTHER_FLAGS = (
+    Column.VALUE_UNKNOWN,
+    Column.DFT_GAP_OPEN_AT_BOTTOM,
+    Column.IS_TARGET,
+    Column.HAS_GAP_ABOVE,
+    Column.GAP_ABOVE_OPEN_AT_TOP,
+    Column.IS_TRANSPARENT,
+    Column.IS_HALF_METAL,
+)
 _NUMBERS_OF_A_CLASS = (
     Column.GAPPED_METAL_CONFIDENCE,
     Column.GAP_CONFIDENCE,
@@ -73,13 +81,6 @@ _NUMBERS_OF_A_CLASS = (
     Column.DOS_ABOVE_EFERMI,
 )
 _WORDS_OF_A_CLASS = (Column.ELECTRONIC_CLASS, Column.GAPPED_METAL_TYPE)
-_FURTHER_FLAGS = (
-    Column.IS_TARGET,
-    Column.HAS_GAP_ABOVE,
-    Column.GAP_ABOVE_OPEN_AT_TOP,
-    Column.IS_TRANSPARENT,
-    Column.IS_HALF_METAL,
-)
 # What was not said of a spectrum by older versions.
 _PROPERTIES = (
     Column.IS_TARGET,
@@ -179,7 +180,7 @@ _INTEGERS = (
 _TYPES: dict[Column, pa.DataType] = {
     **dict.fromkeys(_TEXTS, pa.string()),
     **dict.fromkeys(_INTEGERS, pa.int64()),
-    **dict.fromkeys((*_FLAGS, *_OTHER_FLAGS, *_FURTHER_FLAGS), pa.bool_()),
+    **dict.fromkeys((*_FLAGS, *_OTHER_FLAGS), pa.bool_()),
     **dict.fromkeys(SPECTRUM_COLUMNS, pa.list_(pa.float32())),
     **dict.fromkeys((Column.SCALE_STATES, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE), pa.float32()),
     **dict.fromkeys((Column.LATTICE, Column.FRAC_COORDS), pa.list_(pa.float64())),
@@ -201,6 +202,13 @@ def _optional(*columns: Column) -> tuple[Field, ...]:
     return _fields(*columns, required=False)
 
 
+# What a source says of each material.
+_MATERIAL = (
+    *_filled(Column.MATERIAL_ID),
+    *_fields(Column.FORMULA, Column.CHEMSYS),
+    *_filled(Column.NSITES, Column.NELEMENTS),
+    *_fields(Column.ENERGY_ABOVE_HULL, Column.BAND_GAP),
+)
 # Columns of each table; it may hold more than these.
 SCHEMAS: dict[TableName, tuple[Field, ...]] = {
     TableName.PICKS: (
@@ -222,23 +230,14 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_filled(Column.LINK),
     ),
     TableName.CANDIDATES: (
-        *_filled(Column.MATERIAL_ID),
-        *_fields(Column.FORMULA, Column.CHEMSYS),
-        *_filled(Column.NSITES, Column.NELEMENTS),
-        *_fields(Column.ENERGY_ABOVE_HULL, Column.BAND_GAP),
+        *_MATERIAL,
         *_optional(Column.STRUCTURE_HASH, Column.NSITES_PRIMITIVE, Column.VOLUME),
     ),
     TableName.CRYSTALS: (*_filled(*CRYSTAL_COLUMNS), *_optional(Column.REASON)),
     TableName.CHANGES: (*_filled(Column.MATERIAL_ID, Column.CHANGE), *_fields(Column.FORMER_RUN_ID)),
     TableName.KNOWN_EDOS: _filled(Column.MATERIAL_ID),
     TableName.FILTER_COUNTS: _filled(Column.FILTER, *_COUNTS_OF_A_FILTER),
-    TableName.REMOVED: (
-        *_filled(Column.MATERIAL_ID),
-        *_fields(Column.FORMULA, Column.CHEMSYS),
-        *_filled(Column.NSITES, Column.NELEMENTS),
-        *_fields(Column.ENERGY_ABOVE_HULL, Column.BAND_GAP),
-        *_filled(Column.FILTER, Column.VALUE_UNKNOWN),
-    ),
+    TableName.REMOVED: (*_MATERIAL, *_filled(Column.FILTER, Column.VALUE_UNKNOWN)),
     TableName.PREDICTIONS: (
         *_filled(Column.MATERIAL_ID, Column.MODEL, Column.STATUS),
         *_fields(Column.REASON, Column.EDOS, Column.SCALE_STATES, Column.UNCERTAINTY),
