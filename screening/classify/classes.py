@@ -23,7 +23,7 @@ from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.tables.columns import Column
 from screening.classify.gaps import BLOCK_SIZE, classify_spectra
 from screening.classify.materials import Materials
-from screening.classify.properties import PerAtom, derive_properties
+from screening.classify.properties import derive_properties
 from screening.settings import ClassifySettings, GapSettings
 
 # Keeps the order of rows while they are judged.
@@ -80,7 +80,7 @@ def classify(
     uncertainty
         Standard deviations of the bins in the unit of the spectra, where they are known.
     functions
-        Classifiers of the user's, beside those that the settings name.
+        Classifiers of the user's, beside those that the settings name; each is called once for every block of spectra.
 
     Returns
     -------
@@ -116,9 +116,7 @@ def _classify_block(
     n_sites = np.maximum(sizes.n_sites, 1)[:, None]
     per_atom = np.asarray(spectra, dtype=np.float64) / n_sites
     errors = None if uncertainty is None else np.asarray(uncertainty, dtype=np.float64) / n_sites
-    properties = derive_properties(
-        per_atom, classes, PerAtom(sizes.volumes_per_site, materials.stoner_ev), EDOS_GRID, errors
-    )
+    properties = derive_properties(per_atom, classes, materials, EDOS_GRID, errors)
     table = pd.concat([classes, properties], axis=1)
     table = table.assign(**electronic_classes(table, settings))
     for function in own:
@@ -195,7 +193,7 @@ def load_function(name: str) -> Classifier:
 def _load_file(path: Path) -> Any:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
+        raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     # Dataclasses look their module up there.
     sys.modules[path.stem] = module

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +17,7 @@ from scipy.special import ndtr
 
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.tables.columns import Column
+from screening.classify.materials import Materials
 
 BOLTZMANN_EV_PER_K = 8.617333262e-5
 # (pi^2 / 3) k_B^2 N_A in mJ eV / (mol K^2): gamma of a density of one state/eV per atom, per mole of atoms.
@@ -105,26 +105,10 @@ def dos_above_efermi(
     return sliding_window_view(window, stretch, axis=1).mean(axis=-1).min(axis=1)
 
 
-class PerAtom(NamedTuple):
-    """What turns densities of states per atom into properties of a material.
-
-    Parameters
-    ----------
-    volumes_a3
-        Volume per atom in cubic Angstrom, shape (n,); NaN where unknown.
-    stoner_ev
-        Stoner parameter over twice the share of the atoms that have it, in eV, shape (n,): see
-        `screening.classify.materials.stoner_factors`; NaN where there are none.
-    """
-
-    volumes_a3: NDArray[np.float64]
-    stoner_ev: NDArray[np.float64]
-
-
 def derive_properties(
     spectra: NDArray[np.floating],
     classes: pd.DataFrame,
-    materials: PerAtom,
+    materials: Materials,
     grid: SpectralGrid = EDOS_GRID,
     uncertainty: NDArray[np.floating] | None = None,
 ) -> pd.DataFrame:
@@ -138,7 +122,7 @@ def derive_properties(
         Of these spectra: `is_metal`, and the gaps below and above E_F where a metal has one
         (`screening.classify.gaps.classify_spectra`).
     materials
-        Volumes and Stoner parameters.
+        Their volumes and Stoner parameters.
     grid
         The grid of the spectra.
     uncertainty
@@ -148,8 +132,8 @@ def derive_properties(
     -------
     pandas.DataFrame
         One row per spectrum in the same order, columns `PROPERTY_COLUMNS`, whose definitions `Column` holds. Null
-        where a quantity is undefined: all for a spectrum that is not finite, those of the Fermi surface for what is no
-        metal, the carriers without a gap. Errors of neighbouring bins are taken as equal for sums (the largest
+        where a quantity is undefined: all for a spectrum that is not finite, those of the Fermi surface for
+        non-metals, the carriers without a gap. Errors of neighbouring bins are taken as equal for sums (the largest
         standard deviation they can have) and as independent for the sign of the Seebeck coefficient.
 
     Raises
@@ -169,7 +153,8 @@ def derive_properties(
     slope = (values[:, above : above + 2].mean(axis=1) - values[:, above - 2 : above].mean(axis=1)) / (2 * grid.width)
     seebeck, sign_confidence = _seebeck(values, errors, grid, metal)
     between = _between_gap_and_efermi(classes, grid)
-    carriers = _carriers(values, between, grid, materials.volumes_a3)
+    volumes_a3 = materials.sizes.volumes_per_site
+    carriers = _carriers(values, between, grid, volumes_a3)
     occupied = values[:, :above].sum(axis=1) * grid.width
     first_moment = values[:, :above] @ grid.centers[:above] * grid.width
     return pd.DataFrame(
@@ -182,8 +167,8 @@ def derive_properties(
             Column.SEEBECK_300K: seebeck,
             Column.SEEBECK_SIGN_CONFIDENCE: sign_confidence,
             Column.CARRIERS: carriers,
-            Column.CARRIERS_STD: _carriers(errors, between, grid, materials.volumes_a3),
-            Column.BAND_MASS: _band_mass(of_metals / materials.volumes_a3, carriers / ANGSTROM3_PER_CM3),
+            Column.CARRIERS_STD: _carriers(errors, between, grid, volumes_a3),
+            Column.BAND_MASS: _band_mass(of_metals / volumes_a3, carriers / ANGSTROM3_PER_CM3),
             Column.OCCUPIED_STATES: occupied,
             Column.OCCUPIED_CENTER_EV: _ratio(first_moment, occupied),
         }
@@ -231,7 +216,7 @@ def thermal_weights(grid: SpectralGrid, temperature_k: float) -> tuple[NDArray[n
 
 
 def _between_gap_and_efermi(classes: pd.DataFrame, grid: SpectralGrid) -> NDArray[np.float64]:
-    """Share of each bin between the middle of the gap and E_F, shape (n, grid.size); zero for what is no gapped metal.
+    """Share of each bin between the middle of the gap and E_F, shape (n, grid.size); zero unless a gapped metal.
 
     The edge of a gap lies where the density crosses a threshold: the foot of the band is below it.
     """

@@ -6,13 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mat2spec.crystals.primitive import CellSizes
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from screening.classify.gaps import classify_spectra
+from screening.classify.materials import Materials
 from screening.classify.properties import (
     BOLTZMANN_EV_PER_K,
     HBAR2_OVER_MASS_EV_A2,
     PROPERTY_COLUMNS,
-    PerAtom,
     count_bins,
     derive_properties,
     dos_at_efermi,
@@ -25,7 +26,8 @@ CENTERS, EDGES = EDOS_GRID.centers, EDOS_GRID.edges
 def derived(spectra, volume=20.0, stoner=0.45, **further):
     """Properties of spectra per atom of one-atom cells."""
     spectra = np.atleast_2d(spectra)
-    materials = PerAtom(np.full(len(spectra), volume), np.full(len(spectra), stoner))
+    ones = np.ones(len(spectra), dtype=np.int64)
+    materials = Materials(CellSizes(ones, ones, volume * ones), stoner * ones)
     return derive_properties(spectra, classify_spectra(spectra), materials, **further)
 
 
