@@ -26,10 +26,11 @@ from mat2spec.crystals.primitive import CellSizes
 from mat2spec.prediction import load_predictor
 from mat2spec.settings import DATA_DIR
 from mat2spec.spectra.grids import EDOS_GRID
-from mat2spec.tables.columns import Column
+from mat2spec.tables.columns import CRYSTAL_COLUMNS, Column
 from mat2spec.tables.parquet import matrix_column
 from screening.classify.gaps import classify_spectra
 from screening.evaluate.confusion import count
+from screening.evaluate.evaluation import is_true
 from screening.settings import GapSettings
 
 SMALL_CELL = 8
@@ -98,20 +99,15 @@ def _best(flags_of: Callable[[float], NDArray[np.bool_]], truth: NDArray[np.bool
 
 def count_by_size(data: Path, n: int, model: str) -> pd.DataFrame:
     """Predicted gapped metals among random crystals by the size of their primitive cell, under either rule."""
-    table = pq.read_table(
-        data / "mp_structures.parquet", columns=["material_id", "lattice", "frac_coords", "atomic_numbers"]
-    )
+    table = pq.read_table(data / "mp_structures.parquet", columns=list(CRYSTAL_COLUMNS))
     rows = np.sort(np.random.default_rng(SEED).choice(table.num_rows, n, replace=False))
     crystals = Crystals.from_arrow(table.take(rows))
     prediction, sizes = load_predictor(model).predict(crystals), CellSizes.of_crystals(crystals)
-    flags = {
-        per_atom: classify_spectra(
-            prediction.spectra, EDOS_GRID, GapSettings(per_atom=per_atom), sizes.n_sites, sizes.n_primitive
-        )[Column.IS_GAPPED_METAL]
-        .fillna(value=False)
-        .to_numpy(dtype=np.bool_)
-        for per_atom in (False, True)
-    }
+    flags = {}
+    for per_atom in (False, True):
+        rule = GapSettings(per_atom=per_atom)
+        classes = classify_spectra(prediction.spectra, EDOS_GRID, rule, sizes.n_sites, sizes.n_primitive)
+        flags[per_atom] = is_true(classes[Column.IS_GAPPED_METAL])
     groups = np.digitize(sizes.n_primitive, SIZE_CLASSES)
     lines = []
     for index, (low, high) in enumerate(pairwise(SIZE_CLASSES), 1):
