@@ -252,7 +252,8 @@ class GapSettings(BaseModel):
         default=0.14,
         gt=0,
         allow_inf_nan=False,
-        description="The same per atom, if per_atom: agrees best with it in cells of up to eight atoms.",
+        description="DOS threshold of a gap in states/eV per atom, if per_atom: agrees best with the one per primitive cell "
+        "in cells of up to eight atoms.",
     )
     min_width_ev: float = Field(
         default=1.0,
@@ -280,7 +281,8 @@ class GapSettings(BaseModel):
         default=0.028,
         gt=0,
         allow_inf_nan=False,
-        description="The same per atom, if per_atom: agrees best with it in cells of up to eight atoms.",
+        description="DOS threshold of a metal in states/eV per atom, if per_atom: agrees best with the one per primitive cell "
+        "in cells of up to eight atoms.",
     )
     metal_window_ev: float = Field(
         default=0.3,
@@ -341,7 +343,7 @@ class GapSettings(BaseModel):
         return self.metal_dos_threshold_states_per_ev
 
     def describe(self) -> str:
-        """Say the gap rule in a few words, for the column `setting` of a table."""
+        """Say the gap rule in a few words, for the column `gap_rule` of a table."""
         unit = "states/eV per atom" if self.per_atom else "states/eV per cell"
         return (
             f"DOS < {self.dos_threshold:g} {unit} over {self.min_width_ev:g} eV, "

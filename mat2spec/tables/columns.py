@@ -160,7 +160,7 @@ class Column(StrEnum):
         "",
         (
             "n: a gap below E_F, E_F in the conduction band; p: a gap above E_F, E_F in the valence band; n+p: both "
-            "(Malyi and Zunger, Appl. Phys. Rev. 7, 041310, 2020); null for what is no gapped metal."
+            "(Malyi and Zunger, Appl. Phys. Rev. 7, 041310, 2020); null unless it is a gapped metal."
         ),
     )
     GAPPED_METAL_TYPE_CONFIDENCE = (
@@ -189,7 +189,7 @@ class Column(StrEnum):
         "partly_filled_band_ev",
         "Partly filled band",
         "eV",
-        "Width of the run of bins at or above the threshold of a gap that holds E_F, of a metal; null where it leaves the grid.",
+        "Of a metal: width of the run of bins around E_F at or above the DOS threshold of a gap; null where it leaves the grid.",
     )
     DOS_GAP_EV = (
         "dos_gap_ev",
@@ -229,6 +229,7 @@ class Column(StrEnum):
         ),
     )
     IS_TARGET = "is_target", "Hit", "", "Whether it is what is searched for: the condition classify.target."
+
     # Other properties that follow from a spectrum
     DOS_AT_EFERMI = "dos_at_efermi_states_per_ev", "DOS at E_F", PER_PRIMITIVE_CELL, "DOS at E_F."
     DOS_ABOVE_EFERMI = (
@@ -448,7 +449,12 @@ class Column(StrEnum):
 
     # The rule of a gap, moved after the fact
     MOVED = "moved", "Moved", "", "Whose rule is moved: the prediction's alone, or both."
-    DOS_THRESHOLD = "dos_threshold_states_per_ev", "DOS threshold", STATES_PER_EV, "Threshold of the rule."
+    DOS_THRESHOLD = (
+        "dos_threshold_states_per_ev",
+        "DOS threshold",
+        PER_PRIMITIVE_CELL,
+        "Of the rule; per atom if gap.per_atom.",
+    )
     MIN_WIDTH_EV = "min_width_ev", "Minimum width", "eV", "Minimum width of a gap."
     TOP_MIN_EV = "top_min_ev", "Lowest top", "eV", "Lowest energy at which a gap may end, from E_F."
     TOP_MAX_EV = "top_max_ev", "Highest top", "eV", "Highest energy at which a gap may end, from E_F."

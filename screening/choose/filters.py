@@ -101,10 +101,10 @@ def _apply(properties: pd.DataFrame, settings: FilterSettings, known_edos_ids: C
         rows = rows[kept]
 
 
-def _judge(step: _Filter, candidates: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    if step.column is None:
-        return step.passes(candidates), np.zeros(len(candidates), dtype=np.bool_)
-    return step.passes(candidates), candidates[step.column].isna().to_numpy(dtype=np.bool_)
+def _judge(one: _Filter, candidates: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    if one.column is None:
+        return one.passes(candidates), np.zeros(len(candidates), dtype=np.bool_)
+    return one.passes(candidates), candidates[one.column].isna().to_numpy(dtype=np.bool_)
 
 
 def _counts_table(counts: list[tuple[str, int, int, int, int]]) -> pd.DataFrame:

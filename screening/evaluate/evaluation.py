@@ -1,8 +1,8 @@
 """Precision and recall of the models against DFT, with intervals that say how little a few runs tell.
 
 Two estimates stand side by side. That of the *validated set* counts the materials computed. It
-flatters recall when positives are sampled more densely than negatives; that of the *population*
-weights the random samples up to all the predicted positives and negatives they stand for.
+flatters recall when positives are sampled more densely than negatives; that of the *population* is a posterior over all
+that could have been computed (`screening.evaluate.population`).
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def precision_recall(
         counted as predicted negative because the model failed on them, and `n_not_represented`
         predicted positives of any model that were not chosen and for which no random positive stands.
         Undefined ratios are null. The population row, of what was searched for, is a posterior
-        (`screening.evaluate.population`): its scores are medians, its cells means; a score whose interval spans more than
-        0.5 is null, and `advice` says what would make it known. Intervals of precision and recall are Wilson's for the
+        (`screening.evaluate.population`): its scores are medians, its cells means; a score whose interval is too wide is
+        null, and `advice` says what would make precision, recall or F1 known. Intervals of precision and recall are Wilson's for the
         validated set, its others those of `screening.evaluate.confusion.draw_intervals`. `prevalence` is
         the share of positives and `enrichment` the factor by which a pick beats a random one; the validated set is no
         random sample, so only the population has them.

@@ -24,6 +24,8 @@ from screening.settings import EvaluationSettings
 
 # A point estimate says nothing where its interval spans more than this.
 WIDEST_INTERVAL = 0.5
+# The gain has no upper end: its interval may span this factor.
+WIDEST_GAIN = 4
 SCORES_FROM_0_TO_1 = ("precision", "recall", "f1")
 # Keeps a beta distribution proper that is all at 0 or 1.
 _SMALLEST = 1e-3
@@ -128,11 +130,12 @@ class PopulationEstimate:
     cells
         Mean of tp, fp, fn, tn.
     scores
-        Median of each score; None where it is undefined, or its interval spans more than half of the range from 0 to 1.
+        Median of each score; None where it is undefined, or its interval spans more than `WIDEST_INTERVAL`, or a factor
+        of `WIDEST_GAIN` for the enrichment.
     intervals
         Quantiles of each score.
     advice
-        What would narrow the widest interval; empty where every score has a point.
+        What would narrow the interval of the first of `SCORES_FROM_0_TO_1` that is too wide; empty where none is.
     """
 
     n_population: int
@@ -200,9 +203,9 @@ def _width(interval: Interval) -> float:
 
 
 def _too_wide(intervals: dict[str, Interval]) -> list[str]:
-    """MCC runs from -1 to 1, a gain has no upper end: judged by the same share of their range, or by a factor of four."""
+    """MCC and gain, which do not run from 0 to 1, where their intervals are too wide."""
     gain = intervals["enrichment"]
-    unsure = gain.low is not None and gain.high is not None and gain.high > 4 * max(gain.low, 1e-9)
+    unsure = gain.low is not None and gain.high is not None and gain.high > WIDEST_GAIN * max(gain.low, 1e-9)
     return [*(["mcc"] if _width(intervals["mcc"]) > WIDEST_INTERVAL else []), *(["enrichment"] if unsure else [])]
 
 
