@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +29,9 @@ def with_contradictions(crystals: Crystals, table: pa.Table) -> Crystals:
     table
         The same rows with those of `CLAIM_COLUMNS` that the table has.
     """
-    found = [_of_formula(crystals, table, name) for name in FORMULA_COLUMNS if name in table.column_names]
+    formula_columns = [name for name in FORMULA_COLUMNS if name in table.column_names]
+    formulas = reduced_formulas(crystals).tolist() if formula_columns else []
+    found = [_of_formula(formulas, table, name) for name in formula_columns]
     if Column.NSITES in table.column_names:
         found.append(_of_number(crystals, table))
     if Column.VOLUME in table.column_names:
@@ -38,23 +41,22 @@ def with_contradictions(crystals: Crystals, table: pa.Table) -> Crystals:
     return crystals if all(problem is None for problem in problems) else replace(crystals, problems=problems)
 
 
-def _of_formula(crystals: Crystals, table: pa.Table, name: str) -> NDArray[np.object_]:
-    problems = np.full(len(crystals), None, dtype=object)
-    read = reduced_formulas(crystals)
-    for row, stated in enumerate(table[name].to_pylist()):
-        if isinstance(stated, str) and stated and stated != read[row] and crystals.n_sites[row]:
+def _of_formula(formulas: Sequence[str], table: pa.Table, name: str) -> NDArray[np.object_]:
+    """Contradictions of a column of formulas; `formulas` are those of the atoms, empty where a row has none."""
+    problems = np.full(len(formulas), None, dtype=object)
+    for row, (stated, read) in enumerate(zip(table[name].to_pylist(), formulas, strict=True)):
+        if read and isinstance(stated, str) and stated and stated != read:
             meant = canonical_formula(stated)
-            if meant is not None and meant != read[row]:
-                problems[row] = (
-                    f"The column {name} of the row says {stated}, its atoms are {read[row]}: one of them is wrong."
-                )
+            if meant is not None and meant != read:
+                problems[row] = f"The column {name} of the row says {stated}, its atoms are {read}: one of them is wrong."
     return problems
 
 
 def _of_number(crystals: Crystals, table: pa.Table) -> NDArray[np.object_]:
     problems = np.full(len(crystals), None, dtype=object)
-    for row, stated in enumerate(table[Column.NSITES].to_pylist()):
-        n_sites = int(crystals.n_sites[row])
+    for row, (stated, n_sites) in enumerate(
+        zip(table[Column.NSITES].to_pylist(), crystals.n_sites.tolist(), strict=True)
+    ):
         if isinstance(stated, int) and n_sites and stated != n_sites:
             problems[row] = f"The column {Column.NSITES} of the row says {stated}, it has {n_sites} atoms."
     return problems
