@@ -64,15 +64,23 @@ def _counts(line: str) -> list[int]:
     return [int(word) for word in words] if words and all(word.isdigit() for word in words) else []
 
 
+def _first_counts(lines: list[str]) -> int:
+    """Row of the first numbers of atoms, which stand below all lines of elements; the end of the file if none do."""
+    return next((row for row in range(_COUNTS_LINE, len(lines)) if _counts(lines[row])), len(lines))
+
+
+def _counts_from(lines: list[str], row: int) -> tuple[list[int], int]:
+    """Numbers of atoms from a row on, which may take several lines, and the row below them."""
+    counts: list[int] = []
+    while row < len(lines) and (here := _counts(lines[row])):
+        counts += here
+        row += 1
+    return counts, row
+
+
 def _check_counts(lines: list[str]) -> None:
     """Refuse more atoms than there are lines before any list of them is made."""
-    row = _COUNTS_LINE
-    while row < len(lines) and not _counts(lines[row]):
-        row += 1
-    counted = 0
-    while row < len(lines) and (here := _counts(lines[row])):
-        counted += sum(here)
-        row += 1
+    counted = sum(_counts_from(lines, _first_counts(lines))[0])
     if counted > len(lines):
         raise PoscarError(
             f"The file counts {counted:.6g} atoms and has {len(lines)} lines; correct the numbers of atoms."
@@ -103,10 +111,7 @@ def _check_names(lines: list[str]) -> None:
     while row < len(lines) and lines[row].split() and not lines[row].split()[0].isdigit():
         names += lines[row].split()
         row += 1
-    counts: list[int] = []
-    while row < len(lines) and (here := _counts(lines[row])):
-        counts += here
-        row += 1
+    counts, _ = _counts_from(lines, row)
     if len(names) != len(counts):
         raise PoscarError(
             f"The file names {len(names)} elements ({' '.join(names)}) and gives {len(counts)} numbers of atoms."
@@ -153,12 +158,8 @@ def _with_positive_scale(lines: list[str]) -> list[str]:
 
 def _check_coordinates(lines: list[str], structure: Structure) -> None:
     """Refuse sites beyond those that are counted, and elements behind coordinates that contradict those above."""
-    row = _COUNTS_LINE
-    while row < len(lines) and not _counts(lines[row]):
-        row += 1
-    while row < len(lines) and _counts(lines[row]):
-        row += 1
-    first = _first_site(lines, row)
+    _, below = _counts_from(lines, _first_counts(lines))
+    first = _first_site(lines, below)
     behind = first + len(structure)
     if behind < len(lines) and _is_site(lines[behind]):
         raise PoscarError(
