@@ -16,7 +16,6 @@ import numpy as np
 import spglib
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Element, Lattice, Structure
-from pymatgen.core.operations import SymmOp
 from pymatgen.io.cif import CifParser, str2float
 
 from mat2spec.crystals.claims import Claims, read_formula
@@ -91,11 +90,8 @@ class _Block:
         return next((text for text in texts if text not in UNKNOWN_VALUES), "")
 
     def number(self, *keys: str) -> float | None:
-        """The first of some items as a number; None if none is."""
-        try:
-            return float(str2float(self.text(*keys)))
-        except (ValueError, TypeError):
-            return None
+        """The first of some items that says something as a number; None if it is none."""
+        return _number(self.text(*keys))
 
     def column(self, key: str) -> list[str]:
         """A column of a loop; a single value where it stands outside of one."""
@@ -191,7 +187,7 @@ def _check_sites(block: _Block) -> None:
         unknown = sum(value.strip() in UNKNOWN_VALUES for value in block.column(key))
         if unknown:
             raise CifError(f"{unknown} sites have no coordinate ('?' or '.' in {key}); their atoms would be missing.")
-    hydrogens = sum(_number_or_zero(value) for value in block.column("_atom_site_attached_hydrogens"))
+    hydrogens = sum(_number(value) or 0.0 for value in block.column("_atom_site_attached_hydrogens"))
     if hydrogens:
         raise CifError(
             f"{hydrogens:g} hydrogens are said to be attached to atoms (_atom_site_attached_hydrogens), but have no sites; "
@@ -206,14 +202,14 @@ def _check_labels(block: _Block) -> None:
         # pymatgen asks for labels; the symbols say the same.
         block.items["_atom_site_label"] = list(symbols)
     for name in symbols or block.column("_atom_site_label"):
-        letters = re.match(r"[A-Za-z]*", name.strip().replace("-", ""))
-        assert letters is not None
+        plain = name.strip().replace("-", "")
+        letters = re.split(r"[^A-Za-z]", plain, maxsplit=1)[0]
         # O-H, OH2, Wat: an oxygen whose hydrogens have no sites. Co3 is the third cobalt.
-        if _GROUPS.match(name.strip().replace("-", "")) and not Element.is_valid_symbol(letters[0]):
+        if _GROUPS.match(plain) and not Element.is_valid_symbol(letters):
             raise CifError(
                 f"The site '{name}' stands for a group of atoms; list each of them with its coordinates, hydrogens too."
             )
-        if not any(Element.is_valid_symbol(letters[0][:length].capitalize()) for length in (1, 2)):
+        if not any(Element.is_valid_symbol(letters[:length].capitalize()) for length in (1, 2)):
             raise CifError(f"The site '{name}' is not an element.")
 
 
@@ -231,8 +227,7 @@ def _structure_of(block: _Block) -> Structure:
     _check_stated(block, stated)
     if not listed:
         return _by_stated_group(block, claims, stated, lattice)
-    rotations = np.array([SymmOp.from_xyz_str(text).rotation_matrix for text in listed])
-    if not fit_lattice(rotations, lattice.matrix):
+    if not fit_lattice(listed, lattice.matrix):
         raise CifError(
             "The symmetry operations do not fit the cell: they make lengths or angles equal that the file gives as "
             "different."
@@ -289,8 +284,7 @@ def _only_possible(block: _Block, claims: Claims, stated: list[Setting], lattice
     reasons: list[str] = []
     for setting in stated:
         listed = operations(setting)
-        rotations = np.array([SymmOp.from_xyz_str(text).rotation_matrix for text in listed])
-        if not fit_lattice(rotations, lattice.matrix):
+        if not fit_lattice(listed, lattice.matrix):
             reasons.append(f"The cell does not have the symmetry {setting.name} that the file names.")
             continue
         block.items[OPERATION_KEYS[0]] = listed
@@ -386,8 +380,9 @@ def _claims_of(block: _Block) -> Claims:
     )
 
 
-def _number_or_zero(text: str) -> float:
+def _number(text: str) -> float | None:
+    """A number with or without its uncertainty in brackets; None of any other text."""
     try:
         return float(str2float(text))
-    except ValueError:
-        return 0.0
+    except (ValueError, TypeError):
+        return None

@@ -140,7 +140,7 @@ def _symbols_behind(lines: list[str], first: int, n_sites: int) -> list[str]:
         # F is fluorine where it stands alone, and a fixed coordinate where three stand together.
         if not words and len(line.split()) == 4:
             words = line.split()[3:]
-        symbols.append(re.match(r"[A-Za-z]*", words[0])[0] if words else "")  # type: ignore[index]
+        symbols.append(re.split(r"[^A-Za-z]", words[0], maxsplit=1)[0] if words else "")
     return symbols if symbols and all(_is_symbol(symbol) for symbol in symbols) else []
 
 

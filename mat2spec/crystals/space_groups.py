@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from pymatgen.core.operations import SymmOp
 
 N_HALL_SYMBOLS = 530
+# Lengths and angles that a symmetry makes equal agree to this.
+_METRIC_TOLERANCE = 0.02
 _MONOCLINIC_GROUPS = range(3, 16)
 _FIRST_CUBIC_GROUP = 195
 # How databases name the settings of one group: origin at a point of high symmetry (1, S) or at an inversion centre
@@ -93,12 +96,13 @@ def operations(setting: Setting) -> list[str]:
     ]
 
 
-def fit_lattice(rotations: NDArray[np.floating], lattice: NDArray[np.float64], tolerance: float = 0.02) -> bool:
-    """Whether rotations, shape (n, 3, 3), acting on fractional coordinates keep all lengths and angles of a lattice."""
+def fit_lattice(listed: Sequence[str], lattice: NDArray[np.float64]) -> bool:
+    """Whether symmetry operations, as a CIF lists them, keep all lengths and angles of a lattice, shape (3, 3)."""
+    rotations = np.array([SymmOp.from_xyz_str(text).rotation_matrix for text in listed])
     metric = lattice @ lattice.T
     turned = np.einsum("nji,jk,nkl->nil", rotations, metric, rotations)
     scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
-    return bool((np.abs(turned - metric) <= tolerance * scale).all())
+    return bool((np.abs(turned - metric) <= _METRIC_TOLERANCE * scale).all())
 
 
 def _plain(symbol: str) -> str:
