@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mat2spec.crystals import checks
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.cell import Cell
+from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.symmetry import find_symmetry
 from mat2spec.tables.columns import Column
 
@@ -30,10 +31,9 @@ def count_primitive_sites(crystals: Crystals) -> NDArray[np.int64]:
 
 def _common_divisors(crystals: Crystals) -> NDArray[np.int64]:
     """Greatest common divisor of the numbers of atoms of the elements of each crystal."""
-    crystal = np.repeat(np.arange(len(crystals)), crystals.n_sites)
-    keys, numbers = np.unique(crystal * 1000 + crystals.atomic_numbers, return_counts=True)
+    elements = ElementCounts.from_crystals(crystals)
     divisors = np.zeros(len(crystals), dtype=np.int64)
-    np.gcd.at(divisors, keys // 1000, numbers)
+    np.gcd.at(divisors, elements.crystal, elements.count)
     return divisors
 
 
