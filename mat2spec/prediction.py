@@ -302,7 +302,7 @@ def predict_structures(
     Parameters
     ----------
     structures
-        A structure, Atoms, or many, mixed as they come. What is no usable crystal becomes a failed row with its reason.
+        A structure, Atoms, or many, mixed as they come. Whatever cannot be used becomes a failed row with its reason.
     model
         Name of the model; the most accurate one of the spectrum by default, see `BEST_MODELS`.
     spectrum

@@ -47,7 +47,10 @@ def find_problems(crystals: Crystals) -> list[str | None]:
 
 
 def find_notes(crystals: Crystals) -> list[str]:
-    """For each crystal without a problem what a reader of its results should know, as a sentence; else empty."""
+    """What a reader of its results should know of each crystal, as a sentence; empty if nothing.
+
+    Of crystals that `find_problems` refuses the sentence may be empty or repeat the problem.
+    """
     problems = _known_problems(crystals)
     compact = reduce_skewed_cells(crystals)
     return [

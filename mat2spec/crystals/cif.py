@@ -59,7 +59,7 @@ _HARMLESS = (
 
 
 class CifError(ValueError):
-    """A block of a CIF is not the crystal that it means to be; the message says why."""
+    """A block of a CIF holds no crystal, or not the one that it describes; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def read_block(text: str, *, primitive: bool) -> CifCrystal:
     Raises
     ------
     CifError
-        If the block holds no crystal, or another than it says.
+        If the block holds no crystal, or contradicts what it says of it.
     ValueError, KeyError
         Whatever else pymatgen stumbles over.
     """
@@ -173,7 +173,7 @@ def to_primitive(structure: Structure, tolerance_a: float = SYMMETRY_TOLERANCE_A
 
 
 def _check_sites(block: _Block) -> None:
-    """Refuse what stands in the list of sites and is no atom with a place."""
+    """Refuse lists of sites in which something is not an atom with coordinates."""
     if any(key in block.items for key in MODULATION_KEYS):
         raise CifError("The crystal is modulated: it has no cell that repeats; give a commensurate approximant.")
     if not all(block.items.get(key) for key in COORDINATE_KEYS):

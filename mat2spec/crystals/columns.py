@@ -58,7 +58,9 @@ def identifiers(column: pa.ChunkedArray) -> list[str | None]:
     try:
         return _identifiers(_plain(column), column.type)
     except UnicodeDecodeError as error:
-        raise TableError(f"The column {Column.MATERIAL_ID} holds texts that are no Unicode ({error}).") from error
+        raise TableError(
+            f"The column {Column.MATERIAL_ID} holds texts that are not valid Unicode ({error})."
+        ) from error
 
 
 def _identifiers(plain: pa.Array, given: pa.DataType) -> list[str | None]:
@@ -157,7 +159,7 @@ def _from_json(array: pa.Array, name: str) -> tuple[pa.Array, NDArray[np.object_
             lists.append(None if text is None else _flat(orjson.loads(text)))
         except (ValueError, TypeError):
             lists.append(None)
-            problems[row] = f"The {name} of the row are no list: '{_said(text)}'."
+            problems[row] = f"The {name} of the row are not a list: '{_said(text)}'."
     texts = any(isinstance(value, str) for entry in lists for value in entry or ())
     if texts:
         lists = [None if entry is None else [_symbol(value) for value in entry] for entry in lists]
@@ -230,7 +232,7 @@ def _decoded(value: bytes | None) -> str | None:
         return None if value is None else value.decode()
     except UnicodeDecodeError as error:
         raise TableError(
-            f"The column {Column.MATERIAL_ID} holds bytes that are no text ({value!r}); write identifiers as texts."
+            f"The column {Column.MATERIAL_ID} holds bytes that are not text ({value!r}); write identifiers as texts."
         ) from error
 
 

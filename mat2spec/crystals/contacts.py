@@ -19,7 +19,7 @@ from pymatgen.optimization.neighbors import find_points_in_spheres
 from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER
 
 # Closest contacts, in sums of covalent radii, below and above which a crystal is unusual: of 60,000 crystals of the
-# Materials Project 86 lie below the first and 26 above the second that are no noble gas; read in Bohr instead of Angstrom,
+# Materials Project 86 lie below the first and 26 above the second that are not noble gases; read in Bohr instead of Angstrom,
 # 99 % of them lie above. Below the third, where 11 of them lie, a choice of symmetry is refused.
 LOW_CONTACT_RATIO = 0.6
 HIGH_CONTACT_RATIO = 1.3

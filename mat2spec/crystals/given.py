@@ -66,7 +66,7 @@ def _read(entry: object) -> tuple[Structure | None, str]:
         entry = AseAtomsAdaptor.get_structure(entry)
     if not isinstance(entry, IStructure):
         kind = type(entry).__name__
-        return None, f"An object of type {kind} is no crystal; give a pymatgen Structure or ASE Atoms."
+        return None, f"An object of type {kind} is not a crystal; give a pymatgen Structure or ASE Atoms."
     structure = entry if isinstance(entry, Structure) else Structure.from_sites(entry.sites)
     problem = why_unusable(structure)
     return (None, problem) if problem else (structure, "")

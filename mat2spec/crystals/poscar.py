@@ -15,7 +15,7 @@ _COUNTS_LINE = 5
 
 
 class PoscarError(ValueError):
-    """A POSCAR is not the crystal that it means to be; the message says why."""
+    """A POSCAR holds no crystal, or one that contradicts itself; the message says why."""
 
 
 def read_poscar(text: str) -> tuple[Structure, str]:
@@ -30,7 +30,7 @@ def read_poscar(text: str) -> tuple[Structure, str]:
     """
     lines = text.lstrip("\ufeff").splitlines()
     if len(lines) < _COUNTS_LINE + 3:
-        raise PoscarError("This is no CIF, POSCAR or JSON file: it has fewer lines than a POSCAR needs.")
+        raise PoscarError("This is not a CIF, POSCAR or JSON file: it has fewer lines than a POSCAR needs.")
     _check_cell(lines)
     _check_counts(lines)
     names, note = _elements_of_first_line(lines)
@@ -51,7 +51,7 @@ def _check_cell(lines: list[str]) -> None:
         values = []
     if len(values) != 4 or len(values[0]) not in {1, 3} or any(len(row) != 3 for row in values[1:]):
         raise PoscarError(
-            "This is no CIF, POSCAR or JSON file: a POSCAR has a scale in its second line and three lattice vectors below."
+            "This is not a CIF, POSCAR or JSON file: a POSCAR has a scale in its second line and three lattice vectors below."
         )
     if len(values[0]) == 3:
         raise PoscarError(
@@ -103,7 +103,7 @@ def _elements_of_first_line(lines: list[str]) -> tuple[list[str] | None, str]:
 
 
 def _check_names(lines: list[str]) -> None:
-    """Refuse names that are no elements, or that are more or fewer than the counts below them."""
+    """Refuse names that are not elements, or that are more or fewer than the counts below them."""
     if _counts(lines[_COUNTS_LINE]):
         return
     names = []

@@ -22,13 +22,13 @@ from mat2spec.crystals.species import isotopes, unknown_species
 from mat2spec.crystals.structure_json import entries_of, read_entry
 from mat2spec.tables.text import one_line
 
-# A text of more is no list of crystals that fits into memory as Python objects.
+# The crystals of a larger text do not fit into memory as Python objects.
 MAX_FILE_BYTES = 1_000_000_000
 _CIF_ENDINGS = {".cif", ".mcif"}
 
 
 class UnreadableError(ValueError):
-    """A file is none that holds crystals; the message says what it is."""
+    """A file does not hold crystals; the message says what it is."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _readers(file: Path, text: str, primitive: bool) -> Iterator[tuple[str, Read
     """What reads each crystal of a file, with its name."""
     start = text.lstrip()
     if start[:1] == "<":
-        raise UnreadableError("This is a web page or XML, no crystal; get the file itself.")
+        raise UnreadableError("This is a web page or XML, not a crystal; get the file itself.")
     if file.suffix.lower() == ".json" or start.startswith(("{", "[")):
         for name, entry in entries_of(json.loads(text)):
             yield name, partial(_of_json, entry)
@@ -166,7 +166,7 @@ def why_unusable(structure: Structure) -> str:
         return "The crystal has partial occupancies; give an ordered one."
     unknown = unknown_species(structure)
     if unknown:
-        return f"The crystal has sites that are no elements: {', '.join(unknown)}."
+        return f"The crystal has sites that are not elements: {', '.join(unknown)}."
     return ""
 
 

@@ -14,7 +14,7 @@ def symbol_of(species: object) -> str:
 
 
 def unknown_species(structure: Structure) -> list[str]:
-    """Symbols on the sites that are no elements: vacancies, dummies, groups of atoms."""
+    """Symbols on the sites that are not elements: vacancies, dummies, groups of atoms."""
     found = {symbol_of(species) for species in structure.composition}
     return sorted(symbol for symbol in found if not Element.is_valid_symbol(symbol))
 

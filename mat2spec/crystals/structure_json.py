@@ -37,7 +37,7 @@ def entries_of(content: Any) -> Iterator[tuple[str, Any]]:
         if inner is None:
             if content and not any(isinstance(entry, dict | list) for entry in content.values()):
                 raise StructureJsonError(
-                    f"The file holds a mapping with {', '.join(list(content)[:5])}, no crystal: lattice and sites are "
+                    f"The file holds a mapping with {', '.join(list(content)[:5])}, not a crystal: lattice and sites are "
                     "missing."
                 )
             yield from ((str(key), entry) for key, entry in content.items() if not str(key).startswith("@"))
@@ -45,7 +45,7 @@ def entries_of(content: Any) -> Iterator[tuple[str, Any]]:
         content = inner
     if not isinstance(content, list):
         raise StructureJsonError(
-            f"The file holds {_kind(content)}, no crystal: a structure, a list or a mapping of them."
+            f"The file holds {_kind(content)}, not a crystal: a structure, a list or a mapping of them."
         )
     for number, entry in enumerate(content, 1):
         yield (_name(entry) if isinstance(entry, dict) else "") or str(number), entry
@@ -63,7 +63,7 @@ def read_entry(entry: Any) -> Structure:
     found = _find(entry)
     if found is None:
         held = f" with {', '.join(list(document)[:5])}" if document else ""
-        raise StructureJsonError(f"This is {_kind(entry)}{held}, no crystal: lattice and sites are missing.")
+        raise StructureJsonError(f"This is {_kind(entry)}{held}, not a crystal: lattice and sites are missing.")
     structure = _structure(found)
     problem = _claims_of(document).contradiction(structure) if structure.is_ordered else None
     if problem:

@@ -48,7 +48,9 @@ def _of_formula(formulas: Sequence[str], table: pa.Table, name: str) -> NDArray[
         if read and isinstance(stated, str) and stated and stated != read:
             meant = canonical_formula(stated)
             if meant is not None and meant != read:
-                problems[row] = f"The column {name} of the row says {stated}, its atoms are {read}: one of them is wrong."
+                problems[row] = (
+                    f"The column {name} of the row says {stated}, its atoms are {read}: one of them is wrong."
+                )
     return problems
 
 

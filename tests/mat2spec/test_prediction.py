@@ -188,7 +188,7 @@ def test_a_mixed_list_is_predicted_with_failed_rows_and_gives_frames_and_pymatge
     assert prediction.status == ["ok", "failed", "ok"]
     frame = prediction.to_frame()
     assert len(frame) == 3
-    assert "is no crystal" in frame.reason[1]
+    assert "is not a crystal" in frame.reason[1]
     dos = prediction.dos(0)
     np.testing.assert_allclose(dos.get_densities(), prediction.spectra[0])
     assert dos.efermi == 0

@@ -23,7 +23,7 @@ def test_every_crystal_is_predicted_by_every_model_and_hits_are_ranked(crystals,
     assert len(found.predictions) == len(found.classifications) == 6
     failed = found.predictions[found.predictions.status != "ok"]
     assert failed.material_id.tolist() == ["bad", "bad"]
-    assert failed.reason.str.contains("is no crystal").all()
+    assert failed.reason.str.contains("is not a crystal").all()
     assert sorted(found.picks.material_id) == ["CeTe", "MgO"]
     assert found.picks.pick_rank.tolist() == [1, 2]
     assert found.picks.space_group.tolist() == [225, 225]

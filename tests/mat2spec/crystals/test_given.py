@@ -32,7 +32,7 @@ def test_what_is_no_crystal_is_a_row_with_its_reason(salt):
     assert problems[0] is problems[5] is None
     assert "partial occupancies" in problems[1]
     assert "not periodic" in problems[2]
-    assert "type str is no crystal" in problems[3]
+    assert "type str is not a crystal" in problems[3]
 
 
 def test_names_must_be_as_many_as_crystals(salt):
