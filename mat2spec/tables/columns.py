@@ -404,7 +404,7 @@ class Column(StrEnum):
     GAP_RULE = "gap_rule", "Rule", "", "Rule of the gap in words."
     REFERENCE = "reference", "Against", "", "Who computed the spectra that count as the truth."
     TARGET = "target", "Target", "", "Class that is judged."
-    ESTIMATE = "estimate", "Estimate", "", "validated_set: materials as counted; population: weighted by the sampling."
+    ESTIMATE = "estimate", "Estimate", "", "validated_set: materials as counted; population: all that could be drawn."
     N = "n", "n", "", "Materials with a computed spectrum."
     N_POPULATION = (
         "n_population",

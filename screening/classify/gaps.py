@@ -224,16 +224,17 @@ def _type_columns(columns: dict[str, NDArray]) -> dict[str, NDArray]:
     below = columns[Column.IS_GAPPED_METAL]
     everywhere = columns[Column.BELOW_THRESHOLD_EVERYWHERE]
     above = columns[Column.HAS_GAP_ABOVE] & columns[Column.IS_METAL] & ~everywhere
-    kind = np.select([below & above, below, above], ["n+p", "n", "p"], "").astype(object)
+    both = below & above
+    kind = np.select([both, below, above], ["n+p", "n", "p"], "").astype(object)
     kind[kind == ""] = None
     below_confidence, above_confidence = columns[Column.GAP_CONFIDENCE], columns[Column.GAP_ABOVE_CONFIDENCE]
     of_the_gap = np.select(
-        [below & above, below, above],
+        [both, below, above],
         [np.minimum(below_confidence, above_confidence), below_confidence, above_confidence],
         np.nan,
     )
     window = np.minimum(-columns[Column.GAP_BOTTOM_EV], columns[Column.GAP_ABOVE_TOP_EV])
-    window = np.where(below & above, window, np.nan)
+    window = np.where(both, window, np.nan)
     return {
         Column.GAPPED_METAL_TYPE: kind,
         Column.GAPPED_METAL_TYPE_CONFIDENCE: of_the_gap * columns[Column.METAL_CONFIDENCE],

@@ -76,8 +76,8 @@ def read_published(stores: Collection[Path], material_ids: Collection[str]) -> P
         table = _rows_of(file, present, material_ids)
         rows.append(_describe(table, file))
         spectra.append(matrix_column(table, Column.EDOS, EDOS_GRID.size).astype(np.float64))
-    names = [Column.MATERIAL_ID, Column.REFERENCE, *LEVEL_OF_THEORY, Column.STRUCTURE_HASH, Column.NSITES]
-    names.append(Column.NSITES_PRIMITIVE)
+    sizes = (Column.NSITES, Column.NSITES_PRIMITIVE)
+    names = [Column.MATERIAL_ID, Column.REFERENCE, *LEVEL_OF_THEORY, Column.STRUCTURE_HASH, *sizes]
     empty = pd.DataFrame({str(name): pd.Series(dtype=object) for name in names})
     return PublishedSpectra(pd.concat(rows, ignore_index=True) if rows else empty, np.concatenate(spectra))
 
