@@ -13,6 +13,7 @@ MODES_PER_ATOM = 3
 GAS_CONSTANT_J_PER_MOL_K = 8.31446261815324
 # h c / k_B: the temperature of a wavenumber.
 KELVIN_PER_CM1 = 1.438776877
+CM1_PER_THZ = 33.3564095198152
 
 
 def scale_to_modes(spectra: FloatArray, grid: SpectralGrid) -> NDArray[np.float64]:

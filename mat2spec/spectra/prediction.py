@@ -16,11 +16,10 @@ from pymatgen.electronic_structure.dos import Dos
 from pymatgen.phonon.dos import PhononDos
 
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
+from mat2spec.spectra.phonons import CM1_PER_THZ
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import list_column, to_frame
 from mat2spec.tables.status import Status
-
-CM1_PER_THZ = 33.35640951981521
 
 BatchReport = Callable[[int], None]
 

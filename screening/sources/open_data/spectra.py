@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, rebin_to_edges
+from mat2spec.spectra.phonons import CM1_PER_THZ, MODES_PER_ATOM
 
 # As `mat2spec.spectra.grids.EDOS_GRID` says: above it the energy zero is the VBM, up to it E_F.
 GAP_TOLERANCE_EV = 0.05
 # A density below this share of the mean counts as none, as in pymatgen's `Dos.get_cbm_vbm`.
 EMPTY_SHARE = 1e-3
-CM1_PER_THZ = 33.3564095198152
-MODES_PER_ATOM = 3
 
 
 class SpectrumError(ValueError):
