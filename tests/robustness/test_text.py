@@ -65,7 +65,7 @@ CONTROLS = (
 )
 
 
-def printed(monkeypatch, renderable):
+def printed(renderable):
     stream = io.StringIO()
     console = terminal.PlainConsole(file=stream, width=200)
     console.print(renderable)
@@ -73,15 +73,15 @@ def printed(monkeypatch, renderable):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_are_printed_letter_by_letter(monkeypatch, name):
-    assert name in printed(monkeypatch, name)
+def test_names_are_printed_letter_by_letter(name):
+    assert name in printed(name)
     frame = pd.DataFrame({"material_id": [name], "formula": [name]})
-    assert printed(monkeypatch, frame_table(frame, title=f"of {name}")).count(name) == 3
+    assert printed(frame_table(frame, title=f"of {name}")).count(name) == 3
 
 
 @pytest.mark.parametrize("name", CONTROLS)
-def test_controls_are_shown_and_not_obeyed(monkeypatch, name):
-    for out in (printed(monkeypatch, name), printed(monkeypatch, frame_table(pd.DataFrame({"id": [name]})))):
+def test_controls_are_shown_and_not_obeyed(name):
+    for out in (printed(name), printed(frame_table(pd.DataFrame({"id": [name]})))):
         assert "salt" in out.replace("\\u202e", "")
         assert not set(out) & set("\x1b\r\x07\x9b\u202e\x00\x7f")
     assert visible(name) == visible(visible(name))
