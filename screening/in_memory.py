@@ -95,17 +95,10 @@ def screen(
     candidates, materials = _candidates(given), Materials.of_crystals(given)
     made = predict_with_models([load_predictor(model, device=device) for model in models], given)
     predictions = pd.concat([prediction.to_frame() for prediction in made], ignore_index=True)
-    classes = [
-        pd.concat(
-            [
-                prediction.to_frame()[[str(Column.MATERIAL_ID), str(Column.MODEL)]],
-                classify(prediction.spectra, materials, gap, settings, prediction.uncertainty),
-            ],
-            axis=1,
-        )
-        for prediction in made
-    ]
-    table = mark_targets(pd.concat(classes, ignore_index=True), candidates, settings.target)
+    keys = predictions[[str(Column.MATERIAL_ID), str(Column.MODEL)]]
+    classes = [classify(each.spectra, materials, gap, settings, each.uncertainty) for each in made]
+    table = pd.concat([keys, pd.concat(classes, ignore_index=True)], axis=1)
+    table = mark_targets(table, candidates, settings.target)
     jobs = to_frame(empty_table(TableName.DFT_JOBS))
     picks = picks_table(candidates, table, predictions, jobs, None, SelectionSettings()).drop(columns=list(_OF_A_RUN))
     rows = pd.Index(given.material_ids).get_indexer(pd.Index(picks[Column.MATERIAL_ID]))
