@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from mat2spec.tables.columns import Column
+from mat2spec.tables.status import Status
 from screening.choose.selection import rank_by_consensus
-from screening.evaluate.evaluation import POPULATION, VALIDATED_SET
+from screening.evaluate.evaluation import POPULATION, VALIDATED_SET, is_true
 from screening.report.picks import dft_verdict
 from screening.runs.contents import RunTables
 from screening.runs.record import RunError
@@ -56,7 +57,8 @@ def compare_runs(before: RunTables, after: RunTables) -> Comparison:
                 f"The run {run.run_id} stopped before its predictions were classified; give the command of its screen "
                 "again, which resumes it."
             )
-    return Comparison(_conditions(before, after), _counts(before, after), _materials(before, after))
+    old, new = _Verdicts(before), _Verdicts(after)
+    return Comparison(_conditions(before, after), _counts(old, new), _materials(old, new))
 
 
 def _conditions(before: RunTables, after: RunTables) -> pd.DataFrame:
@@ -83,7 +85,7 @@ def _flattened(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, st
             yield f"{prefix}{key}", str(value)
 
 
-def _counts(before: RunTables, after: RunTables) -> pd.DataFrame:
+def _counts(before: _Verdicts, after: _Verdicts) -> pd.DataFrame:
     old, new = dict(_figures(before)), dict(_figures(after))
     names = [*old, *(name for name in new if name not in old)]
     return pd.DataFrame(
@@ -91,17 +93,15 @@ def _counts(before: RunTables, after: RunTables) -> pd.DataFrame:
     )
 
 
-def _figures(run: RunTables) -> Iterator[tuple[str, str]]:
-    yield "candidates", f"{len(run.read_arrow(TableName.CANDIDATES, [Column.MATERIAL_ID])):,}"
-    classes = run.read_table(TableName.CLASSIFICATIONS)
-    yield "gapped metals by any model", f"{len(rank_by_consensus(classes)):,}"
-    for model, rows in classes.groupby(Column.MODEL):
-        yield f"gapped metals by {model}", f"{int(rows[Column.IS_GAPPED_METAL].fillna(value=False).sum()):,}"
-    verdicts = _dft(run)
-    if len(verdicts):
-        yield "computed by DFT", f"{len(verdicts):,}"
-    if run.has_table(TableName.PRECISION_RECALL):
-        yield from _scores(run.read_table(TableName.PRECISION_RECALL))
+def _figures(found: _Verdicts) -> Iterator[tuple[str, str]]:
+    yield "candidates", f"{len(found.candidates):,}"
+    yield "gapped metals by any model", f"{len(found.gapped):,}"
+    for model, rows in found.classes.groupby(Column.MODEL):
+        yield f"gapped metals by {model}", f"{int(is_true(rows[Column.IS_GAPPED_METAL]).sum()):,}"
+    if found.dft:
+        yield "computed by DFT", f"{len(found.dft):,}"
+    if found.run.has_table(TableName.PRECISION_RECALL):
+        yield from _scores(found.run.read_table(TableName.PRECISION_RECALL))
 
 
 def _scores(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
@@ -116,28 +116,25 @@ def _scores(table: pd.DataFrame) -> Iterator[tuple[str, str]]:
                 yield f"{score} of {row[Column.MODEL]}, {estimate}", f"{row[score]:.2f}{interval}"
 
 
-def _dft(run: RunTables) -> pd.Series:
+def _dft(run: RunTables) -> dict[str, str]:
     """Verdict of DFT by material."""
     if not run.has_table(TableName.DFT_RESULTS):
-        return pd.Series(dtype=object)
+        return {}
     rows = run.read_table(TableName.DFT_RESULTS).drop_duplicates(Column.MATERIAL_ID, keep="last").to_dict("records")
-    computed = {row[Column.MATERIAL_ID]: dft_verdict(row) for row in rows if row[Column.STATUS] == "ok"}
-    return pd.Series(computed, dtype=object)
+    return {row[Column.MATERIAL_ID]: dft_verdict(row) for row in rows if row[Column.STATUS] == Status.OK}
 
 
-def _materials(before: RunTables, after: RunTables) -> pd.DataFrame:
-    old, new = _Verdicts(before), _Verdicts(after)
+def _materials(old: _Verdicts, new: _Verdicts) -> pd.DataFrame:
     came = sorted(new.gapped - old.gapped, key=lambda name: (-new.confidence[name], name))
     went = sorted(old.gapped - new.gapped, key=lambda name: (-old.confidence[name], name))
-    dft_old, dft_new = _dft(before), _dft(after)
-    both = sorted(set(dft_old.index) & set(dft_new.index))
+    both = sorted(old.dft.keys() & new.dft.keys())
     rows = [
         *((APPEARED if name in old.candidates else ADDED, name, old.score(name), new.score(name)) for name in came),
         *(
             (DISAPPEARED if name in new.candidates else DROPPED, name, old.score(name), new.score(name))
             for name in went
         ),
-        *((DFT_CHANGED, name, dft_old[name], dft_new[name]) for name in both if dft_old[name] != dft_new[name]),
+        *((DFT_CHANGED, name, old.dft[name], new.dft[name]) for name in both if old.dft[name] != new.dft[name]),
     ]
     formulas = old.candidates | new.candidates
     frame = pd.DataFrame(rows, columns=[CHANGE, str(Column.MATERIAL_ID), BEFORE, AFTER])
@@ -146,14 +143,16 @@ def _materials(before: RunTables, after: RunTables) -> pd.DataFrame:
 
 
 class _Verdicts:
-    """Candidates of a run with their formulas, its gapped metals, and how sure its models are of each material."""
+    """Candidates of a run with their formulas, its gapped metals, how sure its models are of each material, and its DFT."""
 
     def __init__(self, run: RunTables) -> None:
+        self.run = run
         table = run.read_table(TableName.CANDIDATES, [Column.MATERIAL_ID, Column.FORMULA])
         self.candidates = dict(zip(table[Column.MATERIAL_ID], table[Column.FORMULA], strict=True))
-        classes = run.read_table(TableName.CLASSIFICATIONS)
-        self.gapped = set(rank_by_consensus(classes)[Column.MATERIAL_ID])
-        self.confidence = classes.groupby(Column.MATERIAL_ID)[Column.GAPPED_METAL_CONFIDENCE].mean().to_dict()
+        self.classes = run.read_table(TableName.CLASSIFICATIONS)
+        self.gapped = set(rank_by_consensus(self.classes)[Column.MATERIAL_ID])
+        self.dft = _dft(run)
+        self.confidence = self.classes.groupby(Column.MATERIAL_ID)[Column.GAPPED_METAL_CONFIDENCE].mean().to_dict()
 
     def score(self, material_id: str) -> str:
         value = self.confidence.get(material_id)
