@@ -153,12 +153,10 @@ PIPELINE = (
         "report",
         "Report",
         reads=(
-            TableName.CANDIDATES,
             TableName.CRYSTALS,
             TableName.FILTER_COUNTS,
             TableName.PREDICTIONS,
             TableName.CLASSIFICATIONS,
-            TableName.DFT_JOBS,
             TableName.DFT_RESULTS,
             TableName.PRECISION_RECALL,
             TableName.THRESHOLD_CURVE,

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 _SECONDS_PER_MINUTE = 60
 # Settings that say what is compared: a retry must not mix them.
 LEVEL_OF_THEORY = ("functional", "spin", "hubbard_u", "fermi_energy")
-RUN_DFT, REPORT = pipeline.BY_NAME["run_dft"], pipeline.BY_NAME["report"]
+RUN_DFT = pipeline.BY_NAME["run_dft"]
+# What the stages after DFT read, which a page of half a queue goes through.
+READ_AFTER_DFT = tuple({name for stage in pipeline.stages_from("evaluate") for name in stage.reads})
 
 
 class DftCommandError(ValueError):
@@ -103,7 +105,7 @@ def retry_jobs(
 def write_report(run_name: str | None, results_dir: Path | None) -> Path:
     """Write the page of a run from what has finished so far, print precision and recall; return where the page is."""
     run = _find(run_name, results_dir)
-    settings, inputs = settings_of(run), stages.Inputs(run, REPORT.reads)
+    settings, inputs = settings_of(run), stages.Inputs(run, READ_AFTER_DFT)
     results, jobs = _finished_so_far(run, settings)
     merit = stages.against_dft(inputs, settings, results, jobs)
     picks = stages.find_picks(inputs, settings, jobs, results)
