@@ -28,7 +28,7 @@ from screening.settings import (
 ENVIRONMENT_PREFIX = "MAT2SPEC_"
 ENVIRONMENT_DELIMITER = "__"
 # Settings of other commands, and where the runs are.
-OF_THE_RUN_NOT: dict[str, Any] = dict.fromkeys(("serve", "label", "remote", "results_dir"), True)
+NOT_OF_THE_RUN: dict[str, Any] = dict.fromkeys(("serve", "label", "remote", "results_dir"), True)
 # Settings that two machines may have to set differently for the same run.
 OF_THE_MACHINE: dict[str, Any] = {
     "source": {
@@ -108,11 +108,11 @@ class ScreenSettings(BaseSettings):
 
     def of_the_run(self) -> dict[str, Any]:
         """Settings that decide what a run computes, as plain JSON values; equal ones resume each other."""
-        return self.model_dump(mode="json", exclude=OF_THE_RUN_NOT)
+        return self.model_dump(mode="json", exclude=NOT_OF_THE_RUN)
 
     def that_decide(self) -> dict[str, Any]:
         """Those of them that decide what is computed, not where, how fast or within which limits of the machine.
 
         A run that was stopped resumes with others: in another home, on more cores, with more time.
         """
-        return self.model_dump(mode="json", exclude=OF_THE_RUN_NOT | OF_THE_MACHINE)
+        return self.model_dump(mode="json", exclude=NOT_OF_THE_RUN | OF_THE_MACHINE)

@@ -8,19 +8,11 @@ from typing import Annotated
 import typer
 
 from flows import commands
-from flows.cli.options import LevelOption, SetOption, StoresOption
+from flows.cli.options import LabelsOption, LevelOption, SetOption, SourceOption, StoresOption
 from mat2spec.settings import Level
 
 benchmark_app = typer.Typer(no_args_is_help=True, help="Measure the models on public benchmarks.")
 
-SourceOption = Annotated[
-    Path,
-    typer.Option(
-        "--data",
-        envvar="MAT2SPEC_DATA_DIR",
-        help="Labelled spectra: data folder, archive of the paper, folder of structures and spectra, or Parquet table.",
-    ),
-]
 ModelsOption = Annotated[str, typer.Option("--models", help="Models or recipes, separated by commas.")]
 SettingsOption = Annotated[str, typer.Option("--settings", help="Settings, separated by commas.")]
 SeedsOption = Annotated[str, typer.Option("--seeds", help="Seeds, separated by commas.")]
@@ -79,17 +71,6 @@ def benchmark_phdos(
         ),
         only_report=only_report,
     )
-
-
-LabelsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data",
-        envvar="MAT2SPEC_DATA_DIR",
-        help="Labelled spectra: data folder, archive of the paper, folder of structures and spectra, or Parquet table; "
-        "eDOS stores alone without.",
-    ),
-]
 
 
 @benchmark_app.command("edos")

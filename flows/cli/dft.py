@@ -7,13 +7,9 @@ from typing import Annotated
 import typer
 
 from flows import commands
-from flows.cli.options import ResultsOption, SetOption
+from flows.cli.options import ResultsOption, RunArgument, SetOption
 
 dft_app = typer.Typer(no_args_is_help=True, help="Inspect, run, retry and report the DFT jobs of a run.")
-
-RunArgument = Annotated[
-    str | None, typer.Argument(metavar="RUN", help="Run id or folder; the last finished run by default.")
-]
 
 
 @dft_app.command("status")

@@ -22,10 +22,23 @@ SetOption = Annotated[
     ),
 ]
 ResultsOption = Annotated[Path | None, typer.Option("--results-dir", help="Folder of all runs.")]
+RunArgument = Annotated[
+    str | None, typer.Argument(metavar="RUN", help="Run id or folder; the last finished run by default.")
+]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or auto; short for --set prediction.device=...")]
 ModelOption = Annotated[
     list[str] | None,
     typer.Option("--model", "-m", help="Model to predict with; may be repeated. Default: prediction.models."),
+]
+_SOURCES = "data folder, archive of the paper, folder of structures and spectra, or Parquet table"
+SourceOption = Annotated[
+    Path, typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help=f"Labelled spectra: {_SOURCES}.")
+]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", envvar="MAT2SPEC_DATA_DIR", help=f"Labelled spectra: {_SOURCES}; eDOS stores alone without."
+    ),
 ]
 StoresOption = Annotated[
     list[Path] | None,

@@ -7,13 +7,11 @@ from typing import Annotated
 import typer
 
 from flows import commands
-from flows.cli.options import ResultsOption
+from flows.cli.options import ResultsOption, RunArgument
 
 
 def report(
-    run: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="Run id or folder; the last finished run by default.")
-    ] = None,
+    run: RunArgument = None,
     open_it: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     results_dir: ResultsOption = None,
 ) -> None:

@@ -8,13 +8,11 @@ from typing import Annotated
 import typer
 
 from flows import commands
-from flows.cli.options import ResultsOption
+from flows.cli.options import ResultsOption, RunArgument
 
 
 def tables(
-    run_or_name: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="Run id or folder; the last finished run by default.")
-    ] = None,
+    run_or_name: RunArgument = None,
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Table to print; lists all tables without it.")
     ] = None,

@@ -8,21 +8,11 @@ from typing import Annotated
 import typer
 
 from flows import commands
-from flows.cli.options import ConfigOption, LevelOption, SetOption, StoresOption
+from flows.cli.options import ConfigOption, LabelsOption, LevelOption, SetOption, SourceOption, StoresOption
 from mat2spec.settings import Level
 
 train_app = typer.Typer(no_args_is_help=True, help="Train the models.")
 
-_SOURCES = "data folder, archive of the paper, folder of structures and spectra, or Parquet table"
-SourceOption = Annotated[
-    Path, typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help=f"What to train on: {_SOURCES}.")
-]
-LabelsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data", envvar="MAT2SPEC_DATA_DIR", help=f"What to train on: {_SOURCES}; eDOS stores alone without."
-    ),
-]
 ShippedOption = Annotated[
     bool, typer.Option("--shipped-store/--no-shipped-store", help="Train on the labels that the project carries too.")
 ]
