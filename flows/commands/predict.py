@@ -26,7 +26,7 @@ from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
 from screening.classify.classes import classify
 from screening.classify.materials import Materials
-from screening.report.story import describe_class
+from screening.report.story import describe_class, describe_trust
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -187,13 +187,7 @@ def _say_row(row: dict[Any, Any]) -> str:
     if Column.HEAT_CAPACITY_300K in row:
         words += [f"heat capacity at 300 K {row[Column.HEAT_CAPACITY_300K]:.1f} J/(mol K)"]
         words += [f"mean frequency {row[Column.MEAN_FREQUENCY]:.0f} cm-1"]
-    if pd.notna(row[Column.RELATIVE_ERROR]):
-        words.append(f"expected error {row[Column.RELATIVE_ERROR]:.0%} of the spectrum")
-    if pd.notna(row[Column.DOMAIN_DISTANCE]):
-        far = " (unlike its training crystals)" if row[Column.DOMAIN_DISTANCE] > 1 else ""
-        words.append(f"domain distance {row[Column.DOMAIN_DISTANCE]:.2f}{far}")
-    note = row[Column.REASON]
-    return "; ".join([*words, *([str(note).rstrip(".")] if isinstance(note, str) and note else [])]) + "."
+    return "; ".join([*words, *describe_trust(row)]) + "."
 
 
 def _say_counts(frame: pd.DataFrame, n_crystals: int, table: Path) -> None:

@@ -124,33 +124,36 @@ def _say_model(row: Row, prediction: Row) -> str:
     model = row[Column.MODEL]
     if prediction.get(Column.STATUS, Status.OK) != Status.OK:
         return f"{model} could not predict it: {prediction[Column.REASON]}"
-    verdict = describe_class(row)
+    return f"{model}: {'; '.join([describe_class(row), *describe_trust(prediction)])}."
+
+
+def describe_trust(prediction: Row) -> list[str]:
+    """How far a prediction can be trusted: its expected error, its distance to the training crystals, its note."""
     notes = []
     if _known(prediction.get(Column.RELATIVE_ERROR)):
         notes.append(f"expected error {prediction[Column.RELATIVE_ERROR]:.0%} of the spectrum")
     if _known(prediction.get(Column.DOMAIN_DISTANCE)):
-        distance = prediction[Column.DOMAIN_DISTANCE]
-        notes.append(f"{'unlike' if distance > 1 else 'like'} its training crystals (distance {distance:.2f})")
-    if prediction.get(Column.REASON):
-        notes.append(str(prediction[Column.REASON]).rstrip("."))
-    return f"{model}: {verdict}; {'; '.join(notes)}." if notes else f"{model}: {verdict}."
+        far = " (unlike its training crystals)" if prediction[Column.DOMAIN_DISTANCE] > 1 else ""
+        notes.append(f"domain distance {prediction[Column.DOMAIN_DISTANCE]:.2f}{far}")
+    note = prediction.get(Column.REASON)
+    return [*notes, note.rstrip(".")] if isinstance(note, str) and note else notes
 
 
 def describe_class(row: Row) -> str:
-    """What a classified spectrum says, in words, with the confidence."""
+    """What a classified spectrum says, in words, with the confidence: "insulator, not a gapped metal: ..."."""
     confidence = f"confidence {row[Column.GAPPED_METAL_CONFIDENCE]:.2f}"
     if row[Column.IS_GAPPED_METAL] is True:
-        return f"a gapped metal, its gap {describe_gap(row)} ({confidence})"
+        return f"gapped metal, its gap {describe_gap(row)} ({confidence})"
     if row[Column.BELOW_THRESHOLD_EVERYWHERE] is True:
-        return "no gapped metal: the whole spectrum is below the threshold"
-    reasons = []
-    if row[Column.IS_METAL] is not True:
-        reasons.append(f"no metal, its DOS above E_F falls to {row[Column.DOS_ABOVE_EFERMI]:.2f} states/eV")
+        return "not a gapped metal: the whole spectrum is below the threshold"
+    is_metal = row[Column.IS_METAL] is True
+    reasons = [] if is_metal else [f"its DOS above E_F falls to {row[Column.DOS_ABOVE_EFERMI]:.2f} states/eV"]
     if row[Column.HAS_VB_GAP] is not True:
-        reasons.append(
-            f"no such gap, the widest is {describe_gap(row)}" if _known(row[Column.GAP_TOP_EV]) else "no gap"
-        )
-    return f"no gapped metal: {' and '.join(reasons)} ({confidence})"
+        has_any = _known(row[Column.GAP_TOP_EV])
+        reasons.append(f"its widest gap is {describe_gap(row)}" if has_any else "it has no gap below E_F")
+    # Tables of older runs have no electronic class.
+    kind = row.get(Column.ELECTRONIC_CLASS) or ("metal" if is_metal else "not a metal")
+    return f"{kind}, not a gapped metal: {' and '.join(reasons)} ({confidence})"
 
 
 def describe_gap(row: Row) -> str:
