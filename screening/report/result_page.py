@@ -41,7 +41,7 @@ _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; worker-src blob:"
 )
 _SCORES = (Column.PRECISION, Column.RECALL, Column.F1, Column.MCC, Column.ENRICHMENT)
-_SPEAKS_FOR = {VALIDATED_SET: "the computed materials", POPULATION: "all candidates, by weighted samples"}
+_SPEAKS_FOR = {VALIDATED_SET: "the computed materials", POPULATION: "all candidates, by random samples"}
 
 
 @dataclass(frozen=True)
@@ -267,9 +267,10 @@ def _merit_note(table: pd.DataFrame) -> str:
         else ""
     )
     return (
-        '<p class="note">In brackets 95 % intervals, unless set otherwise. All candidates: random picks weighted up to the '
-        "predicted positives and negatives that they stand for. Gain: how many times more often a predicted positive is "
-        f"right than a random candidate.{words}</p>"
+        '<p class="note">In brackets 95 % intervals, unless set otherwise. All candidates: those small enough to be computed, '
+        "extrapolated from the random picks among those that the models judge alike. A dash: unknown, or the interval is "
+        "too wide for a figure. Gain: how many times more often a predicted positive is right than a random "
+        f"candidate.{words}</p>"
     )
 
 

@@ -183,8 +183,10 @@ def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPE
     references = sorted({describe_reference(row) for row in rows})
     shown = _compact_table(
         f"Precision and recall, {target.label.lower()}, against {'; '.join(references) or UNKNOWN}",
-        "Validated: the computed materials, as counted. Population: random picks weighted up to all predicted positives "
-        f"and negatives they stand for. Brackets: 95 % intervals unless set otherwise.{_gains(rows)}{_left_out(rows)}",
+        "Validated: the computed materials, as counted. Population: all candidates small enough to be computed, "
+        "extrapolated from the random picks among those that the models judge alike. Brackets: 95 % intervals unless set "
+        "otherwise; a dash: unknown, or the interval is too wide for a figure."
+        f"{_gains(rows)}{_left_out(rows)}",
     )
     for heading in (Column.MODEL.heading, *((Column.REFERENCE.heading,) if len(references) > 1 else ()), "Of"):
         shown.add_column(heading, overflow="fold", no_wrap=heading == "Of")
