@@ -26,6 +26,7 @@ from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
 from screening.classify.classes import classify
 from screening.classify.materials import Materials
+from screening.evaluate.evaluation import is_true
 from screening.report.story import describe_class, describe_trust
 
 if TYPE_CHECKING:
@@ -196,6 +197,6 @@ def _say_counts(frame: pd.DataFrame, n_crystals: int, table: Path) -> None:
         failed = int((rows[Column.STATUS] != Status.OK).sum())
         words = [f"{len(rows) - failed:,} predicted", f"{failed:,} failed"]
         if Column.IS_GAPPED_METAL in rows:
-            words.append(f"{int(rows[Column.IS_GAPPED_METAL].fillna(value=False).sum()):,} gapped metals")
+            words.append(f"{int(is_true(rows[Column.IS_GAPPED_METAL]).sum()):,} gapped metals")
         say_hanging(f"  {model:<{MODEL_WIDTH}}", ", ".join(words))
     console.print(f"Every crystal has its rows in {table}.", soft_wrap=True, highlight=False)

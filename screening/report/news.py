@@ -9,6 +9,7 @@ import pandas as pd
 
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import read_frame
+from screening.evaluate.evaluation import is_true
 from screening.runs.folder import RunFolder
 from screening.runs.releases import runs_since
 from screening.runs.schemas import TableName
@@ -86,7 +87,7 @@ def _gapped_metals(run: RunFolder) -> pd.DataFrame:
         )
     columns = [Column.MATERIAL_ID, Column.MODEL, Column.IS_GAPPED_METAL, *numbers]
     classes = run.read_table(TableName.CLASSIFICATIONS, columns)
-    positives = classes[classes[Column.IS_GAPPED_METAL].fillna(value=False).astype(bool)]
+    positives = classes[is_true(classes[Column.IS_GAPPED_METAL])]
     positives = positives.sort_values([Column.GAPPED_METAL_CONFIDENCE, Column.MODEL], ascending=[False, True])
     best = positives.drop_duplicates(Column.MATERIAL_ID)[[Column.MATERIAL_ID, *numbers]]
     models = positives.groupby(Column.MATERIAL_ID)[Column.MODEL].agg(lambda names: ", ".join(sorted(names)))

@@ -13,6 +13,7 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
 from screening.choose.selection import rank_by_consensus
+from screening.evaluate.evaluation import is_true
 from screening.report.picks import GAPPED_METAL, describe_choice, dft_verdict
 from screening.runs.contents import RunTables
 from screening.runs.record import RunError
@@ -193,7 +194,7 @@ def _say_dft(run: RunTables, material_id: str, n_sites: int, own: pd.DataFrame) 
 def _say_not_chosen(n_sites: int, own: pd.DataFrame, selection: SelectionSettings) -> str:
     if own[Column.IS_GAPPED_METAL].isna().all():
         return "It was not chosen for DFT: there is no prediction of it."
-    if own[Column.IS_GAPPED_METAL].fillna(value=False).any() or (selection.max_sites or n_sites) < n_sites:
+    if is_true(own[Column.IS_GAPPED_METAL]).any() or (selection.max_sites or n_sites) < n_sites:
         return f"It was {describe_choice(None, n_sites, selection).replace('not chosen:', 'not chosen for DFT:')}."
     return (
         f"It was not chosen for DFT: it is not one of the {selection.n_random_negatives} negatives that were drawn at "
