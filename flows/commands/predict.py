@@ -63,8 +63,10 @@ def predict_files(
     read = read_structures(files)
     if spectrum != EDOS_GRID.name:
         read = [_without_phonons(entry) for entry in read]
-    predictions = predict_read(read, settings, spectrum)
-    rows = prediction_rows(read, predictions, settings, GRIDS[spectrum])
+    usable = [(entry.structure, entry.name) for entry in read if entry.structure is not None]
+    crystals = Crystals.from_structures([structure for structure, _ in usable], [name for _, name in usable])
+    predictions = predict_crystals(crystals, settings, spectrum) if usable else []
+    rows = prediction_rows(read, crystals, predictions, settings, GRIDS[spectrum])
     write_rows(rows, table)
     _say_summary(rows, table)
     console.print(f"Table: {table}", soft_wrap=True)
@@ -84,13 +86,9 @@ def _without_phonons(entry: ReadStructure) -> ReadStructure:
     return replace(entry, structure=None, reason=reason_of_isotopes(entry.isotopes))
 
 
-def predict_read(read: Sequence[ReadStructure], settings: ScreenSettings, spectrum: str) -> list[Prediction]:
+def predict_crystals(crystals: Crystals, settings: ScreenSettings, spectrum: str) -> list[Prediction]:
     """One prediction per model of all crystals that could be read."""
-    usable = [(entry.structure, entry.name) for entry in read if entry.structure is not None]
-    if not usable:
-        return []
-    crystals = Crystals.from_structures([structure for structure, _ in usable], [name for _, name in usable])
-    done, total = 0, len(usable) * len(settings.prediction.models)
+    done, total = 0, len(crystals) * len(settings.prediction.models)
     with stage_progress("Predict spectra") as progress:
 
         def on_batch(n_predicted: int) -> None:
@@ -102,10 +100,17 @@ def predict_read(read: Sequence[ReadStructure], settings: ScreenSettings, spectr
 
 
 def prediction_rows(
-    read: Sequence[ReadStructure], predictions: Sequence[Prediction], settings: ScreenSettings, grid: SpectralGrid
+    read: Sequence[ReadStructure],
+    crystals: Crystals,
+    predictions: Sequence[Prediction],
+    settings: ScreenSettings,
+    grid: SpectralGrid,
 ) -> pa.Table:
-    """One row per crystal and model, with its spectrum and what follows from it, or the reason why there is none."""
-    names, materials = _materials(read)
+    """One row per crystal and model, with its spectrum and what follows from it, or the reason why there is none.
+
+    `crystals` are those of `read` that could be read, in that order, and the rows of each prediction.
+    """
+    materials = Materials.of_crystals(crystals)
     formulas = {
         entry.name: entry.structure.composition.reduced_formula for entry in read if entry.structure is not None
     }
@@ -113,8 +118,7 @@ def prediction_rows(
     parts = []
     for prediction in predictions:
         table = predictions_table(with_notes(prediction, notes))
-        known = materials.take(names.get_indexer(pd.Index(prediction.material_ids)))
-        for name, values in _properties(prediction, known, settings).items():
+        for name, values in _properties(prediction, materials, settings).items():
             table = table.append_column(str(name), pa.array(values, from_pandas=True))
         parts.append(table)
     parts.append(_unread_rows([entry for entry in read if entry.structure is None], settings.prediction.models))
@@ -123,13 +127,6 @@ def prediction_rows(
     rows = rows.append_column(Column.FORMULA, pa.array([formulas.get(name) for name in row_names], type=pa.string()))
     order = _order(row_names, read)
     return rows.take(order).replace_schema_metadata({GRID_METADATA_KEY: grid.to_json()})
-
-
-def _materials(read: Sequence[ReadStructure]) -> tuple[pd.Index, Materials]:
-    """Names and facts of the crystals that could be read."""
-    usable = [(entry.structure, entry.name) for entry in read if entry.structure is not None]
-    crystals = Crystals.from_structures([structure for structure, _ in usable], [name for _, name in usable])
-    return pd.Index(crystals.material_ids), Materials.of_crystals(crystals)
 
 
 def _properties(prediction: Prediction, materials: Materials, settings: ScreenSettings) -> pd.DataFrame:
