@@ -342,7 +342,7 @@ class Column(StrEnum):
         "dft_verdict",
         "By DFT",
         "",
-        "What DFT finds by the same rule: gapped metal, metal without such a gap, no metal, low DOS; or not computed.",
+        "What DFT finds by the same rule: gapped metal, metal without such a gap, not a metal, low DOS; or not computed.",
     )
     DFT_GAP_TOP_EV = "dft_gap_top_ev", "DFT gap top", "eV", "Upper edge of the gap in the DFT spectrum, from E_F."
     DFT_GAP_BOTTOM_EV = "dft_gap_bottom_ev", "DFT gap bottom", "eV", "Lower edge of that gap, from E_F."

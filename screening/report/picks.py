@@ -190,7 +190,7 @@ def dft_verdict(row: dict[Any, Any]) -> str:
         return "low DOS everywhere"
     if row.get(Column.IS_METAL) is True:
         return "metal without such a gap"
-    return "no metal" if row.get(Column.IS_METAL) is False else NOT_COMPUTED
+    return "not a metal" if row.get(Column.IS_METAL) is False else NOT_COMPUTED
 
 
 def _text(value: Any) -> str:

@@ -70,7 +70,7 @@ def test_a_chosen_negative_is_a_row_without_rank_and_failures_keep_their_reason(
     assert picks.index.tolist() == ["p", "n"]
     assert pd.isna(picks.pick_rank["n"])
     assert picks.gapped_metal_by["n"] == ""
-    assert picks.dft_verdict.tolist() == ["not computed", "no metal"]
+    assert picks.dft_verdict.tolist() == ["not computed", "not a metal"]
     assert picks.dft_reason["p"] == "Spent."
     assert picks.choice["p"] == "chosen: most confident by a"
 
@@ -80,4 +80,4 @@ def test_the_verdict_of_dft_is_one_of_five():
     assert dft_verdict({"is_gapped_metal": True}) == "gapped metal"
     assert dft_verdict({"is_gapped_metal": False, "below_threshold_everywhere": True}) == "low DOS everywhere"
     assert dft_verdict({"is_gapped_metal": False, "is_metal": True}) == "metal without such a gap"
-    assert dft_verdict({"is_gapped_metal": False, "is_metal": False}) == "no metal"
+    assert dft_verdict({"is_gapped_metal": False, "is_metal": False}) == "not a metal"
