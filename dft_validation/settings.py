@@ -143,7 +143,7 @@ class DftSettings(BaseModel):
         None,
         ge=0,
         description="Further empty bands per atom of N, O, F, S, Cl, Se, Br or I, whose shells are filled; as other atoms if "
-        "not given.",
+        "not given. With it a lanthanide gets seven more, for its f shell.",
     )
     dropped_bands: int = Field(4, ge=0, description="Uppermost bands left out, as the solver converges them last.")
     band_attempts: int = Field(
@@ -184,10 +184,12 @@ class DftSettings(BaseModel):
 
     def empty_bands(self, atomic_numbers: Sequence[int]) -> int:
         """Bands beyond half the electrons of a cell with these atoms."""
-        per_anion = self.extra_bands_per_atom if self.extra_bands_per_anion is None else self.extra_bands_per_anion
+        if self.extra_bands_per_anion is None:
+            return self.extra_bands + self.extra_bands_per_atom * len(atomic_numbers)
+        # Without the bands of the anions those of f shells are not covered.
         n_anions = sum(number in _ANIONS for number in atomic_numbers)
         n_lanthanides = sum(number in _LANTHANIDES for number in atomic_numbers)
-        by_atoms = per_anion * n_anions + self.extra_bands_per_atom * (len(atomic_numbers) - n_anions)
+        by_atoms = self.extra_bands_per_anion * n_anions + self.extra_bands_per_atom * (len(atomic_numbers) - n_anions)
         return self.extra_bands + by_atoms + _F_BANDS * n_lanthanides
 
     @model_validator(mode="before")

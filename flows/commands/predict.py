@@ -63,9 +63,8 @@ def predict_files(
     read = read_structures(files)
     if spectrum != EDOS_GRID.name:
         read = [_without_phonons(entry) for entry in read]
-    usable = [(entry.structure, entry.name) for entry in read if entry.structure is not None]
-    crystals = Crystals.from_structures([structure for structure, _ in usable], [name for _, name in usable])
-    predictions = predict_crystals(crystals, settings, spectrum) if usable else []
+    crystals = crystals_of(read)
+    predictions = predict_crystals(crystals, settings, spectrum) if len(crystals) else []
     rows = prediction_rows(read, crystals, predictions, settings, GRIDS[spectrum])
     write_rows(rows, table)
     _say_summary(rows, table)
@@ -84,6 +83,12 @@ def _without_phonons(entry: ReadStructure) -> ReadStructure:
     if not entry.isotopes:
         return entry
     return replace(entry, structure=None, reason=reason_of_isotopes(entry.isotopes))
+
+
+def crystals_of(read: Sequence[ReadStructure]) -> Crystals:
+    """The crystals that could be read, in their order."""
+    usable = [(entry.structure, entry.name) for entry in read if entry.structure is not None]
+    return Crystals.from_structures([structure for structure, _ in usable], [name for _, name in usable])
 
 
 def predict_crystals(crystals: Crystals, settings: ScreenSettings, spectrum: str) -> list[Prediction]:
@@ -108,7 +113,7 @@ def prediction_rows(
 ) -> pa.Table:
     """One row per crystal and model, with its spectrum and what follows from it, or the reason why there is none.
 
-    `crystals` are those of `read` that could be read, in that order, and the rows of each prediction.
+    `crystals` are those that `crystals_of` gives, and the rows of each prediction.
     """
     materials = Materials.of_crystals(crystals)
     formulas = {

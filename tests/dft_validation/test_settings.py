@@ -65,4 +65,5 @@ def test_anions_need_few_empty_bands_and_lanthanides_those_of_their_f_shell():
     settings = DftSettings(extra_bands=4, extra_bands_per_atom=3, extra_bands_per_anion=1)
     assert settings.empty_bands([11, 17]) == 4 + 3 + 1
     assert settings.empty_bands([57, 9]) == 4 + 3 + 7 + 1
-    assert DftSettings(extra_bands=4, extra_bands_per_atom=3).empty_bands([11, 17]) == 4 + 3 + 3
+    every_atom_alike = DftSettings(extra_bands=4, extra_bands_per_atom=3)
+    assert every_atom_alike.empty_bands([11, 17]) == every_atom_alike.empty_bands([57, 9]) == 4 + 3 + 3

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from flows.commands.predict import predict_read, prediction_rows
+from flows.commands.predict import crystals_of, predict_crystals, prediction_rows
 from flows.settings import ScreenSettings
 from mat2spec.crystals.readers import read_structures
 from mat2spec.spectra.grids import EDOS_GRID
@@ -61,7 +61,9 @@ def test_a_crystal_has_the_same_class_in_every_cell_and_file(tmp_path, per_atom)
             cell.to(str(files[-1]), fmt={"cif": "cif", "vasp": "poscar"}[suffix])
     settings = ScreenSettings(prediction={"models": ["mat2spec"]}, gap=GapSettings(per_atom=per_atom))
     read = read_structures(files)
-    rows = prediction_rows(read, predict_read(read, settings, "edos"), settings, EDOS_GRID).to_pandas()
+    given = crystals_of(read)
+    predictions = predict_crystals(given, settings, "edos")
+    rows = prediction_rows(read, given, predictions, settings, EDOS_GRID).to_pandas()
     rows[["crystal", "cell"]] = names
     for name, group in rows.groupby("crystal"):
         first = group[group.cell == "primitive"].iloc[0]
