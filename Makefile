@@ -3,6 +3,7 @@
 # make setup    only set up;  DFT=no leaves out the embedded DFT engine, which needs a C++ compiler
 # make serve    Prefect server, its UI and the deployment screen-gapped-metals
 # make lint     style and types only
+# make wheel    build dist/*.whl and try it in two new environments (needs a package index, some five minutes)
 # make clean    remove the environment and caches; results/ stays
 
 SHELL := /bin/bash
@@ -25,7 +26,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 CONSTRAINED := $(PIP) install -c constraints.txt
 ENGINES := $(if $(filter no,$(DFT)),,$(STAMPS)/gpaw)
 
-.PHONY: help setup machine screen test lint serve clean
+.PHONY: help setup machine screen test lint serve wheel clean
 
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
@@ -50,7 +51,7 @@ $(STAMPS)/torch: $(STAMPS)/venv
 
 $(STAMPS)/packages: $(STAMPS)/torch pyproject.toml constraints.txt
 	@echo "Installing the packages of constraints.txt ..."
-	@$(CONSTRAINED) -e '.[dev]'
+	@$(CONSTRAINED) -e '.[dev,docs]'
 # The Materials Project's own server code, for the tests: without the monitoring and web server that it asks for.
 	@$(CONSTRAINED) --no-deps emmet-api
 	@touch $@
@@ -71,9 +72,13 @@ lint: setup
 test: lint
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
+wheel: setup
+	@$(PIP) wheel --no-deps --wheel-dir dist .
+	@$(BIN)/python -m pytest -m network -s tests/packaging/test_wheel.py $(PYTEST_FLAGS)
+
 serve: setup
 	@exec $(BIN)/mat2spec serve
 
 clean:
-	rm -rf $(VENV) build ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find mat2spec screening dft_validation flows tests -name __pycache__ -prune -exec rm -rf {} +

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mat2spec.labels.splits import Part
-from mat2spec.settings import SHIPPED_STORE, cache_dir
+from mat2spec.settings import SHIPPED_STORE, cache_dir, default_store
 
 # Fields that say how much work is done and where, not what comes out.
 _NOT_PHYSICS = frozenset(
@@ -319,4 +319,4 @@ class LabelSettings(BaseModel):
     @property
     def store_path(self) -> Path:
         """The file of the labels."""
-        return self.store or SHIPPED_STORE
+        return self.store or default_store(SHIPPED_STORE)

@@ -10,8 +10,10 @@ from pathlib import Path
 from platformdirs import user_cache_path
 from pydantic import BaseModel, ConfigDict, Field
 
-# What a clone of the repository carries beside the packages.
-DATA_DIR = Path(__file__).resolve().parents[1] / "data"
+# Catalogue and labels: in a clone a link to its folder `data`, in an installed package a folder of it.
+_CARRIED = Path(__file__).parent / "data"
+IS_CLONE = _CARRIED.is_symlink()
+DATA_DIR = _CARRIED.resolve()
 SHIPPED_STORE = DATA_DIR / "edos_store.parquet"
 # Labels of Materials Project crystals, named by id: a folder of shards.
 SHIPPED_SHARDS = DATA_DIR / "edos_store"
@@ -53,6 +55,11 @@ def shipped_stores(level: Level = Level.UNPOLARISED) -> list[Path]:
     """The eDOS stores that the project carries for labels of a level of theory, as far as they are present."""
     stores = [SHIPPED_STORE, *([SHIPPED_SHARDS] if level is Level.MP else [])]
     return [store for store in stores if store.exists()]
+
+
+def default_store(shipped: Path) -> Path:
+    """Where new labels go: in a clone to those that it carries, else to a store of that name in `data/` of this folder."""
+    return shipped if IS_CLONE else Path("data") / shipped.name
 
 
 class PredictionSettings(BaseModel):

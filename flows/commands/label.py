@@ -17,7 +17,7 @@ from flows.commands.terminal import console, stage_progress
 from flows.settings_layers import load_settings
 from mat2spec.crystals.composition import canonical_formula
 from mat2spec.labels.readers.data_folder import EDOS_FILE, EDOS_NATURAL_FILE
-from mat2spec.settings import SHIPPED_SHARDS
+from mat2spec.settings import SHIPPED_SHARDS, default_store
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import read_table
 from screening.runs.schemas import TableName
@@ -70,7 +70,7 @@ def label(
 def _for_plan(settings: ScreenSettings) -> ScreenSettings:
     """Labels of a database: a folder of shards that names the crystals by id, at the level of the Materials Project."""
     label, dft = settings.label, settings.dft
-    store = label.store or SHIPPED_SHARDS
+    store = label.store or default_store(SHIPPED_SHARDS)
     at_level = type(dft).model_validate({**dft.model_dump(), "level": "mp", **label.plan.dft})
     kept_by_id = label.model_copy(update={"store": store, "keep_crystals": False})
     return settings.model_copy(update={"label": kept_by_id, "dft": at_level})

@@ -44,7 +44,7 @@ def open_source(
     path = settings.path or CATALOGUE_PATH
     if settings.path is None and not path.exists():
         raise SourceError(
-            f"The embedded catalogue is not at {path}. Work in a clone of the repository, or give source.kind "
-            "'parquet' and source.path."
+            f"The embedded catalogue is not at {path}. Install the package again, or give source.kind 'parquet' and "
+            "source.path."
         )
     return ParquetSource(path, name=settings.kind, limit=settings.limit)

@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from deltalake import DeltaTable
 
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import make_folder
@@ -27,6 +26,9 @@ from screening.sources.materials_project.documents import calculation_number, no
 from screening.sources.materials_project.errors import MaterialsProjectError, ReconciliationError
 from screening.sources.open_data.arrow_structures import crystal_columns
 from screening.sources.open_data.delta import SUMMARY, batches_of, files_of, open_delta, release_of
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 logger = logging.getLogger(__name__)
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from screening.settings import MaterialsProjectSettings
 from screening.sources.materials_project.errors import MaterialsProjectError
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 SUMMARY = "s3a://materialsproject-build/collections/summary/"
 TOTAL_DOS = "s3a://materialsproject-parsed/core/electronic-structure/total-dos/"
@@ -36,6 +37,8 @@ def open_delta(uri: str, settings: MaterialsProjectSettings) -> DeltaTable:
     MaterialsProjectError
         If it is not there or cannot be reached.
     """
+    from deltalake import DeltaTable
+
     options = {
         "AWS_SKIP_SIGNATURE": "true",
         "AWS_REGION": REGION,
@@ -57,6 +60,8 @@ def reading(uri: str) -> Iterator[None]:
     MaterialsProjectError
         In place of those errors.
     """
+    from deltalake.exceptions import DeltaError, TableNotFoundError
+
     try:
         yield
     except TableNotFoundError as error:

@@ -10,11 +10,10 @@ import json
 from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-from deltalake import DeltaTable
 from filelock import FileLock
 
 from mat2spec.labels.edos_store import STORE_SCHEMA
@@ -31,6 +30,9 @@ from screening.sources.open_data.bulk import Materials
 from screening.sources.open_data.bulk_edos import COLUMNS, EdosRows, samples_of, store_metadata
 from screening.sources.open_data.delta import SUMMARY, TOTAL_DOS, batches_with, open_delta, release_of
 from screening.sources.open_data.spectra import SpectrumError
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 Document = dict[str, Any]
 

@@ -15,14 +15,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from deltalake import DeltaTable
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from pymatgen.core import Element
@@ -40,6 +39,9 @@ from screening.sources.materials_project.table import EdosEvidence
 from screening.sources.open_data.arrow_structures import crystal_columns
 from screening.sources.open_data.delta import SUMMARY, batches_of, files_of, open_delta, release_of
 from screening.sources.parquet import ParquetSource
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,88 @@
+"""The wheel in an environment of its own, far from the clone: `make wheel` builds it and runs this."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# Each environment is installed anew from a package index.
+pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.timeout(1800)]
+TORCH = next(line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch=="))
+MAX_WHEEL_MB = 100  # what package indices take
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(pip, check=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module", params=["whole", "to predict"])
+def environment(request, wheel, tmp_path_factory):
+    """An environment with all dependencies, and one with those of requirements-predict.txt."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    install = [folder / "bin" / "python", "-m", "pip", "install", "-q"]
+    subprocess.run([*install, TORCH], check=True)
+    constrained = [*install, "-c", ROOT / "constraints.txt"]
+    if request.param == "whole":
+        subprocess.run([*constrained, wheel], check=True)
+    else:
+        subprocess.run([*constrained, "-r", ROOT / "requirements-predict.txt"], check=True)
+        subprocess.run([*install, "--no-deps", wheel], check=True)
+    return folder
+
+
+def in_environment(environment, folder, *command):
+    """Output of a program of the environment that sees nothing of the clone, and its seconds."""
+    apart = {"PATH": os.environ["PATH"], "HOME": str(folder), "OMP_NUM_THREADS": "1"}
+    begin = time.perf_counter()
+    done = subprocess.run(
+        [environment / "bin" / command[0], *command[1:]],
+        cwd=folder,
+        env=apart,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, time.perf_counter() - begin
+
+
+def test_the_wheel_fits_an_index(wheel):
+    size_mb = wheel.stat().st_size / 1e6
+    print(f"\n{wheel.name}: {size_mb:.1f} MB")
+    assert size_mb < MAX_WHEEL_MB
+
+
+def test_it_predicts(environment, tmp_path, strontium_vanadate_cif):
+    (tmp_path / "SrVO3.cif").write_text(strontium_vanadate_cif)
+    _, first_s = in_environment(environment, tmp_path, "mat2spec", "--help")
+    _, start_s = in_environment(environment, tmp_path, "mat2spec", "--help")
+    told, predict_s = in_environment(environment, tmp_path, "mat2spec", "predict", "SrVO3.cif")
+    print(f"\nmat2spec --help {start_s:.2f} s (first {first_s:.2f} s), mat2spec predict {predict_s:.1f} s")
+    assert "gapped metal" in told
+    assert (tmp_path / "predictions.parquet").exists()
+
+
+def test_it_screens_the_catalogue_that_it_carries(environment, tmp_path):
+    command = ["screen", "--no-dft", "--model", "gatgnn", "--set", "source.limit=500"]
+    told, _ = in_environment(environment, tmp_path, "mat2spec", *command)
+    assert "Predicted gapped metals" in told
+    # The labels that it carries are known: those crystals are no candidates.
+    assert "without a known eDOS" in told
+    assert (tmp_path / "results" / "latest" / "report.html").exists()
+
+
+def test_it_serves_python(environment, tmp_path):
+    code = "import mat2spec, flows; print(mat2spec.__version__); print(mat2spec.__file__)"
+    told, _ = in_environment(environment, tmp_path, "python", "-c", code)
+    version, place = told.split()
+    assert version in (ROOT / "pyproject.toml").read_text()
+    assert Path(place).is_relative_to(environment)
