@@ -17,21 +17,22 @@ ModelsOption = Annotated[str, typer.Option("--models", help="Models or recipes, 
 SettingsOption = Annotated[str, typer.Option("--settings", help="Settings, separated by commas.")]
 SeedsOption = Annotated[str, typer.Option("--seeds", help="Seeds, separated by commas.")]
 EpochsOption = Annotated[
-    int | None, typer.Option("--epochs", min=1, help="Epochs of every training; else those of the recipe.")
+    int | None, typer.Option("--epochs", min=1, help="Epochs of each training; those of the recipe by default.")
 ]
 FolderOption = Annotated[
-    Path, typer.Option("--folder", help="Where each training has its folder; a rerun resumes there.")
+    Path, typer.Option("--folder", help="Folder with a subfolder for each training; a rerun resumes there.")
 ]
-OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Where JSON, table and plot go.")]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="Where the JSON file, table and plot go.")]
 WeightsOption = Annotated[
     list[str] | None,
     typer.Option("--weights", metavar="NAME=FILE,...", help="Evaluate saved weights too; several form an ensemble."),
 ]
 ShippedOption = Annotated[bool, typer.Option("--shipped", help="Evaluate the shipped weights too.")]
 PlotOption = Annotated[
-    str | None, typer.Option("--plot", metavar="MODEL/SETTING", help="Whose quintiles to plot; default: the best.")
+    str | None,
+    typer.Option("--plot", metavar="MODEL/SETTING", help="Model whose quintiles to plot; the best one by default."),
 ]
-OnlyReportOption = Annotated[bool, typer.Option("--only-report", help="Only report what is finished.")]
+OnlyReportOption = Annotated[bool, typer.Option("--only-report", help="Train nothing; report what is finished.")]
 
 
 @benchmark_app.command("phdos")
@@ -51,8 +52,8 @@ def benchmark_phdos(
 ) -> None:
     """Train each model in each setting with each seed on phonon spectra, and print the table.
 
-    A finished training is never repeated, an interrupted one resumes, and one that runs in another process is
-    left alone: several processes may share a folder. On the paper's archive this is its Table 1.
+    Finished trainings are never repeated, interrupted ones resume, and those running in another process are
+    left alone, so several processes may share a folder. On the paper's archive this is its Table 1.
 
     **Examples**
 
@@ -130,5 +131,5 @@ def benchmark_edos(
 
 
 def _with_epochs(epochs: int | None, assignments: list[str] | None) -> list[str]:
-    """Settings of all trainings, with the short option among them."""
+    """Settings of all trainings, including the short option."""
     return [*(assignments or []), *([] if epochs is None else [f"epochs={epochs}"])]

@@ -22,7 +22,7 @@ def compare(
     ] = None,
     results_dir: ResultsOption = None,
 ) -> None:
-    """Tell what changed from one run to another: settings, weights, gapped metals, DFT, precision and recall.
+    """Show what changed between two runs: settings, weights, gapped metals, DFT, precision and recall.
 
     **Examples**
 

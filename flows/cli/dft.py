@@ -14,7 +14,7 @@ dft_app = typer.Typer(no_args_is_help=True, help="Inspect, run, retry and report
 
 @dft_app.command("status")
 def dft_status(run: RunArgument = None, results_dir: ResultsOption = None) -> None:
-    """Show how many DFT jobs are in which state, why some failed, and when the rest will be done.
+    """Show the states of the DFT jobs, why some failed, and when the rest will be done.
 
     **Examples**
 
@@ -34,8 +34,8 @@ def dft_run(
 ) -> None:
     """Run the queued DFT jobs of a run, then evaluate it; nothing is predicted again.
 
-    Needs the run folder alone: it may have been copied from another machine. A second process on the same run helps
-    the first. Finished jobs are kept, whatever stops a process.
+    Only the run folder is needed; it may have been copied from another machine. Several processes may work on the
+    same run. Finished jobs are kept even if a process is stopped.
 
     **Examples**
 

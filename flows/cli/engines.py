@@ -6,5 +6,5 @@ from flows import commands
 
 
 def engines() -> None:
-    """List the DFT engines and which of them can be used here."""
+    """List the DFT engines and show which can be used here."""
     commands.engines.print_engines()

@@ -26,19 +26,19 @@ class ExitCode(IntEnum):
 
 
 class TerminatedError(KeyboardInterrupt):
-    """The program was asked to end by SIGTERM or SIGHUP; handled like Ctrl-C."""
+    """The program received SIGTERM or SIGHUP; handled like Ctrl-C."""
 
 
 def end_on_sigterm() -> None:
     """Turn SIGTERM and SIGHUP into an exception, so that files are closed and the run folder records what happened."""
     signal.signal(signal.SIGTERM, _raise_terminated)
-    # A terminal that is closed; nohup has it ignored, and that stays.
+    # Sent when the terminal is closed; if nohup has it ignored, it stays ignored.
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, _raise_terminated)
 
 
 def hear_interrupts() -> None:
-    """Restore SIGINT where a shell script, by starting the program with `&`, made it ignored.
+    """Restore SIGINT where a shell script that starts the program with `&` had it ignored.
 
     Children inherit that, and serving stops flow runs by SIGINT.
     """
@@ -48,7 +48,7 @@ def hear_interrupts() -> None:
 
 @contextmanager
 def resumable(where: str) -> Iterator[None]:
-    """Tell a person who stops the work, in one sentence, how to resume it."""
+    """Replace an interruption by a sentence that says how to resume."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
@@ -63,7 +63,7 @@ def _raise_terminated(number: int, frame: FrameType | None) -> NoReturn:  # noqa
 
 
 def sentence_of(error: BaseException) -> str | None:
-    """Sentence for a person, or None where only a traceback helps.
+    """A sentence for the user, or None where only a traceback helps.
 
     Errors that our packages raise on purpose are sentences. Of others only those of the operating
     system are, since they name the file and what is wrong with it.

@@ -27,8 +27,8 @@ def fetch_edos(
 ) -> None:
     """Stream all electronic densities of states of the Materials Project into an eDOS store; needs no API key.
 
-    Resumes when the same command is given again. The store is for training; as source.edos_store it tells a screen
-    which materials have an eDOS, and validates earlier predictions of them.
+    Resumes when the same command is run again. The store is for training; given as source.edos_store, it marks which
+    materials of a screen have an eDOS, and earlier predictions of these are validated against it.
 
     **Examples**
 
@@ -69,9 +69,9 @@ def fetch_structures(
     config: ConfigOption = None,
     assignments: SetOption = None,
 ) -> None:
-    """Fetch the crystals of labels that name them by id from the Materials Project; needs an API key (MP_API_KEY).
+    """Fetch the structures of labels that have only an id from the Materials Project; needs an API key (MP_API_KEY).
 
-    The labels of Materials Project crystals that the project carries hold spectra, not structures.
+    The labels of Materials Project crystals that ship with the project hold spectra, not structures.
 
     **Examples**
 

@@ -19,25 +19,26 @@ ChoiceOption = Annotated[
     str | None, typer.Option("--choice", help="random, chemistry, gapped or uncertainty; default: chemistry.")
 ]
 IdsOption = Annotated[
-    Path | None, typer.Option("--ids", metavar="FILE", help="Label these crystals: one material_id a line.")
+    Path | None,
+    typer.Option("--ids", metavar="FILE", help="Label the crystals of this list: one material_id per line."),
 ]
 RunOption = Annotated[
-    str | None, typer.Option("--from-run", metavar="RUN", help="Add the DFT results of a screen; or: latest.")
+    str | None, typer.Option("--from-run", metavar="RUN", help="Add the DFT results of this screen, e.g. latest.")
 ]
 PlanOption = Annotated[
     Path | None,
-    typer.Option("--plan", metavar="FILE", help="Label the crystals of this plan; it is made if it does not exist."),
+    typer.Option("--plan", metavar="FILE", help="Label the crystals of this plan; it is created if missing."),
 ]
 CollectOption = Annotated[
-    bool, typer.Option("--collect-only", help="Compute nothing; add what is finished in the cache.")
+    bool, typer.Option("--collect-only", help="Compute nothing; add finished results from the cache.")
 ]
-WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Jobs at the same time.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, help="Number of jobs that run in parallel.")]
 StoreOption = Annotated[
     Path | None,
     typer.Option(
         "--store",
         metavar="STORE",
-        help="Where the labels go: a Parquet file or a folder of shards; data/edos_store.parquet, with a plan "
+        help="Where the labels go: a Parquet file or a folder of shards. Default: data/edos_store.parquet, with a plan "
         "data/edos_store.",
     ),
 ]
@@ -46,7 +47,9 @@ ReservedOption = Annotated[
 ]
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help="Folder whose reserved_ids.txt is used without it."),
+    typer.Option(
+        "--data", envvar="MAT2SPEC_DATA_DIR", help="Folder whose reserved_ids.txt is used without --reserved."
+    ),
 ]
 
 
@@ -67,8 +70,8 @@ def label(
 ) -> None:
     """Compute electronic densities of states of chosen crystals by DFT, to train on.
 
-    Labels go to the eDOS store that `mat2spec train edos` reads. Finished jobs are never computed
-    again: labelling that was stopped resumes when the same command is given again.
+    Labels go to the eDOS store that `mat2spec train edos` reads. Finished jobs are never repeated;
+    run the same command again to resume.
 
     **Examples**
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they stand for among the settings."""
+"""Options that several commands share, and the settings they correspond to."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SourceOption = Annotated[
 LabelsOption = Annotated[
     Path | None,
     typer.Option(
-        "--data", envvar="MAT2SPEC_DATA_DIR", help=f"Labelled spectra: {_SOURCES}; eDOS stores alone without."
+        "--data", envvar="MAT2SPEC_DATA_DIR", help=f"Labelled spectra: {_SOURCES}; by default only eDOS stores."
     ),
 ]
 StoresOption = Annotated[
@@ -51,7 +51,7 @@ NAMED_SOURCES = frozenset({"catalogue", "materials-project", "materials-project-
 
 
 def source_settings(source: Path | str | None) -> dict[str, object]:
-    """Settings of the source that --source names: one of ours by its name, else a Parquet table."""
+    """Settings of the source that --source names: a built-in source, else a Parquet table."""
     named = str(source) in NAMED_SOURCES
     return {
         "source.kind": None if source is None else str(source) if named else "parquet",

@@ -30,8 +30,8 @@ def predict(
     """Predict the electronic or phonon density of states of the crystals in files.
 
     Without --model and --config the most accurate models predict: tight-binding and sitedos, or sitedos alone for
-    phonons. A file that cannot be read or predicted is a row of the table with its reason, the others go
-    on; the exit code is 1 then.
+    phonons. A file that cannot be read or predicted becomes a row of the table with the reason; the others
+    are still predicted, and the exit code is 1.
 
     **Examples**
 
@@ -41,7 +41,7 @@ def predict(
 
         mat2spec predict POSCAR --model mat2spec
 
-        mat2spec predict POSCAR --spectrum phdos   # by sitedos, the best model of phonons
+        mat2spec predict POSCAR --spectrum phdos   # by sitedos, the best model for phonons
     """
     chosen = models or _best_models(spectrum, config)
     given = {"prediction.models": chosen, "prediction.device": device}
@@ -51,7 +51,7 @@ def predict(
 
 
 def _best_models(spectrum: str, config: Path | None) -> list[str] | None:
-    """The most accurate models of a spectrum; None leaves the choice to the file of settings."""
+    """The most accurate models for a spectrum; None leaves the choice to the settings file."""
     if spectrum == "phdos":
         return ["sitedos"]
     return ["tight-binding", "sitedos"] if config is None else None

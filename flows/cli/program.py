@@ -1,7 +1,7 @@
 """The program `mat2spec`: its commands, its help and its exit codes.
 
-Only the standard library and typer are imported here and by the modules of the commands' options: what a command does
-is in `flows.commands`, and loaded when it runs.
+This module and those with the commands' options import only the standard library and typer; the commands themselves
+are in `flows.commands` and are imported when they run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from flows.cli.train import train_app
 from flows.cli.why import why
 from mat2spec.tables.text import visible
 
-# The class of all errors of usage: click's, or that of the copy of click which newer versions of typer bring along.
+# The base class of all usage errors: click's own, or that of the copy of click bundled with newer versions of typer.
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[2]
 
 DISTRIBUTION = "mat2spec-screening"
@@ -81,11 +81,11 @@ def common(
         bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Describe options of all commands; `main` itself looks for --debug, so that it may stand anywhere."""
+    """Describe the options of all commands; `main` itself looks for --debug, which may stand anywhere."""
 
 
 def main() -> None:
-    """Run the program and end it with its exit code."""
+    """Run the program and exit with its exit code."""
     sys.exit(run(sys.argv[1:]))
 
 
@@ -101,7 +101,7 @@ def run(arguments: list[str]) -> int:
     end_on_sigterm()
     program = typer.main.get_command(app)
     try:
-        # Not program.main(), which turns every KeyboardInterrupt into an exit without a word.
+        # Not program.main(), which turns every KeyboardInterrupt into a silent exit.
         with program.make_context("mat2spec", [word for word in arguments if word != "--debug"]) as context:
             program.invoke(context)
     except typer.Exit as leave:

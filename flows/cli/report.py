@@ -15,10 +15,10 @@ def report(
     open_it: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     results_dir: ResultsOption = None,
 ) -> None:
-    """Name the page of a run: its picks to sort, filter and look at, with spectra, structures, DFT, precision, recall.
+    """Print where the result page of a run is: picks to sort and filter, spectra, structures, DFT, precision, recall.
 
-    The page is one file that needs no network; every screen writes it. Of a run that is under way or
-    of an older version it is made from what is there.
+    The page is a single file that works offline; every screen writes it. For an unfinished run, or one
+    of an older version, it is made from the tables that exist.
 
     **Examples**
 

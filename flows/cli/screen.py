@@ -31,7 +31,7 @@ def screen(
     config: ConfigOption = None,
     assignments: SetOption = None,
     results_dir: ResultsOption = None,
-    limit: Annotated[int | None, typer.Option(help="Only this many materials from the start of the source.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first this many materials of the source.")] = None,
     models: ModelOption = None,
     device: DeviceOption = None,
     dft: Annotated[bool, typer.Option("--dft/--no-dft", help="Run the DFT jobs, or only queue them.")] = True,
@@ -43,13 +43,17 @@ def screen(
             help="What is searched for, as an SQL condition on classes, properties and candidates; gapped metals by default.",
         ),
     ] = None,
-    only_new: Annotated[bool, typer.Option("--only-new", help="Only what no previous run has screened.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what the screen would do.")] = False,
+    only_new: Annotated[
+        bool, typer.Option("--only-new", help="Screen only what no previous run has screened.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what the screen would do, without doing it.")
+    ] = False,
 ) -> None:
     """Screen crystals for gapped metals: filter, predict, classify, compute the best by DFT, evaluate.
 
-    Tables go to `results/RUN/`, and `results/latest` names the last finished run. A run that was
-    stopped resumes when the same command is given again.
+    Tables go to `results/RUN/`, and `results/latest` points to the last finished run. A run that was
+    stopped resumes when the same command is run again.
 
     **Examples**
 

@@ -11,7 +11,9 @@ from flows.cli.options import ConfigOption, SetOption
 
 
 def settings(
-    pattern: Annotated[str | None, typer.Argument(metavar="WORD", help="Only settings with this word.")] = None,
+    pattern: Annotated[
+        str | None, typer.Argument(metavar="WORD", help="Show only settings that contain this word.")
+    ] = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
     as_yaml: Annotated[bool, typer.Option("--yaml", help="Print a settings file with all values.")] = False,

@@ -35,7 +35,7 @@ def tables(
     ] = None,
     results_dir: ResultsOption = None,
 ) -> None:
-    """Print the result tables of a run, or rows of one of them; or what is new since a day or a release.
+    """Print the result tables of a run, rows of one of them, or what is new since a date or a release.
 
     **Examples**
 
@@ -62,9 +62,11 @@ def tables(
         return
     if sql is not None:
         if name or columns or where or sort:
-            raise typer.BadParameter("--sql is a whole query; it goes with RUN, --limit and --output only.")
+            raise typer.BadParameter(
+                "--sql is a complete query; it can be combined only with RUN, --limit and --output."
+            )
         commands.tables.print_query(run_or_name, sql, limit, output, results_dir)
         return
     if since is not None:
-        raise typer.BadParameter("--since goes with `mat2spec tables new`.")
+        raise typer.BadParameter("--since works only with `mat2spec tables new`.")
     commands.tables.print_tables(run_or_name, name, columns, where, sort, limit, output, results_dir)

@@ -14,10 +14,11 @@ from mat2spec.settings import Level
 train_app = typer.Typer(no_args_is_help=True, help="Train the models.")
 
 ShippedOption = Annotated[
-    bool, typer.Option("--shipped-store/--no-shipped-store", help="Train on the labels that the project carries too.")
+    bool,
+    typer.Option("--shipped-store/--no-shipped-store", help="Also train on the labels that ship with the project."),
 ]
 TrainingFolderOption = Annotated[
-    Path | None, typer.Option("--folder", help="Where checkpoint, curves and weights go; a rerun resumes there.")
+    Path | None, typer.Option("--folder", help="Folder for checkpoint, curves and weights; a rerun resumes there.")
 ]
 FineTuneOption = Annotated[
     Path | None,
@@ -57,7 +58,7 @@ def train_phdos(
     config: ConfigOption = None,
     assignments: SetOption = None,
 ) -> None:
-    """Train a model on phonon densities of states; its encoder is where eDOS training starts.
+    """Train a model on phonon densities of states; eDOS training starts from its encoder.
 
     **Examples**
 
@@ -85,7 +86,9 @@ def train_edos(
     shipped_store: ShippedOption = True,
     materials_class: Annotated[
         str | None,
-        typer.Option("--materials-class", metavar="NAME", help="Class of the archive with its own index files."),
+        typer.Option(
+            "--materials-class", metavar="NAME", help="Material class of the archive that has its own index files."
+        ),
     ] = None,
     fine_tune_from: FineTuneOption = None,
     elements: ElementsOption = None,
@@ -98,9 +101,9 @@ def train_edos(
 ) -> None:
     """Train a model on electronic densities of states, from an encoder trained on phonons.
 
-    Labels are those of the data folder and of the eDOS stores; without a folder the store that the
-    project carries is enough. Materials of one formula are all in the same split. Any other source
-    is trained on alone, in its own split.
+    Labels come from the data folder and the eDOS stores; without a folder, the store that ships with
+    the project is enough. All materials of one formula are in the same split. Any other source is used
+    alone, with its own split.
 
     **Examples**
 
@@ -134,7 +137,7 @@ def train_edos(
 def train_tight_binding(
     data: Annotated[
         Path | None,
-        typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help="Data folder; eDOS stores alone without."),
+        typer.Option("--data", envvar="MAT2SPEC_DATA_DIR", help="Data folder; by default only eDOS stores."),
     ] = None,
     folder: TrainingFolderOption = None,
     stores: StoresOption = None,
@@ -143,9 +146,10 @@ def train_tight_binding(
     config: ConfigOption = None,
     assignments: SetOption = None,
 ) -> None:
-    """Train learned tight binding on electronic densities of states, member by member.
+    """Train the tight-binding model on electronic densities of states, one ensemble member after the other.
 
-    At the level mp the model has spin, and learns from labels without spin too. Each member takes some three minutes on one core for 640 labels. Every epoch is kept, so a second call resumes.
+    At level mp the model has spin and also learns from labels without spin. Each member takes about three
+    minutes on one core for 640 labels. Every epoch is kept, so a second call resumes.
 
     **Examples**
 

@@ -11,13 +11,15 @@ from flows.cli.options import ResultsOption
 
 
 def why(
-    material: Annotated[str, typer.Argument(metavar="MATERIAL", help="Identifier, or formula if only one has it.")],
+    material: Annotated[
+        str, typer.Argument(metavar="MATERIAL", help="Identifier, or a formula that only one material has.")
+    ],
     run: Annotated[
         str | None, typer.Option("--run", metavar="RUN", help="Run id or folder; the last finished run by default.")
     ] = None,
     results_dir: ResultsOption = None,
 ) -> None:
-    """Tell what became of one material: which filter removed it, what each model says, why DFT did or did not check it.
+    """Explain one material's result: which filter removed it, what each model says, why DFT did or did not check it.
 
     **Examples**
 
