@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from dft_validation.results.document import EdosDocument
 from dft_validation.results.outcomes import FailedJob
@@ -18,6 +18,7 @@ from dft_validation.settings import DftSettings
 from mat2spec.crystals.cell import Cell
 from mat2spec.crystals.identity import structure_hash
 from mat2spec.tables.files import atomic_file
+from mat2spec.tables.locks import take_lock
 
 logger = logging.getLogger(__name__)
 
@@ -103,11 +104,8 @@ class DocumentCache:
 
         The system frees the lock when its holder dies. Yields whether nobody else held the right.
         """
-        path = self._file(key).with_suffix(".lock")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path, timeout=0, thread_local=False)
         try:
-            lock.acquire()
+            lock = take_lock(self._file(key).with_suffix(".lock"))
         except Timeout:
             yield False
             return

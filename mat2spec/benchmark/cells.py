@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from mat2spec.benchmark.data import (
     BenchmarkData,
@@ -28,6 +28,7 @@ from mat2spec.models import model_class
 from mat2spec.models.checkpoints import load_weights
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.tables.files import atomic_path, file_sha256
+from mat2spec.tables.locks import take_lock
 from mat2spec.training.runs import run_training
 from mat2spec.training.settings import TrainingSettings
 
@@ -147,12 +148,14 @@ def read_results(folder: Path) -> list[Result]:
 
 @contextmanager
 def _locked(place: Path, cell: Cell) -> Iterator[None]:
-    place.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(place / ".lock", timeout=0):
-            yield
+        lock = take_lock(place / ".lock")
     except Timeout as error:
         raise BusyCellError(f"Another process trains {cell.name}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _train_cell(cell: Cell, data: BenchmarkData, place: Path, on_epoch: EpochReport | None) -> Result:

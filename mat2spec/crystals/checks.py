@@ -21,6 +21,9 @@ MAX_VOLUME_PER_ATOM_A3 = 2000.0
 MIN_DISTANCE_A = 0.5
 # Bounds what a search for neighbours, and a model, may cost. The largest crystal of the Materials Project has 444 sites.
 MAX_SITES = 5000
+TOO_EMPTY = (
+    f"The cell has more than {MAX_VOLUME_PER_ATOM_A3:g} cubic Angstrom per atom: isolated atoms rather than a crystal."
+)
 # Fractional coordinates of no crystal of the Materials Project go beyond 1.02.
 MAX_FRACTION = 1.5
 # Atoms that no covalent bond holds in a crystal.
@@ -42,7 +45,7 @@ def find_problems(crystals: Crystals) -> list[str | None]:
     problems = _known_problems(crystals)
     compact = reduce_skewed_cells(crystals)
     for index in np.flatnonzero([problem is None for problem in problems]):
-        problems[index] = _problem_of_cell(compact.lattices[index]) or _problem_of_contacts(compact, int(index))
+        problems[index] = problem_of_cell(compact.lattices[index]) or _problem_of_contacts(compact, int(index))
     return problems
 
 
@@ -55,7 +58,7 @@ def find_notes(crystals: Crystals) -> list[str]:
     compact = reduce_skewed_cells(crystals)
     return [
         _note_of_contacts(compact, index)
-        if problem is None and _problem_of_cell(compact.lattices[index]) is None
+        if problem is None and problem_of_cell(compact.lattices[index]) is None
         else ""
         for index, problem in enumerate(problems)
     ]
@@ -100,7 +103,7 @@ def _problems_of_arrays(crystals: Crystals) -> list[str | None]:
         ),
         (
             per_atom > MAX_VOLUME_PER_ATOM_A3,
-            f"The cell has more than {MAX_VOLUME_PER_ATOM_A3:g} cubic Angstrom per atom: isolated atoms rather than a crystal.",
+            TOO_EMPTY,
         ),
     ]
     problems: list[str | None] = [None] * len(crystals)
@@ -110,8 +113,8 @@ def _problems_of_arrays(crystals: Crystals) -> list[str | None]:
     return problems
 
 
-def _problem_of_cell(lattice: NDArray[np.float64]) -> str | None:
-    """Why no search for neighbours can afford a compact cell, or None."""
+def problem_of_cell(lattice: NDArray[np.float64]) -> str | None:
+    """Why no search for neighbours can afford a cell of `mat2spec.crystals.compact`, or None."""
     if skewness(lattice[None])[0] > MAX_SKEWNESS:
         return (
             "The lattice vectors are almost in a plane, and no other choice of them is better: wrong numbers or unit."

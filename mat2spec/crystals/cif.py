@@ -6,19 +6,21 @@ coordinates, symmetry that is named but not listed, a crystal that is not the on
 
 from __future__ import annotations
 
-import re
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import spglib
 from pymatgen.analysis.structure_matcher import StructureMatcher
-from pymatgen.core import Element, Lattice, Structure
-from pymatgen.io.cif import CifParser, str2float
+from pymatgen.core import Lattice, Structure
+from pymatgen.io.cif import CifParser
 
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.checks import MAX_VOLUME_PER_ATOM_A3, TOO_EMPTY, problem_of_cell
+from mat2spec.crystals.cif_blocks import UNKNOWN_VALUES, Block, CifError, check_cell, check_sites
 from mat2spec.crystals.claims import Claims, read_formula
+from mat2spec.crystals.compact import reduce_skewed_cells
 from mat2spec.crystals.contacts import MIN_CONTACT_RATIO, closest_contact
 from mat2spec.crystals.space_groups import Setting, fit_lattice, operations, settings_named
 from mat2spec.crystals.species import symbol_of
@@ -28,6 +30,7 @@ from mat2spec.crystals.symmetry import SYMMETRY_TOLERANCE_A
 # of a crystal come as close.
 IMAGE_TOLERANCE_A = 0.1
 _SITE_TOLERANCE = 1e-4
+_BOX_A = 1.0
 OPERATION_KEYS = ("_symmetry_equiv_pos_as_xyz", "_space_group_symop_operation_xyz")
 HALL_KEYS = ("_space_group_name_Hall", "_symmetry_space_group_name_Hall", "_symmetry_space_group_name_hall")
 SYMBOL_KEYS = (
@@ -38,10 +41,6 @@ SYMBOL_KEYS = (
     "_symmetry_space_group_name_h-m",
 )
 NUMBER_KEYS = ("_space_group_IT_number", "_symmetry_Int_Tables_number")
-COORDINATE_KEYS = ("_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
-MODULATION_KEYS = ("_cell_modulation_dimension", "_cell_wave_vector_seq_id", "_cell_subsystem_code")
-UNKNOWN_VALUES = {"", "?", "."}
-_GROUPS = re.compile(r"(wat|oh2?|h2o|hoh|nh[34]|no3|so4|po4|co3|clo4|me|et|ph|solv)(?![a-z])", flags=re.IGNORECASE)
 # What pymatgen says of files that are read as they are meant.
 _HARMLESS = (
     "rounded to ideal values",
@@ -58,67 +57,12 @@ _HARMLESS = (
 )
 
 
-class CifError(ValueError):
-    """A block of a CIF holds no crystal, or not the one that it describes; the message says why."""
-
-
 @dataclass(frozen=True)
 class CifCrystal:
     """The crystal of one block, and what a reader should know of how it was read."""
 
     structure: Structure
     notes: tuple[str, ...] = ()
-
-
-@dataclass
-class _Block:
-    """Items of one block, as pymatgen's parser holds them, and remarks on the way."""
-
-    parser: Any
-    data: Any
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def items(self) -> dict[str, Any]:
-        """Values of the block, lists of them for the columns of a loop."""
-        return self.data.data
-
-    def text(self, *keys: str) -> str:
-        """The first of some items that says something; "" if none does."""
-        values = (self.items.get(key) for key in keys)
-        texts = (value.strip() for value in values if isinstance(value, str))
-        return next((text for text in texts if text not in UNKNOWN_VALUES), "")
-
-    def number(self, *keys: str) -> float | None:
-        """The first of some items that says something as a number; None if it is none."""
-        return _number(self.text(*keys))
-
-    def column(self, key: str) -> list[str]:
-        """A column of a loop; a single value where it stands outside of one."""
-        value = self.items.get(key, [])
-        return [value] if isinstance(value, str) else list(value)
-
-
-def split_blocks(text: str) -> Iterator[tuple[str, str]]:
-    """Name and text of each data block of a CIF, those without a crystal left out.
-
-    Blocks of one name are kept apart; a line `data_` within a text between semicolons begins no block.
-    """
-    blocks: list[list[str]] = []
-    within_text = False
-    for line in text.splitlines(keepends=True):
-        if line.startswith(";"):
-            within_text = not within_text
-        begins = line.lstrip()[:5].lower() == "data_"
-        if begins and not within_text:
-            blocks.append([])
-        if blocks:
-            # pymatgen would begin a block here.
-            blocks[-1].append(line.replace("_", " ", 1) if begins and within_text else line)
-    for lines in blocks:
-        block = "".join(lines).lstrip()
-        if "_cell_length_a" in block or "_atom_site_" in block:
-            yield block.split(maxsplit=1)[0][5:], block
 
 
 def read_block(text: str, *, primitive: bool) -> CifCrystal:
@@ -143,8 +87,9 @@ def read_block(text: str, *, primitive: bool) -> CifCrystal:
         warnings.simplefilter("ignore")
         parser: Any = CifParser.from_str("data_" + text[5:])
         (data,) = parser._cif.data.values()  # noqa: SLF001  its items are offered nowhere else, and some are added
-        block = _Block(parser, data)
-        _check_sites(block)
+        block = Block(parser, data)
+        check_sites(block)
+        check_cell(block)
         structure = _structure_of(block)
         if primitive:
             structure = to_primitive(structure)
@@ -172,53 +117,9 @@ def to_primitive(structure: Structure, tolerance_a: float = SYMMETRY_TOLERANCE_A
     return Structure(found[0], [kinds[number - 1] for number in found[2].tolist()], found[1])
 
 
-def _check_sites(block: _Block) -> None:
-    """Refuse lists of sites in which something is not an atom with coordinates."""
-    if any(key in block.items for key in MODULATION_KEYS):
-        raise CifError("The crystal is modulated: it has no cell that repeats; give a commensurate approximant.")
-    if not all(block.items.get(key) for key in COORDINATE_KEYS):
-        cartesian = "_atom_site_Cartn_x" in block.items
-        raise CifError(
-            "The block gives Cartesian coordinates; give fractional ones (_atom_site_fract_x, _y, _z)."
-            if cartesian
-            else "The block does not parse: it lists no atoms (_atom_site_fract_x, _y, _z)."
-        )
-    for key in COORDINATE_KEYS:
-        unknown = sum(value.strip() in UNKNOWN_VALUES for value in block.column(key))
-        if unknown:
-            raise CifError(f"{unknown} sites have no coordinate ('?' or '.' in {key}); their atoms would be missing.")
-    hydrogens = sum(_number(value) or 0.0 for value in block.column("_atom_site_attached_hydrogens"))
-    if hydrogens:
-        raise CifError(
-            f"{hydrogens:g} hydrogens are said to be attached to atoms (_atom_site_attached_hydrogens), but have no sites; "
-            "give their coordinates."
-        )
-    _check_labels(block)
-
-
-def _check_labels(block: _Block) -> None:
-    symbols = block.column("_atom_site_type_symbol")
-    if not block.column("_atom_site_label"):
-        # pymatgen asks for labels; the symbols say the same.
-        block.items["_atom_site_label"] = list(symbols)
-    for name in symbols or block.column("_atom_site_label"):
-        plain = name.strip().replace("-", "")
-        letters = re.split(r"[^A-Za-z]", plain, maxsplit=1)[0]
-        # O-H, OH2, Wat: an oxygen whose hydrogens have no sites. Co3 is the third cobalt.
-        if _GROUPS.match(plain) and not Element.is_valid_symbol(letters):
-            raise CifError(
-                f"The site '{name}' stands for a group of atoms; list each of them with its coordinates, hydrogens too."
-            )
-        if not any(Element.is_valid_symbol(letters[:length].capitalize()) for length in (1, 2)):
-            raise CifError(f"The site '{name}' is not an element.")
-
-
-def _structure_of(block: _Block) -> Structure:
+def _structure_of(block: Block) -> Structure:
     lattice = block.parser.get_lattice(block.data)
-    if lattice is None:
-        raise CifError(
-            "The block gives no cell: _cell_length_a, _b, _c and _cell_angle_alpha, _beta, _gamma are needed."
-        )
+    assert lattice is not None
     claims = _claims_of(block)
     if block.parser.feature_flags["magcif"]:
         return _checked(_parsed(block), claims)
@@ -238,7 +139,7 @@ def _structure_of(block: _Block) -> Structure:
     return structure
 
 
-def _listed_operations(block: _Block) -> list[str]:
+def _listed_operations(block: Block) -> list[str]:
     for key in OPERATION_KEYS:
         found = [text for text in block.column(key) + block.column(f"{key}_") if text.strip() not in UNKNOWN_VALUES]
         if found:
@@ -246,12 +147,12 @@ def _listed_operations(block: _Block) -> list[str]:
     return []
 
 
-def _group_number(block: _Block) -> int | None:
+def _group_number(block: Block) -> int | None:
     number = block.number(*NUMBER_KEYS)
     return None if number is None else int(number)
 
 
-def _check_stated(block: _Block, stated: list[Setting]) -> None:
+def _check_stated(block: Block, stated: list[Setting]) -> None:
     """Refuse a group that is named in two ways which are not the same."""
     number = _group_number(block)
     if number and stated and all(setting.number != number for setting in stated):
@@ -261,7 +162,7 @@ def _check_stated(block: _Block, stated: list[Setting]) -> None:
         )
 
 
-def _by_stated_group(block: _Block, claims: Claims, stated: list[Setting], lattice: Lattice) -> Structure:
+def _by_stated_group(block: Block, claims: Claims, stated: list[Setting], lattice: Lattice) -> Structure:
     """The crystal of a block that names its space group and lists no operations."""
     named = block.text(*HALL_KEYS) or block.text(*SYMBOL_KEYS) or block.text(*NUMBER_KEYS)
     if named and not stated:
@@ -278,7 +179,7 @@ def _by_stated_group(block: _Block, claims: Claims, stated: list[Setting], latti
     return _only_possible(block, claims, stated, lattice)
 
 
-def _only_possible(block: _Block, claims: Claims, stated: list[Setting], lattice: Lattice) -> Structure:
+def _only_possible(block: Block, claims: Claims, stated: list[Setting], lattice: Lattice) -> Structure:
     """Try all settings that a symbol leaves open; one alone must give a crystal that fits the file."""
     possible: list[tuple[Setting, Structure]] = []
     reasons: list[str] = []
@@ -334,7 +235,7 @@ def _require_group(structure: Structure, setting: Setting) -> None:
         )
 
 
-def _parsed(block: _Block) -> Structure:
+def _parsed(block: Block) -> Structure:
     """The crystal as pymatgen reads it; images of a site that nearly coincide are one atom."""
     structure = _parsed_within(block, _SITE_TOLERANCE)
     if not structure.is_ordered or _closest_image(structure) >= IMAGE_TOLERANCE_A:
@@ -347,16 +248,35 @@ def _parsed(block: _Block) -> Structure:
     return merged if merged.is_ordered else structure
 
 
-def _parsed_within(block: _Block, tolerance: float) -> Structure:
+def _parsed_within(block: Block, tolerance: float) -> Structure:
     """The crystal with sites merged that are nearer than a fraction of the lattice vectors."""
     block.parser._site_tolerance = tolerance  # noqa: SLF001  known only once there is a lattice
-    (structure,) = block.parser.parse_structures(primitive=False, on_error="raise")
+    try:
+        (structure,) = block.parser.parse_structures(primitive=False, on_error="raise")
+    except ValueError as error:
+        if "thickness" in str(error):
+            raise CifError("The cell is thinner than an atom: flat lattice or wrong unit.") from error
+        raise
     return structure
 
 
 def _closest_image(structure: Structure) -> float:
-    """Distance of the two sites of one label that are closest to each other, in Angstrom."""
-    first, second, _, distances = structure.get_neighbor_list(IMAGE_TOLERANCE_A)
+    """Distance of the two sites of one label that are closest to each other, in Angstrom, if it is small.
+
+    Raises
+    ------
+    CifError
+        If the cell has a size or shape in which no search for neighbours ends.
+    """
+    compact = reduce_skewed_cells(Crystals.from_structures([structure]))
+    problem = problem_of_cell(compact.lattices[0])
+    if problem is None and compact.volumes[0] > MAX_VOLUME_PER_ATOM_A3 * len(structure):
+        problem = TOO_EMPTY
+    if problem:
+        raise CifError(problem)
+    cell = Structure(compact.lattices[0], ["H"] * len(structure), compact.frac_coords)
+    # The search sorts the sites into boxes of this size, of which a large cell must not need too many.
+    first, second, _, distances = cell.get_neighbor_list(_BOX_A)
     labels = np.array(structure.labels)
     return float(distances[labels[first] == labels[second]].min(initial=np.inf))
 
@@ -369,7 +289,7 @@ def _checked(structure: Structure, claims: Claims) -> Structure:
     return structure
 
 
-def _claims_of(block: _Block) -> Claims:
+def _claims_of(block: Block) -> Claims:
     density = block.number("_exptl_crystal_density_diffrn")
     volume = block.number("_cell_volume")
     return Claims(
@@ -378,11 +298,3 @@ def _claims_of(block: _Block) -> Claims:
         volume=volume or None,
         density=density or None,
     )
-
-
-def _number(text: str) -> float | None:
-    """A number with or without its uncertainty in brackets; None of any other text."""
-    try:
-        return float(str2float(text))
-    except (ValueError, TypeError):
-        return None

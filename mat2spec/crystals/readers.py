@@ -16,7 +16,8 @@ from typing import Any
 
 from pymatgen.core import Structure
 
-from mat2spec.crystals.cif import read_block, split_blocks
+from mat2spec.crystals.cif import read_block
+from mat2spec.crystals.cif_blocks import split_blocks
 from mat2spec.crystals.poscar import read_poscar
 from mat2spec.crystals.species import isotopes, unknown_species
 from mat2spec.crystals.structure_json import entries_of, read_entry

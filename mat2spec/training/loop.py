@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,17 +19,13 @@ from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.models import SpectrumModel
 from mat2spec.spectra.normalisation import prediction_loss
-from mat2spec.tables.files import atomic_path
 from mat2spec.training.batching import load_batches, with_targets
 from mat2spec.training.curves import Line, draw_curves, read_curves, write_curves
+from mat2spec.training.folders import TrainingError, load_checkpoint, save_checkpoint
 from mat2spec.training.settings import TrainingSettings
 
 EpochReport = Callable[[Line], None]
 CHECKPOINT_FILE = "last.ckpt"
-
-
-class TrainingError(RuntimeError):
-    """A training cannot begin or continue; the message says why."""
 
 
 @dataclass
@@ -245,14 +240,8 @@ def _resume(
         torn.unlink(missing_ok=True)  # what a killed process was writing
     if not path.is_file():
         return TrainingState(), {}
-    try:
-        state = torch.load(path, weights_only=True, map_location="cpu")
-        found = state["fingerprint"]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
-        raise TrainingError(
-            f"The checkpoint {path} is damaged or none of ours ({type(error).__name__}); remove it to train from the start."
-        ) from error
-    if found != fingerprint:
+    state = load_checkpoint(path)
+    if state.get("fingerprint") != fingerprint:
         raise TrainingError(
             f"{folder} holds the checkpoint of another training (other data, settings or initial weights); "
             "give another folder or remove it."
@@ -279,5 +268,4 @@ def _save_checkpoint(
         "progress": vars(progress),
         "best": best,
     }
-    with atomic_path(folder / CHECKPOINT_FILE) as temporary:
-        torch.save(state, temporary)
+    save_checkpoint(folder / CHECKPOINT_FILE, state)

@@ -32,8 +32,9 @@ from mat2spec.models.checkpoints import (
 )
 from mat2spec.spectra.metrics import evaluate_spectra
 from mat2spec.training.calibration import calibrate, spectra_per_atom
+from mat2spec.training.folders import TrainingError, alone_in
 from mat2spec.training.learning_curve import learning_curve
-from mat2spec.training.loop import EpochReport, TrainingError, TrainingState, train_model
+from mat2spec.training.loop import EpochReport, TrainingState, train_model
 from mat2spec.training.options import FINE_TUNING_RATE_FACTOR, TrainingOptions
 from mat2spec.training.settings import TrainingSettings
 from mat2spec.training.subclass import select
@@ -189,7 +190,24 @@ def run_training(
     """Train on given data and write `<model>-<spectrum>-<setting>.safetensors` with its card.
 
     Fine-tuning expects the settings that `starting_settings` gives.
+
+    Raises
+    ------
+    TrainingError
+        If another process trains in the folder, or as `mat2spec.training.loop.train_model`.
     """
+    with alone_in(folder):
+        return _train_in(folder, data, settings, encoder_weights, on_epoch, fine_tune_from)
+
+
+def _train_in(
+    folder: Path,
+    data: LabelledSpectra,
+    settings: TrainingSettings,
+    encoder_weights: Path | None,
+    on_epoch: EpochReport | None,
+    fine_tune_from: Path | None,
+) -> Path:
     torch.manual_seed(settings.seed)
     model = _starting_model(data, settings, encoder_weights, fine_tune_from)
     path = folder / weights_name(settings.model, data.grid.name, settings.setting)

@@ -24,11 +24,11 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.models.tight_binding import TightBinding, TightBindingSettings, predicted_spectrum
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.uncertainty import ValidationSet
-from mat2spec.tables.files import atomic_path
 from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.network import CorrectionNetwork
 from mat2spec.tight_binding.problem import PreparationSettings, Problem, prepare
 from mat2spec.tight_binding.sevennet import site_scalars
+from mat2spec.training.folders import TrainingError, load_checkpoint, save_checkpoint
 
 _LOG = logging.getLogger(__name__)
 # Share of a flat spectrum mixed into the prediction before its logarithm is taken.
@@ -213,7 +213,7 @@ class _MemberTraining:
     def run(self, train: Sequence[SolvableCrystal], checkpoint: Path, on_epoch: MemberReport | None) -> None:
         """Train what is left of the epochs."""
         if checkpoint.is_file():
-            self._load(torch.load(checkpoint, weights_only=True), checkpoint)
+            self._load(checkpoint)
         self.network.train()
         inputs = [self.inputs(one.descriptors, one.atomic_numbers) for one in train]
         while self.epoch < self.settings.epochs:
@@ -221,8 +221,7 @@ class _MemberTraining:
             loss = self._train_epoch(train, inputs)
             self.epoch += 1
             self.seconds += time.perf_counter() - start
-            with atomic_path(checkpoint) as temporary:
-                torch.save(self._state(), temporary)
+            save_checkpoint(checkpoint, self._state())
             numbers = {"seed": self.seed, "epoch": self.epoch, "loss": loss, "seconds": self.seconds}
             _LOG.info("member %d epoch %d loss %.4f, %.0f s", *numbers.values())
             if on_epoch:
@@ -259,10 +258,10 @@ class _MemberTraining:
             "schedule": self.schedule.state_dict(),
         }
 
-    def _load(self, state: dict[str, Any], path: Path) -> None:
-        own = self._state()
-        if (state["settings"], state["steps"]) != (own["settings"], own["steps"]):
-            raise ValueError(f"{path} belongs to a training with other settings or data; choose another folder.")
+    def _load(self, path: Path) -> None:
+        own, state = self._state(), load_checkpoint(path)
+        if [state.get(name) for name in ("settings", "steps")] != [own["settings"], own["steps"]]:
+            raise TrainingError(f"{path} belongs to a training with other settings or data; choose another folder.")
         self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -23,6 +23,7 @@ from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.metrics import evaluate_spectra, normalise_sum
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.tight_binding.predictor import MODEL_NAME, MODEL_NAME_WITH_SPIN, find_problems
+from mat2spec.training.folders import alone_in
 from mat2spec.training.tight_binding import (
     MemberReport,
     SolvableCrystal,
@@ -62,11 +63,24 @@ def run_tight_binding(
 
     Raises
     ------
+    TrainingError
+        If another process trains in the folder, or its state is damaged or of another training.
     DataError
         If the data do not carry their crystals or lie on another grid.
     """
     if data.crystals is None or data.grid != EDOS_GRID:
         raise DataError("Tight binding learns electronic densities of states on the grid 'edos', with their crystals.")
+    with alone_in(folder):
+        return _train_in(folder, data, settings, on_epoch, unpolarised)
+
+
+def _train_in(
+    folder: Path,
+    data: LabelledSpectra,
+    settings: TightBindingTraining,
+    on_epoch: MemberReport | None,
+    unpolarised: LabelledSpectra | None,
+) -> Path:
     start = time.perf_counter()
     name = MODEL_NAME_WITH_SPIN if settings.model.spin else MODEL_NAME
     usable, also = _solvable_part(data, settings), None

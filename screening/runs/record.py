@@ -14,6 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from mat2spec.tables import locks
 from mat2spec.tables.files import atomic_file, explain_os_error, remove_unfinished_files
 from mat2spec.tables.provenance import DISTRIBUTION, hash_json, package_versions, utc_now
 
@@ -143,17 +144,13 @@ def new_run_id(results_dir: Path, fingerprint: str) -> str:
 
 def take_lock(path: Path) -> FileLock:
     """Lock a run for this process; the operating system frees it if the process dies."""
-    lock = FileLock(path / LOCK_FILE, thread_local=False)
     try:
-        lock.acquire(timeout=0)
+        return locks.take_lock(path / LOCK_FILE)
     except Timeout as error:
         raise RunLockedError(
             f"Another process works on the run {path.name} with the same settings. Wait until it ends, or stop it "
             "and run the command again, which resumes the run."
         ) from error
-    except OSError as error:
-        raise explain_os_error(error, path, "write") from error
-    return lock
 
 
 def is_locked(path: Path) -> bool:
@@ -168,13 +165,10 @@ def is_locked(path: Path) -> bool:
 @contextmanager
 def short_lock(path: Path) -> Iterator[None]:
     """Hold a lock for a moment."""
-    lock = FileLock(path, thread_local=False)
     try:
-        lock.acquire(timeout=SHORT_WAIT_S)
+        lock = locks.take_lock(path, SHORT_WAIT_S)
     except Timeout as error:
         raise RunLockedError(f"Another process holds {path} for more than {SHORT_WAIT_S:g} s; stop it.") from error
-    except OSError as error:
-        raise explain_os_error(error, path, "write") from error
     try:
         yield
     finally:

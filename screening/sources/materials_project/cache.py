@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from mat2spec.tables.files import atomic_file, make_folder, remove_unfinished_files
+from mat2spec.tables.locks import take_lock
 from mat2spec.tables.parquet import read_table, write_table
 from screening.settings import MaterialsProjectSettings
 from screening.sources.materials_project.errors import MaterialsProjectError
@@ -68,10 +69,8 @@ class QueryCache:
         MaterialsProjectError
             If another process does.
         """
-        make_folder(self.folder)
-        lock = FileLock(self.folder / LOCK_FILE, thread_local=False)
         try:
-            lock.acquire(timeout=0)
+            lock = take_lock(self.folder / LOCK_FILE)
         except Timeout as error:
             raise MaterialsProjectError(
                 f"Another process reads the same from the Materials Project into {self.folder}. Wait until it ends and "

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-from filelock import FileLock
 
 from mat2spec.labels.edos_store import STORE_SCHEMA
 from mat2spec.tables.columns import GEOMETRY_COLUMNS, Column
 from mat2spec.tables.files import atomic_file, make_folder
+from mat2spec.tables.locks import take_lock
 from mat2spec.tables.parquet import read_table, write_table
 from mat2spec.tables.provenance import hash_json
 from screening.settings import SourceKind, SourceSettings
@@ -109,8 +109,11 @@ def fetch_published(settings: SourceSettings, material_ids: Collection[str]) -> 
     )
     place = hash_json([settings.kind, settings.mp_endpoint, settings.mp_cells, STORE_VERSION])[:16]
     path = make_folder(settings.mp_cache_dir / FOLDER) / f"edos-{place}.parquet"
-    with FileLock(path.with_suffix(".lock")):
+    lock = take_lock(path.with_suffix(".lock"), patience_s=float("inf"))
+    try:
         failures = _add_spectra(path, settings, materials)
+    finally:
+        lock.release()
     named = set(materials.table[Column.MATERIAL_ID].to_pylist())
     return Published(path, dict.fromkeys(sorted(set(material_ids) - named), NO_DOCUMENT) | failures)
 

@@ -22,12 +22,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
 from mat2spec.tables.columns import Column
-from mat2spec.tables.files import atomic_file, make_folder
+from mat2spec.tables.files import atomic_file
+from mat2spec.tables.locks import take_lock
 from mat2spec.tables.parquet import COMPRESSION
 from screening.progress import Progress, no_progress
 from screening.settings import MaterialsProjectSettings, SourceKind, SourceSettings
@@ -84,7 +85,7 @@ def open_open_data(
     table = open_delta(SUMMARY, settings)
     release = release_of(table)
     path = _table_path(settings, release)
-    with _locked(make_folder(path.parent)):
+    with _locked(path.parent):
         if not path.exists():
             _download(table, release, path, settings.mp_include_gnome, progress)
     return ParquetSource(path, name=SourceKind.OPEN_DATA, limit=settings.limit)
@@ -98,9 +99,8 @@ def _table_path(settings: MaterialsProjectSettings, release: str) -> Path:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / ".lock", thread_local=False)
     try:
-        lock.acquire(timeout=0)
+        lock = take_lock(folder / ".lock")
     except Timeout as error:
         raise MaterialsProjectError(
             f"Another process reads the open data into {folder}. Wait until it ends and give the command again."

@@ -5,6 +5,7 @@ import torch
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.models.tight_binding import TightBindingSettings
 from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.training.folders import TrainingError
 from mat2spec.training.tight_binding import TightBindingTraining, make_solvable, spectrum_loss, train_tight_binding
 from tests.mat2spec.conftest import perovskite, rock_salt_primitive
 
@@ -58,7 +59,7 @@ def test_training_lowers_the_loss_and_calibrates(crystals, tmp_path):
 def test_a_checkpoint_of_another_training_is_refused(crystals, tmp_path):
     one = SMALL.model_copy(update={"epochs": 1})
     train_tight_binding(crystals, crystals[:3], one, tmp_path)
-    with pytest.raises(ValueError, match="other settings"):
+    with pytest.raises(TrainingError, match="other settings"):
         train_tight_binding(crystals, crystals[:3], one.model_copy(update={"cumulative_weight": 0.1}), tmp_path)
 
 

@@ -1,0 +1,162 @@
+"""Blocks of CIF files: their items, and what each must say before a crystal is made of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from pymatgen.core import Element
+from pymatgen.io.cif import str2float
+
+from mat2spec.crystals.checks import MAX_FRACTION
+
+LENGTH_KEYS = ("_cell_length_a", "_cell_length_b", "_cell_length_c")
+ANGLE_KEYS = ("_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma")
+COORDINATE_KEYS = ("_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
+MODULATION_KEYS = ("_cell_modulation_dimension", "_cell_wave_vector_seq_id", "_cell_subsystem_code")
+UNKNOWN_VALUES = {"", "?", "."}
+_GROUPS = re.compile(r"(wat|oh2?|h2o|hoh|nh[34]|no3|so4|po4|co3|clo4|me|et|ph|solv)(?![a-z])", flags=re.IGNORECASE)
+# A molecule may reach over some cells; no atom is as many lattice vectors away from the origin.
+_MAX_CELLS = 100.0
+# Volume over the product of the lengths, below which three angles close no cell.
+_LEAST_SHARE = 1e-6
+
+
+class CifError(ValueError):
+    """A block of a CIF holds no crystal, or not the one that it describes; the message says why."""
+
+
+@dataclass
+class Block:
+    """Items of one block, as pymatgen's parser holds them, and remarks on the way."""
+
+    parser: Any
+    data: Any
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def items(self) -> dict[str, Any]:
+        """Values of the block, lists of them for the columns of a loop."""
+        return self.data.data
+
+    def text(self, *keys: str) -> str:
+        """The first of some items that says something; "" if none does."""
+        values = (self.items.get(key) for key in keys)
+        texts = (value.strip() for value in values if isinstance(value, str))
+        return next((text for text in texts if text not in UNKNOWN_VALUES), "")
+
+    def number(self, *keys: str) -> float | None:
+        """The first of some items that says something as a number; None if it is none."""
+        return number_of(self.text(*keys))
+
+    def column(self, key: str) -> list[str]:
+        """A column of a loop; a single value where it stands outside of one."""
+        value = self.items.get(key, [])
+        return [value] if isinstance(value, str) else list(value)
+
+
+def split_blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Name and text of each data block of a CIF, those without a crystal left out.
+
+    Blocks of one name are kept apart; a line `data_` within a text between semicolons begins no block.
+    """
+    blocks: list[list[str]] = []
+    within_text = False
+    for line in text.splitlines(keepends=True):
+        if line.startswith(";"):
+            within_text = not within_text
+        begins = line.lstrip()[:5].lower() == "data_"
+        if begins and not within_text:
+            blocks.append([])
+        if blocks:
+            # pymatgen would begin a block here.
+            blocks[-1].append(line.replace("_", " ", 1) if begins and within_text else line)
+    for lines in blocks:
+        block = "".join(lines).lstrip()
+        if "_cell_length_a" in block or "_atom_site_" in block:
+            yield block.split(maxsplit=1)[0][5:], block
+
+
+def check_cell(block: Block) -> None:
+    """Refuse lengths and angles that no cell has; raises `CifError`."""
+    values = {}
+    for key in (*LENGTH_KEYS, *ANGLE_KEYS):
+        if not block.column(key):
+            raise CifError(
+                "The block gives no cell: _cell_length_a, _b, _c and _cell_angle_alpha, _beta, _gamma are needed."
+            )
+        text = block.column(key)[0].strip()
+        values[key] = number_of(text)
+        high = np.inf if key in LENGTH_KEYS else 180.0
+        if not 0 < (values[key] or 0.0) < high:
+            raise CifError(f"{key} is '{text}': no cell has that.")
+    cosines = np.cos(np.radians([values[key] or 0.0 for key in ANGLE_KEYS]))
+    squared = 1 - (cosines**2).sum() + 2 * cosines.prod()
+    if squared < _LEAST_SHARE**2:
+        angles = ", ".join(f"{values[key]:g}" for key in ANGLE_KEYS)
+        raise CifError(f"No cell has the angles {angles}: its vectors would lie in a plane.")
+
+
+def check_sites(block: Block) -> None:
+    """Refuse lists of sites in which something is not an atom with coordinates."""
+    if any(key in block.items for key in MODULATION_KEYS):
+        raise CifError("The crystal is modulated: it has no cell that repeats; give a commensurate approximant.")
+    if not all(block.items.get(key) for key in COORDINATE_KEYS):
+        cartesian = "_atom_site_Cartn_x" in block.items
+        raise CifError(
+            "The block gives Cartesian coordinates; give fractional ones (_atom_site_fract_x, _y, _z)."
+            if cartesian
+            else "The block does not parse: it lists no atoms (_atom_site_fract_x, _y, _z)."
+        )
+    for key in COORDINATE_KEYS:
+        unknown = sum(value.strip() in UNKNOWN_VALUES for value in block.column(key))
+        if unknown:
+            raise CifError(f"{unknown} sites have no coordinate ('?' or '.' in {key}); their atoms would be missing.")
+    _check_fractions(block)
+    hydrogens = sum(number_of(value) or 0.0 for value in block.column("_atom_site_attached_hydrogens"))
+    if hydrogens:
+        raise CifError(
+            f"{hydrogens:g} hydrogens are said to be attached to atoms (_atom_site_attached_hydrogens), but have no sites; "
+            "give their coordinates."
+        )
+    _check_labels(block)
+
+
+def _check_labels(block: Block) -> None:
+    symbols = block.column("_atom_site_type_symbol")
+    if not block.column("_atom_site_label"):
+        # pymatgen asks for labels; the symbols say the same.
+        block.items["_atom_site_label"] = list(symbols)
+    for name in symbols or block.column("_atom_site_label"):
+        plain = name.strip().replace("-", "")
+        letters = re.split(r"[^A-Za-z]", plain, maxsplit=1)[0]
+        # O-H, OH2, Wat: an oxygen whose hydrogens have no sites. Co3 is the third cobalt.
+        if _GROUPS.match(plain) and not Element.is_valid_symbol(letters):
+            raise CifError(
+                f"The site '{name}' stands for a group of atoms; list each of them with its coordinates, hydrogens too."
+            )
+        if not any(Element.is_valid_symbol(letters[:length].capitalize()) for length in (1, 2)):
+            raise CifError(f"The site '{name}' is not an element.")
+
+
+def _check_fractions(block: Block) -> None:
+    """Refuse coordinates that are far from the cell, and note those that could be Cartesian: pymatgen moves all into it."""
+    largest = 0.0
+    for text in (text for key in COORDINATE_KEYS for text in block.column(key)):
+        fraction = number_of(text)
+        if fraction is None or not abs(fraction) <= _MAX_CELLS:
+            raise CifError(f"A fractional coordinate is '{text}': that is no fraction of a lattice vector.")
+        largest = max(largest, abs(fraction))
+    if largest > MAX_FRACTION:
+        block.notes.append("The fractional coordinates could be Cartesian ones: some are larger than 1.")
+
+
+def number_of(text: str) -> float | None:
+    """A number with or without its uncertainty in brackets; None of any other text."""
+    try:
+        return float(str2float(text))
+    except (ValueError, TypeError):
+        return None
