@@ -3,9 +3,9 @@
     with open_run(settings) as run:
         run_stages(run, stages_of(settings), lambda stage: run_stage(stage, run, settings))
 
-`PIPELINE` is the only place where the order of the stages stands. `mat2spec screen` and the Prefect flow both iterate
-over it; `run_stage` does for every stage what is the same for all: it skips what is done, reads, writes, takes the time
-and notes the counts. What is done stands in the run folder, so a run that was stopped, or killed, resumes where it was.
+Only `PIPELINE` defines the order of the stages. `mat2spec screen` and the Prefect flow both iterate over it;
+`run_stage` does what all stages have in common: it skips finished work, reads, writes, measures the time and records
+the counts. The run folder records what is done, so a run that was stopped or killed resumes where it was.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ class Stage:
     Parameters
     ----------
     name, title
-        For the record, and for people.
+        For the record, and for display.
     reads
-        Tables that it needs; it gets no others.
+        Tables that it needs; it has access to no others.
     writes
         Tables that it makes, in the order in which they are written.
     run
         What it does.
     shard
-        What it does with a shard of the candidates, where its one table is too large to be made at once: the shards are
-        written one by one and merged, and `run` counts what has come of it.
+        What it does with a shard of the candidates, if its table is too large to be made at once: the shards are written
+        one by one and merged, and `run` summarises the result.
     needs_dft
-        Whether it is left out where DFT jobs are only queued.
+        Whether it is skipped when DFT jobs are only queued.
     """
 
     name: str
@@ -171,7 +171,7 @@ BY_NAME = {stage.name: stage for stage in PIPELINE}
 
 @dataclass(frozen=True)
 class Shard:
-    """Candidates `start` to `stop`, which all models predict in one go; the result is one file."""
+    """Candidates `start` to `stop`, which all models predict in one call; the result is one file."""
 
     index: int
     start: int
@@ -180,16 +180,16 @@ class Shard:
 
 @dataclass(frozen=True)
 class Done:
-    """A stage that is done, as `run.json` has it.
+    """A finished stage, as recorded in `run.json`.
 
     Parameters
     ----------
     seconds
-        Time that it took.
+        Time taken.
     counts
-        Its figures.
+        Counts to report.
     ends_run
-        Why the run ends here and is not kept; empty if it goes on.
+        Why the run ends here and is not kept; empty if it continues.
     """
 
     seconds: float
@@ -208,9 +208,9 @@ def stages_from(name: str) -> list[Stage]:
 
 
 def open_run(settings: ScreenSettings, progress: Progress = no_progress) -> RunFolder:
-    """Open the run folder of these settings: the run that they began and did not end, or else a new one.
+    """Open the run folder of these settings: their unfinished run if there is one, else a new one.
 
-    The Materials Project is read here, unless its cache has the answer; `progress` tells how far that is.
+    The Materials Project is read here unless its data are cached; `progress` reports how far that is.
     """
     source = open_source(settings.source, settings.filters, progress)
     return RunFolder.open(
@@ -224,13 +224,13 @@ def open_run(settings: ScreenSettings, progress: Progress = no_progress) -> RunF
 
 
 def identity_of(settings: ScreenSettings) -> dict[str, Any]:
-    """What `run.json` holds of a run with these settings and decides which previous runs it is compared with."""
+    """The part of `run.json` that decides which previous runs a run with these settings is compared with."""
     hashes = {predictor.name: predictor.weights_hash for predictor in stages.load_predictors(settings.prediction)}
     return {"settings": settings.of_the_run(), "weights_hashes": hashes}
 
 
 def run_stages(run: RunFolder, chosen: Sequence[Stage], do: Callable[[Stage], Done]) -> str:
-    """Do stages one after the other and finish the run.
+    """Run the stages in order and finish the run.
 
     Parameters
     ----------
@@ -239,7 +239,7 @@ def run_stages(run: RunFolder, chosen: Sequence[Stage], do: Callable[[Stage], Do
     chosen
         The stages, in order.
     do
-        Does one of them by `run_stage`, with whatever goes around it.
+        Runs one of them with `run_stage` and whatever surrounds it.
 
     Returns
     -------
@@ -256,7 +256,7 @@ def run_stages(run: RunFolder, chosen: Sequence[Stage], do: Callable[[Stage], Do
 
 
 def run_stage(stage: Stage, run: RunFolder, settings: ScreenSettings, progress: Progress = no_progress) -> Done:
-    """Do a stage unless it is done, and note in `run.json` that it is."""
+    """Run a stage unless it is done, and record in `run.json` that it is."""
     known = find_done(stage, run)
     if known is not None:
         progress(1, 1)
@@ -270,7 +270,7 @@ def run_stage(stage: Stage, run: RunFolder, settings: ScreenSettings, progress: 
     for table in stage.writes:
         if stage.shard is None:
             run.write_table(table, outcome.tables[table])
-    # Only now the stage counts as done: killed before, it is done again, from the tables that it was done from.
+    # Only now does the stage count as done: if killed earlier, it is repeated from the same tables.
     seconds = time.perf_counter() - start
     run.record(stage.name, seconds, outcome.counts, outcome.ends_run)
     progress(1, 1)
@@ -278,7 +278,7 @@ def run_stage(stage: Stage, run: RunFolder, settings: ScreenSettings, progress: 
 
 
 def find_done(stage: Stage, run: RunFolder) -> Done | None:
-    """What became of a stage; None if it is still to be done."""
+    """The record of a finished stage; None if it is not done yet."""
     entry = run.info["stages"].get(stage.name)
     if entry is None or not all(run.has_table(table) for table in stage.writes):
         return None
@@ -286,13 +286,13 @@ def find_done(stage: Stage, run: RunFolder) -> Done | None:
 
 
 def shards_to_do(stage: Stage, run: RunFolder, settings: ScreenSettings) -> list[Shard]:
-    """Shards of a stage that are to be computed or merged; none where the stage has no shards or is beyond them."""
+    """Shards of a stage that are still to be computed or merged; none if the stage has no shards or is past them."""
     is_beyond = all(run.has_table(table) for table in stage.writes)
     return [] if stage.shard is None or is_beyond else plan_shards(run, settings)
 
 
 def plan_shards(run: RunFolder, settings: ScreenSettings) -> list[Shard]:
-    """Cut the candidates into shards."""
+    """Split the candidates into shards."""
     n_candidates = run.read_arrow(TableName.CANDIDATES, [Column.MATERIAL_ID]).num_rows
     size = settings.prediction.shard_size
     starts = range(0, n_candidates, size)
@@ -306,7 +306,7 @@ def run_shard(
     shard: Shard,
     on_batch: Callable[[int], None] = lambda _: None,
 ) -> int:
-    """Do one shard of a stage, unless it is on disk; return the number of predictions."""
+    """Run one shard of a stage unless it is on disk; return the number of predictions."""
     n_predictions = (shard.stop - shard.start) * len(settings.prediction.models)
     (table,) = stage.writes
     if run.has_table(table) or run.has_shard(table, shard.index):
@@ -320,7 +320,7 @@ def run_shard(
 
 
 def _run_shards(stage: Stage, run: RunFolder, settings: ScreenSettings, progress: Progress) -> None:
-    """Do the shards of a stage that are missing, and merge all."""
+    """Run the missing shards of a stage and merge all."""
     (table,) = stage.writes
     if run.has_table(table):
         return
@@ -332,7 +332,7 @@ def _run_shards(stage: Stage, run: RunFolder, settings: ScreenSettings, progress
 
 
 def _counter(progress: Progress, total: int) -> Callable[[int], None]:
-    """Adds up what is done."""
+    """Adds up progress."""
     done = 0
 
     def on_batch(n_more: int) -> None:

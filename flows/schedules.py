@@ -1,4 +1,7 @@
-"""What a schedule may say: cron expressions and time zones, refused where they are set and not when a server reads them."""
+"""Checks of schedules: wrong cron expressions and time zones are refused when set, not when a server reads them.
+
+Prefect's own parser would do, but importing Prefect takes over a second and settings are read by every command.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-# Name, smallest and largest number, and words that stand for numbers, the first for the smallest.
+# Name, minimum, maximum, and words that stand for numbers, starting at the minimum.
 _FIELDS = (
     ("minute", 0, 59, ()),
     ("hour", 0, 23, ()),
@@ -24,7 +27,7 @@ def check_cron(text: str) -> str:
     Raises
     ------
     ValueError
-        If it is none; the message says which field is wrong.
+        If it is not valid; the message says which field is wrong.
 
     Examples
     --------
@@ -34,15 +37,15 @@ def check_cron(text: str) -> str:
     fields = text.lower().split()
     if len(fields) != len(_FIELDS):
         raise ValueError(
-            f"'{text}' is no cron expression: it has {len(fields)} fields instead of minute, hour, day of the month, month "
+            f"'{text}' is not a cron expression: it has {len(fields)} fields instead of minute, hour, day of the month, month "
             "and day of the week, as in '0 2 * * 1' (Mondays at 02:00)."
         )
     for field, (name, low, high, words) in zip(fields, _FIELDS, strict=True):
         for part in field.split(","):
             if not _is_part(part, low, high, words):
                 raise ValueError(
-                    f"'{part}' is no {name} in the cron expression '{text}': give a number from {low} to {high}, a range such "
-                    f"as {low}-{high}, or *, with a step such as */2 if wanted."
+                    f"'{part}' is not a valid {name} in the cron expression '{text}': give a number from {low} to {high}, a "
+                    f"range such as {low}-{high}, or *, optionally with a step as in */2."
                 )
     return text
 
@@ -53,12 +56,12 @@ def check_timezone(name: str) -> str:
     Raises
     ------
     ValueError
-        If there is none of that name.
+        If there is no such time zone.
     """
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ValueError(f"There is no time zone '{name}'; give one as in Europe/Zurich or UTC.") from error
+        raise ValueError(f"Unknown time zone '{name}'; give one such as Europe/Zurich or UTC.") from error
     return name
 
 

@@ -1,7 +1,7 @@
 """The screen as a Prefect flow: the stages of `flows.pipeline` as tasks, with retries, caching and artifacts.
 
-A task gets paths, hashes and settings, never a table or a model, and does a shard of the candidates or a whole stage.
-Its cache key is made of these inputs and of its source, so a flow run that is started again skips what it finished.
+A task takes paths, hashes and settings, never a table or a model, and runs a shard of the candidates or a whole stage.
+Its cache key consists of these inputs and its source code, so a restarted flow run skips what it has finished.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FLOW_NAME = "screen-gapped-metals"
 
 
 class Run(BaseModel):
-    """A run folder as tasks know it: where it is and what decides its content."""
+    """A run folder as tasks see it: where it is and what determines its content."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -43,7 +43,7 @@ class Run(BaseModel):
 
 
 async def is_worth_a_retry(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
-    """Try again after a failure of a disk or a network; anything else fails again in the same way."""
+    """Retry after disk and network failures; anything else would fail again in the same way."""
     return isinstance(await state.aresult(raise_on_failure=False), OSError)
 
 
@@ -52,9 +52,9 @@ async def is_worth_a_retry(task: Task[..., Any], task_run: TaskRun, state: State
     description="From crystals to a ranked list of gapped metals, DFT of the best, precision and recall.",
 )
 def screen_gapped_metals(settings: ScreenSettings | None = None, release: str | None = None) -> str:
-    """Screen a source of crystals for gapped metals; return the folder of the result tables, or that nothing is new.
+    """Screen a source of crystals for gapped metals; return the folder of the result tables, or why nothing was kept.
 
-    With a release, which the watcher names, only what is new or changed since previous runs is screened.
+    Given a release, as by the watcher, only what is new or changed since previous runs is screened.
     """
     settings = settings or load_settings()
     if release is not None:
@@ -84,7 +84,7 @@ def describe(folder: RunFolder, settings: ScreenSettings) -> Run:
 
 
 def do_stage(run: Run, stage: Stage) -> Done:
-    """Do a stage: a task for every shard of it, and one for the rest."""
+    """Run a stage: a task for each of its shards, and one for the rest."""
     shards = pipeline.shards_to_do(stage, run.folder, run.settings)
     if shards:
         with artifacts.progress(stage.title) as report:
@@ -105,13 +105,13 @@ pipeline_task = task(
 
 @pipeline_task
 def run_shard(run: Run, stage: str, shard: Shard) -> int:
-    """Do one shard of the candidates, by every model."""
+    """Run one shard of the candidates, with every model."""
     return pipeline.run_shard(pipeline.BY_NAME[stage], run.folder, run.settings, shard)
 
 
 @pipeline_task
 def run_stage(run: Run, stage: str) -> Done:
-    """Do a stage, or what its shards left of it."""
+    """Run a stage, or what remains of it after its shards."""
     chosen = pipeline.BY_NAME[stage]
     with artifacts.progress(chosen.title) as report:
         return pipeline.run_stage(chosen, run.folder, run.settings, report)

@@ -1,6 +1,6 @@
 """All settings of a run in one class.
 
-Each package describes its own part; here they are nested under the name of the stage that reads
+Each package defines its own part; here they are nested under the name of the stage that reads
 them. `flows.settings_layers.load_settings` fills the class from a file, the environment and the
 command line.
 """
@@ -27,9 +27,9 @@ from screening.settings import (
 
 ENVIRONMENT_PREFIX = "MAT2SPEC_"
 ENVIRONMENT_DELIMITER = "__"
-# Settings of other commands, and where the runs are.
+# Settings of other commands, and the folder of the runs.
 NOT_OF_THE_RUN: dict[str, Any] = dict.fromkeys(("serve", "label", "remote", "results_dir"), True)
-# Settings that two machines may have to set differently for the same run.
+# Settings that may differ between machines working on the same run.
 OF_THE_MACHINE: dict[str, Any] = {
     "source": {
         "mp_cache_dir",
@@ -44,7 +44,7 @@ OF_THE_MACHINE: dict[str, Any] = {
 
 
 class ServeSettings(BaseModel):
-    """Where the Prefect server listens and when the served screen runs by itself."""
+    """Where the Prefect server listens and when the served screen runs on schedule."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -86,7 +86,7 @@ class ScreenSettings(BaseSettings):
     prediction: PredictionSettings = Field(default_factory=PredictionSettings, description="Models, device, batches.")
     gap: GapSettings = Field(default_factory=GapSettings, description="What counts as a gapped metal.")
     classify: ClassifySettings = Field(
-        default_factory=ClassifySettings, description="What is searched for, and what else is derived from spectra."
+        default_factory=ClassifySettings, description="What to search for, and what else is derived from spectra."
     )
     selection: SelectionSettings = Field(default_factory=SelectionSettings, description="Which candidates go to DFT.")
     dft: DftSettings = Field(default_factory=DftSettings, description="Engine and budget of the DFT calculations.")
@@ -98,7 +98,7 @@ class ScreenSettings(BaseSettings):
     )
     serve: ServeSettings = Field(default_factory=ServeSettings, description="Prefect server and schedule.")
     label: LabelSettings = Field(default_factory=LabelSettings, description="Which crystals are labelled to train on.")
-    results_dir: Path = Field(default=Path("results"), description="Folder in which every run gets a folder.")
+    results_dir: Path = Field(default=Path("results"), description="Folder with one subfolder per run.")
     only_new: bool = Field(
         default=False,
         description="Screen only what no previous run in results_dir screened: new materials, changed structures. A run "
@@ -107,12 +107,12 @@ class ScreenSettings(BaseSettings):
     run_dft: bool = Field(default=True, description="Whether the queued DFT jobs are also run here.")
 
     def of_the_run(self) -> dict[str, Any]:
-        """Settings that decide what a run computes, as plain JSON values; equal ones resume each other."""
+        """Settings that decide what a run computes, as plain JSON values; a run resumes if they are equal."""
         return self.model_dump(mode="json", exclude=NOT_OF_THE_RUN)
 
     def that_decide(self) -> dict[str, Any]:
-        """Those of them that decide what is computed, not where, how fast or within which limits of the machine.
+        """The settings that decide what is computed, not where, how fast or within which limits of the machine.
 
-        A run that was stopped resumes with others: in another home, on more cores, with more time.
+        A stopped run may resume with other values of the rest: in another home, on more cores, with more time.
         """
         return self.model_dump(mode="json", exclude=NOT_OF_THE_RUN | OF_THE_MACHINE)

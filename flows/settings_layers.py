@@ -1,6 +1,6 @@
 """Fill `ScreenSettings` from defaults, a YAML file, the environment and the command line.
 
-Later ones win. A key that no setting has is refused everywhere, with the nearest one that exists.
+Later ones win. Unknown keys are refused everywhere, with the nearest known key as a suggestion.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SettingsRefusedError(ValueError):
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting as a person wants to see it."""
+    """One setting, for display."""
 
     key: str
     value: Any
@@ -65,7 +65,7 @@ def load_settings(file: Path | None = None, assignments: Sequence[str] = ()) -> 
 
 
 def load_model(model: type[Model], file: Path | None = None, assignments: Sequence[str] = ()) -> Model:
-    """Fill any other class of settings from a YAML file and the command line, with the same checks."""
+    """Fill any other settings class from a YAML file and the command line, with the same checks."""
     values: dict[str, Any] = {}
     if file is not None:
         values = _checked(_read_file(file), f"the settings file {file}", model)
@@ -81,7 +81,7 @@ def validate(model: type[Model], values: Mapping[str, Any]) -> Model:
 
 
 def read_layers(file: Path | None, assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What each source says, nested as the settings are; later sources win over earlier ones."""
+    """The values from each source, nested like the settings; later sources override earlier ones."""
     layers: dict[str, dict[str, Any]] = {}
     if file is not None:
         layers[str(file)] = _checked(_read_file(file), f"the settings file {file}")
@@ -173,7 +173,7 @@ def _parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
 
 
 def _checked(layer: dict[str, Any], origin: str, model: type[BaseModel] = ScreenSettings) -> dict[str, Any]:
-    """Give back the layer, without headings that have nothing below them, if every key in it is known."""
+    """Return the layer without empty headings if every key in it is known."""
     known = known_fields(model)
     for key, _ in _leaves(model, layer):
         if key not in known and key not in model.model_fields:
@@ -195,7 +195,7 @@ def _leaves(model: type[BaseModel], values: Mapping[str, Any], prefix: str = "")
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:
-    """Half a sentence that names the known key most like `key`."""
+    """A clause that names the known key most similar to `key`."""
     keys = list(known)
     by_last_part = {name.rpartition(".")[2]: name for name in keys}
     last_part = key.rpartition(".")[2]

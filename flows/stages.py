@@ -1,7 +1,7 @@
 """What each stage of a screen does: tables and settings in, tables and counts out.
 
-A stage knows neither Prefect nor the terminal, neither what came before it nor what has been done already: that is
-`flows.pipeline`. The science is in the packages below; a stage hands it the tables and the settings it asks for.
+A stage knows nothing of Prefect, the terminal, other stages or what is already done: that is the business of
+`flows.pipeline`. The science is in the packages below; a stage passes them the tables and settings they need.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Inputs:
     run
         The run folder.
     names
-        The tables that the stage reads; it gets no others.
+        The tables that the stage reads; it has access to no others.
     progress
         Called with how many of how many are done.
     """
@@ -87,7 +87,7 @@ class Inputs:
         return self.run.read_table(self._declared(name), columns)
 
     def find(self, name: TableName) -> pd.DataFrame | None:
-        """A table, or None where no stage of the run writes it."""
+        """A table, or None if no stage of the run writes it."""
         return self.run.read_table(name) if self.run.has_table(self._declared(name)) else None
 
     def read_arrow(self, name: TableName, columns: Sequence[str]) -> pa.Table:
@@ -107,18 +107,18 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage came to.
+    """The result of a stage.
 
     Parameters
     ----------
     counts
-        Figures for the person who waits.
+        Counts to report.
     tables
         Its tables.
     files
-        Pages that it writes beside them.
+        Pages to write beside them.
     ends_run
-        Why the run ends here and is not kept; empty if it goes on.
+        Why the run ends here and is not kept; empty if it continues.
     """
 
     counts: Counts
@@ -128,7 +128,7 @@ class Outcome:
 
 
 def find_candidates(inputs: Inputs, settings: ScreenSettings) -> Outcome:
-    """Filter the materials of the source, and take their coordinates into the run: nothing opens the source later."""
+    """Filter the materials of the source and store their coordinates in the run: later stages do not open the source."""
     info = inputs.run.info
     source = open_source(settings.source, settings.filters, db_version=info["db_version"])
     previous = PreviousRuns.find(inputs.run.path.parent, info)
@@ -151,13 +151,13 @@ def find_candidates(inputs: Inputs, settings: ScreenSettings) -> Outcome:
 def _nothing_new(counts: pd.DataFrame, release: str) -> str:
     n_before = int(counts[Column.REMOVED].iloc[-1])
     return (
-        f"Nothing is new in {release}: all {n_before:,} candidates were screened before with the structures that they "
-        "have now, and no eDOS came or went. No new run was kept."
+        f"Nothing is new in {release}: all {n_before:,} candidates were screened before with their present structures, "
+        "and no eDOS was added or removed. No new run was kept."
     )
 
 
 def find_published(inputs: Inputs, settings: ScreenSettings) -> Outcome:
-    """Find spectra that were published after a previous run had predicted them, and what it predicted."""
+    """Find spectra that were published after a previous run had predicted them, with that prediction."""
     results_dir = inputs.run.path.parent
     previous = PreviousRuns.find(results_dir, inputs.run.info)
     known = inputs.read(TableName.KNOWN_EDOS)[Column.MATERIAL_ID]
@@ -174,18 +174,18 @@ def find_published(inputs: Inputs, settings: ScreenSettings) -> Outcome:
 
 
 def predict_shard(crystals: Crystals, settings: ScreenSettings, on_batch: Callable[[int], None]) -> pa.Table:
-    """Predict the spectra of some candidates by every model."""
+    """Predict the spectra of some candidates with every model."""
     predictions = mat2spec.predict_with_models(load_predictors(settings.prediction), crystals, on_batch)
     return pa.concat_tables([predictions_table(prediction) for prediction in predictions])
 
 
 def count_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:  # noqa: ARG001  the signature of a stage
-    """Count the predictions, and those that failed; a run without a single one is a failure.
+    """Count the predictions and those that failed; a run without any prediction is a failure.
 
     Raises
     ------
     NoPredictionError
-        If every prediction failed; the message says why they did.
+        If every prediction failed; the message gives the reasons.
     """
     rows = inputs.read(TableName.PREDICTIONS, [Column.STATUS, Column.REASON])
     status = rows[Column.STATUS]
@@ -198,11 +198,11 @@ def _why_nothing_is_predicted(rows: pd.DataFrame) -> str:
     reasons = rows[Column.REASON].value_counts()
     said = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.head(_SHOWN_REASONS).items())
     others = f"; and {len(reasons) - _SHOWN_REASONS:,} other reasons" if len(reasons) > _SHOWN_REASONS else ""
-    return f"None of the {len(rows):,} predictions succeeded: {said}{others}. The table predictions has all reasons."
+    return f"None of the {len(rows):,} predictions succeeded: {said}{others}. All reasons are in the table predictions."
 
 
 def load_predictors(settings: PredictionSettings, spectrum: str = EDOS_GRID.name) -> list[Predictor]:
-    """Predictors of all models of the settings; weights are read once in a process."""
+    """Predictors of all models in the settings; weights are read once per process."""
     return [
         _load(model, spectrum, settings.weights_dir, settings.device, settings.max_edges_per_batch)
         for model in settings.models
@@ -215,7 +215,7 @@ def _load(model: str, spectrum: str, weights_dir: Path | None, device: str, max_
 
 
 def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
-    """Classify the predicted spectra, derive properties of the materials and mark what is searched for."""
+    """Classify the predicted spectra, derive properties of the materials and mark the hits."""
     columns = [Column.MATERIAL_ID, Column.MODEL, Column.EDOS, Column.UNCERTAINTY]
     predictions = inputs.read_arrow(TableName.PREDICTIONS, columns)
     keys = predictions.select([Column.MATERIAL_ID, Column.MODEL]).to_pandas()
@@ -245,7 +245,7 @@ def queue_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
 
 
 def run_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
-    """Run the queued DFT jobs and classify their spectra by the rule that the predictions are classified by."""
+    """Run the queued DFT jobs and classify their spectra by the same rule as the predictions."""
     outcomes = run_queue(inputs, settings)
     results = classified_results(outcomes, inputs.read(TableName.CANDIDATES), settings)
     ok = results[Column.STATUS] == JobStatus.OK
@@ -262,13 +262,13 @@ def run_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
 def classified_results(
     outcomes: Sequence[DftOutcome], candidates: pd.DataFrame, settings: ScreenSettings
 ) -> pd.DataFrame:
-    """Computed spectra with their classes, judged as the predictions are."""
+    """Computed spectra with their classes, by the same rules as the predictions."""
     results = dft_validation.results_table(outcomes, settings.gap, settings.classify)
     return mark_targets(results, candidates, settings.classify.target)
 
 
 def run_queue(inputs: Inputs, settings: ScreenSettings) -> list[DftOutcome]:
-    """Run what is queued, beside other processes if there are any; what became of every job, run now or before."""
+    """Run the queued jobs, possibly along with other processes; the outcome of every job, run now or before."""
     jobs = inputs.read(TableName.DFT_JOBS)
     crystals = inputs.crystals(jobs[Column.MATERIAL_ID])
     with closing(JobQueue(inputs.run.path / QUEUE_FILE)) as queue:
@@ -297,7 +297,7 @@ def against_dft(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame,
 
 
 def collect_picks(inputs: Inputs, settings: ScreenSettings) -> Outcome:
-    """Put into one table what was found about every material that a model names or that DFT was to check."""
+    """Collect in one table what was found about every material that a model picked or that was chosen for DFT."""
     picks = find_picks(inputs, settings, inputs.read(TableName.DFT_JOBS), inputs.find(TableName.DFT_RESULTS))
     confirmed = int((picks[Column.DFT_VERDICT] == GAPPED_METAL).sum())
     return Outcome({"picks": len(picks), "gapped_metals_by_dft": confirmed}, {TableName.PICKS: picks})
@@ -306,7 +306,7 @@ def collect_picks(inputs: Inputs, settings: ScreenSettings) -> Outcome:
 def find_picks(
     inputs: Inputs, settings: ScreenSettings, jobs: pd.DataFrame, results: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """The table of picks with these DFT jobs and results; without space groups where a run has no coordinates."""
+    """The table of picks with these DFT jobs and results; without space groups if the run has no coordinates."""
     wanted = (Column.MATERIAL_ID, Column.MODEL, Column.REASON, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE)
     there = inputs.run.column_names(TableName.PREDICTIONS)
     picks = picks_table(
@@ -323,13 +323,13 @@ def find_picks(
 
 
 def move_thresholds(inputs: Inputs, settings: ScreenSettings) -> Outcome:
-    """Move the rule of a gap after the fact."""
+    """Compute precision and recall for other gap rules from the stored spectra."""
     curve = find_curve(inputs, settings, inputs.read(TableName.DFT_RESULTS), inputs.read(TableName.DFT_JOBS))
     return Outcome({"rules": len(curve)}, {TableName.THRESHOLD_CURVE: curve})
 
 
 def find_curve(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
-    """The threshold curve of some DFT results."""
+    """The threshold curve for some DFT results."""
     candidates = inputs.read(TableName.CANDIDATES)
     predictions = _predictions_of(inputs, jobs[Column.MATERIAL_ID])
     return threshold_curve(predictions, results, jobs, candidates, settings.gap, settings.evaluation)
@@ -352,7 +352,7 @@ def draw_page(
     merit: pd.DataFrame,
     curve: pd.DataFrame | None,
 ) -> str:
-    """The page of a run with these picks, and with DFT results, precision and recall, and threshold curve if any."""
+    """The page of a run with these picks and, if available, DFT results, precision and recall, and threshold curve."""
     info = inputs.run.info
     shown = shown_picks(picks)[Column.MATERIAL_ID]
     has_crystals = inputs.run.has_table(TableName.CRYSTALS)
@@ -375,7 +375,7 @@ def draw_page(
 
 
 def _predictions_of(inputs: Inputs, material_ids: pd.Series) -> pd.DataFrame:
-    """Predicted spectra of some materials alone: a screen may hold a million others."""
+    """Predicted spectra of some materials only: a screen may hold a million others."""
     columns = [Column.MATERIAL_ID, Column.MODEL, Column.EDOS, Column.UNCERTAINTY]
     table = inputs.read_arrow(TableName.PREDICTIONS, columns)
     chosen = pa.array(material_ids.tolist(), type=pa.string())

@@ -28,7 +28,7 @@ from screening.runs.schemas import TableName, empty_table
 from screening.settings import ClassifySettings, GapSettings, SelectionSettings
 
 DEFAULT_MODELS = (BEST_MODELS[EDOS_GRID.name], "sitedos")
-# What only a run with DFT can say.
+# Columns that only a run with DFT can fill.
 _OF_A_RUN = (
     Column.CHOICE,
     Column.DFT_STATUS,
@@ -48,11 +48,11 @@ class Screened:
     Parameters
     ----------
     picks
-        One row per material that any model names, the one first of which all are most confident.
+        One row per material that any model calls a hit, by decreasing mean confidence of all models.
     classifications
         One row per crystal and model.
     predictions
-        The same with the spectra, and the reason where there is none.
+        The same with the spectra, or the reason why one is missing.
     """
 
     picks: pd.DataFrame
@@ -73,11 +73,11 @@ def screen(
     Parameters
     ----------
     crystals
-        pymatgen structures or ASE Atoms, one or many; what is no crystal is a failed prediction with its reason.
+        pymatgen structures or ASE Atoms, one or many; anything else becomes a failed prediction with its reason.
     models
         Models to predict with.
     material_ids
-        A name for each crystal, no two the same.
+        A distinct name for each crystal.
     gap, settings
         The rule of a gap, and what counts as a hit; the defaults if not given.
     device
@@ -91,7 +91,7 @@ def screen(
     settings = settings or ClassifySettings()
     given, _ = crystals_given(crystals, material_ids)
     if len(set(given.material_ids)) < len(given):
-        raise ValueError("Two crystals have the same material_id; give each a name of its own.")
+        raise ValueError("Two crystals have the same material_id; give each a distinct name.")
     candidates, materials = _candidates(given), Materials.of_crystals(given)
     made = predict_with_models([load_predictor(model, device=device) for model in models], given)
     predictions = pd.concat([prediction.to_frame() for prediction in made], ignore_index=True)
@@ -106,7 +106,7 @@ def screen(
 
 
 def _candidates(crystals: Crystals) -> pd.DataFrame:
-    """The crystals as the table `candidates` has them; what only a database knows is missing."""
+    """The crystals as a table `candidates`, without the columns that only a database can fill."""
     composition = ElementCounts.from_crystals(crystals)
     unknown = np.full(len(crystals), np.nan)
     return pd.DataFrame(

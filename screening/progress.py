@@ -1,4 +1,4 @@
-"""How far a long step is: a function that is called with how many of how many are done."""
+"""Progress of a long step: a function called with how many of how many are done."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ CATALOGUE_PATH = DATA_DIR / "catalogue.parquet"
 Unknown = Literal["keep", "drop"]
 DEFAULT_ENDPOINT = "https://api.materialsproject.org/"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
-# The most documents that the server puts on a page.
+# The server's maximum number of documents per page.
 MAX_PAGE_SIZE = 1000
-# The client of the Materials Project allows itself no more than this.
+# The limit of the Materials Project's own client.
 MAX_PARALLEL_REQUESTS = 4
 
 Cells = Literal["relaxed", "initial"]
@@ -42,18 +42,18 @@ class MaterialsProjectSettings(BaseModel):
 
     mp_endpoint: str = Field(default=DEFAULT_ENDPOINT, description="Address of the Materials Project's API.")
     mp_cells: Cells = Field(
-        default="relaxed", description="Cells after relaxation, or the first of the initial cells before it."
+        default="relaxed", description="Relaxed cells, or the first of the initial cells before relaxation."
     )
     mp_include_gnome: bool = Field(
         default=False,
-        description="Whether GNoME's crystals, under a non-commercial licence, are read too; the server gives them "
-        "only to users who accepted its terms.",
+        description="Whether GNoME's crystals, under a non-commercial licence, are read too; the server provides them "
+        "only to users who have accepted its terms.",
     )
     mp_cache_dir: Path = Field(
         default_factory=lambda: cache_dir(SourceKind.MATERIALS_PROJECT),
-        description="Folder of the tables read from the Materials Project, one for each database version and query.",
+        description="Folder of the tables read from the Materials Project, one per database version and query.",
     )
-    mp_page_size: int = Field(default=MAX_PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE, description="Documents per answer.")
+    mp_page_size: int = Field(default=MAX_PAGE_SIZE, ge=1, le=MAX_PAGE_SIZE, description="Documents per response.")
     mp_parallel_requests: int = Field(
         default=MAX_PARALLEL_REQUESTS,
         ge=1,
@@ -61,13 +61,13 @@ class MaterialsProjectSettings(BaseModel):
         description="Maximum number of parallel requests.",
     )
     mp_requests_per_second: float = Field(
-        default=10.0, gt=0, le=25.0, description="Maximum requests per second, over all parallel ones."
+        default=10.0, gt=0, le=25.0, description="Maximum requests per second, counting parallel ones."
     )
-    mp_timeout_s: float = Field(default=60.0, gt=0, description="Maximum wait for one answer, in seconds.")
+    mp_timeout_s: float = Field(default=60.0, gt=0, description="Maximum wait for a response, in seconds.")
     mp_patience_s: float = Field(
         default=300.0,
         ge=0,
-        description="How long a failing request is repeated, in seconds, before reading stops.",
+        description="How long a failing request is retried, in seconds, before reading stops.",
     )
 
     @field_validator("mp_endpoint")
@@ -77,7 +77,9 @@ class MaterialsProjectSettings(BaseModel):
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("mp_endpoint is not an address; write e.g. https://api.materialsproject.org/")
         if parts.username or parts.password or parts.query:
-            raise ValueError("mp_endpoint contains more than an address; the API key never goes there, see MP_API_KEY")
+            raise ValueError(
+                "mp_endpoint contains more than an address; the API key does not belong there, see MP_API_KEY"
+            )
         if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
             raise ValueError("mp_endpoint would send the API key unencrypted; write https://")
         return endpoint if endpoint.endswith("/") else f"{endpoint}/"
@@ -100,12 +102,10 @@ class SourceSettings(MaterialsProjectSettings):
     )
     edos_store: Path | None = Field(
         default=None,
-        description="Parquet table, or folder of them, whose material_id already have an eDOS and are not screened; "
-        "by default, for the embedded catalogue, the labels that the project carries.",
+        description="Parquet table or folder of tables with the material_id of materials that already have an eDOS and are not "
+        "screened; by default, for the embedded catalogue, the labels that ship with the project.",
     )
-    limit: int | None = Field(
-        default=None, ge=1, description="Use only this many materials from the start of the source."
-    )
+    limit: int | None = Field(default=None, ge=1, description="Use only the first this many materials of the source.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -115,18 +115,18 @@ class SourceSettings(MaterialsProjectSettings):
 
     @property
     def store_of_known_edos(self) -> Path | None:
-        """Store of eDOS that are already known: models were trained on the catalogue's, so they would prove nothing."""
+        """Store of known eDOS; the models were trained on those of the catalogue, which can therefore not validate them."""
         shipped = shipped_stores() if self.kind is SourceKind.CATALOGUE else []
         return self.edos_store or next(iter(shipped), None)
 
 
 class FilterSettings(BaseModel):
-    """Which materials are worth a prediction. Limits are inclusive; None means no limit."""
+    """Which materials are predicted. Limits are inclusive; None means no limit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     energy_above_hull_max_ev_per_atom: float | None = Field(
-        default=0.1, allow_inf_nan=False, description="Highest energy above the convex hull, in eV per atom."
+        default=0.1, allow_inf_nan=False, description="Maximum energy above the convex hull, in eV per atom."
     )
     unknown_energy_above_hull: Unknown = Field(
         default="keep", description="Keep or drop materials whose energy above the hull is not known."
@@ -139,7 +139,7 @@ class FilterSettings(BaseModel):
     band_gap_max_ev: float | None = Field(
         default=0.05,
         allow_inf_nan=False,
-        description="Maximum band gap in eV; up to 0.05 eV a material counts as a metal.",
+        description="Maximum band gap in eV; materials up to 0.05 eV count as metals.",
     )
     unknown_band_gap: Unknown = Field(default="keep", description="Keep or drop materials whose band gap is not known.")
     n_sites_max: int | None = Field(
@@ -184,7 +184,7 @@ class FilterSettings(BaseModel):
     def _check_allowed(self, allowed: set[str]) -> None:
         both = sorted(allowed & set(self.excluded_elements))
         if both:
-            raise ValueError(f"{', '.join(both)} is both allowed and excluded; name it in one of the two.")
+            raise ValueError(f"{', '.join(both)} is both allowed and excluded; remove it from one of the two.")
         if len(allowed) < self.n_elements_min:
             raise ValueError(
                 f"allowed_elements names {len(allowed)} elements but n_elements_min = {self.n_elements_min}: "
@@ -200,7 +200,7 @@ def _refuse_crossed(low_name: str, low: float, high_name: str, high: float | Non
 
 
 def unknown_symbols(symbols: Collection[str]) -> list[str]:
-    """Those of the given strings that are not the symbol of a chemical element."""
+    """The given strings that are not symbols of chemical elements."""
     if not symbols:
         return []
     from pymatgen.core.periodic_table import Element
@@ -209,7 +209,7 @@ def unknown_symbols(symbols: Collection[str]) -> list[str]:
 
 
 class SelectionSettings(BaseModel):
-    """How many materials go to DFT, and which may."""
+    """How many materials go to DFT, and which are eligible."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -219,15 +219,17 @@ class SelectionSettings(BaseModel):
     n_random_positives: int = Field(
         default=4,
         ge=0,
-        description="Random materials among the other predicted gapped metals to compute: they stand for all of these.",
+        description="Random materials to compute among the other predicted gapped metals, which they represent.",
     )
     n_random_negatives: int = Field(
-        default=8, ge=0, description="Random materials that every model calls negative to compute, for the recall."
+        default=8,
+        ge=0,
+        description="Random materials to compute among those that every model calls negative, for the recall.",
     )
     max_sites: int | None = Field(
         default=8,
         ge=1,
-        description="Primitive cells with more sites are too large for DFT here and are not drawn; None: no limit.",
+        description="Materials with more sites per primitive cell are not chosen for DFT; None: no limit.",
     )
     seed: int = Field(default=2022, ge=0, description="Seed of the random sample.")
 
@@ -245,15 +247,15 @@ class GapSettings(BaseModel):
     )
     per_atom: bool = Field(
         default=False,
-        description="Judge the DOS per atom, by the two thresholds per atom: fair to large cells, whose DOS grows with the "
-        "number of sites.",
+        description="Apply the two thresholds per atom instead: fairer to large cells, whose DOS grows with the number of "
+        "sites.",
     )
     dos_threshold_states_per_ev_per_atom: float = Field(
         default=0.14,
         gt=0,
         allow_inf_nan=False,
-        description="DOS threshold of a gap in states/eV per atom, if per_atom: agrees best with the one per primitive cell "
-        "in cells of up to eight atoms.",
+        description="DOS threshold of a gap in states/eV per atom, if per_atom; chosen to agree best with the one per primitive "
+        "cell in cells of up to eight atoms.",
     )
     min_width_ev: float = Field(
         default=1.0,
@@ -281,8 +283,8 @@ class GapSettings(BaseModel):
         default=0.028,
         gt=0,
         allow_inf_nan=False,
-        description="DOS threshold of a metal in states/eV per atom, if per_atom: agrees best with the one per primitive cell "
-        "in cells of up to eight atoms.",
+        description="DOS threshold of a metal in states/eV per atom, if per_atom; chosen to agree best with the one per "
+        "primitive cell in cells of up to eight atoms.",
     )
     metal_window_ev: float = Field(
         default=0.3,
@@ -300,7 +302,7 @@ class GapSettings(BaseModel):
         default=3.0,
         gt=1,
         allow_inf_nan=False,
-        description="Confidence is the share of thresholds, up to this factor either side, at which the rule holds.",
+        description="Confidence is the fraction of thresholds, up to this factor either side, at which the rule holds.",
     )
     confidence_steps: int = Field(
         default=41, ge=3, le=1001, description="Number of thresholds tried for the confidence, spaced logarithmically."
@@ -311,7 +313,7 @@ class GapSettings(BaseModel):
         if self.top_min_ev > self.top_max_ev:
             raise ValueError(
                 f"top_min_ev = {self.top_min_ev:g} lies above top_max_ev = {self.top_max_ev:g}: "
-                "no gap can end in an empty window; exchange the two."
+                "no gap can end in an empty window; swap the two."
             )
         if self.top_max_ev >= 0:
             raise ValueError(
@@ -321,7 +323,7 @@ class GapSettings(BaseModel):
         if self.metal_stretch_ev > self.metal_window_ev:
             raise ValueError(
                 f"metal_stretch_ev = {self.metal_stretch_ev:g} is longer than metal_window_ev = "
-                f"{self.metal_window_ev:g}: a stretch lies within the window; make it shorter."
+                f"{self.metal_window_ev:g}: a stretch must fit into the window; make it shorter."
             )
         return self
 
@@ -343,7 +345,7 @@ class GapSettings(BaseModel):
         return self.metal_dos_threshold_states_per_ev
 
     def describe(self) -> str:
-        """Say the gap rule in a few words, for the column `gap_rule` of a table."""
+        """The gap rule in a few words, for the column `gap_rule` of a table."""
         unit = "states/eV per atom" if self.per_atom else "states/eV per cell"
         return (
             f"DOS < {self.dos_threshold:g} {unit} over {self.min_width_ev:g} eV, "
@@ -352,21 +354,21 @@ class GapSettings(BaseModel):
 
 
 class ClassifySettings(BaseModel):
-    """What is derived from spectra beside gaps, and what counts as a hit."""
+    """What is derived from spectra besides gaps, and what counts as a hit."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     target: str = Field(
         default="is_gapped_metal",
         min_length=1,
-        description="What is searched for: an SQL condition on the columns of classifications and candidates, such as "
+        description="What to search for: an SQL condition on the columns of classifications and candidates, such as "
         "\"gapped_metal_type = 'p' and carriers_per_cm3 > 1e20\"; `mat2spec screen --where` sets it. DFT results are "
-        "judged by the same condition.",
+        "classified by the same condition.",
     )
     rank_by: str = Field(
         default="gapped_metal_confidence",
         min_length=1,
-        description="Number by which hits are ranked, the largest first: a column of classifications.",
+        description="Numeric column of classifications by which hits are ranked, largest first.",
     )
     functions: tuple[str, ...] = Field(
         default=(),
@@ -380,7 +382,10 @@ class ClassifySettings(BaseModel):
         description="A metal with less DOS at E_F, in states/eV per atom, is called a semimetal (Be has 0.07, graphite 0.005).",
     )
     insulator_gap_ev: float = Field(
-        default=3.0, gt=0, allow_inf_nan=False, description="From this gap in eV on a material is an insulator."
+        default=3.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Minimum gap of an insulator, in eV; materials with a smaller gap are semiconductors.",
     )
 
 
@@ -390,10 +395,10 @@ class EvaluationSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     confidence_level: float = Field(
-        default=0.95, gt=0, lt=1, description="Level of the intervals of precision, recall, F1 and MCC."
+        default=0.95, gt=0, lt=1, description="Confidence level of the intervals of precision, recall, F1 and MCC."
     )
     n_draws: int = Field(
-        default=4000, ge=100, description="Random tables behind the intervals that have no closed form."
+        default=4000, ge=100, description="Number of random tables for the intervals that have no closed form."
     )
     seed: int = Field(default=2022, ge=0, description="Seed of those random tables.")
     curve_threshold_factors: tuple[float, ...] = Field(

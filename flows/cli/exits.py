@@ -54,7 +54,7 @@ def resumable(where: str) -> Iterator[None]:
     except KeyboardInterrupt as interrupt:
         kind = TerminatedError if isinstance(interrupt, TerminatedError) else KeyboardInterrupt
         raise kind(
-            f"Stopped. Everything finished is kept in {where}; give the same command again to resume."
+            f"Stopped. Everything finished is kept in {where}; run the same command again to resume."
         ) from interrupt
 
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mat2spec.benchmark.layouts import Layout
 
 EPOCHS_BETWEEN_LINES = 20
-# The tables are wider than most terminals: their lines are not cut.
+# The tables are wider than most terminals; their lines are not truncated.
 TABLE_WIDTH = 320
 
 
@@ -60,13 +60,13 @@ class Benchmark:
     output
         Where results, table and plot go.
     models, settings, seeds
-        The cells; lists separated by commas.
+        The cells; comma-separated lists.
     assignments
         ``"key=value"`` of training settings for all cells.
     weights
-        ``"NAME=FILE[,FILE...]"``: saved weights, or ensembles of them, that are judged too.
+        ``"NAME=FILE[,FILE...]"``: saved weights, or ensembles of them, to evaluate as well.
     shipped
-        Whether the weights that ship are judged too.
+        Whether to evaluate the shipped weights as well.
     plot
         ``"MODEL/SETTING"`` of the quintile plot; the line with the best R2 by default.
     stores
@@ -97,7 +97,7 @@ class Benchmark:
         return make_cells(recipes, settings, _seeds(self.seeds), overrides)
 
     def data(self) -> BenchmarkData:
-        """The labelled spectra, and how predictions of them are judged."""
+        """The labelled spectra, and how their predictions are scored."""
         folder = os.environ.get("MAT2SPEC_DATA_DIR")
         reserved = known_reserved_formulas(Path(folder) if folder else None)
         if self.spectrum == "phdos":
@@ -105,7 +105,7 @@ class Benchmark:
         return ElectronData(self.source, reserved, self.stores, find_gapped_metals, self.level)
 
     def saved_weights(self) -> dict[str, list[Path]]:
-        """Name to files of all saved weights that are judged."""
+        """Files of all saved weights to evaluate, by name."""
         shipped = (shipped_weights(self.spectrum) | self._shipped_tight_binding()) if self.shipped else {}
         return {f"shipped-{model}": files for model, files in shipped.items()} | dict(map(_named_files, self.weights))
 
@@ -124,7 +124,7 @@ class Benchmark:
 
 
 def run_benchmark(benchmark: Benchmark, *, only_report: bool = False) -> None:
-    """Train what is missing, then report on all that is finished."""
+    """Train what is missing, then report everything finished."""
     data = benchmark.data()
     if not only_report:
         train_cells(benchmark.cells(), data, benchmark.folder)
@@ -151,7 +151,7 @@ def train_cells(cells: Sequence[Cell], data: BenchmarkData, folder: Path) -> Non
 def report(benchmark: Benchmark, data: BenchmarkData) -> None:
     """Print the tables of all finished cells, ensembles, given weights and baselines; write JSON, Markdown and picture.
 
-    Figures of an earlier report in the same folder stay in the tables unless they were made anew.
+    Figures of an earlier report in the same folder stay in the tables unless they were computed again.
     """
     finished = read_results(benchmark.folder)
     cells = judge_cells(finished, data)
@@ -165,7 +165,9 @@ def report(benchmark: Benchmark, data: BenchmarkData) -> None:
     if cells or weights:
         written.append(_plot(benchmark, data, [*ensembles, *weights, *cells]))
     else:
-        console.print(f"No cell in {benchmark.folder} is finished, and no weights were given: these are baselines.")
+        console.print(
+            f"No training in {benchmark.folder} is finished and no weights were given: only baselines are shown."
+        )
     console.print("Written: " + ", ".join(str(path) for path in written), soft_wrap=True)
 
 
@@ -177,7 +179,9 @@ def _plot(benchmark: Benchmark, data: BenchmarkData, candidates: Sequence[Judged
     if benchmark.plot:
         candidates = [one for one in candidates if _name(one) == benchmark.plot]
         if not candidates:
-            raise ValueError(f"No finished cell is of '{benchmark.plot}'; write MODEL/SETTING of a line of the table.")
+            raise ValueError(
+                f"No finished training matches '{benchmark.plot}'; give MODEL/SETTING as in a row of the table."
+            )
     best, spectra = max(candidates, key=_goodness)
     kind = f"seed {best['seed']}" if "seed" in best else f"{best['n_members']} trainings"
     path = benchmark.output / f"quintiles-{best['contender']}-{best['setting']}.png"

@@ -26,7 +26,7 @@ def print_comparison(before: str, after: str | None, limit: int, output: Path | 
     found = compare_runs(old, new)
     if output is not None:
         write_rows(to_arrow(found.materials), output)
-        console.print(f"{len(found.materials):,} changes written to {output}", soft_wrap=True, highlight=False)
+        console.print(f"Wrote {len(found.materials):,} changes to {output}", soft_wrap=True, highlight=False)
         return
     console.print(f"Before: {old.run_id}\nAfter:  {new.run_id}", highlight=False, soft_wrap=True)
     _print_conditions(found.conditions)
@@ -42,7 +42,7 @@ def _print_conditions(conditions: pd.DataFrame) -> None:
     if conditions.empty:
         console.print("Settings, weights and database are the same.")
         return
-    console.print("What differs:")
+    console.print("Differences:")
     for row in conditions.to_dict("records"):
         console.print(
             f"  {row['setting']}: {row[BEFORE] or '(none)'} -> {row[AFTER] or '(none)'}",

@@ -1,4 +1,4 @@
-"""`mat2spec dft`: see, run, retry and report the DFT jobs of a run, also long after its screen and on another machine."""
+"""`mat2spec dft`: inspect, run, retry and report the DFT jobs of a run, at any time and on any machine."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ _SECONDS_PER_MINUTE = 60
 # Settings that say what is compared: a retry must not mix them.
 LEVEL_OF_THEORY = ("functional", "spin", "hubbard_u", "fermi_energy")
 RUN_DFT = pipeline.BY_NAME["run_dft"]
-# What the stages after DFT read, which a page of half a queue goes through.
+# What the stages after DFT read; the page of an unfinished queue needs them too.
 READ_AFTER_DFT = tuple({name for stage in pipeline.stages_from("evaluate") for name in stage.reads})
 
 
 class DftCommandError(ValueError):
-    """What was asked of the DFT jobs of a run cannot be done; the message says why and what to do."""
+    """A request about the DFT jobs of a run cannot be met; the message says why and what to do."""
 
 
 def print_status(run_name: str | None, results_dir: Path | None) -> None:
-    """Show how many jobs are in which state, why some failed, and when the rest will be done."""
+    """Show the states of the jobs, why some failed, and when the rest will be done."""
     run = _find(run_name, results_dir)
     settings = settings_of(run)
     with closing(open_queue(run)) as queue:
@@ -65,7 +65,7 @@ def run_queue(run_name: str | None, results_dir: Path | None, assignments: Seque
     found = _find(run_name, results_dir)
     settings = settings_of(found, assignments)
     open_queue(found).close()
-    found.crystals(())  # refuses a run of version 0.1 before anything of it is changed
+    found.crystals(())  # refuses a run of version 0.1 before changing anything
     try:
         run = RunFolder.reopen(found.path)
     except RunLockedError:
@@ -84,7 +84,7 @@ def run_queue(run_name: str | None, results_dir: Path | None, assignments: Seque
 def retry_jobs(
     run_name: str | None, results_dir: Path | None, types: Sequence[str], assignments: Sequence[str]
 ) -> None:
-    """Queue the jobs of some states again, with other settings if given."""
+    """Requeue the jobs in some states, with other settings if given."""
     run = _find(run_name, results_dir)
     settings = settings_of(run)
     with closing(open_queue(run)) as queue:
@@ -103,7 +103,7 @@ def retry_jobs(
 
 
 def write_report(run_name: str | None, results_dir: Path | None) -> Path:
-    """Write the page of a run from what has finished so far, print precision and recall; return where the page is."""
+    """Write the page of a run from what has finished so far and print precision and recall; return the page's path."""
     run = _find(run_name, results_dir)
     settings, inputs = settings_of(run), stages.Inputs(run, READ_AFTER_DFT)
     results, jobs = _finished_so_far(run, settings)
@@ -121,7 +121,7 @@ def write_report(run_name: str | None, results_dir: Path | None) -> Path:
 
 
 def open_queue(run: RunFolder) -> JobQueue:
-    """The queue of a run, made from its table of jobs if it is not there.
+    """The queue of a run, created from its table of jobs if missing.
 
     Raises
     ------
@@ -165,13 +165,13 @@ def settings_of(run: RunFolder, assignments: Sequence[str] = ()) -> ScreenSettin
 
 
 def _usable_cache(folder: Path) -> Path:
-    """The cache of DFT results that a run was made with; that of this machine where the run came from another."""
+    """The cache of DFT results that a run was made with, or this machine's cache if the run came from another."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         own = DftSettings().cache_dir
         console.print(
-            f"The cache of DFT results that the run was made with, {folder}, cannot be used here; results go to {own}.",
+            f"The run's cache of DFT results, {folder}, cannot be used here; results go to {own}.",
             soft_wrap=True,
         )
         return own
@@ -183,13 +183,13 @@ def _find(run_name: str | None, results_dir: Path | None) -> RunFolder:
 
 
 def _given(assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The settings below `dft` and `remote` that the command line gives."""
+    """The settings under `dft` and `remote` given on the command line."""
     layer = read_layers(None, assignments)["command line"]
     others = [name for name in layer if name not in {"dft", "remote"}]
     if others:
         raise DftCommandError(
-            f"{', '.join(others)}: only settings of the DFT jobs can be changed here, e.g. --set dft.workers=4; all others "
-            "are fixed by the run."
+            f"{', '.join(others)}: only settings of the DFT jobs can be changed here, e.g. --set dft.workers=4; "
+            "all others are fixed by the run."
         )
     return layer
 
@@ -209,22 +209,21 @@ def _states_to_retry(queue: JobQueue, types: Sequence[str]) -> list[JobStatus]:
     if unknown:
         present = ", ".join(state for state in queue.counts() if state in allowed) or "none"
         raise DftCommandError(
-            f"Unknown type of failure '{unknown[0]}'; in this queue there are: {present}; all types are "
-            f"{', '.join(allowed)}."
+            f"Unknown type of failure '{unknown[0]}'; this queue has: {present}; all types are {', '.join(allowed)}."
         )
     return [JobStatus(name) for name in types]
 
 
 def _help_out(run: RunFolder, settings: ScreenSettings) -> None:
-    """Work on the queue of a run that another process holds; that one writes the tables."""
-    console.print("Another process works on this run; this one helps it and leaves the tables to it.")
+    """Work on the queue of a run that another process holds; the other process writes the tables."""
+    console.print("Another process is working on this run; this one shares its jobs and leaves the tables to it.")
     with stage_progress(RUN_DFT.title) as progress:
         outcomes = stages.run_queue(stages.Inputs(run, RUN_DFT.reads, progress), settings)
-    console.print(f"Nothing is left in the queue: {len(outcomes)} jobs have ended.")
+    console.print(f"The queue is empty: {len(outcomes)} jobs have ended.")
 
 
 def _exchange_with_remote(run: RunFolder, settings: ScreenSettings) -> bool:
-    """Collect what another machine has finished, submit what it has not got; False while jobs are out there."""
+    """Collect what another machine has finished and submit the rest; False while it still has jobs."""
     with closing(open_queue(run)) as queue:
         crystals = run.crystals(run.read_table(TableName.DFT_JOBS)[Column.MATERIAL_ID])
         collected = collect(queue, settings.dft, settings.remote)
@@ -237,14 +236,12 @@ def _exchange_with_remote(run: RunFolder, settings: ScreenSettings) -> bool:
         soft_wrap=True,
     )
     if waiting:
-        console.print(
-            f"Give `mat2spec dft run {run.run_id} --remote` again to collect them when they are.", soft_wrap=True
-        )
+        console.print(f"Run `mat2spec dft run {run.run_id} --remote` again later to collect them.", soft_wrap=True)
     return waiting == 0
 
 
 def _finished_so_far(run: RunFolder, settings: ScreenSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Results and jobs of a run: its tables, or, while it is under way, what its queue knows."""
+    """Results and jobs of a run: from its tables or, while it is running, from its queue."""
     jobs = run.read_table(TableName.DFT_JOBS)
     with closing(open_queue(run)) as queue:
         n_ended = sum(job.attempts > 0 for job in queue.jobs())
@@ -259,7 +256,7 @@ def _finished_so_far(run: RunFolder, settings: ScreenSettings) -> tuple[pd.DataF
 
 def _say_status(run: RunFolder, status: QueueStatus, workers: int) -> None:
     table = Table(title=f"DFT jobs of the run {run.run_id} ({_state_of(run)})", title_justify="left")
-    for heading, side in (("State", "left"), ("Jobs", "right"), ("Reason of the first", "left")):
+    for heading, side in (("State", "left"), ("Jobs", "right"), ("Reason for the first", "left")):
         table.add_column(heading, justify="right" if side == "right" else "left")
     for state, number in status.counts.items():
         table.add_row(str(state), f"{number:,}", status.reasons.get(state, ""))
@@ -267,12 +264,12 @@ def _say_status(run: RunFolder, status: QueueStatus, workers: int) -> None:
     console.print(f"{status.spent_cpu_seconds:.0f} CPU seconds spent.", highlight=False)
     _say_retry(run, status)
     if status.n_open == 0:
-        console.print("Nothing is left to do.")
+        console.print("All jobs have ended.")
     elif status.eta_s is None:
         console.print("The cost of the remaining jobs is not known yet.")
     else:
         console.print(
-            f"About {status.remaining_cpu_seconds:.0f} CPU seconds are left: {_duration(status.eta_s)} with {workers} "
+            f"About {status.remaining_cpu_seconds:.0f} CPU seconds remain: {_duration(status.eta_s)} with {workers} "
             f"workers (estimates scaled by {status.correction:.2f}, from the finished jobs).",
             highlight=False,
             soft_wrap=True,
@@ -280,18 +277,18 @@ def _say_status(run: RunFolder, status: QueueStatus, workers: int) -> None:
 
 
 def _say_retry(run: RunFolder, status: QueueStatus) -> None:
-    """How to retry jobs that ended without a result, if there are any."""
+    """How to retry jobs that ended without a result; empty if there are none."""
     failed = [state for state in status.counts if state is not JobStatus.OK and state not in OPEN_STATES]
     if failed:
         console.print(
-            f"`mat2spec dft retry {run.run_id} --type {failed[0]}` requeues the {failed[0]} jobs; other states likewise.",
+            f"`mat2spec dft retry {run.run_id} --type {failed[0]}` requeues these jobs; likewise for other states.",
             highlight=False,
             soft_wrap=True,
         )
 
 
 def _state_of(run: RunFolder) -> str:
-    """The state that a run notes, unless its process died without a note."""
+    """The state that a run has recorded, unless its process died before it could."""
     noted = str(run.info["status"])
     return "stopped" if noted == RunStatus.RUNNING and not is_locked(run.path) else noted
 

@@ -9,7 +9,7 @@ from flows.commands.terminal import console
 
 
 def print_engines() -> None:
-    """Print every engine and whether it can be used, or why not."""
+    """Print every engine and whether it can be used, with the reason if not."""
     table = Table("engine", "usable here", title="DFT engines")
     for engine, why_not in available_engines().items():
         table.add_row(engine, why_not or "yes")

@@ -24,7 +24,7 @@ TITLES = {"edos": "Electronic DOS", "phdos": "Phonon DOS"}
 
 
 def fetch(kind: str, target: Path, data: Path | None, config: Path | None, assignments: Sequence[str]) -> None:
-    """Fetch all spectra of a kind, "edos" or "phdos"; what training must not see stays out if `data` names it."""
+    """Fetch all spectra of a kind, "edos" or "phdos", except those that `data` reserves."""
     settings = load_settings(config, assignments).source
     start = time.perf_counter()
     with stage_progress(TITLES[kind]) as progress, resumable(str(target.parent)):
@@ -35,13 +35,15 @@ def fetch(kind: str, target: Path, data: Path | None, config: Path | None, assig
     for reason, count in sorted(left_out.items(), key=lambda item: -item[1]):
         console.print(f"{count:>9,} left out: {reason}", highlight=False, soft_wrap=True)
     if data is None:
-        console.print("No list of reserved materials was given (--data): training with one may reject the table.")
+        console.print(
+            "No list of reserved materials was given (--data): a training that has one may refuse this table."
+        )
 
 
 def fetch_label_structures(
     target: Path, stores: Sequence[Path], config: Path | None, assignments: Sequence[str]
 ) -> None:
-    """Fetch the crystals that the labels of some stores, by default the one of the project, name by id."""
+    """Fetch the crystals that the labels of some stores, by default the project's own, name by id."""
     settings = load_settings(config, assignments).source
     wanted = [
         material_id
@@ -57,7 +59,7 @@ def fetch_label_structures(
     )
     if missing:
         console.print(
-            f"{len(missing):>9,} are not in the database any more: {', '.join(missing[:_SHOWN_IDS])}"
+            f"{len(missing):>9,} are no longer in the database: {', '.join(missing[:_SHOWN_IDS])}"
             f"{' ...' if len(missing) > _SHOWN_IDS else ''}",
             highlight=False,
             soft_wrap=True,

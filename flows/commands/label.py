@@ -45,7 +45,7 @@ def label(
     from_run: str | None = None,
     collect_only: bool = False,
 ) -> None:
-    """Label crystals, or only collect what is finished, and say what came of it."""
+    """Label crystals, or only collect finished results, and print a summary."""
     settings = load_settings(config, assignments)
     if from_run is not None:
         _add_run(settings, from_run, data)
@@ -68,7 +68,7 @@ def label(
 
 
 def _for_plan(settings: ScreenSettings) -> ScreenSettings:
-    """Labels of a database: a folder of shards that names the crystals by id, at the level of the Materials Project."""
+    """Labels of a database: a folder of shards with the ids of the crystals, at the level of the Materials Project."""
     label, dft = settings.label, settings.dft
     store = label.store or default_store(SHIPPED_SHARDS)
     at_level = type(dft).model_validate({**dft.model_dump(), "level": "mp", **label.plan.dft})
@@ -81,7 +81,7 @@ def _judges(settings: ScreenSettings) -> Judges:
 
 
 def read_ids(path: Path) -> list[str]:
-    """Identifiers of a text file, one a line.
+    """Identifiers in a text file, one per line.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def read_ids(path: Path) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise LabelError(f"The list of crystals {path} cannot be read ({error}); check the path.") from error
     if not ids:
-        raise LabelError(f"The list of crystals {path} is empty; write one material_id a line.")
+        raise LabelError(f"The list of crystals {path} is empty; write one material_id per line.")
     return ids
 
 
@@ -111,7 +111,7 @@ def _make_factory(settings: ScreenSettings, source: CrystalSource, data: Path | 
 
 
 def _labelled_formulas(data: Path | None) -> frozenset[str]:
-    """Reduced formulas of the labels in the data folder; none without its tables."""
+    """Reduced formulas of the labels in the data folder; none if it has no tables."""
     paths = [] if data is None else [data / name for name in (EDOS_FILE, EDOS_NATURAL_FILE)]
     formulas = [
         formula
@@ -123,12 +123,12 @@ def _labelled_formulas(data: Path | None) -> frozenset[str]:
 
 
 def _reserved(settings: ScreenSettings, data: Path | None, materials: pd.DataFrame) -> Reserved:
-    """The list of reserved materials, whose formulas are those of `materials`; without one a warning."""
+    """The list of reserved materials, with formulas from `materials`; warns if there is none."""
     path = find_reserved_list(settings.label.reserved, data)
     if path is None:
         console.print(
-            "There is no list of reserved materials, so none is excluded from training: give one with --reserved, or "
-            "the data folder with --data.",
+            "There is no list of reserved materials, so nothing is excluded from training: give one with "
+            "--reserved, or the data folder with --data.",
             style="yellow",
             soft_wrap=True,
         )
@@ -141,7 +141,7 @@ def _add_run(settings: ScreenSettings, run: str, data: Path | None) -> None:
     reserved = _reserved(settings, data, folder.read_table(TableName.CANDIDATES))
     n_new, n_known, n_reserved = add_run(folder, settings.label.store_path, reserved)
     console.print(
-        f"{n_new} labels of the screen {folder.run_id} were new, {n_known} were there or have no spectrum, {n_reserved} "
+        f"{n_new} labels of the screen {folder.run_id} are new, {n_known} were known or have no spectrum, {n_reserved} "
         f"are reserved.\nStore: {settings.label.store_path}",
         highlight=False,
         soft_wrap=True,
@@ -154,7 +154,7 @@ def _say_report(report: LabelReport, factory: LabelFactory, seconds: float) -> N
             console.print(f"Left out: {number:,} ({reason}).", highlight=False, soft_wrap=True)
     console.print(
         f"{report.n_finished} labels in {seconds:.0f} s, {report.n_new} of them new to the store; {report.n_failed} "
-        f"crystals failed, {report.n_not_computed} are not computed yet.",
+        f"crystals failed, {report.n_not_computed} have not been computed yet.",
         highlight=False,
         soft_wrap=True,
     )

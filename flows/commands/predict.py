@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from mat2spec.spectra.prediction import Prediction
 
 TEMPERATURE_K = 300.0
-# Crystals that are described one by one in the terminal.
+# Maximum number of crystals described one by one in the terminal.
 MAX_BLOCKS = 10
-# Of the longest name of a model and a space.
+# Length of the longest model name and a space.
 MODEL_WIDTH = 17
 
 
@@ -79,14 +79,14 @@ def predict_files(
 
 
 def _without_phonons(entry: ReadStructure) -> ReadStructure:
-    """A crystal with isotopes is refused where masses count."""
+    """Whether masses matter, so that crystals with isotopes are refused."""
     if not entry.isotopes:
         return entry
     return replace(entry, structure=None, reason=reason_of_isotopes(entry.isotopes))
 
 
 def crystals_of(read: Sequence[ReadStructure]) -> Crystals:
-    """The crystals that could be read, in their order."""
+    """The crystals that could be read, in order."""
     usable = [(entry.structure, entry.name) for entry in read if entry.structure is not None]
     return Crystals.from_structures([structure for structure, _ in usable], [name for _, name in usable])
 
@@ -111,7 +111,7 @@ def prediction_rows(
     settings: ScreenSettings,
     grid: SpectralGrid,
 ) -> pa.Table:
-    """One row per crystal and model, with its spectrum and what follows from it, or the reason why there is none.
+    """One row per crystal and model: spectrum and derived properties, or the reason for their absence.
 
     `crystals` are those that `crystals_of` gives, and the rows of each prediction.
     """
@@ -135,7 +135,7 @@ def prediction_rows(
 
 
 def _properties(prediction: Prediction, materials: Materials, settings: ScreenSettings) -> pd.DataFrame:
-    """What follows from the spectra: classes of electronic ones, thermal properties of phonons."""
+    """What follows from the spectra: classes for electronic ones, thermal properties for phonons."""
     spectra, grid = prediction.spectra, prediction.grid
     if grid == EDOS_GRID:
         return classify(spectra, materials, settings.gap, settings.classify, prediction.uncertainty)
@@ -160,13 +160,13 @@ def _unread_rows(unread: Sequence[ReadStructure], models: Sequence[str]) -> pa.T
 
 
 def _order(names: Sequence[str], read: Sequence[ReadStructure]) -> list[int]:
-    """Rows in the order of the files; models keep theirs."""
+    """Rows in the order of the files, and within a file of the models."""
     position = {entry.name: index for index, entry in enumerate(read)}
     return sorted(range(len(names)), key=lambda row: position[names[row]])
 
 
 def _say_summary(rows: pa.Table, table: Path) -> None:
-    """A block for each crystal; of many only how many are what, and where the rest stands."""
+    """A block for each crystal; for many crystals only counts, and where the rest is."""
     columns = [name for name in rows.column_names if not pa.types.is_list(rows.schema.field(name).type)]
     frame = to_frame(rows.select(columns))
     crystals = list(dict.fromkeys(frame[Column.MATERIAL_ID]))
@@ -181,7 +181,7 @@ def _say_summary(rows: pa.Table, table: Path) -> None:
 
 
 def _say_row(row: dict[Any, Any]) -> str:
-    """What one model says of one crystal."""
+    """What one model predicts for one crystal."""
     if row[Column.STATUS] != Status.OK:
         return f"failed: {row[Column.REASON]}"
     words = []
@@ -201,4 +201,4 @@ def _say_counts(frame: pd.DataFrame, n_crystals: int, table: Path) -> None:
         if Column.IS_GAPPED_METAL in rows:
             words.append(f"{int(is_true(rows[Column.IS_GAPPED_METAL]).sum()):,} gapped metals")
         say_hanging(f"  {model:<{MODEL_WIDTH}}", ", ".join(words))
-    console.print(f"Every crystal has its rows in {table}.", soft_wrap=True, highlight=False)
+    console.print(f"The rows of all crystals are in {table}.", soft_wrap=True, highlight=False)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def make_report(run_name: str | None, results_dir: Path | None, *, open_it: bool) -> None:
-    """Name the page of a run; write it where there is none or the run is not finished; open it if asked to."""
+    """Print the path of a run's page; write it if it is missing or the run unfinished; open it if asked to."""
     run = find_run(run_name, results_dir or load_settings().results_dir)
     path = run.path / PAGE_FILE
     if path.exists() and run.is_finished:

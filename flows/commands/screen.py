@@ -1,4 +1,4 @@
-"""`mat2spec screen`: the stages one after the other, with their progress, and what they found."""
+"""`mat2spec screen`: run the stages, show their progress and what they found."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def screen_crystals(config: Path | None, assignments: Sequence[str], *, dry_run:
 
 
 def screen(settings: ScreenSettings) -> RunFolder | None:
-    """Run all stages; an interrupted run says how it resumes. None if only what is new was wanted and nothing is.
+    """Run all stages; an interruption says how to resume. None if only new materials were wanted and there are none.
 
     Raises
     ------
     KeyboardInterrupt
-        On Ctrl-C or SIGTERM, with a sentence for the person who pressed it.
+        On Ctrl-C or SIGTERM, with a sentence that says how to resume.
     """
     with _open_run(settings) as run:
         resumed = "Resuming the run" if run.info["resumed"] else "Run"
@@ -59,13 +59,13 @@ def screen(settings: ScreenSettings) -> RunFolder | None:
 
 
 def _open_run(settings: ScreenSettings) -> RunFolder:
-    """Open the run; the Materials Project is read before it, and what was read is kept whatever happens."""
+    """Open the run; the Materials Project is read first, and what was read is kept in any case."""
     with resumable(str(settings.source.mp_cache_dir)), stage_progress("Read the source") as progress:
         return pipeline.open_run(settings, progress)
 
 
 def do_stage(run: RunFolder, settings: ScreenSettings, stage: pipeline.Stage) -> pipeline.Done:
-    """Do one stage, with a bar while it runs and a line when it is done."""
+    """Run one stage, with a progress bar while it runs and a line when it is done."""
     with stage_progress(stage.title) as progress:
         done = pipeline.run_stage(stage, run, settings, progress)
     say_counts(stage.title, done.seconds, done.counts)
@@ -73,7 +73,7 @@ def do_stage(run: RunFolder, settings: ScreenSettings, stage: pipeline.Stage) ->
 
 
 def show_results(run: RunFolder) -> None:
-    """Print the tables that a person wants to see first, and where the others are."""
+    """Print the most important tables, and where the others are."""
     candidates, jobs = run.read_table(TableName.CANDIDATES), run.read_table(TableName.DFT_JOBS)
     console.print(report.filter_counts_table(run.read_table(TableName.FILTER_COUNTS)))
     console.print(report.gapped_metals_table(run.read_table(TableName.CLASSIFICATIONS), candidates))
@@ -94,21 +94,21 @@ def _say_queue(run: RunFolder, jobs: pd.DataFrame) -> str:
     n_queued = int((jobs[Column.STATUS] == JobStatus.QUEUED).sum())
     if n_queued:
         return f"{n_queued} DFT jobs are queued and were not run; `mat2spec dft run {run.run_id}` computes them."
-    return f"None of the {len(jobs)} DFT jobs is queued; `mat2spec dft status {run.run_id}` says why."
+    return f"None of the {len(jobs)} DFT jobs is queued; `mat2spec dft status {run.run_id}` shows why."
 
 
 def _outcomes(results: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
-    """Results, and for jobs that were never run the reason why."""
+    """Results, with the reason for jobs that were never run."""
     not_run = jobs[~jobs[Column.MATERIAL_ID].isin(results[Column.MATERIAL_ID])]
     return pd.concat([results, not_run[[Column.MATERIAL_ID, Column.STATUS, Column.REASON]]], ignore_index=True)
 
 
 def say_plan(settings: ScreenSettings, config: Path | None, assignments: Sequence[str]) -> None:
-    """Say which settings differ from the defaults, what the filters would leave, and what would be run."""
+    """Print which settings differ from the defaults, what the filters would leave, and what would be run."""
     for setting in list_settings(config, assignments):
         if setting.source != "default":
             console.print(f"{setting.key} = {setting.value}   ({setting.source})", highlight=False)
-    # First the source: without a key to it, nothing else is worth the wait.
+    # The source first: if its key is missing, the rest need not be waited for.
     source = open_source(settings.source, settings.filters)
     previous = PreviousRuns.find(settings.results_dir, pipeline.identity_of(settings))
     chosen = choose_candidates(source, settings.source, settings.filters, previous, only_new=settings.only_new)

@@ -1,4 +1,4 @@
-"""`mat2spec serve`: one command that starts server, UI and both deployments."""
+"""`mat2spec serve`: start the server, its UI and both deployments."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _say_how_to_use(settings: ScreenSettings, api_url: str) -> None:
         f"Run:       prefect deployment run {DEPLOYMENT_NAME}\n"
         f"Elsewhere: PREFECT_API_URL={api_url} prefect deployment run {DEPLOYMENT_NAME}/{DEPLOYMENT_NAME}\n"
         f"Schedule:  '{serve.cron}' {serve.timezone} ({state})\n"
-        f"Watcher:   '{serve.watch_cron}' {serve.timezone}, screens what a new release brings ({watching})\n"
+        f"Watcher:   '{serve.watch_cron}' {serve.timezone}, screens what is new in a release ({watching})\n"
         "Stop:      Ctrl-C",
         highlight=False,
         soft_wrap=True,

@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 
 
 def print_settings(pattern: str | None, config: Path | None, assignments: Sequence[str], *, as_yaml: bool) -> None:
-    """Print the settings whose key or description holds `pattern`, as a table or as a settings file."""
+    """Print the settings whose key or description contains `pattern`, as a table or as a settings file."""
     if as_yaml:
         values = load_settings(config, assignments).model_dump(mode="json")
         print(yaml.safe_dump(values, sort_keys=False), end="")  # noqa: T201  goes into a file, unwrapped
         return
     chosen = [setting for setting in list_settings(config, assignments) if _matches(setting, pattern)]
     if not chosen:
-        raise ValueError(f"No setting has '{pattern}' in its name or description; `mat2spec settings` lists them all.")
+        raise ValueError(
+            f"No setting has '{pattern}' in its name or description; `mat2spec settings` lists all settings."
+        )
     console.print(_table(chosen))
 
 

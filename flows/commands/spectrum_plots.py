@@ -1,4 +1,4 @@
-"""Plot predicted spectra to a file: a plotly page, or a picture where a page is of no use."""
+"""Plot predicted spectra to a file: an interactive plotly page or a static picture."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PANEL_SIZE_IN = (8.0, 3.6)
 
 
 def write_plot(predictions: Sequence[Prediction], path: Path) -> None:
-    """Plot the spectra of all crystals, one panel each with all models; the first 30 at most."""
+    """Plot the spectra of up to 30 crystals, one panel for each with all models."""
     shown = _plottable(predictions)
     with atomic_path(path) as temporary:
         if path.suffix.lower() == ".html":
@@ -37,7 +37,7 @@ def write_plot(predictions: Sequence[Prediction], path: Path) -> None:
 
 
 def _plottable(predictions: Sequence[Prediction]) -> list[int]:
-    """Crystals that at least one model could predict."""
+    """Crystals with a prediction of at least one model."""
     n_crystals = len(predictions[0])
     usable = [i for i in range(n_crystals) if any(prediction.status[i] == Status.OK for prediction in predictions)]
     return usable[:MAX_PLOTTED]
@@ -58,7 +58,7 @@ def _page(predictions: Sequence[Prediction], shown: Sequence[int]) -> str:
 
 
 def _draw_picture(predictions: Sequence[Prediction], shown: Sequence[int], path: Path, kind: str) -> None:
-    # plotly writes pictures through a browser, which many machines lack; matplotlib comes with pymatgen.
+    # plotly needs a browser to write pictures, which many machines lack; matplotlib comes with pymatgen.
     figure = Figure(figsize=(PANEL_SIZE_IN[0], PANEL_SIZE_IN[1] * len(shown)), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
@@ -79,7 +79,7 @@ def _draw_picture(predictions: Sequence[Prediction], shown: Sequence[int], path:
             ylabel=f"DOS (states/{grid.unit} per cell)",
             xlim=(centers[0], centers[-1]),
         )
-        # A dollar in a name begins no formula.
+        # A dollar sign in a name must not start a formula.
         panel.title.set_parse_math(False)
         panel.set_ylim(bottom=0)
         panel.legend()

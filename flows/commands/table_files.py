@@ -1,4 +1,4 @@
-"""Write a table to a file, by its ending: Parquet, CSV, identifiers alone, or the crystals as CIF."""
+"""Write a table to a file in the format of its suffix: Parquet, CSV, a list of identifiers, or crystals as CIF."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TABLE_ENDINGS = (".parquet", ".csv")
-# Of rows about materials: their identifiers, one a line, and their crystals.
+# For rows about materials: their identifiers, one per line, and their crystals.
 IDS_ENDING, CIF_ENDING = ".txt", ".cif"
 
 
 def check_ending(path: Path, endings: tuple[str, ...]) -> None:
-    """Refuse a file name whose ending says nothing about the format, before any work is done.
+    """Refuse a file name whose suffix is not a known format, before any work is done.
 
     Raises
     ------
     ValueError
-        If the ending is none of `endings`.
+        If the suffix is not one of `endings`.
     """
     if path.suffix.lower() not in endings:
         raise ValueError(f"Unknown format of '{path}'; the name must end in {' or '.join(endings)}.")
 
 
 def write_rows(rows: pa.Table, path: Path) -> None:
-    """Write rows atomically; in CSV a list is one cell of numbers separated by spaces."""
+    """Write rows atomically; in CSV a list becomes one cell of numbers separated by spaces."""
     check_ending(path, TABLE_ENDINGS)
     with atomic_path(path) as temporary:
         if path.suffix.lower() == ".csv":
@@ -45,7 +45,7 @@ def write_rows(rows: pa.Table, path: Path) -> None:
 
 
 def write_ids(rows: pa.Table, path: Path) -> int:
-    """Write the identifiers of the rows, each once, one a line; return how many."""
+    """Write the distinct identifiers of the rows, one per line; return how many."""
     ids = material_ids(rows, path)
     with atomic_path(path) as temporary:
         temporary.write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
@@ -53,19 +53,19 @@ def write_ids(rows: pa.Table, path: Path) -> int:
 
 
 def write_cif(crystals: Crystals, path: Path) -> None:
-    """Write crystals to one CIF file, a data block each, named after its identifier."""
+    """Write crystals to one CIF file, one data block each, named by the identifier."""
     with atomic_path(path) as temporary:
         blocks = [cif_block(crystals, index) for index in range(len(crystals))]
         temporary.write_text("\n".join(blocks), encoding="utf-8")
 
 
 def material_ids(rows: pa.Table, path: Path) -> list[str]:
-    """Identifiers of the rows, each once.
+    """Distinct identifiers of the rows.
 
     Raises
     ------
     ValueError
-        If the rows have none.
+        If the rows have no identifiers.
     """
     if Column.MATERIAL_ID not in rows.column_names:
         raise ValueError(f"{path} needs the column {Column.MATERIAL_ID}; select it, or write to .csv or .parquet.")

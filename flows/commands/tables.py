@@ -1,4 +1,4 @@
-"""`mat2spec tables`: print result tables of a run, filtered, sorted and cut by DuckDB."""
+"""`mat2spec tables`: print result tables of a run, filtered, sorted and limited by DuckDB."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def print_tables(
     output: Path | None,
     results_dir: Path | None,
 ) -> None:
-    """Print the list of a run's tables, or rows of one table."""
+    """Print the list of a run's tables, or the rows of one."""
     if run_or_name in set(TableName) and name is None:
         run_or_name, name = None, run_or_name
     run = find_run(run_or_name, results_dir or load_settings().results_dir)
@@ -85,7 +85,7 @@ def print_new(
     output: Path | None,
     results_dir: Path | None,
 ) -> None:
-    """Print what is new since a day or a release, or in the last run."""
+    """Print what is new since a date or a release, or in the last run."""
     found = to_arrow(new_materials(results_dir or load_settings().results_dir, since))
     rows = _select(duckdb.from_arrow(found), columns, where, sort, limit)
     if output is not None:
@@ -106,7 +106,7 @@ def find_run(run: str | None, results_dir: Path) -> RunFolder:
         if path.is_dir():
             return RunFolder.attach(path)
     known = ", ".join(TableName)
-    raise RunError(f"There is no run '{run}' in {results_dir}, and no table of that name; the tables are {known}.")
+    raise RunError(f"There is no run or table '{run}' in {results_dir}; the tables are {known}.")
 
 
 def select_rows(path: Path, columns: str | None, where: str | None, sort: str | None, limit: int) -> pa.Table:
@@ -128,7 +128,7 @@ def select_rows(path: Path, columns: str | None, where: str | None, sort: str | 
     Raises
     ------
     TableChoiceError
-        If DuckDB cannot make sense of the choice.
+        If DuckDB cannot run the query.
     """
     return _select(duckdb.read_parquet(glob.escape(str(path))), columns, where, sort, limit)
 
@@ -184,7 +184,7 @@ def _print_rows(rows: pa.Table, title: str) -> None:
 
 
 def _write(rows: pa.Table, output: Path, run: RunFolder | None = None) -> None:
-    """Write the rows as the ending of the file says: as a table, their identifiers, or their crystals."""
+    """Write the rows in the format of the file's suffix: as a table, their identifiers, or their crystals."""
     ending = output.suffix.lower()
     if ending == IDS_ENDING:
         said = f"{write_ids(rows, output):,} identifiers"

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-# A pipe or a log has no width of its own; all output fits 80 columns.
+# A pipe or a log has no width; all output fits 80 columns.
 WIDTH_WITHOUT_TERMINAL = 80
 LEAST_WORDS_WIDTH = 30
 
 
 class PlainConsole(Console):
-    """A console that shows texts as they are: brackets are no markup, `:smile:` no picture, controls no commands."""
+    """A console that prints text literally: no markup, no emoji codes, no control characters."""
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Make a text of a string, the same letters; rich makes all its texts here, those of tables too."""
+        """Render a string literally; rich renders all its text here, including that of tables."""
         return super().render_str(visible(text, self.encoding), **{**options, "markup": False, "emoji": False})
 
 
@@ -59,7 +59,7 @@ def say_counts(title: str, seconds: float, counts: Mapping[str, int]) -> None:
 
 
 def say_hanging(head: str, words: str) -> None:
-    """Print words behind a head, their further lines below the first word of the first; no word is cut."""
+    """Print words after a heading, with a hanging indent; no word is broken."""
     width = max(console.width, len(head) + LEAST_WORDS_WIDTH)
     lines = textwrap.wrap(words, width - len(head), break_long_words=False, break_on_hyphens=False) or [""]
     for number, line in enumerate(lines):
@@ -70,7 +70,7 @@ def say_hanging(head: str, words: str) -> None:
 def print_frame(frame: pd.DataFrame, title: str) -> None:
     """Print all rows of a table: constant columns once, the others in blocks that fit the terminal.
 
-    The first column stands in every block, so that rows can be followed.
+    The first column is repeated in every block.
     """
     constant = _constant_columns(frame)
     varying = frame.drop(columns=list(constant))
@@ -81,7 +81,7 @@ def print_frame(frame: pd.DataFrame, title: str) -> None:
 
 
 def _constant_columns(frame: pd.DataFrame) -> dict[str, str]:
-    """Long texts that are the same in every row."""
+    """Long values that are the same in every row."""
     constant = {}
     for name in frame.columns:
         values = frame[name]

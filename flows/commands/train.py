@@ -66,7 +66,7 @@ def train(
     run: Callable[..., Path] = runs.train_edos if spectrum == "edos" else runs.train_phdos
     with training_progress(f"Train on {spectrum}", settings.epochs) as on_epoch, resumable(str(folder)):
         weights = run(data, settings, folder, on_epoch=on_epoch, options=options, **given)
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # with several devices this runs in every process
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # with several devices, this runs in every process
         console.print(f"Weights: {weights}", soft_wrap=True)
         console.print(f"Curves: {weights.parent / 'curves.png'}", soft_wrap=True)
 
@@ -90,10 +90,10 @@ def train_tight_binding(
     config, assignments
         Fields of `TightBindingTraining`.
     stores
-        eDOS stores to train on too.
+        Further eDOS stores to train on.
     level
-        Level of theory of the labels. At that of the Materials Project the model has spin, and learns from unpolarised
-        labels too, which it solves without.
+        Level of theory of the labels. At that of the Materials Project the model has spin and also learns from
+        unpolarised labels, which it solves without spin.
     """
     settings = load_model(TightBindingTraining, config, assignments)
     folder = folder or TRAINING_RUNS / f"{MODEL_NAME}-{level}"
@@ -115,7 +115,7 @@ def training_options(
     exclude_elements: str | None,
     **others: Any,
 ) -> TrainingOptions:
-    """Options of a training from the words of the command line; lists are separated by commas."""
+    """Training options from the words of the command line; lists are separated by commas."""
     subclass = {name: others.pop(name) for name in ("n_elements", "space_group")}
     words = {
         "fine_tune_from": fine_tune_from,
@@ -128,7 +128,7 @@ def training_options(
 
 
 def edos_stores(given: Sequence[Path], level: Level, *, shipped: bool = True) -> list[Path]:
-    """The eDOS stores to train on: the given ones, and those that the project carries for the level."""
+    """The eDOS stores to train on: the given ones, and those that ship with the project for this level."""
     return [*(shipped_stores(level) if shipped else []), *given]
 
 
@@ -156,7 +156,7 @@ def _numbers(words: str | None) -> tuple[float, ...]:
 
 @contextmanager
 def training_progress(title: str, n_epochs: int) -> Iterator[Reporter]:
-    """Bar with the time that is left, and a line per epoch; early stopping can end it before."""
+    """Progress bar with the remaining time and a line per epoch; early stopping may end it sooner."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(
         *columns,
@@ -176,7 +176,7 @@ def training_progress(title: str, n_epochs: int) -> Iterator[Reporter]:
 
 
 def epoch_line(numbers: dict[str, float], n_epochs: int) -> str:
-    """Numbers of an epoch, and the time left if none stops it early.
+    """Figures of an epoch, and the time left unless it stops early.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""`mat2spec why`: the story of one material in a run."""
+"""`mat2spec why`: what happened to one material in a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def say_why(material: str, run_name: str | None, results_dir: Path | None) -> None:
-    """Print what became of a material, a sentence a line."""
+    """Print what happened to a material, one sentence per line."""
     run = find_run(run_name, results_dir or load_settings().results_dir)
     for sentence in tell_story(run, material):
         say_hanging("", sentence)

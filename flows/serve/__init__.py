@@ -1,1 +1,1 @@
-"""Prefect: deployments, the process that serves them, its server, the watcher, and what the UI shows."""
+"""Prefect: deployments, the process that serves them, its server, the watcher, and artifacts for the UI."""

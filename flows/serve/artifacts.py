@@ -74,7 +74,7 @@ def progress(description: str) -> Iterator[Callable[[int, int], None]]:
     def report(done: int, total: int) -> None:
         nonlocal shown
         percent = 100 * done // max(total, 1)
-        if percent > shown:  # a call to the server for every percent, not for every batch
+        if percent > shown:  # one call to the server per percent, not per batch
             update_progress_artifact(artifact_id, progress=float(percent))  # type: ignore[arg-type]
             shown = percent
 
@@ -87,7 +87,7 @@ def _show(key: str, table: pd.DataFrame, description: str, run: RunFolder) -> No
 
 
 def _json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows that JSON can hold: nulls for missing numbers, and no more digits than a person reads."""
+    """Rows that JSON can hold: nulls for missing numbers, and a readable number of digits."""
     rows = table.astype(object).where(table.notna(), None).to_dict(orient="records")
     return [{str(name): _rounded(value) for name, value in row.items()} for row in rows]
 

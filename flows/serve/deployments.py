@@ -22,7 +22,7 @@ WATCH_SLUG = "poll"
 
 
 def screen_deployment(settings: ScreenSettings) -> RunnerDeployment:
-    """The deployment of the flow, with all settings as parameters that a person can change in the UI."""
+    """The deployment of the flow, with all settings as parameters that can be changed in the UI."""
     schedule = Cron(
         settings.serve.cron,
         timezone=settings.serve.timezone,
@@ -48,7 +48,7 @@ def screen_deployment(settings: ScreenSettings) -> RunnerDeployment:
 
 
 def watch_deployment(settings: ScreenSettings) -> RunnerDeployment:
-    """The deployment of the watcher, which asks for the release of the source by its own schedule."""
+    """The deployment of the watcher, which checks the release of the source on its own schedule."""
     serve = settings.serve
     schedule = Cron(serve.watch_cron, timezone=serve.timezone, active=serve.watch_active, slug=WATCH_SLUG)
     return RunnerDeployment.from_flow(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class DeploymentNameError(ValueError):
-    """A bare deployment name that cannot be looked up, or that several flows have; the message says which."""
+    """A bare deployment name that cannot be looked up or is ambiguous; the message says which."""
 
 
 @register_hook
@@ -67,7 +67,7 @@ def accept_bare_name(read_by_full_name: Callable[..., Any]) -> Callable[..., Any
 
 @contextmanager
 def _server_expected(client: PrefectClient | SyncPrefectClient) -> Iterator[None]:
-    """Say what to do where no server answers."""
+    """Say what to do if no server answers."""
     try:
         yield
     except ConnectError as error:
@@ -82,17 +82,17 @@ def _called(name: str) -> DeploymentFilter:
 
 
 def choose_full_name(name: str, flow_names: Sequence[str]) -> str:
-    """Full name `<flow>/<deployment>` where exactly one flow has a deployment of that name.
+    """Full name `<flow>/<deployment>` if exactly one flow has a deployment of that name.
 
     Raises
     ------
     ObjectNotFound
-        If there is none.
+        If there is no such deployment.
     DeploymentNameError
-        If several flows have one; under the `prefect` command the program ends with the sentence instead.
+        If several flows have one; under the `prefect` command the program exits with the message instead.
     """
     if not flow_names:
-        sentence = f"No deployment is called '{name}'; start one with `make serve`, or see `prefect deployment ls`."
+        sentence = f"Unknown deployment '{name}'; start one with `make serve`, or see `prefect deployment ls`."
         raise ObjectNotFound(LookupError(sentence), help_message=sentence)
     full_names = sorted(f"{flow}/{name}" for flow in flow_names)
     if len(full_names) > 1:

@@ -1,4 +1,4 @@
-"""The process that serves the deployments: it starts their flow runs until it is told to stop."""
+"""The process that serves the deployments and starts their flow runs until it is stopped."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from flows.serve.deployments import screen_deployment, watch_deployment
 from flows.serve.watch import WATCH_FLOW_NAME
 from flows.settings import ScreenSettings
 
-# A served run starts at the next poll: with Prefect's 10 s a person waits and wonders.
+# A served run starts at the next poll; Prefect's default of 10 s is a long wait in the UI.
 POLL_FREQUENCY_S = 2
 
 
@@ -41,16 +41,16 @@ def serve_deployments(settings: ScreenSettings, api_url: str, on_ready: Callable
     api_url
         The server.
     on_ready
-        Called once everything is registered.
+        Called when everything is registered.
     """
-    # Flow runs are processes of their own and find the server in their environment.
+    # Flow runs are separate processes and find the server through their environment.
     os.environ["PREFECT_API_URL"] = api_url
     with temporary_settings({PREFECT_API_URL: api_url}, set_defaults={PREFECT_RUNNER_POLL_FREQUENCY: POLL_FREQUENCY_S}):
-        # A screen uses all cores: one at a time, others wait in the queue.
+        # A screen uses all cores, so runs are executed one at a time; others wait in the queue.
         runner = Runner(pause_on_shutdown=True, limit=1)
         runner.add_deployment(screen_deployment(settings))
         runner.add_deployment(watch_deployment(settings))
-        # Prefect's own handler ends the process before flow runs are told; Ctrl-C takes the orderly way.
+        # Prefect's own handler ends the process before flow runs are notified; Ctrl-C shuts down in order.
         runner.handle_sigterm = _pass_on_as_interrupt  # type: ignore[method-assign]
         close_abandoned_runs()
         on_ready()
@@ -59,19 +59,19 @@ def serve_deployments(settings: ScreenSettings, api_url: str, on_ready: Callable
 
 
 def _pass_on_as_interrupt(*_: object) -> None:
-    """Do to this process and its flow runs what Ctrl-C in a terminal does to all of them."""
+    """Interrupt this process and its flow runs, as Ctrl-C in a terminal does."""
     for child in psutil.Process().children():
         with suppress(psutil.NoSuchProcess, ProcessLookupError):
-            if os.getpgid(child.pid) == os.getpgrp():  # the server has a group of its own: it stops last
+            if os.getpgid(child.pid) == os.getpgrp():  # the server is in its own process group: it stops last
                 child.send_signal(signal.SIGINT)
     os.kill(os.getpid(), signal.SIGINT)
 
 
 def close_abandoned_runs() -> int:
-    """Mark flow runs that an earlier server left running as crashed; return how many.
+    """Mark flow runs that an earlier server left in state Running as crashed; return how many.
 
-    Only for a server that was just started here: nothing can run yet. Their run folders are taken
-    up by the next run with the same settings.
+    Only for a server that was just started here, when nothing can be running yet. The next run with the
+    same settings resumes their run folders.
     """
     active = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
     with get_client(sync_client=True) as client:

@@ -1,4 +1,4 @@
-"""A Prefect server that lives as long as the program that needs it."""
+"""A Prefect server that runs as long as the program that needs it."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
 
     from flows.settings import ServeSettings
 
-# The server writes what it has; after that it is ended.
+# Time for the server to flush its data before it is killed.
 STOP_TIMEOUT_S = 20.0
 POLL_INTERVAL_S = 0.25
 
 
 class ServerError(RuntimeError):
-    """The Prefect server cannot be started or did not stay; the message says why."""
+    """The Prefect server could not be started or did not stay up; the message says why."""
 
 
 @contextmanager
 def prefect_server(settings: ServeSettings, log_file: Path) -> Iterator[str]:
-    """Start a Prefect server with its UI, wait until it answers, and stop it in the end.
+    """Start a Prefect server with its UI, wait until it answers, and stop it on exit.
 
     Parameters
     ----------
     settings
-        Host, port and longest wait.
+        Host, port and maximum wait.
     log_file
         Where the output of the server goes.
 
@@ -53,7 +53,7 @@ def prefect_server(settings: ServeSettings, log_file: Path) -> Iterator[str]:
     url = f"http://{settings.host}:{settings.port}/api"
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with log_file.open("ab") as log:
-        # A session of its own: Ctrl-C in the terminal reaches this program only, which stops the server last.
+        # In its own session: Ctrl-C in the terminal reaches only this program, which stops the server last.
         process = subprocess.Popen(
             [sys.executable, "-m", "prefect", "server", "start", "--host", settings.host, "--port", str(settings.port)],
             stdout=log,
@@ -76,7 +76,7 @@ def _refuse_taken_port(settings: ServeSettings) -> None:
     except OSError as error:
         raise ServerError(
             f"The Prefect server cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
-            f"stop what runs there or choose another port with --port."
+            f"stop what is running there or choose another port with --port."
         ) from error
 
 
@@ -84,7 +84,7 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], url: str, timeout_s: f
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise ServerError(f"The Prefect server ended with code {process.returncode} at its start; see {log_file}.")
+            raise ServerError(f"The Prefect server exited with code {process.returncode} on startup; see {log_file}.")
         if _is_healthy(url):
             return
         time.sleep(POLL_INTERVAL_S)
@@ -95,7 +95,7 @@ def _is_healthy(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:  # noqa: S310  our own http address
             return answer.status == 200
-    except (urllib.error.URLError, OSError):  # not there yet
+    except (urllib.error.URLError, OSError):  # not up yet
         return False
 
 

@@ -1,7 +1,7 @@
-"""The watcher: checks the release of the source's database, and emits an event when there is a new one.
+"""The watcher: check the release of the source's database, and emit an event when there is a new one.
 
-The event starts the deployment `screen-gapped-metals` for what is new (`flows.serve.deployments`). The last release
-that was announced is kept in a Prefect variable.
+The event starts the deployment `screen-gapped-metals` for what is new (`flows.serve.deployments`). A Prefect variable
+holds the last release that was announced.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ class WatchError(RuntimeError):
     """A new release could not be announced; the next poll tries again."""
 
 
-@flow(name=WATCH_FLOW_NAME, description="Check the release of the database; a new one starts a screen of what is new.")
+@flow(
+    name=WATCH_FLOW_NAME, description="Check the release of the database; a new release starts a screen of what is new."
+)
 def watch_releases(settings: ScreenSettings | None = None) -> str:
-    """Compare the release of the source with the last one that was announced, and announce a new one.
+    """Compare the release of the source with the last one announced, and announce a new one.
 
-    At the first poll of a server nothing has been announced, and the release of the last finished run counts; without
-    such a run the current release is only remembered.
+    At the first poll of a server, when nothing has been announced, it is compared with the release of the last finished
+    run; if there is no such run, the current release is only stored.
     """
     settings = settings or load_settings()
     source = settings.source
@@ -43,7 +45,7 @@ def watch_releases(settings: ScreenSettings | None = None) -> str:
         announce(source, previous, current)
         sentence = f"New release {current} (previously {previous}); a screen of what is new was requested."
     elif previous is None:
-        sentence = f"The release is {current}; from now on, a newer one starts a screen of what is new."
+        sentence = f"The release is {current}; a newer one will start a screen of what is new."
     else:
         sentence = f"The release is still {current}."
     if remembered != current:
@@ -70,11 +72,11 @@ def announce(source: SourceSettings, previous: str, current: str) -> None:
 
 
 def resource_id(source: SourceSettings) -> str:
-    """What the event is about: the kind of source and where it is, without a path or an address in clear."""
+    """What the event is about: the kind of source and a hash of its location, so that no path or address is exposed."""
     place = str(source.mp_endpoint if source.kind is SourceKind.MATERIALS_PROJECT else source.path)
     return f"{RESOURCE_PREFIX}.{source.kind}.{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
 
 def variable_name(source: SourceSettings) -> str:
-    """Name of the Prefect variable that holds the last release announced."""
+    """Name of the Prefect variable with the last release announced."""
     return resource_id(source).replace(".", "_").replace("-", "_")

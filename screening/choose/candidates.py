@@ -1,4 +1,4 @@
-"""The candidates of a screen: what the filters leave of a source, with coordinates, and what is new about it."""
+"""The candidates of a screen: the materials of a source that pass the filters, with coordinates and what is new."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ def choose_candidates(
     """
     properties = source.properties()
     in_store = known_edos_ids(source_settings.store_of_known_edos)
-    # With its eDOS a material may have got values that the filters, which the server applies, leave out.
+    # Along with its eDOS a material may have got new values, and the filters applied by the server now drop it.
     published = source.known_edos_ids() | with_edos_now(source_settings, previous.gone_from(properties))
     known = in_store | published
     table, counts = filter_candidates(properties, filters, known)
     removed = removed_materials(properties, filters, known)
     earlier = source.earlier_filters()
     if earlier is not None:
-        # The first row counts the source itself, which the last of the earlier filters did already.
+        # The first row counts the source itself, as did the last of the earlier filters.
         counts = pd.concat([earlier, counts.iloc[1:]], ignore_index=True)
     if table.empty and not only_new:
         raise NoCandidatesError(_no_candidates(counts))
@@ -117,6 +117,6 @@ def _with_screened_before(removed: pd.DataFrame, screened: pd.DataFrame) -> pd.D
 def _no_candidates(counts: pd.DataFrame) -> str:
     greediest = counts[Column.FILTER].iloc[int(counts[Column.REMOVED].argmax())]
     return (
-        f"No material of the source passes the filters; the filter '{greediest}' removed most. Relax it: "
+        f"No material of the source passes the filters; the filter '{greediest}' removed the most. Relax it: "
         "`mat2spec settings` shows the filters, `mat2spec screen --dry-run` what each of them removes."
     )

@@ -43,9 +43,9 @@ def filter_candidates(
     candidates : pandas.DataFrame
         The rows that pass, in the order of the source.
     counts : pandas.DataFrame
-        One row per filter in the order applied: how many it removed (of them with unknown value),
-        how many it kept though the value is unknown, and how many remain. The first row counts
-        the source itself.
+        One row per filter in the order applied: how many it removed (and how many of these with an
+        unknown value), how many it kept despite an unknown value, and how many remain. The first row
+        counts the source itself.
     """
     counts = [("source", 0, 0, 0, len(properties))]
     candidates = properties
@@ -84,7 +84,7 @@ def _marked(rows: pd.DataFrame, name: str, unknown: NDArray[np.bool_]) -> pd.Dat
 
 
 class _Step(NamedTuple):
-    """One filter at work: the rows that reach it, which of them it keeps, and in which the value is unknown."""
+    """One filter applied: the rows that reach it, which of them it keeps, and where the value is unknown."""
 
     filter: _Filter
     rows: pd.DataFrame
@@ -138,7 +138,7 @@ def _filters(settings: FilterSettings, known_edos_ids: Collection[str]) -> list[
 
 
 def _between(rows: pd.DataFrame, column: Column, low: float | None, high: float | None) -> NDArray[np.bool_]:
-    """Rows within inclusive limits; an unknown value is not within any."""
+    """Rows within inclusive limits; unknown values are outside."""
     values = rows[column].to_numpy(dtype=np.float64, na_value=np.nan)
     passes = np.ones(len(values), dtype=np.bool_)
     # A limit of 0.1 must keep a value that was stored as the 32-bit number nearest to 0.1.

@@ -1,7 +1,7 @@
 """Choice of the materials that DFT checks: confident positives, and random samples of all others.
 
-Confident positives alone would tell how good the best picks are, but neither how good all predicted positives are nor
-what is missed: so a uniform random sample of the other positives is computed too, and one of the negatives.
+Confident positives alone would show how good the best picks are, but not how good all predicted positives are or what
+is missed. Uniform random samples of the other positives and of the negatives are therefore computed as well.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Selection:
     n_unpredicted: int
 
     def counts(self) -> dict[str, int]:
-        """What a run notes of the choice: how many were chosen, of how many."""
+        """Counts for the record of the run: how many were chosen, out of how many."""
         return {
             "selected": len(self.picks),
             "positives": self.n_positives,
@@ -67,9 +67,9 @@ def select_for_dft(
 ) -> Selection:
     """Choose materials for DFT.
 
-    Hits are what `is_target` says: gapped metals unless a condition is set. The models take turns, in alphabetical order:
-    each names its most confident hit that is not chosen yet. The random positives are a uniform sample without
-    replacement of the hits of any model that are left, the random negatives one of the materials that no model calls a hit.
+    Hits are the rows with `is_target`: gapped metals unless a condition is set. The models take turns in alphabetical
+    order, each naming its most confident hit not chosen yet. The random positives are a uniform sample without
+    replacement of the remaining hits of any model; the random negatives, of the materials that no model calls a hit.
 
     Parameters
     ----------
@@ -79,19 +79,19 @@ def select_for_dft(
     candidates
         The candidates: `material_id`, `nsites`, and `nsites_primitive` where known.
     settings
-        How many; the defaults if not given.
+        How many to choose; the defaults if not given.
     rank_by
         Column that ranks the hits, the largest first.
 
     Raises
     ------
     ValueError
-        If there is no such column.
+        If `rank_by` is not a column.
 
     Returns
     -------
     Selection
-        The same for the same input, whatever the order of its rows.
+        Independent of the order of the input rows.
     """
     settings = settings or SelectionSettings()
     flag = target_of(classifications)
@@ -119,7 +119,7 @@ def select_for_dft(
 
 
 def drawable(candidates: pd.DataFrame, settings: SelectionSettings) -> list[str]:
-    """Candidates whose primitive cells, which DFT computes, are small enough."""
+    """Candidates whose primitive cells are small enough for DFT."""
     limit = np.inf if settings.max_sites is None else settings.max_sites
     small = CellSizes.of_rows(candidates).n_primitive <= limit
     return candidates.loc[small, Column.MATERIAL_ID].tolist()
@@ -145,7 +145,7 @@ def rank_gapped_metals(
 
 
 def rank_by_consensus(classifications: pd.DataFrame) -> pd.DataFrame:
-    """Materials that any model calls a gapped metal, or what else is searched for, the one first of which all models are most confident.
+    """Materials that any model calls a hit, by decreasing mean confidence of all models.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def rank_by_consensus(classifications: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row per material: that of its most confident model, with `gapped_metal_confidence`
-        replaced by the mean over all models, also those that call it negative: a single model far
+        replaced by the mean over all models, including those that call it negative: a single model far
         from its training data can be certain and wrong.
     """
     consensus = classifications.groupby(Column.MATERIAL_ID)[Column.GAPPED_METAL_CONFIDENCE].mean()

@@ -1,7 +1,7 @@
-"""Everything that is said of a spectrum, predicted or computed: gaps, electronic class, derived properties, target.
+"""Classes of spectra, predicted or computed: gaps, electronic class, derived properties, target.
 
-A classifier of one's own is a function that takes `Spectra` and returns columns; `load_function` finds it by name, as the
-setting `classify.functions` does.
+A custom classifier is a function that takes `Spectra` and returns columns; `load_function` finds it by the name given in
+the setting `classify.functions`.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from screening.classify.materials import Materials
 from screening.classify.properties import derive_properties
 from screening.settings import ClassifySettings, GapSettings
 
-# Keeps the order of rows while they are judged.
+# Keeps the order of rows while the condition is evaluated.
 _ROW = "row_of_the_table"
 
 
 class ClassifierError(ValueError):
-    """A classifier or condition of the user's cannot be used; the message says why."""
+    """A user's classifier or condition cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
 class Spectra:
-    """What a classifier sees.
+    """The input of a classifier.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Spectra:
     materials
         Sizes of their cells.
     classes
-        What the classifiers of the package say of them, one row each.
+        Classes by the built-in classifiers, one row each.
     """
 
     values: NDArray[np.float64]
@@ -80,7 +80,7 @@ def classify(
     uncertainty
         Standard deviations of the bins in the unit of the spectra, where they are known.
     functions
-        Classifiers of the user's, beside those that the settings name; each is called once for every block of spectra.
+        Custom classifiers besides those named in the settings; each is called once per block of spectra.
 
     Returns
     -------
@@ -91,7 +91,7 @@ def classify(
     Raises
     ------
     ClassifierError
-        If a function of the user's is not found or gives columns that do not fit.
+        If a custom classifier is not found or returns columns that do not fit.
     """
     gap, settings = gap or GapSettings(), settings or ClassifySettings()
     own = [*map(load_function, settings.functions), *functions]
@@ -125,7 +125,7 @@ def _classify_block(
 
 
 def electronic_classes(table: pd.DataFrame, settings: ClassifySettings) -> dict[str, pd.Series]:
-    """Metal, semimetal, semiconductor or insulator, and how sure that is, from the other columns."""
+    """Metal, semimetal, semiconductor or insulator, with a confidence, from the other columns."""
     metal = table[Column.IS_METAL]
     is_metal = metal.fillna(value=False).to_numpy(dtype=np.bool_)
     is_low = (table[Column.DOS_AT_EFERMI_PER_ATOM] < settings.semimetal_dos_per_atom).to_numpy(dtype=np.bool_)
@@ -148,13 +148,13 @@ def mark_targets(table: pd.DataFrame, materials: pd.DataFrame, condition: str) -
     materials
         Further columns by `material_id` that the condition may use, such as the candidates'.
     condition
-        As `mat2spec tables --where` takes it; a row where a value of it is unknown is no hit, one without a spectrum has a
-        null.
+        As in `mat2spec tables --where`; a row is not a hit if a value in the condition is unknown, and null if it has no
+        spectrum.
 
     Raises
     ------
     ClassifierError
-        If the condition cannot be understood.
+        If the condition is not valid SQL.
     """
     more = [name for name in materials.columns if name not in table.columns]
     judged = table.merge(materials[[Column.MATERIAL_ID, *more]], on=Column.MATERIAL_ID, how="left")
@@ -185,7 +185,7 @@ def load_function(name: str) -> Classifier:
         found: Classifier = getattr(module, function)
     except (ImportError, AttributeError, OSError, ValueError) as error:
         raise ClassifierError(
-            f"The classifier '{name}' is not found ({error}); name it as package.module:function or file.py:function."
+            f"The classifier '{name}' was not found ({error}); write package.module:function or file.py:function."
         ) from error
     return found
 

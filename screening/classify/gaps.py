@@ -1,7 +1,7 @@
 """Gaps in the valence band and metals, read from electronic densities of states.
 
-One classifier for predicted and for computed spectra alike. The rule is the one that agrees with
-the public labels of gapped metals: a run of bins with a DOS below a threshold, at least so wide,
+The same classifier serves predicted and computed spectra. The rule is the one that agrees with
+the public labels of gapped metals: a run of bins with a DOS below a threshold, of a minimum width,
 whose last bin lies in a window below E_F. The run may be open at the bottom of the grid.
 """
 
@@ -20,7 +20,7 @@ from mat2spec.tables.columns import Column
 from screening.classify.properties import count_bins, dos_above_efermi, dos_at_efermi, first_bin_above_zero
 from screening.settings import GapSettings
 
-# Spectra that are looked at together: bounds the memory of the working arrays to some 30 MB.
+# Spectra classified together: limits the working arrays to about 30 MB.
 BLOCK_SIZE = 8192
 
 CLASSIFICATION_COLUMNS = (
@@ -51,7 +51,7 @@ CLASSIFICATION_COLUMNS = (
     Column.PARTLY_FILLED_BAND_EV,
     Column.DOS_GAP_EV,
 )
-# Photons of visible light have less energy.
+# Above the photon energy of visible light.
 VIOLET_EV = 3.1
 
 
@@ -81,11 +81,11 @@ def classify_spectra(
 ) -> pd.DataFrame:
     """Find gaps in the valence band, metals, and materials that are both.
 
-    Spectra are judged per primitive cell, so that a crystal has the same class in every cell that it is given in.
+    Spectra are classified per primitive cell, so that the class of a crystal does not depend on the choice of cell.
 
-    `has_vb_gap` follows the published rule to the letter, under which a spectrum that is below
-    the threshold everywhere counts as gapped. That is an artefact of a low DOS, so it is flagged
-    in `below_threshold_everywhere` and does not count in `is_gapped_metal`.
+    `has_vb_gap` follows the published rule literally: a spectrum that is below the threshold
+    everywhere counts as gapped. As an artefact of a low DOS, this is flagged in
+    `below_threshold_everywhere` and excluded from `is_gapped_metal`.
 
     Parameters
     ----------
@@ -104,18 +104,18 @@ def classify_spectra(
     -------
     pandas.DataFrame
         One row per spectrum, in the same order. The gap columns describe the widest run that
-        satisfies the rule, or else the widest run below the threshold that begins below E_F
+        satisfies the rule, or otherwise the widest run below the threshold that begins below E_F
         (null if there is none). Energies are bin edges, so that width = top - bottom; DOS values
         are per primitive cell. `gap_confidence` and `metal_confidence` are shares (0 to 1) of the thresholds
-        around the setting at which that rule holds, weighted by nearness;
-        `gapped_metal_confidence` is their product. All columns are null for a spectrum that holds
-        a number that is not finite.
+        around the set one at which that rule holds, weighted by proximity;
+        `gapped_metal_confidence` is their product. All columns are null for a spectrum with
+        non-finite values.
 
     Raises
     ------
     ValueError
-        If the spectra are not on the grid, the rule cannot be met on it, or thresholds are per
-        atom, or cells are not primitive, and `n_sites` is missing or has another length.
+        If the spectra are not on the grid, if the rule cannot be met on it, or if thresholds are per
+        atom or cells not primitive and `n_sites` is missing or has another length.
     """
     settings = settings or GapSettings()
     grid.check(spectra)
@@ -155,8 +155,8 @@ def _cells(
     if n_sites is None or len(n_sites) != n_spectra:
         given = "none" if n_sites is None else str(len(n_sites))
         raise ValueError(
-            f"Thresholds per atom or primitive cell need the number of sites of each of the {n_spectra} spectra, {given} "
-            "given; pass n_sites."
+            f"Thresholds per atom or primitive cell need the number of sites of each of the {n_spectra} spectra, "
+            f"{given} given; pass n_sites."
         )
     primitive = np.asarray(n_sites if n_primitive is None else n_primitive, dtype=np.float64)
     share = np.divide(primitive, n_sites, out=np.ones(n_spectra), where=np.greater(n_sites, 0))
@@ -203,7 +203,7 @@ def _classify_block(
 
 
 def _mirrored(grid: SpectralGrid) -> SpectralGrid:
-    """The grid with the sign of its energies turned round."""
+    """The grid mirrored at zero energy."""
     return replace(grid, first_center=-grid.last_center, last_center=-grid.first_center)
 
 
@@ -220,7 +220,7 @@ def _above_columns(mirrored: dict[str, NDArray]) -> dict[str, NDArray]:
 
 
 def _type_columns(columns: dict[str, NDArray]) -> dict[str, NDArray]:
-    """On which side of E_F a metal has its gap, and how far light finds no other states."""
+    """On which side of E_F a metal has its gap, and its transparency window."""
     below = columns[Column.IS_GAPPED_METAL]
     everywhere = columns[Column.BELOW_THRESHOLD_EVERYWHERE]
     above = columns[Column.HAS_GAP_ABOVE] & columns[Column.IS_METAL] & ~everywhere
@@ -246,7 +246,7 @@ def _type_columns(columns: dict[str, NDArray]) -> dict[str, NDArray]:
 def _partly_filled_band(
     values: NDArray[np.float64], grid: SpectralGrid, threshold: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Width of the run at or above the threshold that holds zero; NaN where there is none or it leaves the grid."""
+    """Width of the run at or above the threshold that contains zero; NaN where there is none or it leaves the grid."""
     below, above = values < threshold[:, None], first_bin_above_zero(grid)
     lower, upper = below[:, :above][:, ::-1], below[:, above:]
     closed = lower.any(axis=1) & upper.any(axis=1) & ~lower[:, 0] & ~upper[:, 0]
@@ -303,7 +303,7 @@ def _metal_columns(
 
 
 def _nullable(values: NDArray, known: NDArray[np.bool_]) -> pd.Series:
-    """Flags, numbers or words with null where nothing is known."""
+    """Flags, numbers or words, with null where unknown."""
     kinds = {np.dtype(np.bool_): "boolean", np.dtype(object): "object"}
     series = pd.Series(values, dtype=kinds.get(values.dtype, "float64"))
     return series.mask(~known)
@@ -312,7 +312,7 @@ def _nullable(values: NDArray, known: NDArray[np.bool_]) -> pd.Series:
 def _find_runs(below: NDArray[np.bool_], rule: _Rule, first_above_zero: int) -> _Runs:
     """Pick the run to report for each spectrum.
 
-    A run is named by its last bin. Its length there is the distance to the last bin that is not
+    A run is identified by its last bin. Its length there is the distance to the last bin that is not
     below the threshold.
     """
     bins = np.arange(below.shape[1], dtype=np.int16)
@@ -322,7 +322,7 @@ def _find_runs(below: NDArray[np.bool_], rule: _Rule, first_above_zero: int) -> 
     qualifies = is_end & (length >= rule.min_bins)
     qualifies[:, : rule.first_top] = False
     qualifies[:, rule.last_top + 1 :] = False
-    # Runs that satisfy the rule rank before all others, then the wider, then the one nearer to E_F.
+    # Runs that satisfy the rule come first, then wider ones, then those nearer to E_F.
     score = np.where(is_end & starts_below_zero, length, 0) + qualifies * np.int16(below.shape[1])
     end = below.shape[1] - 1 - np.argmax(score[:, ::-1], axis=1)
     rows = np.arange(len(below))
@@ -348,8 +348,8 @@ def _gap_confidence(
 ) -> NDArray[np.float64]:
     """Weighted share of thresholds at which some run satisfies the rule.
 
-    A run that ends at bin j exists for a threshold above the highest of the last `min_bins` bins
-    and not above the bin after j: only the bins of the window need be looked at.
+    A run that ends at bin j exists for thresholds above the highest of the last `min_bins` bins
+    but not above the bin after j, so only the bins of the window matter.
     """
     first = max(rule.first_top, rule.min_bins - 1)
     reach = values[:, first - rule.min_bins + 1 : rule.last_top + 1]

@@ -1,4 +1,4 @@
-"""What a classifier may know of a material besides its spectrum: sizes of cells and elements."""
+"""What a classifier may use besides the spectrum of a material: cell sizes and elements."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ STONER_EV = {**dict.fromkeys(range(23, 29), 0.9), **dict.fromkeys(range(44, 47),
 
 @dataclass(frozen=True)
 class Materials:
-    """Facts of many materials, in the order of their spectra.
+    """Data of many materials, in the order of their spectra.
 
     Parameters
     ----------
     sizes
-        Of their cells.
+        Sizes of their cells.
     stoner_ev
-        As `stoner_factors` has them, shape (n,).
+        Output of `stoner_factors`, shape (n,).
     """
 
     sizes: CellSizes
@@ -38,16 +38,16 @@ class Materials:
 
     @classmethod
     def of_crystals(cls, crystals: Crystals) -> Materials:
-        """Facts of crystals."""
+        """Data of crystals."""
         return cls(CellSizes.of_crystals(crystals), stoner_factors(ElementCounts.from_crystals(crystals)))
 
     @classmethod
     def of_rows(cls, rows: pd.DataFrame, elements: ElementCounts) -> Materials:
-        """Facts from a table that has the sizes (`CellSizes.of_rows`), and the elements of the same materials."""
+        """Data from a table with the sizes (`CellSizes.of_rows`), and the elements of the same materials."""
         return cls(CellSizes.of_rows(rows), stoner_factors(elements))
 
     def take(self, indices: NDArray[np.integer]) -> Materials:
-        """Those at `indices`, in that order."""
+        """The materials at `indices`, in that order."""
         sizes = self.sizes
         taken = CellSizes(sizes.n_sites[indices], sizes.n_primitive[indices], sizes.volumes[indices])
         return Materials(taken, self.stoner_ev[indices])
@@ -56,8 +56,8 @@ class Materials:
 def stoner_factors(elements: ElementCounts) -> NDArray[np.float64]:
     """Half the mean Stoner parameter of the atoms of `STONER_EV` over their share of all atoms, in eV, shape (n,).
 
-    Times the density of states per atom, both spins, it is the Stoner product as if these atoms had all states. NaN
-    where there are none.
+    Multiplied by the density of states per atom, both spins, it gives the Stoner product under the assumption that all
+    states belong to these atoms. NaN where there are none.
     """
     exchange = np.zeros(max(STONER_EV) + 1)
     exchange[list(STONER_EV)] = list(STONER_EV.values())

@@ -81,7 +81,7 @@ def dos_above_efermi(
 
     A metal has states throughout the window. A gapped material, whose zero is its VBM, has an
     empty stretch there even if broadening or interpolation spills some valence states past the
-    VBM, which the single value at E_F cannot tell from a metal.
+    VBM, whereas the value at E_F alone cannot distinguish it from a metal.
 
     Parameters
     ----------
@@ -131,10 +131,10 @@ def derive_properties(
     Returns
     -------
     pandas.DataFrame
-        One row per spectrum in the same order, columns `PROPERTY_COLUMNS`, whose definitions `Column` holds. Null
-        where a quantity is undefined: all for a spectrum that is not finite, those of the Fermi surface for
-        non-metals, the carriers without a gap. Errors of neighbouring bins are taken as equal for sums (the largest
-        standard deviation they can have) and as independent for the sign of the Seebeck coefficient.
+        One row per spectrum in the same order, with the columns `PROPERTY_COLUMNS`, defined in `Column`. Null where a
+        quantity is undefined: all for non-finite spectra, those of the Fermi surface for non-metals, the carriers
+        without a gap. Errors of neighbouring bins are taken as fully correlated for sums (an upper bound of the
+        standard deviation) and as independent for the sign of the Seebeck coefficient.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def _seebeck(
 def thermal_weights(grid: SpectralGrid, temperature_k: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights of the bins in the integrals of g (-df/dE) and of g (-df/dE) (E - E_F), shape (grid.size,) each.
 
-    The density is linear between the centres of the bins.
+    The density is interpolated linearly between bin centres.
     """
     n_steps = _STEPS_PER_BIN * (grid.size - 1) + 1
     energies = np.linspace(grid.first_center, grid.last_center, n_steps)

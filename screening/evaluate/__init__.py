@@ -1,1 +1,1 @@
-"""How well predictions hold against computed spectra."""
+"""How well predictions agree with computed spectra."""

@@ -1,4 +1,4 @@
-"""Two-by-two tables of predicted and true classes: scores, and intervals that say how little a few counts tell."""
+"""Two-by-two tables of predicted and true classes: scores, with intervals that reflect small counts."""
 
 from __future__ import annotations
 
@@ -109,10 +109,10 @@ def draw_intervals(
 ) -> dict[str, Interval]:
     """Intervals of all scores of a weighted table, for which no closed form holds.
 
-    What was predicted is known; which share of a group is truly positive is not. Groups are the materials of one
+    The predictions are known; the share of true positives in each group is not. Groups are the materials of one
     weight (one stratum of the sample) and one predicted class. Each share is drawn from its posterior under Jeffreys'
     prior, a Beta distribution (Brown, Cai and DasGupta, Statist. Sci. 16, 101, 2001): unlike a bootstrap of the
-    sample it also tells that none found among eight does not mean none.
+    sample, it allows for positives in a group where none was found among a few.
 
     Parameters
     ----------
@@ -121,14 +121,14 @@ def draw_intervals(
     weights
         How many materials each stands for, shape (n,).
     confidence_level
-        Share of the draws within the interval.
+        Fraction of the draws within the interval.
     n_draws, seed
         Of the random numbers.
 
     Returns
     -------
     dict
-        Interval by name of a score of `Confusion`; it always holds the score of the counts itself.
+        Interval by name of a score of `Confusion`; it always contains the score of the counts themselves.
     """
     point = count(predicted, truth, weights)
     drawn = _draw_tables(predicted, truth, weights, n_draws, np.random.default_rng(seed))
@@ -152,7 +152,7 @@ def _draw_tables(
     n_draws: int,
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Tables that the counts may have come from, shape (4, n_draws): tp, fp, fn, tn."""
+    """Tables compatible with the counts, shape (4, n_draws): tp, fp, fn, tn."""
     tables = np.zeros((4, n_draws))
     for first_row, says_positive in ((0, True), (2, False)):
         for weight in np.unique(weights):

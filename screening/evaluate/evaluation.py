@@ -1,8 +1,8 @@
-"""Precision and recall of the models against DFT, with intervals that say how little a few runs tell.
+"""Precision and recall of the models against DFT, with intervals that reflect small samples.
 
-Two estimates stand side by side. That of the *validated set* counts the materials computed. It
-flatters recall when positives are sampled more densely than negatives; that of the *population* is a posterior over all
-that could have been computed (`screening.evaluate.population`).
+Two estimates are given side by side. The one of the *validated set* counts the materials computed; it overestimates
+recall if positives are sampled more densely than negatives. The one of the *population* is a posterior over all
+materials that could have been computed (`screening.evaluate.population`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TARGETS = (Column.IS_GAPPED_METAL, Column.HAS_VB_GAP, Column.IS_METAL)
 
 @dataclass(frozen=True)
 class _Validated:
-    """Materials with a DFT answer for one model and target: arrays of one length, and what is not in them."""
+    """Materials with a DFT answer for one model and target: arrays of equal length, and counts of the rest."""
 
     predicted: NDArray[np.bool_]
     truth: NDArray[np.bool_]
@@ -58,7 +58,7 @@ def precision_recall(
     dft_results
         One row per material: `material_id`, `status` ("ok" or why not), and the same flags, found
         by the same function in the DFT spectra. Rows that are not "ok" count as failed, not as negative.
-        Results of several functionals or treatments of spin are compared apart.
+        Results of different functionals or treatments of spin are evaluated separately.
     picks
         How the materials were chosen: `Selection.picks`.
     settings
@@ -73,16 +73,16 @@ def precision_recall(
     Returns
     -------
     pandas.DataFrame
-        Per reference, model, target (gapped metal, VB gap, metal, and what else is searched for) and estimate one row.
+        One row per reference, model, target (gapped metal, VB gap, metal, and the target of the search) and estimate.
         `n` materials were computed and counted, `n_failed` chosen but without an answer, `n_missing_predictions`
         counted as predicted negative because the model failed on them, and `n_not_represented`
-        predicted positives of any model that were not chosen and for which no random positive stands.
-        Undefined ratios are null. The population row, of what was searched for, is a posterior
+        predicted positives of any model that were not chosen and that no random positive represents.
+        Undefined ratios are null. The population row, given for the target of the search, is a posterior
         (`screening.evaluate.population`): its scores are medians, its cells means; a score whose interval is too wide is
         null, and `advice` says what would make precision, recall or F1 known. Intervals of precision and recall are Wilson's for the
         validated set, its others those of `screening.evaluate.confusion.draw_intervals`. `prevalence` is
-        the share of positives and `enrichment` the factor by which a pick beats a random one; the validated set is no
-        random sample, so only the population has them.
+        the share of positives and `enrichment` the factor by which a pick beats a random one; only the population has
+        them, as the validated set is not a random sample.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def precision_recall(
     for level, results in split_by_reference(dft_results, reference):
         truth = _answers(results, picks, targets)
         known = _known(truth, searched)
-        # Where no random negative has an answer, nothing stands for them.
+        # If no random negative has an answer, negatives are not represented.
         strata = Strata.of(flags, known) if (known[Column.SELECTED_AS] == RANDOM_NEGATIVE).any() else None
         for model, group in sorted(classifications.groupby(Column.MODEL), key=lambda pair: str(pair[0])):
             for target in targets:
@@ -111,7 +111,7 @@ def precision_recall(
 
 
 def _searched(classifications: pd.DataFrame) -> Column:
-    """The class that the picks were chosen by: a condition of the user's, or gapped metals."""
+    """The class by which the picks were chosen: the user's condition, or gapped metals."""
     searched = Column(target_of(classifications))
     hits, gapped = (is_true(classifications[column]) for column in (searched, Column.IS_GAPPED_METAL))
     return Column.IS_GAPPED_METAL if np.array_equal(hits, gapped) else searched
@@ -150,7 +150,7 @@ def _validate(
 
 
 def _n_stood_for(picks: pd.DataFrame, answered: NDArray[np.bool_]) -> int:
-    """Predicted positives that were not chosen and that the random positives stand for; 0 if none has an answer."""
+    """Predicted positives that were not chosen and that the random positives represent; 0 if none has an answer."""
     random = _group(picks, RANDOM_POSITIVE)
     return round(_population_of(picks, random)) - int(random.sum()) if (random & answered).any() else 0
 
@@ -165,7 +165,7 @@ def _population_of(picks: pd.DataFrame, members: NDArray[np.bool_]) -> float:
 
 
 def design_weights(picks: pd.DataFrame, answered: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-    """How many materials of the population each answered pick stands for.
+    """How many materials of the population each answered pick represents.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def design_weights(picks: pd.DataFrame, answered: NDArray[np.bool_]) -> NDArray[
     -------
     NDArray or None
         Shape (answered.sum(),): one for a pick made by its rank; for a random positive or negative the size of its
-        group, shared by those with an answer. None if no random negative has one: nothing stands for them.
+        group, shared by those with an answer. None if no random negative has one.
     """
     if not (_group(picks, RANDOM_NEGATIVE) & answered).any():
         return None
@@ -208,7 +208,7 @@ def _validated_set_row(validated: _Validated, settings: EvaluationSettings) -> d
         seed=settings.seed,
     )
     row = _row(VALIDATED_SET, validated, counts, drawn | {"precision": precision, "recall": recall})
-    # Its share of positives was chosen by us.
+    # Its share of positives is a consequence of the selection.
     unknown = (Column.PREVALENCE, Column.ENRICHMENT, Column.ENRICHMENT_LOW, Column.ENRICHMENT_HIGH)
     return row | dict.fromkeys(unknown)
 
@@ -222,7 +222,7 @@ def _known(answers: pd.DataFrame, target: Column) -> pd.DataFrame:
 def _population_row(validated: _Validated, found: PopulationEstimate) -> dict[str, object]:
     """Posterior of the scores over all that could have been computed.
 
-    Picks whose DFT failed are stood for by the others of their stratum.
+    Picks whose DFT failed are represented by the others of their stratum.
     """
     row = _row(POPULATION, validated, Confusion(*found.cells), found.intervals)
     known: dict[str, object] = {name: found.scores[name] for name in ("prevalence", *_SCORES)}

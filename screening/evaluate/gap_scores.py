@@ -1,4 +1,4 @@
-"""Gapped metals in spectra of a benchmark, as the benchmark judges them."""
+"""Gapped metals in benchmark spectra, in the form that the benchmark scores."""
 
 from __future__ import annotations
 

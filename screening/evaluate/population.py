@@ -1,11 +1,11 @@
 """What a few computed materials say about all that could have been computed.
 
-Strata are the patterns of the flags of all models, whose sizes are known. Materials that were picked by their rank count as
-themselves. Of the others of a stratum a uniform sample was computed, k true ones of n: the number of true ones among the
-rest is beta-binomial. Half of the shares are drawn from Beta(k, n - k + 1) and half from Beta(k + 1, n - k), the
-distributions behind the lower and the upper end of the interval of Clopper and Pearson (Biometrika 26, 404, 1934):
-Jeffreys' prior, whose mean is the same, was found to cover too little (benchmarks/coverage.py). A stratum of which nothing
-was computed is unknown, not zero: its share is drawn from Beta(u, 1 - u) with a uniform u.
+Strata are the patterns of the flags of all models; their sizes are known. Materials picked by rank count as themselves.
+Of the others in a stratum a uniform sample of n was computed, k of them true, so the number of true ones among the rest is
+beta-binomial. Half of the shares are drawn from Beta(k, n - k + 1) and half from Beta(k + 1, n - k), the distributions
+behind the lower and the upper end of the interval of Clopper and Pearson (Biometrika 26, 404, 1934); Jeffreys' prior,
+which has the same mean, was found to cover too little (benchmarks/coverage.py). A stratum without computed materials is
+unknown, not zero: its share is drawn from Beta(u, 1 - u) with a uniform u.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from screening.choose.selection import SAMPLED_GROUPS
 from screening.evaluate.confusion import Interval, scores_of_tables
 from screening.settings import EvaluationSettings
 
-# A point estimate says nothing where its interval spans more than this.
+# A point estimate is meaningless if its interval spans more than this.
 WIDEST_INTERVAL = 0.5
-# The gain has no upper end: its interval may span this factor.
+# The gain is unbounded: its interval may span this factor.
 WIDEST_GAIN = 4
 SCORES_FROM_0_TO_1 = ("precision", "recall", "f1")
-# Keeps a beta distribution proper that is all at 0 or 1.
+# Keeps a beta distribution proper if all of it is at 0 or 1.
 _SMALLEST = 1e-3
 _HALF = 0.5
-# How many times the sample an advice may ask for.
+# Maximum sample that an advice may ask for, as a multiple of the present one.
 _FACTORS = tuple(2**power for power in range(20))
 
 
@@ -41,15 +41,15 @@ class Strata:
     Parameters
     ----------
     flags
-        What each model says in each stratum, shape (n_strata, n_models).
+        Flags of the models in each stratum, shape (n_strata, n_models).
     models
         Names of the models.
     size
         Materials, shape (n_strata,).
     n_certain, true_certain
-        Computed ones that were picked by their rank, and the true ones among them.
+        Computed materials that were picked by rank, and the true ones among them.
     n_sampled, true_sampled
-        Computed ones that were drawn at random, and the true ones among them.
+        Computed materials that were drawn at random, and the true ones among them.
     """
 
     flags: NDArray[np.bool_]
@@ -93,7 +93,7 @@ class Strata:
         )
 
     def draw(self, n_draws: int, seed: int) -> NDArray[np.int64]:
-        """True materials of each stratum that the answers may have come from, shape (n_strata, n_draws)."""
+        """True materials of each stratum compatible with the answers, shape (n_strata, n_draws)."""
         rng = np.random.default_rng(seed)
         rest = np.maximum(self.size - self.n_certain - self.n_sampled, 0)
         shape = (len(self.size), n_draws)
@@ -111,7 +111,7 @@ class Strata:
         return np.stack([cell.sum(axis=0) for cell in cells]).astype(np.float64)
 
     def with_larger_sample(self, chosen: NDArray[np.bool_], factor: float) -> Strata:
-        """As if more of some strata had been computed, with the same share of true ones."""
+        """The strata if more of some had been computed, with the same share of true ones."""
         rest = np.maximum(self.size - self.n_certain, 0)
         n_sampled = np.where(chosen, np.minimum(np.rint(self.n_sampled * factor), rest), self.n_sampled)
         share = np.divide(self.true_sampled, self.n_sampled, out=np.zeros(len(rest)), where=self.n_sampled > 0)
@@ -126,7 +126,7 @@ class PopulationEstimate:
     Parameters
     ----------
     n_population
-        Materials it speaks for.
+        Materials it refers to.
     cells
         Mean of tp, fp, fn, tn.
     scores
@@ -135,7 +135,7 @@ class PopulationEstimate:
     intervals
         Quantiles of each score.
     advice
-        What would narrow the interval of the first of `SCORES_FROM_0_TO_1` that is too wide; empty where none is.
+        What would narrow the interval of the first of `SCORES_FROM_0_TO_1` that is too wide; empty if none is.
     """
 
     n_population: int
@@ -146,7 +146,7 @@ class PopulationEstimate:
 
 
 def population_flags(classifications: pd.DataFrame, target: str, pool: Collection[str] | None) -> pd.DataFrame:
-    """Flags of the materials that could have been chosen, one column per model; a failed prediction is a negative one.
+    """Flags of the materials that could have been chosen, one column per model; failed predictions count as negative.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ def population_flags(classifications: pd.DataFrame, target: str, pool: Collectio
     target
         What was searched for.
     pool
-        Materials that could be drawn; all of which a model has a prediction if None.
+        Materials that could be drawn; all with a prediction of any model if None.
     """
     models = sorted(classifications[Column.MODEL].unique())
     known = classifications[classifications[target].notna()]
@@ -164,7 +164,7 @@ def population_flags(classifications: pd.DataFrame, target: str, pool: Collectio
     flags = known.pivot_table(
         index=Column.MATERIAL_ID, columns=Column.MODEL, values=target, aggfunc="last", observed=True
     )
-    # A model without any prediction has a column all the same.
+    # A model without any prediction still has a column.
     return flags.reindex(columns=models).astype("boolean").fillna(value=False)
 
 
@@ -203,14 +203,14 @@ def _width(interval: Interval) -> float:
 
 
 def _too_wide(intervals: dict[str, Interval]) -> list[str]:
-    """MCC and gain, which do not run from 0 to 1, where their intervals are too wide."""
+    """MCC and gain, which do not range from 0 to 1, if their intervals are too wide."""
     gain = intervals["enrichment"]
     unsure = gain.low is not None and gain.high is not None and gain.high > WIDEST_GAIN * max(gain.low, 1e-9)
     return [*(["mcc"] if _width(intervals["mcc"]) > WIDEST_INTERVAL else []), *(["enrichment"] if unsure else [])]
 
 
 def _advise(strata: Strata, model: str, score: str, interval: Interval, settings: EvaluationSettings) -> str:
-    """How many more random materials of which group would halve an interval, if they are like those computed."""
+    """How many more random materials, and of which group, would halve an interval if they are like those computed."""
     start = f"{Column(score).label} is unknown: {interval.low:.2f}-{interval.high:.2f}"
     any_flag = np.asarray(strata.flags.any(axis=1), dtype=np.bool_)
     options = []

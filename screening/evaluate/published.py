@@ -1,4 +1,4 @@
-"""Validation at no cost: densities of states that others published after a previous run had predicted them.
+"""Validation at no cost: densities of states published by others after a previous run had predicted them.
 
 A material that a run predicted had no eDOS then. When the store of known eDOS holds its spectrum later,
 prediction and spectrum are compared by the same rule as with our own DFT, separately for each level of theory.
@@ -60,7 +60,7 @@ class PublishedSpectra:
 
 
 def read_published(stores: Collection[Path], material_ids: Collection[str]) -> PublishedSpectra:
-    """Spectra of the given materials; a store of identifiers alone has none.
+    """Spectra of the given materials; empty if the store holds only identifiers.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def _require_grid(file: Path) -> None:
     text = read_metadata(file).get(GRID_METADATA_KEY)
     if text is None or json.loads(text) != json.loads(EDOS_GRID.to_json()):
         raise TableError(
-            f"The spectra of {file} lie on an unknown grid: its metadata name no or another {GRID_METADATA_KEY}. "
+            f"The spectra of {file} are on an unknown grid: {GRID_METADATA_KEY} is missing from its metadata or differs. "
             "Write it with `mat2spec fetch edos` or `mat2spec label`, or leave the column edos out."
         )
 
@@ -109,7 +109,7 @@ def _rows_of(file: Path, present: Collection[str], material_ids: Collection[str]
 
 
 def _describe(table: pa.Table, file: Path) -> pd.DataFrame:
-    """What the store says of each spectrum besides its numbers."""
+    """The columns of the store besides the spectra."""
 
     def column(name: str, default: object) -> list[object]:
         return table[name].to_pylist() if name in table.column_names else [default] * len(table)
@@ -141,8 +141,8 @@ def _describe(table: pa.Table, file: Path) -> pd.DataFrame:
 def published_since(source: SourceSettings, former: PreviousRuns, known_edos: Collection[str]) -> Published:
     """Spectra that the source's database has published of materials that previous runs predicted.
 
-    Those of the store of known eDOS are not asked for. Where the database cannot be asked, that is the reason why each of
-    the spectra is missing, and the run continues; the next one asks again.
+    Those in the store of known eDOS are not requested again. If the database cannot be reached, this becomes the reason for
+    each missing spectrum and the run continues; the next run tries again.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def published_since(source: SourceSettings, former: PreviousRuns, known_edos: Co
     try:
         return fetch_published(source, asked)
     except MaterialsProjectError as error:
-        logger.warning("%d published eDOS are not compared with what was predicted: %s", len(asked), error)
+        logger.warning("%d published eDOS are not compared with the predictions: %s", len(asked), error)
         return Published(None, dict.fromkeys(sorted(asked), str(error)))
 
 
@@ -166,8 +166,8 @@ def published_results(
 ) -> pd.DataFrame:
     """Rows of `published_results`: spectra of materials that a previous run predicted, classified.
 
-    A material whose structure is another than the one that was predicted is a row with that reason and no classes, and
-    so is one of the `failures`, which give a reason for each material.
+    A material whose structure differs from the predicted one becomes a row with that reason and no classes, and so does
+    each of the `failures`, a reason by material.
 
     Raises
     ------
@@ -186,9 +186,7 @@ def published_results(
         {
             Column.MATERIAL_ID: rows[Column.MATERIAL_ID],
             Column.STATUS: np.where(same, Status.OK, Status.STRUCTURE_CHANGED).astype(object),
-            Column.REASON: np.where(same, "", "The published structure is not the one that was predicted.").astype(
-                object
-            ),
+            Column.REASON: np.where(same, "", "The published structure differs from the one predicted.").astype(object),
             **{str(name): rows[name] for name in (Column.REFERENCE, *LEVEL_OF_THEORY)},
             Column.FORMER_RUN_ID: rows[Column.MATERIAL_ID].map(predicted[Column.RUN_ID]),
             Column.EDOS: pd.Series(list(published.spectra), dtype=object),
@@ -232,7 +230,7 @@ def published_precision_recall(
     classifications
         What was predicted: the table `previous_classifications`.
     gap, settings
-        The rule, and the level of the intervals.
+        The rule, and the confidence level of the intervals.
     """
     if results.empty:
         return []
@@ -263,7 +261,7 @@ def _joined_u(texts: pd.Series) -> str:
 
 
 def previous_classifications(results: pd.DataFrame, results_dir: Path) -> pd.DataFrame:
-    """The classes that each published material was given by the last run that predicted it.
+    """The classes of each published material in the last run that predicted it.
 
     Parameters
     ----------
@@ -283,7 +281,7 @@ def previous_classifications(results: pd.DataFrame, results_dir: Path) -> pd.Dat
         try:
             classes = read_frame(results_dir / str(run_id) / f"{TableName.CLASSIFICATIONS}.parquet", columns)
         except TableError as error:
-            logger.warning("What the previous run %s predicted is not compared. %s", run_id, error)
+            logger.warning("The predictions of the previous run %s are not compared. %s", run_id, error)
             continue
         pieces.append(classes[classes[Column.MATERIAL_ID].isin(group[Column.MATERIAL_ID])])
     return pd.concat(pieces, ignore_index=True)

@@ -32,7 +32,7 @@ class Reference:
     u_values: str | None = None
 
     def columns(self) -> dict[str, object]:
-        """The columns that say in a table what it was compared with."""
+        """The columns of a table that state the reference."""
         return {
             Column.REFERENCE: self.name,
             Column.FUNCTIONAL: self.functional,
@@ -42,7 +42,7 @@ class Reference:
 
 
 def split_by_reference(dft_results: pd.DataFrame, name: str | None = None) -> list[tuple[Reference, pd.DataFrame]]:
-    """Results of one level of theory each, with and without Hubbard U apart, so that like is compared with like.
+    """Results grouped by level of theory, with and without Hubbard U, so that like is compared with like.
 
     Parameters
     ----------

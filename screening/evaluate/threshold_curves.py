@@ -1,4 +1,4 @@
-"""Precision and recall when the rule of a gap is moved after the fact, from stored spectra: nothing is predicted again."""
+"""Precision and recall for other gap rules, from stored spectra: nothing is predicted again."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from screening.evaluate.references import split_by_reference
 from screening.runs.schemas import TableName, column_names
 from screening.settings import EvaluationSettings, GapSettings
 
-# The truth stays as the run's rule has it, and only the predictions are judged by another; or both are.
+# Either only the predictions are classified by the other rule and the truth by the run's, or both by the other.
 PREDICTION_MOVED = "prediction"
 BOTH_MOVED = "both"
-# The curve does not ask for confidences; fewer steps of them save most of the time.
+# The curve needs no confidences; fewer threshold steps save most of the time.
 _FEWEST_CONFIDENCE_STEPS = 3
-# A thousand rows need no third digit of their intervals.
+# The intervals of a thousand rows need no third digit.
 _MOST_DRAWS = 500
 
 
 @dataclass(frozen=True)
 class _Spectra:
-    """Validated materials: their DFT spectra, and the predicted ones of each model, NaN where it has none."""
+    """Validated materials: their DFT spectra and the predicted ones of each model, NaN where missing."""
 
     dft: NDArray[np.float32]
     predicted: dict[str, NDArray[np.float32]]
@@ -70,9 +70,9 @@ def threshold_curve(
     candidates
         `material_id` and the sizes of the cells of these materials: `mat2spec.crystals.primitive.CellSizes.of_rows`.
     gap
-        The rule of the run, which is moved.
+        The rule of the run, which is varied.
     settings
-        How far it is moved.
+        How far it is varied.
     reference
         As for `screening.evaluate.evaluation.precision_recall`.
 
@@ -80,8 +80,8 @@ def threshold_curve(
     -------
     pandas.DataFrame
         Per reference, model, rule and estimate one row with the cells of the weighted table, precision and recall
-        with intervals of `screening.evaluate.confusion.draw_intervals`. `moved` says whether the rule was moved for the
-        "prediction" alone, which is how a better threshold for a model is found, or for "both".
+        with intervals of `screening.evaluate.confusion.draw_intervals`. `moved` is "prediction" if only the predictions
+        were classified by the varied rule, which is how a better threshold for a model is found, or "both".
     """
     settings = settings or EvaluationSettings()
     rows = []
@@ -92,7 +92,7 @@ def threshold_curve(
 
 
 def moved_rules(gap: GapSettings, settings: EvaluationSettings) -> list[GapSettings]:
-    """All rules of the curve; the run's own is among them."""
+    """All rules of the curve, including the run's own."""
     thresholds = [gap.dos_threshold * factor for factor in settings.curve_threshold_factors]
     axes = (
         sorted({*thresholds, gap.dos_threshold}),
@@ -120,7 +120,7 @@ def _validated_spectra(
 
 
 def _matrix(rows: pd.DataFrame, material_ids: list[str]) -> NDArray[np.float32]:
-    """Spectra of materials in their order, shape (n, bins)."""
+    """Spectra of materials in the given order, shape (n, bins)."""
     ordered = rows.set_index(Column.MATERIAL_ID)[[Column.EDOS]].reindex(material_ids)
     return matrix_column(ordered, Column.EDOS, EDOS_GRID.size)
 
@@ -138,7 +138,7 @@ def _rows(spectra: _Spectra, gap: GapSettings, settings: EvaluationSettings) -> 
 
 
 def _gapped_metals(spectra: _Spectra, rule: GapSettings) -> list[NDArray[np.bool_]]:
-    """Classes of the DFT spectra and of those of each model; all in one go, which a table per call would slow down."""
+    """Classes of the DFT spectra and of each model's, in one call, which is faster than a call per table."""
     matrices = [spectra.dft, *spectra.predicted.values()]
     n_sites, n_primitive = (
         np.tile(sizes, len(matrices)) for sizes in (spectra.sizes.n_sites, spectra.sizes.n_primitive)

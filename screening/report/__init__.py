@@ -1,1 +1,1 @@
-"""What people read: tables in the terminal, pages, news."""
+"""Output for people: tables in the terminal, pages, news."""

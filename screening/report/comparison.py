@@ -25,7 +25,7 @@ CHANGE, BEFORE, AFTER = "change", "before", "after"
 
 @dataclass(frozen=True)
 class Comparison:
-    """What changed from one run to another.
+    """What changed between two runs.
 
     Parameters
     ----------
@@ -34,8 +34,8 @@ class Comparison:
     counts
         Figures of both runs, beside each other: `what`, `before`, `after`.
     materials
-        Materials whose verdict changed: `change`, `material_id`, `formula`, and what stands for it before and after:
-        mean confidence of the models, or the verdict of DFT.
+        Materials whose verdict changed: `change`, `material_id`, `formula`, and the values before and after: mean
+        confidence of the models, or verdict of DFT.
     """
 
     conditions: pd.DataFrame
@@ -44,7 +44,7 @@ class Comparison:
 
 
 def compare_runs(before: RunTables, after: RunTables) -> Comparison:
-    """Compare two runs, also across rules, weights and sources.
+    """Compare two runs, which may differ in rule, weights and source.
 
     Raises
     ------
@@ -54,8 +54,8 @@ def compare_runs(before: RunTables, after: RunTables) -> Comparison:
     for run in (before, after):
         if not run.has_table(TableName.CLASSIFICATIONS):
             raise RunError(
-                f"The run {run.run_id} stopped before its predictions were classified; give the command of its screen "
-                "again, which resumes it."
+                f"The run {run.run_id} stopped before its predictions were classified; run the same `mat2spec screen` command "
+                "again to resume it."
             )
     old, new = _Verdicts(before), _Verdicts(after)
     return Comparison(_conditions(before, after), _counts(old, new), _materials(old, new))
@@ -70,7 +70,7 @@ def _conditions(before: RunTables, after: RunTables) -> pd.DataFrame:
 
 
 def _described(info: Mapping[str, Any]) -> dict[str, str]:
-    """Everything that decides a run's tables, by name."""
+    """Everything that determines a run's tables, by name."""
     package = info.get("versions", {}).get("mat2spec-screening", "")
     named = {"version": package, "database": str(info.get("db_version", ""))}
     weights = {f"weights.{model}": str(digest)[:12] for model, digest in info.get("weights_hashes", {}).items()}
@@ -143,7 +143,7 @@ def _materials(old: _Verdicts, new: _Verdicts) -> pd.DataFrame:
 
 
 class _Verdicts:
-    """Candidates of a run with their formulas, its gapped metals, how sure its models are of each material, and its DFT."""
+    """Candidates of a run with formulas, its gapped metals, the models' mean confidence in each, and its DFT."""
 
     def __init__(self, run: RunTables) -> None:
         self.run = run

@@ -84,7 +84,7 @@ def model_color(index: int) -> str:
 
 
 def _dft_trace(spectrum: NDArray[np.floating], grid: SpectralGrid) -> object:
-    """The DFT spectrum as bars that touch: bin averages, drawn as what they are."""
+    """The DFT spectrum as a histogram of its bin averages."""
     return go.Scatter(
         x=grid.centers,
         y=spectrum,
@@ -112,7 +112,7 @@ def _band_trace(
 
 
 def _mark(figure: Figure, gap: tuple[float, float] | None) -> None:
-    """Mark E_F and, where there is one, the gap below it."""
+    """Mark E_F and the gap below it, if any."""
     figure.add_vline(x=0.0, line={"color": "#444444", "dash": "dash", "width": 1}, annotation_text="E<sub>F</sub>")
     if gap is not None:
         bottom, top = gap

@@ -1,4 +1,4 @@
-"""What is new since a day or a release: the changes that runs found, with what was predicted for them."""
+"""What is new since a date or a release: the changes found by runs, with the predictions for them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLUMNS = (
 
 
 def new_materials(results_dir: Path, since: str | None = None) -> pd.DataFrame:
-    """Materials that are new, changed, or lost or gained an eDOS, in the finished runs since a day or a release.
+    """Materials that are new, changed, or lost or gained an eDOS, in the finished runs since a date or a release.
 
     Parameters
     ----------
@@ -41,12 +41,12 @@ def new_materials(results_dir: Path, since: str | None = None) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Columns `COLUMNS`, one row per change, oldest run first. `gapped_metal_by` names the models that predict a gapped
-        metal; confidence and gap are those of the most confident of them, null without any.
+        metal; confidence and gap are those of the most confident one, null if there is none.
 
     Raises
     ------
     RunError
-        If no run has finished, or `since` means nothing.
+        If no run has finished, or `since` is not valid.
     """
     names = [str(name) for name in COLUMNS]
     pieces = [_of_run(RunFolder.attach(results_dir / info["run_id"]), info) for info in runs_since(results_dir, since)]
@@ -56,7 +56,7 @@ def new_materials(results_dir: Path, since: str | None = None) -> pd.DataFrame:
 
 
 def _of_run(run: RunFolder, info: dict[str, Any]) -> pd.DataFrame:
-    """Changes of one run; runs of a version that did not note any have none."""
+    """Changes of one run; none for runs of versions that did not record them."""
     if not run.has_table(TableName.CHANGES):
         return pd.DataFrame()
     changes = run.read_table(TableName.CHANGES, [Column.MATERIAL_ID, Column.CHANGE, Column.FORMER_RUN_ID])

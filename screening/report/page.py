@@ -1,4 +1,4 @@
-"""A page of figures, one below the other."""
+"""A page of figures, one below another."""
 
 from __future__ import annotations
 

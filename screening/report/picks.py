@@ -1,4 +1,4 @@
-"""The table of picks: one row for every material that a model calls a gapped metal or that DFT was to check."""
+"""The table of picks: one row for every material that a model calls a hit or that was chosen for DFT."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def picks_table(
     results: pd.DataFrame | None,
     selection: SelectionSettings,
 ) -> pd.DataFrame:
-    """One row per material that any model names, as a gapped metal or what else is searched for, or that DFT is to check.
+    """One row per material that any model calls a hit or that was chosen for DFT.
 
     Parameters
     ----------
@@ -61,13 +61,13 @@ def picks_table(
     results
         The table `dft_results`; None where DFT was only queued.
     selection
-        How materials were chosen, for the reason why one was not.
+        How materials were chosen, to say why one was not.
 
     Returns
     -------
     pandas.DataFrame
-        In the order of `pick_rank`, the one of `rank_by_consensus`; after these what no model names. Classes are those
-        of `model`, the one most confident of the material; every column that `classifications` has follows.
+        In the order of `pick_rank`, given by `rank_by_consensus`; materials that no model calls a hit come last. Classes
+        are those of `model`, the most confident one; all columns of `classifications` follow.
     """
     ranked = rank_by_consensus(classifications)[Column.MATERIAL_ID].tolist()
     named = set(ranked)
@@ -100,7 +100,7 @@ def with_space_groups(picks: pd.DataFrame, crystals: Crystals) -> pd.DataFrame:
 
 
 def _leading_rows(classifications: pd.DataFrame, ids: list[str]) -> pd.DataFrame:
-    """The row of the most confident model of each material: of those that call it a gapped metal, if any does."""
+    """The row of the most confident model for each material: among those that call it a hit, if any does."""
     rows = classifications[classifications[Column.MATERIAL_ID].isin(ids)]
     rows = rows.assign(_named=is_true(rows[target_of(rows)]))
     order = ["_named", Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV, Column.MODEL]
@@ -110,7 +110,7 @@ def _leading_rows(classifications: pd.DataFrame, ids: list[str]) -> pd.DataFrame
 
 
 def _with_models(picks: pd.DataFrame, classifications: pd.DataFrame) -> pd.DataFrame:
-    """Add which models call it a gapped metal, of how many, and how sure all of them are together."""
+    """Add which models call it a hit, out of how many, and their mean confidence."""
     flag = target_of(classifications)
     predicted = classifications[classifications[flag].notna()]
     named = predicted[is_true(predicted[flag])].groupby(Column.MATERIAL_ID)[Column.MODEL]
@@ -128,7 +128,7 @@ def _with_models(picks: pd.DataFrame, classifications: pd.DataFrame) -> pd.DataF
 
 
 def _known(table: pd.DataFrame, columns: list[Column]) -> pd.DataFrame:
-    """Identifier and those of the columns that a table of some version has."""
+    """The identifier and those of the columns that a table, possibly of an older version, has."""
     return table[[str(name) for name in (Column.MATERIAL_ID, *columns) if name in table.columns]]
 
 
@@ -148,8 +148,8 @@ def describe_choice(selected_as: Any, n_sites: int, selection: SelectionSettings
     if selection.max_sites is not None and n_sites > selection.max_sites:
         return f"not chosen: {n_sites} sites, more than selection.max_sites = {selection.max_sites}"
     return (
-        f"not chosen: not among the {selection.max_positives} that the models named in turn (selection.max_positives), and "
-        f"not one of the {selection.n_random_positives} drawn at random from the others"
+        f"not chosen: neither among the {selection.max_positives} that the models named in turn (selection.max_positives) "
+        f"nor one of the {selection.n_random_positives} drawn at random from the others"
     )
 
 
@@ -183,7 +183,7 @@ def _with_dft(picks: pd.DataFrame, jobs: pd.DataFrame, results: pd.DataFrame | N
 
 
 def dft_verdict(row: dict[Any, Any]) -> str:
-    """What a row of DFT results says of a material, in words."""
+    """The verdict of a row of DFT results, in words."""
     if row.get(Column.IS_GAPPED_METAL) is True:
         return GAPPED_METAL
     if row.get(Column.BELOW_THRESHOLD_EVERYWHERE) is True:

@@ -1,4 +1,4 @@
-"""SQL over all tables of a run, by DuckDB: each table under its name, and every spectrum bin by bin."""
+"""SQL over all tables of a run with DuckDB: each table under its name, and all spectra bin by bin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from screening.runs.schemas import TableName
 SPECTRA = "spectra"
 ENERGIES = "energies"
 ENERGY_EV = "energy_ev"
-# Who computed a spectrum stands in the column `model`, as for a predicted one.
+# The column `model` tells who computed a spectrum, as for a predicted one.
 DFT = "DFT"
 
 
@@ -40,14 +40,16 @@ def query(run: RunTables, sql: str, limit: int = 0) -> pa.Table:
     Raises
     ------
     QueryError
-        If DuckDB cannot make sense of it.
+        If DuckDB cannot run it.
     """
     with duckdb.connect() as connection:
         _add_tables(connection, run)
         try:
             relation = connection.sql(sql)
             if relation is None:
-                raise QueryError("This SQL returns no rows; write a query, such as: select * from picks limit 10")
+                raise QueryError(
+                    "This SQL statement returns no rows; write a query, such as: select * from picks limit 10"
+                )
             return (relation.limit(limit) if limit else relation).to_arrow_table()
         except duckdb.Error as error:
             names = [str(name) for name in TableName if run.has_table(name)]

@@ -1,7 +1,7 @@
-"""The page of a run: its picks to sort, filter and look at, precision and recall, the filters. One file, no network.
+"""The page of a run: sortable picks, precision and recall, filters. A single file that works offline.
 
-The page holds its tables as JSON; `assets/report.js` draws them. Text from data is JSON here and text nodes there, never
-HTML. Scripts of others stand in the file: plotly (MIT) for curves, 3Dmol.js (BSD-3-Clause, Rego and Koes,
+The page holds its tables as JSON; `assets/report.js` renders them. Text from data is JSON here and text nodes there,
+never HTML. Third-party scripts are embedded: plotly (MIT) for curves, 3Dmol.js (BSD-3-Clause, Rego and Koes,
 Bioinformatics 31, 1322 (2015)) for structures.
 """
 
@@ -33,9 +33,9 @@ from screening.runs.schemas import CONFUSION_COLUMNS
 from screening.settings import GapSettings
 
 PAGE_FILE = "report.html"
-# Picks on the page; those that DFT was to check are added. The table has all.
+# Maximum number of picks on the page, besides those chosen for DFT. The table has all.
 MOST_PICKS = 1000
-# A spectrum is drawn, not computed with.
+# Spectra are only drawn, so few digits suffice.
 _DIGITS = 4
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; worker-src blob:"
@@ -55,7 +55,7 @@ class PageContent:
     picks
         The table `picks`.
     classifications, predictions
-        The tables of these names, of the picks at least.
+        The tables of these names, for the picks at least.
     results
         The table `dft_results`; without rows where nothing was computed.
     precision_recall, curve, filter_counts
@@ -84,13 +84,13 @@ class PageContent:
 
 
 def shown_picks(picks: pd.DataFrame) -> pd.DataFrame:
-    """The picks that the page has room for: the first by rank, and all that DFT was to check."""
+    """The picks shown on the page: the first by rank, and all chosen for DFT."""
     chosen = picks[Column.CHOICE].str.startswith("chosen").to_numpy(dtype=bool)
     return picks[(np.arange(len(picks)) < MOST_PICKS) | chosen].reset_index(drop=True)
 
 
 def result_page(content: PageContent) -> str:
-    """The page as one HTML file that asks nothing of any network."""
+    """The page as one HTML file without network access."""
     assets = files("screening.report") / "assets"
     texts = {name: (assets / name).read_text(encoding="utf-8") for name in ("report.css", "report.js", "3Dmol-min.js")}
     title = html.escape(f"Gapped metals, run {content.run_id}")
@@ -135,7 +135,7 @@ dotted: the threshold of a gap.</p>
 <section id="curves"><h2>Precision and recall at other thresholds</h2>
 <label>DOS threshold of a gap in predictions: <input type="range" id="threshold" min="0" value="0"> <output id="at"></output></label>
 <div id="curve"></div><div id="moved" class="wide"></div></section>
-<h2>Elements of the predicted gapped metals</h2><p class="note">Click an element to see its picks alone.</p>
+<h2>Elements of the predicted gapped metals</h2><p class="note">Click an element to show only its picks.</p>
 <div class="wide"><div id="periodic"></div></div>
 <h2>Filters</h2><div id="funnel" class="funnel"></div></main>
 <footer>Curves by plotly.js (MIT), structures by 3Dmol.js (BSD-3-Clause).</footer>"""
@@ -167,7 +167,7 @@ def _data(content: PageContent) -> dict[str, Any]:
 
 
 def _described(name: str) -> dict[str, str]:
-    """Label, unit and meaning of a column; of one that is not ours the name alone."""
+    """Label, unit and meaning of a column; for unknown columns only the name."""
     if name not in set(Column):
         return {"label": name, "unit": "", "description": ""}
     column = Column(name)
@@ -179,7 +179,7 @@ def _plain_row(row: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A value that JSON can hold; what is missing or not finite becomes null."""
+    """A value that JSON can hold; missing and non-finite values become null."""
     if value is None or value is pd.NA or value is pd.NaT:
         return None
     if isinstance(value, bool | np.bool_):
@@ -215,7 +215,7 @@ def _dft_spectra(results: pd.DataFrame) -> dict[str, list[float]]:
 
 
 def _verdicts(classes: pd.DataFrame) -> dict[str, list[str]]:
-    """What each model says of each material, a sentence each."""
+    """One sentence per material and model."""
     found: dict[str, list[str]] = {}
     for row in classes.sort_values(Column.MODEL).to_dict("records"):
         words = "no prediction" if pd.isna(row[Column.IS_GAPPED_METAL]) else describe_class(row)
@@ -258,24 +258,24 @@ def _merit_note(table: pd.DataFrame) -> str:
     table = _on_gapped_metals(table)
     if table.empty:
         return (
-            '<p class="note">Nothing was computed yet, so nothing is known of how often the predictions are right.</p>'
+            '<p class="note">Nothing has been computed yet, so it is not known how often the predictions are right.</p>'
         )
     left_out = int(table[Column.N_NOT_REPRESENTED].max())
     words = (
-        f" <b>{left_out:,} predicted positives were not chosen</b>, and no random pick stands for them."
+        f" <b>{left_out:,} predicted positives were not chosen</b>, and no random pick represents them."
         if left_out
         else ""
     )
     return (
-        '<p class="note">In brackets 95 % intervals, unless set otherwise. All candidates: those small enough to be computed, '
-        "extrapolated from the random picks among those that the models judge alike. A dash: unknown, or the interval is "
-        "too wide for a figure. Gain: how many times more often a predicted positive is right than a random "
+        '<p class="note">Brackets: 95 % intervals unless set otherwise. All candidates: those small enough to be computed, '
+        "extrapolated from the random picks among those with the same verdicts of the models. Dash: unknown, or the interval "
+        "is too wide for a figure. Gain: how many times more often a predicted positive is right than a random "
         f"candidate.{words}</p>"
     )
 
 
 def _curve(curve: pd.DataFrame, gap: GapSettings) -> list[dict[str, Any]]:
-    """Precision and recall of the computed materials over the threshold, all else by the rule of the run."""
+    """Precision and recall of the computed materials against the threshold, with the run's rule otherwise."""
     if curve.empty:
         return []
     same = (curve[Column.MOVED] == PREDICTION_MOVED) & (curve[Column.ESTIMATE] == VALIDATED_SET) & (curve[Column.N] > 0)
@@ -296,7 +296,7 @@ def _curve(curve: pd.DataFrame, gap: GapSettings) -> list[dict[str, Any]]:
 
 
 def _elements(picks: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Every element with its place in the periodic table and the number of predicted gapped metals that have it."""
+    """Every element with its place in the periodic table and the number of predicted gapped metals containing it."""
     named = picks[picks[Column.N_MODELS_FOR] > 0]
     systems = named[Column.CHEMSYS].dropna().str.split("-")
     counts = systems.explode().value_counts()

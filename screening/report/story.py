@@ -1,4 +1,4 @@
-"""The story of one material in a run, in sentences: filtered or predicted, by whom, chosen or not, computed or not."""
+"""What happened to one material in a run, in sentences: filtered, predicted, chosen, computed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Row = Mapping[Any, Any]
 
 
 def tell_story(run: RunTables, material: str) -> list[str]:
-    """What became of a material in a run.
+    """What happened to a material in a run.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def tell_story(run: RunTables, material: str) -> list[str]:
     Raises
     ------
     RunError
-        If the run knows no such material, or several of that formula.
+        If the run has no such material, or several of that formula.
     """
     candidates = run.read_table(TableName.CANDIDATES)
     removed = run.read_table(TableName.REMOVED) if run.has_table(TableName.REMOVED) else candidates[:0]
@@ -50,7 +50,7 @@ def tell_story(run: RunTables, material: str) -> list[str]:
 
 
 def find_material(run: RunTables, material: str, candidates: pd.DataFrame, removed: pd.DataFrame) -> str:
-    """The identifier that a person means; raises as `tell_story`."""
+    """The identifier meant by the user; raises as `tell_story`."""
     names = [str(Column.MATERIAL_ID), str(Column.FORMULA)]
     known = pd.concat([candidates[names], removed[names]], ignore_index=True)
     if material in set(known[Column.MATERIAL_ID]):
@@ -62,11 +62,11 @@ def find_material(run: RunTables, material: str, candidates: pd.DataFrame, remov
         more = f" and {len(same) - MOST_NAMED} more" if len(same) > MOST_NAMED else ""
         raise RunError(
             f"{len(same)} materials of the run {run.run_id} are {material}: {', '.join(same[:MOST_NAMED])}{more}. "
-            "Name one of them."
+            "Give the identifier of one of them."
         )
     looked_at = "" if run.has_table(TableName.REMOVED) else " (it kept only those that passed its filters)"
     raise RunError(
-        f"The run {run.run_id} knows no material '{material}'{looked_at}: it is not in the source, or the source itself "
+        f"The run {run.run_id} has no material '{material}'{looked_at}: it is not in the source, or the source itself "
         "left it out. `mat2spec tables candidates` shows the identifiers."
     )
 
@@ -89,7 +89,7 @@ def _of_candidate(run: RunTables, candidate: Row, candidates: pd.DataFrame) -> I
 
 
 def _predictions(run: RunTables, material_id: str) -> dict[str, dict[Any, Any]]:
-    """Row of every model's prediction, without the spectra."""
+    """The row of every model's prediction, without the spectra."""
     wanted = (Column.MODEL, Column.STATUS, Column.REASON, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE)
     known = run.column_names(TableName.PREDICTIONS)
     columns = [str(name) for name in (Column.MATERIAL_ID, *wanted) if name in known]
@@ -108,7 +108,7 @@ def _say_what(row: Row) -> str:
 
 
 def _say_removed(row: Row) -> Iterator[str]:
-    unknown = ": the value that it looks at is not known" if row[Column.VALUE_UNKNOWN] else ""
+    unknown = ": its value for this filter is not known" if row[Column.VALUE_UNKNOWN] else ""
     yield f"It was not predicted: the filter '{row[Column.FILTER]}' removed it{unknown}."
 
 
@@ -129,7 +129,7 @@ def _say_model(row: Row, prediction: Row) -> str:
 
 
 def describe_trust(prediction: Row) -> list[str]:
-    """How far a prediction can be trusted: its expected error, its distance to the training crystals, its note."""
+    """How far a prediction can be trusted: its expected error, its distance to the training crystals, its remark."""
     notes = []
     if _known(prediction.get(Column.RELATIVE_ERROR)):
         notes.append(f"expected error {prediction[Column.RELATIVE_ERROR]:.0%} of the spectrum")
@@ -141,10 +141,10 @@ def describe_trust(prediction: Row) -> list[str]:
 
 
 def describe_class(row: Row) -> str:
-    """What a classified spectrum says, in words, with the confidence: "insulator, not a gapped metal: ..."."""
+    """The class of a spectrum in words, with the confidence: "insulator, not a gapped metal: ..."."""
     confidence = f"confidence {row[Column.GAPPED_METAL_CONFIDENCE]:.2f}"
     if row[Column.IS_GAPPED_METAL] is True:
-        return f"gapped metal, its gap {describe_gap(row)} ({confidence})"
+        return f"gapped metal with a gap {describe_gap(row)} ({confidence})"
     if row[Column.BELOW_THRESHOLD_EVERYWHERE] is True:
         return "not a gapped metal: the whole spectrum is below the threshold"
     is_metal = row[Column.IS_METAL] is True
@@ -158,7 +158,7 @@ def describe_class(row: Row) -> str:
 
 
 def describe_gap(row: Row) -> str:
-    """Width and place of a gap: "at least 3.46 eV wide, top at -0.57 eV"."""
+    """Width and position of a gap: "at least 3.46 eV wide, top at -0.57 eV"."""
     least = "at least " if row.get(Column.GAP_OPEN_AT_BOTTOM) is True else ""
     return f"{least}{row[Column.GAP_WIDTH_EV]:.2f} eV wide, top at {row[Column.GAP_TOP_EV]:+.2f} eV"
 
@@ -193,7 +193,7 @@ def _say_dft(run: RunTables, material_id: str, n_sites: int, own: pd.DataFrame) 
 
 def _say_not_chosen(n_sites: int, own: pd.DataFrame, selection: SelectionSettings) -> str:
     if own[Column.IS_GAPPED_METAL].isna().all():
-        return "It was not chosen for DFT: there is no prediction of it."
+        return "It was not chosen for DFT: it has no prediction."
     if is_true(own[Column.IS_GAPPED_METAL]).any() or (selection.max_sites or n_sites) < n_sites:
         return f"It was {describe_choice(None, n_sites, selection).replace('not chosen:', 'not chosen for DFT:')}."
     return (
@@ -208,10 +208,7 @@ def _say_result(run: RunTables, job: Row) -> str:
         result = _row(run.read_table(TableName.DFT_RESULTS), job[Column.MATERIAL_ID])
     if result.get(Column.STATUS) != Status.OK:
         reason = str(result.get(Column.REASON) or job.get(Column.REASON) or "").rstrip(".")
-        return (
-            f"There is no DFT spectrum of it: {result.get(Column.STATUS, job[Column.STATUS])}. {reason}".strip(". ")
-            + "."
-        )
+        return f"It has no DFT spectrum: {result.get(Column.STATUS, job[Column.STATUS])}. {reason}".strip(". ") + "."
     engine = " ".join(
         str(result[name])
         for name in (Column.ENGINE, Column.FUNCTIONAL, Column.SPIN)
@@ -219,9 +216,9 @@ def _say_result(run: RunTables, job: Row) -> str:
     )
     verdict = dft_verdict(dict(result))
     if verdict == GAPPED_METAL:
-        return f"DFT ({engine}) finds a gapped metal, its gap {describe_gap(result)}."
+        return f"DFT ({engine}) finds a gapped metal with a gap {describe_gap(result)}."
     gap = f"; its widest gap is {describe_gap(result)}" if _known(result.get(Column.GAP_TOP_EV)) else ""
-    return f"DFT ({engine}) finds no gapped metal: {verdict}{gap}."
+    return f"DFT ({engine}) does not find a gapped metal: {verdict}{gap}."
 
 
 def _row(table: pd.DataFrame, material_id: str) -> dict[Any, Any]:

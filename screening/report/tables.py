@@ -1,4 +1,4 @@
-"""Tables for the terminal: their texts are data, to be printed by a console without markup."""
+"""Tables for the terminal; their text is data, to be printed by a console without markup."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from screening.runs.schemas import CONFUSION_COLUMNS
 
 UNKNOWN = "-"
 _FORMULA_WIDTH = 7
-# Scores from here on are written without decimals that say nothing.
+# Scores from here on are written without insignificant decimals.
 _LARGE = 10
 _CHOSEN_BY = {RANDOM_POSITIVE: "random pos.", RANDOM_NEGATIVE: "random neg."}
 # From here on three significant digits would be written as a power of ten.
@@ -35,7 +35,7 @@ _COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "sh
 
 
 def frame_table(frame: pd.DataFrame, title: str = "", max_rows: int = 20) -> Table:
-    """Show any result table: numbers to the right, long lists as their length.
+    """Show any result table: numbers right-aligned, long lists as their length.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def frame_table(frame: pd.DataFrame, title: str = "", max_rows: int = 20) -> Tab
     title
         Heading.
     max_rows
-        Rows to show; the caption says how many there are.
+        Rows to show; the caption gives the total.
     """
     shown = min(len(frame), max_rows)
     caption = f"{shown} of {len(frame)} rows" if shown < len(frame) else None
@@ -57,7 +57,7 @@ def frame_table(frame: pd.DataFrame, title: str = "", max_rows: int = 20) -> Tab
 
 
 def format_value(value: object) -> str:
-    """Write a value of a table cell: three significant decimals, yes or no, a dash where nothing is known."""
+    """Format the value of a table cell: three significant digits, yes or no, a dash if unknown."""
     if isinstance(value, list | tuple | np.ndarray):
         return f"[{len(value)} numbers]"
     if value is None or _is_missing(value):
@@ -77,7 +77,7 @@ def _is_missing(value: object) -> bool:
 
 
 def filter_counts_table(counts: pd.DataFrame) -> Table:
-    """Show what each filter removed; what was unknown only where anything was."""
+    """Show what each filter removed, with counts of unknown values if there are any."""
     table = _compact_table("Filters")
     maybe = [column for column in (Column.UNKNOWN_REMOVED, Column.UNKNOWN_KEPT) if counts[column].any()]
     columns = (Column.REMOVED, *maybe, Column.REMAINING)
@@ -90,7 +90,7 @@ def filter_counts_table(counts: pd.DataFrame) -> Table:
 
 
 def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame, max_rows: int = 10) -> Table:
-    """Show the predicted gapped metals, the most confident of all models together first.
+    """Show the predicted gapped metals, by decreasing mean confidence of all models.
 
     A material that several models predict is listed once, with how many of them do.
     """
@@ -105,7 +105,7 @@ def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame,
     table = _compact_table(
         f"Predicted {what}: {len(best):,} of {classifications[Column.MATERIAL_ID].nunique():,} candidates",
         f"Conf.: mean confidence of {', '.join(models)}. Top and width of the gap in eV, energies from E_F. "
-        "By: how many of the models name it.",
+        "By: how many models predict it.",
     )
     table.add_column("#", justify="right")
     table.add_column(Column.MATERIAL_ID.heading, overflow="fold")
@@ -137,7 +137,7 @@ def _width(row: Mapping[Hashable, Any]) -> str:
 
 
 def dft_table(dft_results: pd.DataFrame, picks: pd.DataFrame, candidates: pd.DataFrame) -> Table:
-    """Show what DFT found for each chosen material; the caption says why others have no spectrum."""
+    """Show what DFT found for each chosen material; the caption says why some have no spectrum."""
     formulas = candidates.set_index(Column.MATERIAL_ID)[Column.FORMULA]
     rows = dft_results.drop_duplicates(Column.MATERIAL_ID, keep="last").to_dict("records")
     results = {row[Column.MATERIAL_ID]: row for row in rows}
@@ -178,14 +178,14 @@ def _reasons(chosen: Sequence[Mapping[Hashable, Any]]) -> Iterator[str]:
 
 
 def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPED_METAL) -> Table:
-    """Show precision and recall of the models for one target, with their intervals: two lines a model."""
+    """Show precision and recall of the models for one target, with their intervals: two lines per model."""
     rows = table[table[Column.TARGET] == str(target)].to_dict("records")
     references = sorted({describe_reference(row) for row in rows})
     shown = _compact_table(
         f"Precision and recall, {target.label.lower()}, against {'; '.join(references) or UNKNOWN}",
         "Validated: the computed materials, as counted. Population: all candidates small enough to be computed, "
-        "extrapolated from the random picks among those that the models judge alike. Brackets: 95 % intervals unless set "
-        "otherwise; a dash: unknown, or the interval is too wide for a figure."
+        "extrapolated from the random picks among those with the same verdicts of the models. Brackets: 95 % intervals "
+        "unless set otherwise. Dash: unknown, or the interval is too wide for a figure."
         f"{_gains(rows)}{_left_out(rows)}",
     )
     for heading in (Column.MODEL.heading, *((Column.REFERENCE.heading,) if len(references) > 1 else ()), "Of"):
@@ -208,25 +208,25 @@ def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPE
 
 
 def _gains(rows: Sequence[Mapping[Hashable, Any]]) -> str:
-    """How much better than at random each model finds positives, where that is known."""
+    """By what factor each model finds positives better than random picking, where known."""
     gains = [f"{row[Column.MODEL]} {_gain(row)}" for row in rows if _gain(row) != UNKNOWN]
     if not gains:
         return ""
-    return f" A predicted positive is right more often than a random candidate by a factor of: {'; '.join(gains)}."
+    return f" Factor by which a predicted positive is right more often than a random candidate: {'; '.join(gains)}."
 
 
 def _left_out(rows: Sequence[Mapping[Hashable, Any]]) -> str:
-    """What the figures do not speak for, if anything."""
+    """What the figures do not cover, if anything."""
     failed = max((int(row[Column.N_FAILED]) for row in rows), default=0)
     missing = max((int(row.get(Column.N_NOT_REPRESENTED) or 0) for row in rows), default=0)
     words = f" {failed} chosen materials have no DFT spectrum." if failed else ""
     return words + (
-        f" {missing} predicted positives were not chosen and no random pick stands for them." if missing else ""
+        f" {missing} predicted positives were not chosen and no random pick represents them." if missing else ""
     )
 
 
 def describe_reference(row: Mapping[Hashable, Any]) -> str:
-    """Say what a row of a table was compared with, e.g. "gpaw PBE+U unpolarised"."""
+    """The reference of a row in words, e.g. "gpaw PBE+U unpolarised"."""
     u_values = row.get(Column.U_VALUES)
     has_u = isinstance(u_values, str) and u_values not in {"", "{}"}
     known = [row.get(name) for name in (Column.REFERENCE, Column.FUNCTIONAL, Column.SPIN)]

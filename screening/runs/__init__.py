@@ -1,1 +1,1 @@
-"""Run folders: what a screen keeps."""
+"""Run folders: the record and tables of a screen."""

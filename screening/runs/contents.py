@@ -1,4 +1,4 @@
-"""What a run folder holds: Parquet tables with the provenance of the run, shards of them, and the crystals.
+"""Contents of a run folder: Parquet tables with the provenance of the run, their shards, and the crystals.
 
 tables = RunTables(Path("results/20261123T020654Z-1a2b3c4d"))
 picks = tables.read_table(TableName.DFT_JOBS)
@@ -51,12 +51,12 @@ class RunTables:
 
     @property
     def run_id(self) -> str:
-        """Name of the folder: time of creation and start of the fingerprint, unless somebody renamed it."""
+        """Name of the folder: time of creation and start of the fingerprint, unless it was renamed."""
         return self.path.name
 
     @property
     def info(self) -> dict[str, Any]:
-        """What `run.json` holds now.
+        """The present content of `run.json`.
 
         Raises
         ------
@@ -66,11 +66,11 @@ class RunTables:
         return read_record(self.path / RUN_FILE)
 
     def table_path(self, name: TableName | str) -> Path:
-        """Where a table lies or will lie."""
+        """Path of a table, whether it exists or not."""
         return self.path / f"{TableName(name)}.parquet"
 
     def has_table(self, name: TableName | str) -> bool:
-        """Whether a table is there; if so, it is complete."""
+        """Whether a table exists; if so, it is complete."""
         return self.table_path(name).exists()
 
     def column_names(self, name: TableName | str) -> list[str]:
@@ -79,7 +79,7 @@ class RunTables:
         Raises
         ------
         TableError
-            If it is not there or damaged.
+            If it is missing or damaged.
         """
         return list(read_schema(self.table_path(name)).names)
 
@@ -89,7 +89,7 @@ class RunTables:
         Raises
         ------
         TableError
-            If it is not there or damaged.
+            If it is missing or damaged.
         """
         return read_table(self.table_path(name), columns)
 
@@ -99,7 +99,7 @@ class RunTables:
         Raises
         ------
         TableError
-            If it is not there or damaged.
+            If it is missing or damaged.
         """
         return to_frame(self.read_arrow(name, columns))
 
@@ -116,7 +116,7 @@ class RunTables:
         path = self.table_path(TableName.CRYSTALS)
         if not path.exists():
             raise RunError(
-                f"The run {self.run_id} has no coordinates of its crystals: it was made by version 0.1, or stopped "
+                f"The run {self.run_id} holds no coordinates of its crystals: it was made by version 0.1, or stopped "
                 "before its candidates were found. Its tables can be read; run the screen again for anything else."
             )
         wanted = pa.array([str(material_id) for material_id in material_ids], type=pa.string())
@@ -160,11 +160,11 @@ class RunTables:
         return self.path / name
 
     def shard_path(self, name: TableName | str, index: int) -> Path:
-        """Where a part of a table lies until the parts are merged."""
+        """Path of a part of a table until the parts are merged."""
         return self.path / SHARDS_FOLDER / TableName(name) / f"{index:06d}.parquet"
 
     def has_shard(self, name: TableName | str, index: int) -> bool:
-        """Whether a part of a table is there; if so, it is complete."""
+        """Whether a part of a table exists; if so, it is complete."""
         return self.shard_path(name, index).exists()
 
     def write_shard(self, name: TableName | str, index: int, table: pd.DataFrame | pa.Table) -> Path:
@@ -195,8 +195,8 @@ class RunTables:
         missing = [index for index in range(count) if not self.has_shard(name, index)]
         if missing:
             raise RunError(
-                f"{len(missing)} of {count} parts of the table '{TableName(name)}' are missing, the first is part "
-                f"{missing[0]}; run the stage again, it computes only what is missing."
+                f"{len(missing)} of {count} parts of the table '{TableName(name)}' are missing, the first being part "
+                f"{missing[0]}; run the stage again, which computes only what is missing."
             )
         if count == 0:
             return self.write_table(name, empty_table(TableName(name)), metadata)
@@ -208,7 +208,7 @@ class RunTables:
         return path
 
     def remove_shards(self, name: TableName | str) -> None:
-        """Remove the parts of a table, which is complete."""
+        """Remove the parts of a complete table."""
         shards = self.path / SHARDS_FOLDER
         if (shards / TableName(name)).exists():
             shutil.rmtree(shards / TableName(name))
@@ -218,7 +218,7 @@ class RunTables:
     def _writable_info(self) -> dict[str, Any]:
         info = self.info
         if info["status"] == RunStatus.FINISHED:
-            raise RunError(f"The run {self.run_id} is finished and is not changed any more; start a new run.")
+            raise RunError(f"The run {self.run_id} is finished and can no longer be changed; start a new run.")
         return info
 
 

@@ -1,9 +1,9 @@
 """The run folder: settings, versions, timings and tables of one screen, safe against interruption.
 
-`results/<run_id>/` holds `run.json` and Parquet tables, the coordinates of the candidates among them: nothing else is
-needed to finish the run, also elsewhere. Each file is either complete or not there, and what is done stands in
-`run.json`, so a run resumes wherever it was stopped: opening a run with the same fingerprint takes up the unfinished
-folder. `results/latest` names the last finished run.
+`results/<run_id>/` holds `run.json` and Parquet tables, including the coordinates of the candidates: nothing else is
+needed to finish the run, on this or another machine. Each file is either complete or absent, and `run.json` records
+what is done, so a stopped run can resume at any point: opening a run with the same fingerprint resumes the unfinished
+folder. `results/latest` points to the last finished run.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ logger = logging.getLogger(__name__)
 class RunFolder(RunTables):
     """One run's folder: its tables, and how it begins, stops, resumes and ends.
 
-    Make it with `RunFolder.open`, `RunFolder.reopen` or `RunFolder.attach`.
+    Created by `RunFolder.open`, `RunFolder.reopen` or `RunFolder.attach`.
 
     Parameters
     ----------
     path
-        The folder; it holds a `run.json`.
+        The folder, with a `run.json`.
     lock
         The lock that this process holds on the run, None if it only attaches to it.
     """
@@ -75,12 +75,12 @@ class RunFolder(RunTables):
         grid: SpectralGrid = EDOS_GRID,
         deciding: Mapping[str, object] | None = None,
     ) -> Self:
-        """Create a run folder, or take up the one of the same fingerprint that was not brought to its end.
+        """Create a run folder, or resume the unfinished one with the same fingerprint.
 
         Parameters
         ----------
         results_dir
-            Folder of all runs; made if it is missing.
+            Folder of all runs; created if missing.
         settings
             All settings of the run, as JSON can hold them.
         weights_hashes
@@ -90,8 +90,8 @@ class RunFolder(RunTables):
         grid
             The grid of the spectra in the tables.
         deciding
-            Those of the settings that decide what the run computes; all of them by default. Others, such as the number of
-            cores, may differ when it resumes.
+            The settings that decide what the run computes; all by default. Others, such as the number of cores, may differ
+            when it resumes.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class RunFolder(RunTables):
 
     @classmethod
     def _create(cls, results_dir: Path, fingerprint: str, identity: dict[str, Any], grid: SpectralGrid) -> Self:
-        """A folder that exists with its record or not at all."""
+        """Create a folder atomically together with its record."""
         run_id = new_run_id(results_dir, fingerprint)
         prepared = make_folder(results_dir / f"{NEW_PREFIX}{run_id}")
         try:
@@ -150,12 +150,12 @@ class RunFolder(RunTables):
         """
         real = path.resolve()
         if not (real / RUN_FILE).exists():
-            raise RunError(f"{path} is not a run folder: it has no {RUN_FILE}. Name a folder below results/.")
+            raise RunError(f"{path} is not a run folder: it has no {RUN_FILE}. Give a folder inside results/.")
         return cls(real)
 
     @classmethod
     def reopen(cls, path: Path) -> Self:
-        """Take up an existing run, finished or not, to add what it left to do; raises as `open` and `attach`."""
+        """Open an existing run, finished or not, to complete it; raises as `open` and `attach`."""
         real = cls.attach(path).path
         with short_lock(real.parent / LOCK_FILE):
             remove_leftovers(real.parent)
@@ -167,13 +167,13 @@ class RunFolder(RunTables):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Note how the run ended if it did not finish, and let go of the lock."""
+        """Record how the run ended if it did not finish, and release the lock."""
         if error is not None and self._lock is not None:
             interrupted = isinstance(error, KeyboardInterrupt)
             status: Literal[RunStatus.INTERRUPTED, RunStatus.FAILED] = (
                 RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED
             )
-            # A second Ctrl-C waits until the first is noted.
+            # A second Ctrl-C waits until the first is recorded.
             with undisturbed():
                 self._stop_quietly(status, str(error) or type(error).__name__)
                 self.close()
@@ -181,11 +181,11 @@ class RunFolder(RunTables):
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run is finished; a finished run is not changed any more."""
+        """Whether the run is finished and can no longer be changed."""
         return self.info["status"] == RunStatus.FINISHED
 
     def record(self, stage: str, seconds: float, counts: Mapping[str, int] | None = None, ends_run: str = "") -> None:
-        """Note in `run.json` that a stage is done, how long it took, what it counted, and why the run ends with it."""
+        """Record in `run.json` that a stage is done, its time and counts, and why the run ends with it."""
         entry = {"seconds": round(seconds, 3), "counts": dict(counts or {}), "recorded": utc_now()}
         if ends_run:
             entry["ends_run"] = ends_run
@@ -196,7 +196,7 @@ class RunFolder(RunTables):
         self._update(add)
 
     def redo(self, stages: Iterable[str]) -> None:
-        """Note in `run.json` that stages are to be done again; their tables stay until new ones take their place."""
+        """Record in `run.json` that stages must be repeated; their tables stay until new ones replace them."""
         names = set(stages)
 
         def remove(info: dict[str, Any]) -> None:
@@ -206,7 +206,7 @@ class RunFolder(RunTables):
         self._update(remove)
 
     def finish(self) -> None:
-        """Mark the run as finished, let `results/latest` point to it and let go of the lock."""
+        """Mark the run as finished, point `results/latest` to it and release the lock."""
 
         def mark(info: dict[str, Any]) -> None:
             info |= {"status": RunStatus.FINISHED, "reason": "", "finished": utc_now()}
@@ -241,27 +241,27 @@ class RunFolder(RunTables):
             If the run is finished.
         """
         self._writable_info()
-        # Renamed first: a kill leaves all of it, or a leftover that the next run removes.
+        # Renamed first: if killed, it leaves the whole folder, or a leftover that the next run removes.
         removed = self.path.rename(self.path.with_name(f"{DISCARDED_PREFIX}{self.path.name}"))
         shutil.rmtree(removed)
         self.close()
 
     def close(self) -> None:
-        """Let go of the lock."""
+        """Release the lock."""
         if self._lock is not None:
             (self.path / OPEN_MARK).unlink(missing_ok=True)
             self._lock.release()
             self._lock = None
 
     def _stop_quietly(self, status: Literal[RunStatus.INTERRUPTED, RunStatus.FAILED], reason: str) -> None:
-        """Note why a run stopped, unless noting itself fails: the error under way matters more."""
+        """Record why a run stopped, unless recording itself fails: the original error matters more."""
         try:
             self.stop(status, reason)
         except (RunError, TableError) as error:
-            logger.warning("Could not note in %s that the run stopped: %s", self.path / RUN_FILE, error)
+            logger.warning("Could not record in %s that the run stopped: %s", self.path / RUN_FILE, error)
 
     def _take_up(self) -> None:
-        """Resume a run: remove what a killed process left, and count the resumption."""
+        """Resume a run: remove the leftovers of a killed process, and count the resumption."""
         for folder in [self.path, *self.path.glob(f"{SHARDS_FOLDER}/*")]:
             remove_unfinished_files(folder)
         for name in TableName:
@@ -275,7 +275,7 @@ class RunFolder(RunTables):
         self._update(mark)
 
     def _update(self, change: Callable[[dict[str, Any]], None]) -> None:
-        """Change `run.json` atomically, also when several threads or processes of the run do so."""
+        """Change `run.json` atomically, even if several threads or processes of the run do so."""
         with short_lock(self.path / UPDATE_LOCK_FILE):
             info = self.info
             change(info)
@@ -284,9 +284,9 @@ class RunFolder(RunTables):
 
 
 def _hold(path: Path) -> FileLock:
-    """Lock a run for this process and mark it as open, which it stays if the process is killed."""
+    """Lock a run for this process and mark it as open; the mark stays if the process is killed."""
     lock = take_lock(path)
-    # Not touch, which would make or change the file that a link of this name points to.
+    # Not touch, which would create or change the target of a link of this name.
     with suppress(FileExistsError):
         os.close(os.open(path / OPEN_MARK, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     return lock

@@ -1,8 +1,8 @@
 """What is new since previous runs: materials, structures, and electronic densities of states.
 
-A run notes of each candidate a hash of its structure, and which materials had an eDOS. A later run
-on a newer release of the same source compares: it can screen only what was not screened before, and
-says what changed.
+A run records a hash of each candidate's structure, and which materials had an eDOS. A later run on a
+newer release of the same source compares these: it can screen only what was not screened before, and
+reports what changed.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ class Change(StrEnum):
 
 @dataclass(frozen=True)
 class PreviousRuns:
-    """What finished runs screened that are comparable with the present one.
+    """What comparable finished runs have screened.
 
     Parameters
     ----------
     screened
-        Columns `material_id`, `structure_hash`, `run_id`: each pair of material and structure once, with the last run that
-        had it; oldest run first.
+        Columns `material_id`, `structure_hash`, `run_id`: each pair of material and structure once, with the last run
+        that had it; oldest run first.
     known_edos
         Materials that had an eDOS when the last of the runs began.
     last_run_id
-        The last of the runs, None if there is none.
+        The last of the runs; None if there is none.
     asked_before
-        Materials that runs with the filters of the present one screened.
+        Materials screened by runs with the same filters as the present one.
     """
 
     screened: pd.DataFrame
@@ -64,8 +64,8 @@ class PreviousRuns:
     def find(cls, results_dir: Path, identity: Mapping[str, Any]) -> PreviousRuns:
         """Read the finished runs of a folder that used the same weights and the same rule for gaps.
 
-        One run at a time is in memory beside what is kept of all. A run whose tables are damaged or gone is named in a
-        warning and left out.
+        Only one run at a time is in memory besides the result. A run whose tables are damaged or missing is left out with
+        a warning.
 
         Parameters
         ----------
@@ -99,11 +99,11 @@ class PreviousRuns:
         return PreviousRuns(both, known, str(info["run_id"]), asked_before)
 
     def has_screened(self, candidates: pd.DataFrame) -> NDArray[np.bool_]:
-        """Which candidates were screened before with the structure that they have now, shape (n,)."""
+        """Which candidates were screened before with their present structure, shape (n,)."""
         return np.asarray(_keys(candidates).isin(_keys(self.screened)), dtype=np.bool_)
 
     def gone_from(self, present: pd.DataFrame) -> frozenset[str]:
-        """Materials that runs with the same filters screened and that are not among the present ones."""
+        """Materials screened by runs with the same filters that are not among the present ones."""
         return self.asked_before - frozenset(present[Column.MATERIAL_ID].astype(object))
 
     def last_run_of(self, material_ids: pd.Series) -> pd.Series:
@@ -113,7 +113,7 @@ class PreviousRuns:
 
 
 def _is_comparable(info: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
-    """Whether a run's predictions are those that the present run would make, and its classes too."""
+    """Whether the present run would make the same predictions and classes."""
     settings, present = info.get("settings"), identity["settings"]
     if not isinstance(settings, Mapping) or not isinstance(settings.get("source"), Mapping):
         return False
@@ -150,7 +150,7 @@ def find_changes(candidates: pd.DataFrame, known_edos: Collection[str], former: 
     -------
     pandas.DataFrame
         Columns `material_id`, `change` (`Change`), `former_run_id` (the last run that screened it, null if none).
-        Materials that had neither news are not in it.
+        Unchanged materials are left out.
     """
     ids = candidates[Column.MATERIAL_ID].astype(object)
     lost = ids.isin(former.known_edos).to_numpy()

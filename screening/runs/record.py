@@ -24,17 +24,17 @@ RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
 UPDATE_LOCK_FILE = ".update.lock"
 LATEST = "latest"
-# In a run folder while a process works on it, and after it if the process was killed: such a run was not brought to its
-# end, even if the kill came after its last table.
+# Present while a process works on the run, and left behind if the process was killed: such a run is unfinished even if
+# it was killed after writing its last table.
 OPEN_MARK = ".open"
-# Beside the run folders, only while one is made or removed.
+# Beside the run folders, only while one is created or removed.
 NEW_PREFIX, DISCARDED_PREFIX, LATEST_PREFIX = ".new-", ".discarded-", ".latest-"
 # Seconds to wait for another process that creates a run or updates run.json: both take milliseconds.
 SHORT_WAIT_S = 30.0
 
 
 class RunStatus(StrEnum):
-    """How a run stands; a run that was not finished can be resumed."""
+    """State of a run; an unfinished run can be resumed."""
 
     RUNNING = "running"
     INTERRUPTED = "interrupted"
@@ -43,7 +43,7 @@ class RunStatus(StrEnum):
 
 
 class RunError(RuntimeError):
-    """A run folder cannot be used as asked; the message says why and what to do."""
+    """A run folder cannot be used as requested; the message says why and what to do."""
 
 
 class RunLockedError(RunError):
@@ -51,7 +51,7 @@ class RunLockedError(RunError):
 
 
 def point_latest(run: Path) -> None:
-    """Let `latest` beside a run folder point to it: a symbolic link, or a file with its name where links cannot be.
+    """Point `latest` beside a run folder to it: a symbolic link, or a file with its name where links are not possible.
 
     Raises
     ------
@@ -79,11 +79,11 @@ def latest_run(results_dir: Path) -> Path:
     Raises
     ------
     RunError
-        If no run has finished, or the one that did is gone.
+        If no run has finished, or the last one is gone.
     """
     latest = results_dir / LATEST
     if latest.is_file() and not latest.is_symlink():
-        # A name, and never a way out of the folder.
+        # Only a name, never a path out of the folder.
         target = results_dir / Path(latest.read_text(encoding="utf-8").strip()).name
     elif latest.is_symlink():
         target = results_dir / latest.readlink().name
@@ -95,13 +95,13 @@ def latest_run(results_dir: Path) -> Path:
 
 
 def list_runs(results_dir: Path) -> list[dict[str, Any]]:
-    """What the `run.json` of each run holds, oldest first; runs that cannot be read are logged and left out."""
+    """The `run.json` of each run, oldest first; unreadable runs are logged and left out."""
     runs = []
     for file in sorted(results_dir.glob(f"*/{RUN_FILE}")):
         if file.parent.is_symlink() or file.parent.name.startswith("."):
             continue
         try:
-            # Whoever renames a folder gives the run another name.
+            # A renamed folder gives the run its new name.
             runs.append({**read_record(file), "run_id": file.parent.name})
         except RunError as error:
             logger.warning("%s", error)
@@ -109,19 +109,19 @@ def list_runs(results_dir: Path) -> list[dict[str, Any]]:
 
 
 def find_resumable(results_dir: Path, fingerprint: str) -> Path | None:
-    """Folder of the last run with a fingerprint that was not brought to its end, or None."""
+    """Folder of the last unfinished run with a fingerprint, or None."""
     same = [results_dir / info["run_id"] for info in list_runs(results_dir) if info["fingerprint"] == fingerprint]
     open_runs = [path for path in same if not _is_closed(path)]
     return open_runs[-1] if open_runs else None
 
 
 def _is_closed(path: Path) -> bool:
-    """Whether a run is finished and its process lived to say so."""
+    """Whether a run is finished and its process ended normally."""
     return read_record(path / RUN_FILE)["status"] == RunStatus.FINISHED and not (path / OPEN_MARK).exists()
 
 
 def remove_leftovers(results_dir: Path) -> None:
-    """Remove what killed processes left beside the run folders; call it under the lock of the results folder."""
+    """Remove leftovers of killed processes beside the run folders; requires the lock of the results folder."""
     for prefix in (NEW_PREFIX, DISCARDED_PREFIX, LATEST_PREFIX):
         for leftover in results_dir.glob(f"{prefix}*"):
             if leftover.is_dir() and not leftover.is_symlink():
@@ -148,13 +148,13 @@ def take_lock(path: Path) -> FileLock:
         return locks.take_lock(path / LOCK_FILE)
     except Timeout as error:
         raise RunLockedError(
-            f"Another process works on the run {path.name} with the same settings. Wait until it ends, or stop it "
-            "and run the command again, which resumes the run."
+            f"Another process is working on the run {path.name} with the same settings. Wait until it ends, or stop it "
+            "and run the command again to resume the run."
         ) from error
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process works on the run in this folder; the system frees the lock of one that died."""
+    """Whether a process is working on the run in this folder; the system frees the lock of one that died."""
     try:
         take_lock(path).release()
     except RunLockedError:
@@ -164,11 +164,11 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def short_lock(path: Path) -> Iterator[None]:
-    """Hold a lock for a moment."""
+    """Hold a lock briefly."""
     try:
         lock = locks.take_lock(path, SHORT_WAIT_S)
     except Timeout as error:
-        raise RunLockedError(f"Another process holds {path} for more than {SHORT_WAIT_S:g} s; stop it.") from error
+        raise RunLockedError(f"Another process has held {path} for more than {SHORT_WAIT_S:g} s; stop it.") from error
     try:
         yield
     finally:
@@ -187,25 +187,25 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises
     ------
     RunError
-        If it is missing, damaged or something else.
+        If it is missing, damaged or not a record.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise RunError(str(explain_os_error(error, path, "read"))) from error
     except ValueError as error:
-        raise RunError(f"{path} is damaged ({error}). Remove its folder; the next run makes a new one.") from error
+        raise RunError(f"{path} is damaged ({error}). Remove its folder; the next run creates a new one.") from error
     if (
         not isinstance(content, dict)
         or not {"run_id", "status", "fingerprint"} <= content.keys()
         or not isinstance(content.get("settings", {}), dict)
     ):
-        raise RunError(f"{path} is not the record of a run. Remove its folder; the next run makes a new one.")
+        raise RunError(f"{path} is not the record of a run. Remove its folder; the next run creates a new one.")
     return content
 
 
 def run_fingerprint(settings: Mapping[str, object], weights_hashes: Mapping[str, str], source_fingerprint: str) -> str:
-    """SHA-256 of all that decides a run's results: settings, weights, source and version of this package."""
+    """SHA-256 of all that determines a run's results: settings, weights, source and version of this package."""
     return hash_json(
         {
             "settings": settings,

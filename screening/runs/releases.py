@@ -1,4 +1,4 @@
-"""Releases: the database versions that runs were made on."""
+"""Releases: the database versions used by runs."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def last_screened_release(results_dir: Path, kind: str) -> str | None:
 
 
 def runs_since(results_dir: Path, since: str | None) -> list[dict[str, Any]]:
-    """Finished runs since a day or a release, oldest first; only the last one if `since` is None.
+    """Finished runs since a date or a release, oldest first; only the last one if `since` is None.
 
     Parameters
     ----------
     results_dir
         Folder of all runs.
     since
-        A day such as "2026-11-01": runs made on that day or later. A release such as "2026.09.01": runs made after
+        A date such as "2026-11-01": runs made on that day or later. A release such as "2026.09.01": runs made after
         the last one on that release.
 
     Raises
     ------
     RunError
-        If no run has finished, or `since` is neither a day nor the release of a run.
+        If no run has finished, or `since` is neither a date nor the release of a run.
     """
     runs = finished_runs(results_dir)
     if not runs:
@@ -52,12 +52,14 @@ def runs_since(results_dir: Path, since: str | None) -> list[dict[str, Any]]:
     day = _day(since)
     if day is None:
         known = ", ".join(dict.fromkeys(releases))
-        raise RunError(f"'{since}' is neither a day such as 2026-11-01 nor the release of a run; releases are {known}.")
+        raise RunError(
+            f"'{since}' is neither a date such as 2026-11-01 nor the release of a run; releases are {known}."
+        )
     return [info for info in runs if str(info.get("created", ""))[:10] >= day]
 
 
 def _day(text: str) -> str | None:
-    """The day in ISO form, or None if the text is not one."""
+    """The date in ISO form, or None if the text is not one."""
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
         return None
     try:

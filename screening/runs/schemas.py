@@ -17,7 +17,7 @@ class SchemaError(ValueError):
 
 
 class TableName(StrEnum):
-    """Tables of a run folder: the one that people read first, then those it is made from."""
+    """Tables of a run folder: the result first, then those it is made from."""
 
     description: str
 
@@ -28,21 +28,21 @@ class TableName(StrEnum):
         member.description = description
         return member
 
-    PICKS = "picks", "The result: one row per material that any model calls a gapped metal or that DFT was to check."
+    PICKS = "picks", "The result: one row per material that any model calls a gapped metal or that was chosen for DFT."
     CANDIDATES = "candidates", "Materials that pass the filters, one row each."
     CRYSTALS = "crystals", "Their coordinates."
     FILTER_COUNTS = "filter_counts", "What each filter removed."
     REMOVED = "removed", "The materials of the source that a filter removed, and which filter."
     PREDICTIONS = "predictions", "Predicted spectra, one row per material and model."
     CLASSIFICATIONS = "classifications", "Classes of the predicted spectra, one row per material and model."
-    DFT_JOBS = "dft_jobs", "Materials chosen for DFT and what became of them."
+    DFT_JOBS = "dft_jobs", "Materials chosen for DFT, and the states of their jobs."
     DFT_RESULTS = "dft_results", "Computed spectra and their classes."
-    PRECISION_RECALL = "precision_recall", "How well each model finds each class."
+    PRECISION_RECALL = "precision_recall", "Precision and recall of each model for each class."
     CHANGES = "changes", "What is new about the materials of the source since the previous runs."
     KNOWN_EDOS = "known_edos", "Materials of the source that already have an eDOS."
     PUBLISHED_RESULTS = "published_results", "Spectra published since previous runs predicted them, with their classes."
-    PREVIOUS_CLASSIFICATIONS = "previous_classifications", "What those runs predicted for these materials."
-    THRESHOLD_CURVE = "threshold_curve", "Precision and recall when the rule of a gap is moved."
+    PREVIOUS_CLASSIFICATIONS = "previous_classifications", "The predictions of those runs for these materials."
+    THRESHOLD_CURVE = "threshold_curve", "Precision and recall for other rules of the gap."
 
 
 class Field(NamedTuple):
@@ -81,7 +81,7 @@ _NUMBERS_OF_A_CLASS = (
     Column.DOS_ABOVE_EFERMI,
 )
 _WORDS_OF_A_CLASS = (Column.ELECTRONIC_CLASS, Column.GAPPED_METAL_TYPE)
-# What was not said of a spectrum by older versions.
+# Not stored by older versions.
 _PROPERTIES = (
     Column.IS_TARGET,
     Column.ELECTRONIC_CLASS,
@@ -202,7 +202,7 @@ def _optional(*columns: Column) -> tuple[Field, ...]:
     return _fields(*columns, required=False)
 
 
-# What a source says of each material.
+# Properties given by the source.
 _MATERIAL = (
     *_filled(Column.MATERIAL_ID),
     *_fields(Column.FORMULA, Column.CHEMSYS),
@@ -298,7 +298,7 @@ def empty_table(table_name: TableName) -> pa.Table:
 
 
 def conform(table: pa.Table, table_name: TableName, grid: SpectralGrid | None = None) -> pa.Table:
-    """Check a table and cast its columns to their types; columns that the schema does not know follow unchanged.
+    """Check a table and cast its columns to their types; columns not in the schema are kept unchanged.
 
     Raises
     ------
@@ -347,6 +347,6 @@ def _check_bins(table: pa.Table, table_name: TableName, grid: SpectralGrid) -> N
         wrong = [length for length in lengths if length != grid.size]
         if wrong:
             raise SchemaError(
-                f"The column {name} of the table '{table_name}' holds spectra of {wrong[0]} bins, the grid "
+                f"The column {name} of the table '{table_name}' holds spectra of {wrong[0]} bins, but the grid "
                 f"'{grid.name}' has {grid.size}; rebin them first."
             )

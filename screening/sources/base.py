@@ -1,7 +1,7 @@
 """What every source of crystals offers.
 
-A source gives the properties of all its materials without coordinates, and the crystals of chosen
-materials; so a screen of hundreds of thousands holds only a shard of coordinates in memory.
+A source gives the properties of all its materials without coordinates, and the crystals of selected
+materials, so a screen of hundreds of thousands holds only a shard of coordinates in memory.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pandas as pd
 
 from mat2spec.crystals.arrays import Crystals
 
-# Metadata of a table: the database that it is from, and what was filtered before it was written.
+# Metadata of a table: the database it comes from, and what was filtered before it was written.
 DB_VERSION_KEY = "db_version"
 
 
@@ -32,16 +32,16 @@ class CrystalSource(Protocol):
         """Short name for reports."""
 
     def fingerprint(self) -> str:
-        """SHA-256 of the content: the same for the same crystals."""
+        """SHA-256 of the content; equal for equal crystals."""
 
     def db_version(self) -> str:
         """Version of the database behind the source."""
 
     def known_edos_ids(self) -> frozenset[str]:
-        """Materials of which the source itself says that they have an eDOS."""
+        """Materials with an eDOS according to the source itself."""
 
     def earlier_filters(self) -> pd.DataFrame | None:
-        """What was filtered before the source was made, as `screening.choose.filters.filter_candidates` counts; or None."""
+        """Counts of filters applied before the source was made, as in `screening.choose.filters.filter_candidates`, or None."""
 
     def properties(self) -> pd.DataFrame:
         """All materials without coordinates.

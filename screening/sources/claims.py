@@ -1,4 +1,4 @@
-"""What a table says of its crystals besides the coordinates, held against the coordinates."""
+"""Consistency of the columns of a table of crystals with the coordinates."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CLAIM_COLUMNS = (*FORMULA_COLUMNS, str(Column.NSITES), str(Column.VOLUME))
 
 
 def with_contradictions(crystals: Crystals, table: pa.Table) -> Crystals:
-    """Crystals, with a problem where formula, number of sites or volume of their row are those of another crystal.
+    """Crystals, with a problem if the formula, number of sites or volume of a row contradicts its coordinates.
 
     Parameters
     ----------
     crystals
-        As the coordinates give them.
+        The crystals read from the coordinates.
     table
-        The same rows with those of `CLAIM_COLUMNS` that the table has.
+        The same rows, with those `CLAIM_COLUMNS` that the table has.
     """
     formula_columns = [name for name in FORMULA_COLUMNS if name in table.column_names]
     formulas = reduced_formulas(crystals).tolist() if formula_columns else []
@@ -42,14 +42,14 @@ def with_contradictions(crystals: Crystals, table: pa.Table) -> Crystals:
 
 
 def _of_formula(formulas: Sequence[str], table: pa.Table, name: str) -> NDArray[np.object_]:
-    """Contradictions of a column of formulas; `formulas` are those of the atoms, empty where a row has none."""
+    """Contradictions of a column of formulas; `formulas` are those of the atoms, empty for a row without atoms."""
     problems = np.full(len(formulas), None, dtype=object)
     for row, (stated, read) in enumerate(zip(table[name].to_pylist(), formulas, strict=True)):
         if read and isinstance(stated, str) and stated and stated != read:
             meant = canonical_formula(stated)
             if meant is not None and meant != read:
                 problems[row] = (
-                    f"The column {name} of the row says {stated}, its atoms are {read}: one of them is wrong."
+                    f"The column {name} of the row gives {stated}, but its atoms are {read}: one of them is wrong."
                 )
     return problems
 
@@ -60,7 +60,7 @@ def _of_number(crystals: Crystals, table: pa.Table) -> NDArray[np.object_]:
         zip(table[Column.NSITES].to_pylist(), crystals.n_sites.tolist(), strict=True)
     ):
         if isinstance(stated, int) and n_sites and stated != n_sites:
-            problems[row] = f"The column {Column.NSITES} of the row says {stated}, it has {n_sites} atoms."
+            problems[row] = f"The column {Column.NSITES} of the row gives {stated}, but it has {n_sites} atoms."
     return problems
 
 
@@ -70,7 +70,7 @@ def _of_volume(crystals: Crystals, table: pa.Table) -> NDArray[np.object_]:
     for row, stated in enumerate(table[Column.VOLUME].to_pylist()):
         if isinstance(stated, int | float) and stated > 0 and abs(volumes[row] / stated - 1) > VOLUME_TOLERANCE:
             problems[row] = (
-                f"The column {Column.VOLUME} of the row says {stated:.6g} cubic Angstrom, its lattice has "
+                f"The column {Column.VOLUME} of the row gives {stated:.6g} cubic Angstrom, but its lattice has "
                 f"{volumes[row]:.6g}: one of them is in another unit."
             )
     return problems

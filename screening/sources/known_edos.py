@@ -1,4 +1,4 @@
-"""Which materials have an electronic DOS already: those in a local store of Parquet tables."""
+"""Materials that already have an electronic DOS: those in a local store of Parquet tables."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ def known_edos_ids(path: Path | None) -> frozenset[str]:
     ----------
     path
         A Parquet table with the column `material_id`, a folder of such tables, or None for no
-        store. A `status` column, where there is one, must read "ok" for a row to count: a failed
-        calculation does not count.
+        store. If there is a `status` column, only rows with "ok" count, not failed calculations.
 
     Returns
     -------

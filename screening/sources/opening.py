@@ -25,9 +25,9 @@ def open_source(
     filters
         Filters that the Materials Project applies itself; other sources are filtered later.
     progress
-        Called with how many of how many materials are read, where that takes long.
+        Called with how many of how many materials are read, if that takes long.
     db_version
-        Version that a run began with: it continues with what the cache has of it, whatever has been released since.
+        Version that a run began with: it continues with the cached data of that version, even if newer ones exist.
 
     Raises
     ------

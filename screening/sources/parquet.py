@@ -1,7 +1,6 @@
-"""Where crystals come from: the embedded catalogue or any Parquet table of crystals.
+"""A Parquet table of crystals as a source, such as the embedded catalogue.
 
-A source gives the properties of all its materials without coordinates, and the crystals of chosen
-materials; so a screen of hundreds of thousands holds only a shard of coordinates in memory.
+Properties are read without coordinates, and coordinates only for the crystals asked for.
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ class ParquetSource:
         if missing:
             raise SourceError(
                 f"{self.path} is not a table of crystals: it lacks the column{'s' if len(missing) > 1 else ''} "
-                f"{', '.join(missing)}. Needed are {', '.join(CRYSTAL_COLUMNS)}."
+                f"{', '.join(missing)}. It needs {', '.join(CRYSTAL_COLUMNS)}."
             )
 
     def fingerprint(self) -> str:
@@ -73,16 +72,16 @@ class ParquetSource:
         return digest.hexdigest()
 
     def db_version(self) -> str:
-        """Version that the table's metadata names, else the file name with the start of its hash."""
+        """Version given in the table's metadata, else the file name with the start of its hash."""
         return read_metadata(self.path).get(DB_VERSION_KEY) or f"{self.path.stem}-{self.fingerprint()[:12]}"
 
     def known_edos_ids(self) -> frozenset[str]:
-        """Materials whose flag `has_edos` is set; none where the table has no such column.
+        """Materials whose flag `has_edos` is set; none if the table has no such column.
 
         Raises
         ------
         SourceError
-            If the column holds something else than flags.
+            If the column holds anything but flags.
         """
         if Column.HAS_EDOS not in self._columns:
             return frozenset()
@@ -92,7 +91,7 @@ class ParquetSource:
         return frozenset(name for name, has in zip(self._rows, flags.to_pylist(), strict=True) if has)
 
     def earlier_filters(self) -> pd.DataFrame | None:
-        """What was filtered before the table was written, if its metadata says so."""
+        """Counts of filters applied before the table was written, if given in its metadata."""
         rows = read_metadata(self.path).get(FILTER_COUNTS_KEY)
         if rows is None:
             return None
@@ -126,8 +125,8 @@ class ParquetSource:
     def crystals(self, material_ids: Sequence[str]) -> Crystals:
         """The crystals of the given materials, in that order.
 
-        Only the row groups that hold them are read, one at a time. A row that cannot be read, or that contradicts what
-        the table says of it, has its reason in `Crystals.problems`, and the others are not affected.
+        Only the row groups that hold them are read, one at a time. A row that cannot be read, or whose columns contradict
+        its coordinates, has the reason in `Crystals.problems`; other rows are not affected.
 
         Raises
         ------
@@ -139,7 +138,7 @@ class ParquetSource:
         unknown = [material_id for material_id in material_ids if material_id not in self._rows]
         if unknown:
             raise SourceError(
-                f"{len(unknown)} of {len(material_ids)} materials are not in {self.path}, the first is {unknown[0]}; "
+                f"{len(unknown)} of {len(material_ids)} materials are not in {self.path}, the first being {unknown[0]}; "
                 "the candidates belong to another source."
             )
         rows = np.array([self._rows[material_id] for material_id in material_ids], dtype=np.int64)
@@ -154,7 +153,7 @@ class ParquetSource:
         ids = identifiers(self._column(Column.MATERIAL_ID))
         if None in ids:
             raise SourceError(
-                f"{ids.count(None)} rows of {self.path} have no material_id, the first is row {ids.index(None)}; "
+                f"{ids.count(None)} rows of {self.path} have no material_id, the first being row {ids.index(None)}; "
                 "every crystal needs one."
             )
         names = [name for name in ids if name is not None]
@@ -162,7 +161,7 @@ class ParquetSource:
         if len(rows) < len(names):
             first = next(name for row, name in enumerate(names) if rows[name] != row)
             raise SourceError(
-                f"{len(names) - len(rows)} rows of {self.path} repeat the material_id of another, the first is "
+                f"{len(names) - len(rows)} rows of {self.path} repeat the material_id of another, the first being "
                 f"{first}; make the identifiers unique."
             )
         return rows
@@ -172,7 +171,7 @@ class ParquetSource:
         return ElementCounts.from_lists(batch.column(0) for batch in self._batches([Column.ATOMIC_NUMBERS]))
 
     def _formulas(self, composition: ElementCounts) -> list[str]:
-        """Formulas of the table, or worked out where it has none."""
+        """Formulas of the table, derived from the atoms where missing."""
         given: list[str | None] = [None] * len(self._rows)
         if Column.FORMULA in self._columns:
             given = [_text(formula) for formula in self._column(Column.FORMULA).to_pylist()]
@@ -181,7 +180,7 @@ class ParquetSource:
         return [formula or derived[row] for row, formula in enumerate(given)]
 
     def _numbers(self, column: Column) -> pd.Series:
-        """A column of numbers, NaN where unknown or where the table has no such column."""
+        """A column of numbers, NaN where unknown or if the table has no such column."""
         if column not in self._columns:
             return pd.Series(np.full(len(self._rows), np.nan))
         values = self._column(column)
@@ -195,7 +194,7 @@ class ParquetSource:
         return values if self.limit is None else values.slice(0, self.limit)
 
     def _batches(self, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
-        """Rows of the table in pieces, up to the limit."""
+        """Rows of the table in batches, up to the limit."""
         left = len(self._rows)
         with reading_parquet(self.path):
             for batch in pq.ParquetFile(self.path).iter_batches(BATCH_ROWS, columns=[str(name) for name in columns]):
@@ -206,5 +205,5 @@ class ParquetSource:
 
 
 def _text(value: object) -> str | None:
-    """A formula as text; None of anything else."""
+    """A formula as text; None for anything else."""
     return value if isinstance(value, str) else None

@@ -1,4 +1,4 @@
-"""The version of a source's database now."""
+"""The current version of a source's database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def current_release(settings: SourceSettings) -> str:
     Raises
     ------
     screening.sources.base.SourceError
-        If the source cannot be asked.
+        If the source cannot be queried.
     """
     if settings.kind is SourceKind.OPEN_DATA:
         return open_data_release(settings)

@@ -101,7 +101,7 @@ def test_a_refused_key_is_not_in_what_the_command_says(server, command, tmp_path
     monkeypatch.setenv("MP_API_KEY", wrong)
     assert run([*command, "--dry-run"]) == 1
     output = capsys.readouterr()
-    assert "refuses the API key" in output.err
+    assert "rejects the API key" in output.err
     assert wrong not in output.out + output.err
     assert wrong.encode() not in everything_written(tmp_path)
 
@@ -133,7 +133,7 @@ def test_ctrl_c_while_reading_keeps_the_pages(server, command, tmp_path, monkeyp
         patch.setattr("screening.sources.materials_project.reading.Reading._scan", interrupt)
         patch.setattr("screening.sources.materials_project.reading.Reading._read_by_name", interrupt)
         assert run(command) == 130
-    assert "give the same command again" in capsys.readouterr().err
+    assert "run the same command again" in capsys.readouterr().err
     server.requests.clear()
     assert run([*command, "--dry-run"]) == 0
     assert not [query for query in server.asked(SUMMARY) if "_page=" in query]

@@ -1,1 +1,1 @@
-"""The live Materials Project as a source of crystals: what is asked, how it is kept, and that nothing is lost."""
+"""The live Materials Project as a source of crystals: queries, cache, and checks that nothing is lost."""

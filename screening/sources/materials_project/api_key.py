@@ -1,7 +1,7 @@
 """The API key of the Materials Project: where it comes from, checked before any work, never shown.
 
-The key is not a setting of a run: settings are printed, hashed, written into `run.json` and given to
-Prefect as parameters. It travels as `pydantic.SecretStr`, whose text is asterisks.
+The key is not a setting of a run, as settings are printed, hashed, written to `run.json` and passed to
+Prefect as parameters. It is passed around as `pydantic.SecretStr`, which prints as asterisks.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ PYMATGEN_SETTING = "PMG_MAPI_KEY"
 KEY_LENGTH = 32
 KEY_PAGE = "https://next-gen.materialsproject.org/api"
 WHERE_TO_PUT_IT = (
-    f"Get yours from {KEY_PAGE} (free of charge) and give it as the environment variable {KEY_VARIABLE}, or once and "
-    f"for all with `pmg config --add {PYMATGEN_SETTING} <key>`."
+    f"Get one from {KEY_PAGE} (free of charge) and set the environment variable {KEY_VARIABLE}, or store it "
+    f"permanently with `pmg config --add {PYMATGEN_SETTING} <key>`."
 )
 
 
@@ -32,12 +32,12 @@ def load_api_key(given: SecretStr | str | None = None) -> SecretStr:
     Parameters
     ----------
     given
-        The key, if the caller has it.
+        The key, if the caller has one.
 
     Raises
     ------
     ApiKeyError
-        If there is none, or it cannot be one. The message says where to get one.
+        If there is no key, or it is malformed. The message says where to get one.
     """
     found = _given(given) or _from_environment() or _from_pymatgen()
     if found is None:
@@ -48,7 +48,7 @@ def load_api_key(given: SecretStr | str | None = None) -> SecretStr:
     key, origin = found
     if len(key) != KEY_LENGTH or not (key.isascii() and key.isprintable() and " " not in key):
         raise ApiKeyError(
-            f"The Materials Project API key from {origin} cannot be one: it has {len(key)} characters, a key has "
+            f"The Materials Project API key from {origin} is malformed: it has {len(key)} characters, but a key has "
             f"{KEY_LENGTH} letters and digits. {WHERE_TO_PUT_IT}"
         )
     _say_which(key, origin)
@@ -56,16 +56,16 @@ def load_api_key(given: SecretStr | str | None = None) -> SecretStr:
 
 
 def origin_of(key: SecretStr) -> str:
-    """Where a key comes from, as in " from the environment variable MP_API_KEY"; "" if that is not known."""
+    """Where a key comes from, as in " from the environment variable MP_API_KEY"; empty if unknown."""
     found = [entry for entry in (_from_environment(), _from_pymatgen()) if entry is not None]
     return next((f" from {origin}" for text, origin in found if text == key.get_secret_value()), "")
 
 
 def _say_which(key: str, origin: str) -> None:
-    """Warn where two keys are set and differ: a forgotten one wins in silence otherwise."""
+    """Warn if two different keys are set: otherwise a forgotten one could silently win."""
     other = _from_pymatgen()
     if other is not None and other[0] != key:
-        logger.warning("The key of %s is used, not the other one of %s.", origin, other[1])
+        logger.warning("The key from %s is used, not the different one from %s.", origin, other[1])
 
 
 def _given(given: SecretStr | str | None) -> tuple[str, str] | None:
@@ -84,5 +84,5 @@ def _from_pymatgen() -> tuple[str, str] | None:
 
 
 def hide(key: SecretStr, text: str) -> str:
-    """A text of the server or of a library with the key replaced by asterisks."""
+    """Text from the server or a library with the key replaced by asterisks."""
     return text.replace(key.get_secret_value(), "*" * 8)

@@ -1,8 +1,8 @@
-"""What was read from the Materials Project, on disk: pages while it is read, one table when it is complete.
+"""Data read from the Materials Project, on disk: pages during reading, one table when complete.
 
-Each question to each version of the database has a folder, `<cache>/<db_version>/<hash of the question>/`.
-Pages are kept whatever happens, so reading resumes where it broke off; the table that they become is
-what a screen reads, and the same question to the same version gives the same bytes.
+Each query of each version of the database has a folder, `<cache>/<db_version>/<hash of the query>/`.
+Pages are kept even after errors, so reading resumes where it stopped; a screen reads the table made from
+them, and the same query of the same version gives the same bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LOCK_FILE = ".lock"
 
 
 class QueryCache:
-    """Folder of one question to one version of the database.
+    """Folder of one query of one version of the database.
 
     Parameters
     ----------
@@ -40,14 +40,14 @@ class QueryCache:
     db_version
         Version of the database.
     query
-        The question.
+        The query.
     """
 
     def __init__(self, settings: MaterialsProjectSettings, db_version: str, query: Query) -> None:
         name = query.fingerprint(settings.mp_endpoint)[:16]
         self.db_version = db_version
         self.folder = settings.mp_cache_dir / re.sub(r"[^A-Za-z0-9._-]", "_", db_version) / name
-        # Pages of another size are other pages.
+        # Pages of another size are different pages.
         self._pages = self.folder / f"pages-{settings.mp_page_size}"
 
     @property
@@ -57,24 +57,24 @@ class QueryCache:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing is left to be read."""
+        """Whether everything has been read."""
         return self.table_path.exists()
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes from reading the same at the same time.
+        """Keep other processes from reading the same data at the same time.
 
         Raises
         ------
         MaterialsProjectError
-            If another process does.
+            If another process is already reading them.
         """
         try:
             lock = take_lock(self.folder / LOCK_FILE)
         except Timeout as error:
             raise MaterialsProjectError(
-                f"Another process reads the same from the Materials Project into {self.folder}. Wait until it ends and "
-                "give the command again: it finds the table there."
+                f"Another process is reading the same data from the Materials Project into {self.folder}. Wait until it ends "
+                "and run the command again: it will find the table there."
             ) from error
         try:
             yield
@@ -82,30 +82,30 @@ class QueryCache:
             lock.release()
 
     def read_plan(self) -> dict[str, Any] | None:
-        """What an earlier reading, which broke off, meant to read; None if there was none."""
+        """What an earlier, unfinished reading was going to read; None if there was none."""
         path = self._pages / PLAN_FILE
         if not path.exists():
             return None
         try:
             plan = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
-            # Written whole or not at all; whatever else this is, the pages beside it prove nothing.
+            # Written atomically; if this is anything else, the pages beside it cannot be trusted.
             return None
         return plan if isinstance(plan, dict) else None
 
     def write_plan(self, plan: dict[str, Any]) -> None:
-        """Note what is to be read, before any page."""
+        """Record what is to be read, before any page."""
         make_folder(self._pages)
         remove_unfinished_files(self._pages)
         with atomic_file(self._pages / PLAN_FILE) as file:
             file.write(json.dumps(plan, indent=2).encode())
 
     def has_page(self, part: str, number: int) -> bool:
-        """Whether a page is there; if so, it is complete."""
+        """Whether a page exists; if so, it is complete."""
         return self._page_path(part, number).exists()
 
     def write_page(self, part: str, number: int, table: pa.Table) -> None:
-        """Keep a page."""
+        """Store a page."""
         write_table(self._page_path(part, number), table)
 
     def read_page(self, part: str, number: int, columns: Sequence[str] | None = None) -> pa.Table:
@@ -113,7 +113,7 @@ class QueryCache:
         return read_table(self._page_path(part, number), columns)
 
     def discard_pages(self) -> None:
-        """Throw away all pages: the table is made of them, or they cannot be trusted."""
+        """Discard all pages: the table has been made from them, or they cannot be trusted."""
         shutil.rmtree(self._pages, ignore_errors=True)
 
     def _page_path(self, part: str, number: int) -> Path:

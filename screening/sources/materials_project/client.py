@@ -1,4 +1,4 @@
-"""The questions that a screen puts to the Materials Project, by the resters of mp-api over our own session.
+"""Queries of a screen to the Materials Project, by the resters of mp-api over our own session.
 
 mp-api knows the names of routes, fields and parameters. Three of its habits are replaced: its cached
 `db_version` (a rerun must see a new one), its heartbeat without a time limit, and its own retries, which
@@ -21,12 +21,12 @@ from screening.sources.materials_project.session import ApiSession
 
 Document = dict[str, Any]
 
-# The first contact fails soon: a wrong address must not cost minutes of patience.
+# The first contact fails early: a wrong address must not cost minutes of retries.
 FIRST_PATIENCE_S = 10.0
 
 
 class MaterialsProject:
-    """The Materials Project as a screen asks it; `stop` ends the repeating of failed requests.
+    """The Materials Project as queried by a screen; `stop` ends the retrying of failed requests.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class MaterialsProject:
         self._session = ApiSession(settings, key)
 
     def stop(self) -> None:
-        """Let no failed request be repeated any more."""
+        """Stop retrying failed requests."""
         self._session.stop()
 
     def close(self) -> None:
@@ -50,7 +50,7 @@ class MaterialsProject:
         self._session.close()
 
     def first_db_version(self) -> str:
-        """Version of the database; a server that is not there is found out within seconds."""
+        """Version of the database; a missing server is detected within seconds."""
         return self.db_version(min(FIRST_PATIENCE_S, self._settings.mp_patience_s))
 
     def db_version(self, patience_s: float | None = None) -> str:
@@ -63,17 +63,17 @@ class MaterialsProject:
         """
         patience = self._settings.mp_patience_s if patience_s is None else patience_s
         url = f"{self._settings.mp_endpoint}heartbeat"
-        # Everybody may ask for it: the key stays here.
+        # Public: no key is sent.
         answer = self._session.request("GET", url, headers={"x-api-key": None}, patience_s=patience)
         version = answer.json().get("db_version")
         if not version or not isinstance(version, str):
             raise MaterialsProjectError(
-                f"{url} names no db_version: source.mp_endpoint is not a Materials Project API. Correct it."
+                f"{url} gives no db_version: source.mp_endpoint is not a Materials Project API. Correct it."
             )
         return version
 
     def count(self, criteria: dict[str, Any]) -> int:
-        """Number of summary documents that fulfil criteria, as the server counts them."""
+        """Number of summary documents that match criteria, as counted by the server."""
         return self._ask(lambda: int(self._summary.count({**criteria, "_limit": 1})))
 
     def page(self, query: Query, number: int, size: int, fields: Sequence[str]) -> list[Document]:
@@ -90,7 +90,7 @@ class MaterialsProject:
         )
 
     def summaries(self, material_ids: Sequence[str], query: Query) -> list[Document]:
-        """The summary documents of materials, whatever their properties."""
+        """The summary documents of materials, regardless of their properties."""
         return self._ask(
             lambda: self._summary.search(
                 material_ids=list(material_ids),
@@ -114,7 +114,7 @@ class MaterialsProject:
         )
 
     def _ask(self, question: Callable[[], Any]) -> Any:
-        """Put a question; what mp-api itself objects to becomes a sentence without the key."""
+        """Send a query; objections of mp-api itself become a sentence without the key."""
         from mp_api.client.core.exceptions import MPRestError
 
         try:
@@ -122,7 +122,7 @@ class MaterialsProject:
         except MPRestError as error:
             message = hide(self._key, str(error)).strip().replace("\n", " ")
             raise MaterialsProjectError(
-                f"mp-api refuses the question ({message[:200]}); install the version of constraints.txt."
+                f"mp-api rejects the query ({message[:200]}); install the version given in constraints.txt."
             ) from None
 
     @cached_property
@@ -138,7 +138,7 @@ class MaterialsProject:
         return self._rester(MaterialsRester)
 
     def _rester(self, rester: type[Any]) -> Any:
-        """A rester of mp-api that makes no requests of its own and works out the names of its fields once."""
+        """A rester of mp-api that makes no requests of its own and determines its field names once."""
         version = self.db_version()
 
         class QuietRester(rester):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""How many materials each filter that the server applied has removed: the screen's table of filters begins there."""
+"""How many materials each filter applied by the server has removed: the first rows of the screen's table of filters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from screening.sources.materials_project.query import Limit, Query
 
 
 class FilterCount(NamedTuple):
-    """One row of the table of filters, in its order of columns."""
+    """One row of the table of filters, in the order of its columns."""
 
     filter: str
     removed: int
@@ -22,16 +22,16 @@ class FilterCount(NamedTuple):
 
 
 class ServerCounts(NamedTuple):
-    """What the server counts for a query.
+    """The server's counts for a query.
 
     Parameters
     ----------
     rows
         What each filter removed.
     n_matching
-        Documents that fulfil all limits, so with known values.
+        Documents within all limits, so with known values.
     n_base
-        Documents that fulfil the firm limits, whatever the optional ones say.
+        Documents within the firm limits, regardless of the optional ones.
     has_unknown
         Whether documents with an unknown value are wanted and exist.
     """
@@ -43,7 +43,7 @@ class ServerCounts(NamedTuple):
 
 
 def count_on_server(client: MaterialsProject, query: Query) -> ServerCounts:
-    """Ask how many documents each filter leaves, and whether unknown values are among those that it loses."""
+    """Ask how many documents pass each filter, and whether any are dropped because of unknown values."""
     rows = _first_rows(client, query)
     base = Query((), query.include_gnome)
     n_base, has_unknown = rows[-1].remaining, False
@@ -82,12 +82,12 @@ def _count_limit(client: MaterialsProject, base: Query, limit: Limit, n_before: 
 def count_optional_limits(
     rows: list[FilterCount], limits: tuple[Limit, ...], values: dict[str, NDArray[np.float64]]
 ) -> tuple[list[FilterCount], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Count the limits that documents without the value pass, from the values of all documents.
+    """Count, from the values of all documents, the limits that documents without the value pass.
 
     Parameters
     ----------
     rows
-        Rows of the filters before.
+        Rows of the preceding filters.
     limits
         The optional limits.
     values
@@ -96,7 +96,7 @@ def count_optional_limits(
     Returns
     -------
     rows : list of FilterCount
-        With those of the limits.
+        The same with rows for the limits.
     passes : numpy.ndarray
         Documents that pass all limits, shape (n,).
     unknown : numpy.ndarray

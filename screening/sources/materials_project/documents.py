@@ -1,7 +1,7 @@
 """From documents of the Materials Project to rows of a table of crystals.
 
-No pymatgen object is made: a structure is nine numbers of a lattice, three for every site, and an
-atomic number for each. A document without a usable structure stays a row, without coordinates, so
+No pymatgen objects are made: a structure is nine numbers for the lattice, and three numbers and an
+atomic number per site. A document without a usable structure still becomes a row, without coordinates, so
 that the screen lists it with the reason; its atoms come from its composition.
 """
 
@@ -71,19 +71,19 @@ def page_table(documents: Sequence[Document], structures: Mapping[str, Any] | No
 
 
 def normal_id(identifier: Any) -> str:
-    """The identifier as everybody writes it: "mp-149", not the padded letters "mp-aaaaaaft" of the database."""
+    """The identifier in its usual form: "mp-149", not the padded letters "mp-aaaaaaft" of the database."""
     from emmet.core.types.typing import format_identifier
 
     return str(format_identifier(identifier, legacy=True))
 
 
 def calculation_number(identifier: Any) -> str:
-    """What names a calculation: documents write "mp-149" or "mp-aaaaaaft", the tables of spectra "aaaaaaft" alone."""
+    """Key of a calculation: documents write "mp-149" or "mp-aaaaaaft", the tables of spectra only "aaaaaaft"."""
     return normal_id(identifier).rpartition("-")[2]
 
 
 def first_initial_structures(documents: Sequence[Document]) -> dict[str, Any]:
-    """The first initial structure of each core document, None where it has none."""
+    """The first initial structure of each core document, None if it has none."""
     return {
         normal_id(document["material_id"]): next(iter(document.get("initial_structures") or []), None)
         for document in documents
@@ -131,13 +131,13 @@ def _text_of_time(time: Any) -> str | None:
 
 
 def _atoms_of(composition: Mapping[str, float] | None) -> list[int]:
-    """Atomic numbers of a cell known by its composition only."""
+    """Atomic numbers of a cell of which only the composition is known."""
     atoms = [(_number_of(symbol), round(amount)) for symbol, amount in (composition or {}).items()]
     return [number for number, amount in sorted(atoms) for _ in range(amount)]
 
 
 def _atomic_number(site: Mapping[str, Any]) -> int:
-    """Atomic number of the one atom of a site.
+    """Atomic number of the only atom of a site.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What can go wrong with the Materials Project; every message is a sentence without the API key in it."""
+"""Errors of the Materials Project source; the messages are sentences and never contain the API key."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class MaterialsProjectError(SourceError):
 
 
 class ApiKeyError(MaterialsProjectError):
-    """There is no usable API key, or the server refuses it."""
+    """There is no usable API key, or the server rejects it."""
 
 
 class ServerUnreachableError(MaterialsProjectError):
@@ -18,8 +18,8 @@ class ServerUnreachableError(MaterialsProjectError):
 
 
 class DatabaseChangedError(MaterialsProjectError):
-    """The database got a new version while it was read."""
+    """The database changed to a new version while it was read."""
 
 
 class ReconciliationError(MaterialsProjectError):
-    """What was read does not add up to what the server counts."""
+    """The data read do not add up to the server's counts."""

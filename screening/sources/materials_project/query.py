@@ -1,4 +1,4 @@
-"""What is asked of the Materials Project: the filters of a screen in the words of its server."""
+"""Queries of the Materials Project: the filters of a screen as parameters of its server."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from mat2spec.tables.provenance import hash_json
 from screening.settings import FilterSettings, MaterialsProjectSettings
 
 GNOME_BATCH = "gnome_r2scan_statics"
-# Increased when tables of the cache must be read again: other fields, other columns.
+# Increased when cached tables must be read again: other fields, other columns.
 TABLE_VERSION = 1
-# `has_props` claims whether there is an eDOS; the summary of one, or the identifier of its calculation, proves it.
+# `has_props` claims that there is an eDOS; its summary, or the identifier of its calculation, proves it.
 PROPERTY_FIELDS = (
     "material_id",
     "formula_pretty",
@@ -32,24 +32,24 @@ PROPERTY_FIELDS = (
 STRUCTURE_FIELD = "structure"
 INITIAL_STRUCTURES_FIELD = "initial_structures"
 SCAN_FIELDS = ("material_id", "energy_above_hull", "band_gap")
-# Below every number that a property can have: `field >= LOWEST` asks for those whose value is known.
+# Below every possible value of a property: `field >= LOWEST` selects documents whose value is known.
 LOWEST = -1e9
 
 
 @dataclass(frozen=True)
 class Limit:
-    """An inclusive range of one property, asked of the server.
+    """An inclusive range of one property, applied by the server.
 
     Parameters
     ----------
     name
         Name of the filter in the counts.
     argument, parameter
-        What mp-api's `search` and the server call the property.
+        Names of the property in mp-api's `search` and at the server.
     low, high
         The range; None means no limit.
     keep_unknown
-        Whether documents without a value pass; None where every document has one.
+        Whether documents without a value pass; None if every document has one.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Limit:
         return {name: value for name, value in ends.items() if value is not None}
 
     def known(self) -> dict[str, float]:
-        """What every document with a value fulfils, as parameters of the server."""
+        """A condition met by every document with a value, as parameters of the server."""
         return {f"{self.parameter}_min": LOWEST}
 
     def passes(self, values: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -82,7 +82,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Query:
-    """A question to the Materials Project.
+    """A query of the Materials Project.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class Query:
     def of_settings(
         cls, filters: FilterSettings, settings: MaterialsProjectSettings, n_materials: int | None = None
     ) -> Query:
-        """Push to the server what it can filter; the elements and all else are filtered here."""
+        """Leave to the server what it can filter; elements and all else are filtered here."""
         return cls(
             limits=tuple(limit for limit in _limits(filters) if not limit.is_open),
             include_gnome=settings.mp_include_gnome,
@@ -120,16 +120,16 @@ class Query:
 
     @property
     def firm_limits(self) -> tuple[Limit, ...]:
-        """Limits that a document without the value does not pass."""
+        """Limits that documents without the value do not pass."""
         return tuple(limit for limit in self.limits if not limit.keep_unknown)
 
     @property
     def optional_limits(self) -> tuple[Limit, ...]:
-        """Limits that a document without the value passes; the server would leave it out."""
+        """Limits that documents without the value pass; the server would leave them out."""
         return tuple(limit for limit in self.limits if limit.keep_unknown)
 
     def without_optional_limits(self) -> Query:
-        """The question that documents of unknown value pass."""
+        """The query that documents with unknown values pass."""
         return Query(self.firm_limits, self.include_gnome)
 
     def arguments(self) -> dict[str, Any]:
@@ -147,11 +147,11 @@ class Query:
         return criteria
 
     def describe(self) -> dict[str, Any]:
-        """All that decides the answer, as JSON can hold it."""
+        """All that determines the answer, as JSON values."""
         return {**asdict(self), "fields": self.fields, "table_version": TABLE_VERSION}
 
     def fingerprint(self, endpoint: str) -> str:
-        """SHA-256 of the question and of whom it is asked."""
+        """SHA-256 of the query and the server's address."""
         return hash_json({**self.describe(), "endpoint": endpoint})
 
 

@@ -1,9 +1,9 @@
-"""Reading the answer to a query: pages in parallel, each checked and kept, then one table.
+"""Reading the results of a query: pages in parallel, each checked and stored, then one table.
 
 The documents come sorted by identifier in pages. A page is kept only if the database had the same
-version after it as at the beginning, so pages of a reading that broke off can be trusted. The server
-leaves out documents whose hull distance or band gap it does not know; where the filters keep such
-materials, they are found by a scan of all identifiers and read by name.
+version after it as at the beginning, so pages of an interrupted reading can be trusted. The server
+leaves out documents whose hull distance or band gap is unknown; if the filters keep such
+materials, they are found by a scan of all identifiers and read by id.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from screening.sources.materials_project.table import write_crystals
 
 Document = dict[str, Any]
 
-# Parts of a reading: documents that fulfil all limits, the scan for unknown values, documents read by name.
+# Parts of a reading: documents within all limits, the scan for unknown values, documents read by id.
 MATCHING = "matching"
 SCAN = "scan"
 UNKNOWN = "unknown"
@@ -45,7 +45,7 @@ NAMES_PER_REQUEST = 100
 
 
 class Reading:
-    """One reading of a query into its folder of the cache.
+    """One reading of a query into its cache folder.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Reading:
     cache
         Where it is kept.
     settings
-        Page size and number of requests at a time.
+        Page size and number of parallel requests.
     progress
         Called with the materials read so far and their number.
     """
@@ -76,16 +76,16 @@ class Reading:
         self._progress = progress
 
     def run(self) -> None:
-        """Read what is not there yet, reconcile it and write the table.
+        """Read what is missing, reconcile it and write the table.
 
         Raises
         ------
         DatabaseChangedError
-            If the database got a new version meanwhile; the pages are thrown away.
+            If the database changed to a new version meanwhile; the pages are discarded.
         ReconciliationError
-            If what was read does not add up.
+            If the data read do not add up.
         MaterialsProjectError
-            If the server is gone or refuses; the pages are kept.
+            If the server is unreachable or rejects a request; the pages are kept.
         """
         try:
             counts = self._plan()
@@ -105,7 +105,7 @@ class Reading:
         return min(n_materials, self._query.n_materials or n_materials)
 
     def _plan(self) -> ServerCounts:
-        """What the server counts; the pages of an earlier reading are used only if it counts the same."""
+        """The server's counts; pages of an earlier reading are used only if they are unchanged."""
         counts = count_on_server(self._client, self._query)
         plan = json.loads(json.dumps({"counts": counts, "query": self._query.describe()}))
         if self._cache.read_plan() != plan:
@@ -124,7 +124,7 @@ class Reading:
         self._read_pages(MATCHING, -(-n_wanted // size), read, lambda done: min(done * size, n_wanted), n_wanted)
 
     def _scan(self, counts: ServerCounts) -> tuple[list[FilterCount], list[str]]:
-        """The counts with unknown values kept, and the names of the materials that have them."""
+        """The counts with unknown values kept, and the ids of the materials that have them."""
         size, n_base, base = self._settings.mp_page_size, counts.n_base, self._query.without_optional_limits()
 
         def read(number: int) -> pa.Table:
@@ -141,13 +141,13 @@ class Reading:
         rows, passes, unknown = count_optional_limits(counts.rows[:n_firm_rows], limits, values)
         if int(passes.sum() - unknown.sum()) != counts.n_matching:
             raise ReconciliationError(
-                f"The Materials Project counts {counts.n_matching:,} materials within the limits, their values say "
+                f"The Materials Project counts {counts.n_matching:,} materials within the limits, but by their values there are "
                 f"{int(passes.sum() - unknown.sum()):,}. {reconcile.AGAIN}"
             )
         return rows, [str(name) for name in table[Column.MATERIAL_ID].to_numpy()[unknown]]
 
     def _read_by_name(self, names: list[str]) -> None:
-        """Materials whose hull distance or band gap nobody knows."""
+        """Materials whose hull distance or band gap is unknown."""
 
         def read(number: int) -> pa.Table:
             asked = names[number * NAMES_PER_REQUEST : (number + 1) * NAMES_PER_REQUEST]
@@ -161,7 +161,7 @@ class Reading:
     def _read_pages(
         self, part: str, n_pages: int, read: Callable[[int], pa.Table], done_of: Callable[[int], int], total: int
     ) -> None:
-        """Read the pages that are not there yet, several at a time; the first failure ends it."""
+        """Read the missing pages, several in parallel; the first failure ends it."""
         missing = [number for number in range(n_pages) if not self._cache.has_page(part, number)]
         done = n_pages - len(missing)
 
@@ -183,7 +183,7 @@ class Reading:
                 raise
 
     def _table(self, documents: Sequence[Document]) -> pa.Table:
-        """Rows of summary documents, with the structures before relaxation if those are wanted."""
+        """Rows of summary documents, with the unrelaxed structures if these are requested."""
         if self._query.cells == "relaxed":
             return page_table(documents)
         table = page_table(documents, {})
@@ -196,7 +196,7 @@ class Reading:
         return page_table(documents, structures)
 
     def _finish(self, rows: list[FilterCount], n_matching: int, n_wanted: int, n_names: int) -> None:
-        """Check the whole answer, and make one table of its pages."""
+        """Check the complete result and merge its pages into one table."""
         size = self._settings.mp_page_size
         n_pages = -(-n_wanted // size)
         pages = [(MATCHING, number) for number in range(n_pages)]

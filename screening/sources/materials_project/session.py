@@ -1,8 +1,8 @@
-"""How requests go out: not too many a second, repeated while it helps, and with errors that are sentences.
+"""Sending requests: rate-limited, retried while that can help, with errors that are sentences.
 
-The resters of mp-api take a session of the caller's. This one adds what they lack: one limit for all
-threads, time limits that hold, patience with a server that is gone for minutes, answers that were
-cut short recognised, and no redirect that would carry the API key to another host.
+The resters of mp-api accept the caller's session. This one adds what they lack: one rate limit for all
+threads, reliable timeouts, retries over minutes of downtime, detection of truncated answers, and no
+redirect that would send the API key to another host.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from screening.settings import MaterialsProjectSettings
 from screening.sources.materials_project.api_key import WHERE_TO_PUT_IT, hide, origin_of
 from screening.sources.materials_project.errors import ApiKeyError, MaterialsProjectError, ServerUnreachableError
 
-# Too many requests, and errors of servers and gateways that pass.
+# Too many requests, and transient errors of servers and gateways.
 PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
@@ -28,7 +28,7 @@ DETAIL_CHARACTERS = 200
 
 
 class RateLimiter:
-    """Lets threads through one at a time, at a limited rate; all of them wait when the server says so."""
+    """Lets threads through one at a time at a limited rate; all of them pause when the server says so."""
 
     def __init__(self, per_second: float, stopped: threading.Event) -> None:
         self._interval = 1.0 / per_second
@@ -37,7 +37,7 @@ class RateLimiter:
         self._lock = threading.Lock()
 
     def wait(self) -> None:
-        """Wait for this thread's turn, or until all is stopped."""
+        """Wait for this thread's turn, or until everything is stopped."""
         with self._lock:
             turn = max(self._next, time.monotonic())
             self._next = turn + self._interval
@@ -55,7 +55,7 @@ class ApiSession(requests.Session):
     Parameters
     ----------
     settings
-        Time limits and how many requests may go out.
+        Timeouts and rate limit.
     key
         The API key, sent as a header with every request but the heartbeat.
     """
@@ -73,25 +73,25 @@ class ApiSession(requests.Session):
         self.mount("http://", adapter)
 
     def stop(self) -> None:
-        """Let no failed request be repeated any more: the reading is over."""
+        """Stop retrying failed requests: the reading is over."""
         self._stopped.set()
 
     def request(self, method: str, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
-        """Send a request, and send it again while its failure may pass.
+        """Send a request, retrying it while its failure may be transient.
 
         Parameters
         ----------
         patience_s
-            How long to repeat it; `mp_patience_s` of the settings if not given.
+            How long to retry; `mp_patience_s` of the settings if not given.
 
         Raises
         ------
         ApiKeyError
-            If the server refuses the key.
+            If the server rejects the key.
         ServerUnreachableError
             If it failed for longer than the patience.
         MaterialsProjectError
-            If the server refuses the request itself.
+            If the server rejects the request itself.
         """
         patience = kwargs.pop("patience_s", self._settings.mp_patience_s)
         kwargs |= {"timeout": self._settings.mp_timeout_s, "allow_redirects": False, "stream": False}
@@ -109,7 +109,7 @@ class ApiSession(requests.Session):
     def _try(
         self, method: str, url: str | bytes, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[requests.Response | str, float | None]:
-        """The answer, or what went wrong and how long the server says to wait."""
+        """The response, or what went wrong and how long the server asks to wait."""
         self._limiter.wait()
         try:
             response = super().request(method, url, *args, **kwargs)
@@ -123,62 +123,62 @@ class ApiSession(requests.Session):
         return (response, None) if wrong is None else (wrong, None)
 
     def _failure(self, error: requests.RequestException) -> str:
-        """What went wrong on the way, where trying again may help.
+        """What went wrong in transit, if retrying may help.
 
         Raises
         ------
         MaterialsProjectError
-            Where it cannot help.
+            If it cannot help.
         """
         if isinstance(error, requests.exceptions.InvalidURL):
             raise MaterialsProjectError("source.mp_endpoint is not a usable address; correct it.") from error
         if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
             raise MaterialsProjectError(
-                f"The certificate of {self._settings.mp_endpoint} is not trusted here, as where a proxy of the network reads "
-                "along. Name the certificates of your network in REQUESTS_CA_BUNDLE; the clock may be wrong too."
+                f"The certificate of {self._settings.mp_endpoint} is not trusted here; a proxy of the network may be "
+                "intercepting traffic. Set REQUESTS_CA_BUNDLE to the certificates of your network, and check the clock."
             ) from error
         if isinstance(error, requests.exceptions.ProxyError):
             return "could not be reached: the proxy that HTTPS_PROXY or HTTP_PROXY names does not answer"
         if isinstance(error, requests.Timeout):
             return f"did not answer within {self._settings.mp_timeout_s:g} s"
-        return f"could not be reached, or hung up ({type(error).__name__})"
+        return f"could not be reached or closed the connection ({type(error).__name__})"
 
     def _refusal(self, response: requests.Response) -> MaterialsProjectError:
         status = response.status_code
         if status in {401, 403} and "x-api-key" not in response.request.headers:
             return MaterialsProjectError(
-                f"The Materials Project lets nobody in from here (status {status}), with or without a key: it may be "
-                "under maintenance, or this network is blocked. Try again later; https://status.materialsproject.org "
-                "says more."
+                f"The Materials Project refuses access from here (status {status}), with or without a key: it may be "
+                "under maintenance, or this network is blocked. Try again later; see https://status.materialsproject.org "
+                "for details."
             )
         if status in {401, 403}:
             return ApiKeyError(
-                f"The Materials Project refuses the API key{origin_of(self._key)} (status {status}): it is mistyped or was "
+                f"The Materials Project rejects the API key{origin_of(self._key)} (status {status}): it is mistyped or was "
                 "revoked. "
                 f"{WHERE_TO_PUT_IT}"
             )
         if response.is_redirect:
             return MaterialsProjectError(
-                f"The Materials Project at {self._settings.mp_endpoint} wants to send the request elsewhere (status "
-                f"{status}). It is not followed, as the API key would go along; correct source.mp_endpoint."
+                f"The Materials Project at {self._settings.mp_endpoint} redirects the request to another address (status "
+                f"{status}). This is not followed, as it would pass on the API key; correct source.mp_endpoint."
             )
         detail = hide(self._key, response.text)[:DETAIL_CHARACTERS].replace("\n", " ")
         return MaterialsProjectError(
-            f"The Materials Project does not understand the question (status {status}: {detail}). Check "
-            "source.mp_endpoint; if it is right, the server may have become too new for the installed mp-api."
+            f"The Materials Project does not understand the query (status {status}: {detail}). Check "
+            "source.mp_endpoint; if it is right, the server may be too new for the installed mp-api."
         )
 
 
 def _what_is_wrong(content: bytes) -> str | None:
-    """Why an answer cannot be a whole JSON object, or None."""
+    """Why a response cannot be a complete JSON object, or None."""
     text = content.strip()
     if text.startswith(b"<"):
-        return "gave a web page instead of data, as the log-in page of a network or a proxy does"
-    return None if text.startswith(b"{") and text.endswith(b"}") else "gave an answer that ends in the middle"
+        return "returned a web page instead of data, such as the log-in page of a network or a proxy"
+    return None if text.startswith(b"{") and text.endswith(b"}") else "returned a truncated answer"
 
 
 def _retry_after(response: requests.Response) -> float | None:
-    """Seconds that the server says to wait, or None if it does not say."""
+    """Seconds that the server asks to wait, or None."""
     text = response.headers.get("Retry-After", "").strip()
     if text.isdigit():
         return float(text)
@@ -192,6 +192,6 @@ def _retry_after(response: requests.Response) -> float | None:
 def _gave_up(failure: str, seconds: float, pause: float, patience: float) -> str:
     waits = f"; it asks to wait {pause:g} s more" if pause > patience else ""
     return (
-        f"The Materials Project {failure}, for {seconds:.0f} s now{waits}. What was read is kept: give the same command "
+        f"The Materials Project {failure}, for {seconds:.0f} s now{waits}. What was read is kept: run the same command "
         f"again later, and check the network and source.mp_endpoint."
     )

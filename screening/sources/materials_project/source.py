@@ -3,8 +3,8 @@
     from screening.sources.materials_project.source import open_materials_project
     source = open_materials_project(SourceSettings(kind=SourceKind.MATERIALS_PROJECT), FilterSettings())
 
-What the filters leave is read once for each version of the database, into a Parquet table; from then on the
-source is that table.
+The materials that pass the filters are read once per version of the database into a Parquet table; from then on
+the source is that table.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from screening.sources.parquet import ParquetSource
 
 logger = logging.getLogger(__name__)
 
-# A release takes minutes to go live; a database that changes more often than this is not read.
+# A release takes minutes to go live; a database that changes more often than this cannot be read.
 MAX_ATTEMPTS = 3
 
 
@@ -37,29 +37,29 @@ def open_materials_project(
     progress: Progress = no_progress,
     db_version: str | None = None,
 ) -> ParquetSource:
-    """Read from the Materials Project what the filters leave, unless it is in the cache.
+    """Read the materials that pass the filters from the Materials Project, unless they are cached.
 
     Parameters
     ----------
     settings
         The source: endpoint, cells, cache, limits of the requests.
     filters
-        Filters of the screen; those that the server knows are applied there.
+        Filters of the screen; those that the server supports are applied there.
     api_key
         The key; from the environment or the settings of pymatgen if not given.
     progress
         Called with the materials read so far and their number.
     db_version
-        Take the table of this version if the cache has it, without a key or a question to the server.
+        Use the table of this version if it is cached, without a key or a query.
 
     Raises
     ------
     ApiKeyError
-        If there is no key, before any work, or the server refuses it.
+        If there is no key, before any work, or the server rejects it.
     DatabaseChangedError
         If the database changes faster than it can be read.
     MaterialsProjectError
-        If the server is gone or refuses; what was read is kept.
+        If the server is unreachable or rejects a request; what was read is kept.
     """
     query = Query.of_settings(filters, settings, settings.limit)
     if db_version is not None and (cache := QueryCache(settings, db_version, query)).is_complete:
@@ -76,5 +76,5 @@ def open_materials_project(
         except DatabaseChangedError as error:
             if attempt == MAX_ATTEMPTS:
                 raise
-            logger.warning("%s Reading starts again.", error)
+            logger.warning("%s Reading restarts.", error)
     raise AssertionError

@@ -1,4 +1,4 @@
-"""Structures of given materials, by id: the crystals of labels that the project carries without them."""
+"""Structures of given materials, by id: for the labels that ship with the project without structures."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fetch_structures(
     settings
         Endpoint and limits of the requests.
     progress
-        Told how many of how many materials are read.
+        Called with how many of how many materials are read.
     api_key
         The key; from the environment or the settings of pymatgen if not given.
 
@@ -53,9 +53,9 @@ def fetch_structures(
     Raises
     ------
     screening.sources.materials_project.errors.ApiKeyError
-        If there is no key, or the server refuses it.
+        If there is no key, or the server rejects it.
     screening.sources.materials_project.errors.MaterialsProjectError
-        If the server is gone or refuses.
+        If the server is unreachable or rejects a request.
     """
     wanted = list(dict.fromkeys(material_ids))
     query = Query.of_settings(FilterSettings(), settings.model_copy(update={"mp_cells": "relaxed"}))

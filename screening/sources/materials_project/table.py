@@ -1,7 +1,7 @@
-"""The table that the pages of a reading become: a table of crystals as every other source has.
+"""The table made from the pages of a reading: a table of crystals like that of any other source.
 
 Besides the columns of `screening.sources.parquet` it holds `has_edos`, `license` and `last_updated`. Materials
-that have an eDOS are never predicted, so their coordinates are left out.
+with an eDOS are never predicted, so their coordinates are left out.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EdosEvidence:
-    """Which materials have an eDOS: `has_props` claims it, a summary of it in the document proves it.
+    """Which materials have an eDOS: claimed by `has_props`, proved by its summary in the document.
 
-    `has_props` is known to lie in both directions. The proof counts, so a material with a false claim stays
-    a candidate; only if no document at all comes with a proof, the server gives none, and the claims count.
+    `has_props` is known to be wrong in both directions. The proof counts, so a material with a false claim stays
+    a candidate; only if no document has a proof, that is, if the server gives none, do the claims count.
 
     Parameters
     ----------
     claims, proves
-        Of each material, shape (n,).
+        One flag per material, shape (n,).
     """
 
     claims: NDArray[np.bool_]
@@ -46,7 +46,7 @@ class EdosEvidence:
 
     @property
     def rule(self) -> str:
-        """What counts: "dos", the document's own summary of it, or "has_props"."""
+        """The evidence used: "dos", the document's own summary, or "has_props"."""
         return "dos" if self.proves.any() else "has_props"
 
     @property
@@ -56,7 +56,7 @@ class EdosEvidence:
 
     @property
     def n_lies(self) -> int:
-        """Materials whose claim is not what counts."""
+        """Materials whose claim contradicts the evidence used."""
         return int((self.claims != self.has_edos).sum())
 
 
@@ -66,13 +66,13 @@ def write_crystals(cache: QueryCache, query: Query, pages: list[tuple[str, int]]
     Parameters
     ----------
     cache
-        Where the pages are and the table goes.
+        Where the pages are and where the table goes.
     query
-        What was asked.
+        The query.
     pages
         Part and number of the pages, in the order of the rows.
     rows
-        What each filter of the server removed; the last one says how many rows the table has.
+        What each filter of the server removed; the last one gives the number of rows of the table.
     """
     n_rows = rows[-1].remaining
     evidence = _evidence(cache, pages, n_rows)
@@ -107,16 +107,18 @@ def _flags(cache: QueryCache, pages: list[tuple[str, int]], column: str) -> NDAr
 
 
 def _say(evidence: EdosEvidence, n_without: int, n_rows: int) -> None:
-    """Tell in the log what is odd about the documents."""
+    """Log anomalies of the documents."""
     if evidence.n_lies:
         logger.warning(
-            "has_props is wrong about the eDOS of %d of %d materials; what the documents hold counts.",
+            "has_props is wrong about the eDOS of %d of %d materials; the content of the documents counts.",
             evidence.n_lies,
             n_rows,
         )
     if n_without:
         logger.warning(
-            "%d of %d materials have no usable structure; predictions name them as failed.", n_without, n_rows
+            "%d of %d materials have no usable structure; their predictions will be listed as failed.",
+            n_without,
+            n_rows,
         )
 
 

@@ -24,8 +24,8 @@ def crystal_columns(structures: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]
     Returns
     -------
     lattice, frac_coords, atomic_numbers
-        Lists of 9 numbers in Angstrom, of 3 per site, and of one per site; null for a structure that is missing,
-        damaged, or has a site that several species share or that is partly empty.
+        Lists of 9 numbers in Angstrom, of 3 per site, and of one per site; null for structures that are missing,
+        damaged, or have sites that are shared by several species or partly empty.
     """
     n = len(structures)
     lattice, lattice_length = _numbers_of(_field(_field(structures, "lattice"), "matrix"))
@@ -57,7 +57,7 @@ def _flatten(lists: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
 
 
 def _numbers_of(lists: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Numbers of lists, or of lists of lists, and how many each row has."""
+    """Numbers in lists, or in lists of lists, and how many each row has."""
     rows, values = _flatten(lists)
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         inner, values = _flatten(values)
@@ -67,7 +67,7 @@ def _numbers_of(lists: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.int64]
 
 
 def _atomic_numbers(species: pa.Array) -> NDArray[np.int64]:
-    """Atomic number of the one atom of each site; 0 where there is none, or not one alone."""
+    """Atomic number of the only atom of each site; 0 if there is none or more than one."""
     rows, atoms = _flatten(species)
     elements = _field(atoms, "element").dictionary_encode()
     of_symbol = np.array([_number_of(symbol) for symbol in elements.dictionary.to_pylist()] or [0], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""What the bulk reads of spectra share: the crystals that spectra belong to, parts on disk, and what was left out."""
+"""Shared by the bulk reads of spectra: the crystals of the spectra, parts on disk, and counts of what was left out."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ class Materials:
         calculations: Callable[[pa.RecordBatch], Iterable[Iterable[str]]],
         fields: Mapping[str, Any],
     ) -> Materials:
-        """Read the collection `summary`; deprecated materials are left out, and GNoME's unless the settings say else.
+        """Read the collection `summary` without deprecated materials and, by default, without GNoME's.
 
         Parameters
         ----------
         settings
             Licence and limits.
         calculations
-            Gives for each row of a batch the identifiers of its calculations.
+            Returns the identifiers of the calculations of each row of a batch.
         fields
             Columns of the batch that it needs.
         """
@@ -110,7 +110,7 @@ class Materials:
         return cls(release, rows, pa.concat_tables(pieces).combine_chunks() if pieces else _no_crystals())
 
     def row_of(self, identifier: str | None) -> int | None:
-        """Row of the material of a calculation, None if it is of none."""
+        """Row of the material of a calculation, None if it belongs to none."""
         return None if identifier is None else self.rows.get(calculation_number(identifier))
 
 
@@ -146,7 +146,7 @@ def _no_crystals() -> pa.Table:
 
 @dataclass
 class BulkRead:
-    """A read of all spectra of a Delta table into one Parquet table; each file of it is a part that is kept.
+    """A read of all spectra of a Delta table into one Parquet table; each finished file is kept as a part.
 
     Parameters
     ----------
@@ -161,9 +161,9 @@ class BulkRead:
     schema
         Of the rows.
     identity
-        All that decides the rows besides the source: parts of another identity are not taken up.
+        All that determines the rows besides the source: parts of another identity are not reused.
     key
-        Columns of which no two rows agree; of several such rows the first is kept.
+        Columns that identify a row; of several rows with the same values the first is kept.
     """
 
     target: Path
@@ -182,7 +182,7 @@ class BulkRead:
         Raises
         ------
         MaterialsProjectError
-            If the reading breaks off; finished parts are kept.
+            If the reading fails; finished parts are kept.
         """
         files = files_of(self.source)
         parts = [self._part(fragment, progress, done, len(files)) for done, fragment in enumerate(files)]
@@ -205,11 +205,11 @@ class BulkRead:
 
     @property
     def folder(self) -> Path:
-        """Where parts lie until the table is whole."""
+        """Folder of the parts until the table is complete."""
         return self.target.with_name(f".{self.target.name}.parts")
 
     def _part(self, fragment: Any, progress: Progress, done: int, total: int) -> Path:
-        """One file of the Delta table, read unless it was before."""
+        """One file of the Delta table, read unless it has been read before."""
         name = hashlib.sha256(f"{self.identity} {fragment.path}".encode()).hexdigest()[:16]
         part = make_folder(self.folder) / f"{name}.parquet"
         if not part.exists():
@@ -226,7 +226,7 @@ class BulkRead:
         return part
 
     def _first_ones(self, rows: list[dict[str, Any]], left_out: Counter[str]) -> list[dict[str, Any]]:
-        """Rows without those that repeat another one, in whatever file that is."""
+        """Rows without duplicates, also across files."""
         kept = []
         for row in rows:
             key = tuple(row[name] for name in self.key)
@@ -238,16 +238,16 @@ class BulkRead:
         return kept
 
     def _reconcile(self, written: int) -> None:
-        """Rows of the Delta table must all be in the table or counted as left out."""
+        """Check that all rows of the Delta table are in the table or counted as left out."""
         expected, seen = int(self.source.count()), written + sum(self.left_out.values())
         if seen != expected:
             self.target.unlink()
             raise ReconciliationError(
-                f"{self.source.table_uri} holds {expected:,} spectra, {seen:,} were read; give the command again."
+                f"{self.source.table_uri} holds {expected:,} spectra, but {seen:,} were read; run the command again."
             )
 
 
 def say_left_out(left_out: Mapping[str, int]) -> None:
-    """Tell in the log how many spectra were left out, and why."""
+    """Log how many spectra were left out, and why."""
     for reason, count in sorted(left_out.items()):
         logger.warning("%d spectra left out: %s", count, reason)

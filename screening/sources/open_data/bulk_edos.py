@@ -38,7 +38,7 @@ from screening.sources.open_data.bulk import (
 from screening.sources.open_data.delta import TOTAL_DOS, open_delta
 from screening.sources.open_data.spectra import SpectrumError, bin_edos
 
-# The Materials Project's own mixture: with U where its rules ask for it, spin-polarised where that matters.
+# The Materials Project's own mixture: with U where its rules require it, spin-polarised where that matters.
 TRAINING_LEVEL = {Column.FUNCTIONAL: "PBE"}
 FUNCTIONALS = {"GGA": "PBE", "PBE": "PBE", "r2SCAN": "r2SCAN", "SCAN": "SCAN", "PBEsol": "PBEsol", "PBESol": "PBEsol"}
 COLUMNS = ["identifier", "run_type", "energies", "efermi", "spin_up_densities", "spin_down_densities"]
@@ -76,7 +76,7 @@ def fetch_edos(
     Raises
     ------
     MaterialsProjectError
-        If the open data cannot be read; a repetition resumes at the file at which it broke off.
+        If the open data cannot be read; a rerun resumes at the file that failed.
     """
     source = open_delta(TOTAL_DOS, settings)
     materials = Materials.read(settings, _dos_tasks, {"task_id": _field("dos", "task_id")})
@@ -91,7 +91,7 @@ def fetch_edos(
 
 
 def store_metadata(release: str, delta_version: int) -> dict[str, str]:
-    """What a store says of all its spectra."""
+    """Metadata that apply to all spectra of a store."""
     return {
         GRID_METADATA_KEY: EDOS_GRID.to_json(),
         REFERENCE_KEY: SourceKind.MATERIALS_PROJECT,
@@ -127,7 +127,7 @@ class EdosRows:
         self._versions = json.dumps({SourceKind.MATERIALS_PROJECT: materials.release})
 
     def of_batch(self, batch: pa.RecordBatch, left_out: Counter[str]) -> list[dict[str, Any]]:
-        """Rows of the spectra that can be used; the others are counted by their reason."""
+        """Rows of the usable spectra; the others are counted by reason."""
         rows = []
         for sample in samples_of(batch):
             try:
@@ -137,7 +137,7 @@ class EdosRows:
         return rows
 
     def material_of(self, sample: dict[str, Any]) -> str | None:
-        """The material that a spectrum belongs to, None if to none."""
+        """The material of a spectrum, None if it belongs to none."""
         position = self._materials.row_of(sample["identifier"])
         return None if position is None else str(self._materials.table[Column.MATERIAL_ID][position])
 
@@ -162,7 +162,7 @@ class EdosRows:
         density, spin = sample["spin_up_densities"], "unpolarised"
         if sample["spin_down_densities"] is not None:
             if len(density) != len(sample["spin_down_densities"]):
-                raise SpectrumError("The spins differ in their number of samples.")
+                raise SpectrumError("The two spins have different numbers of samples.")
             density, spin = density + sample["spin_down_densities"], "polarised"
         binned = bin_edos(sample["energies"], density, float(sample["efermi"]))
         functional, with_u = _level(sample["run_type"])
@@ -199,7 +199,7 @@ def samples_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
 
 
 def _lists(column: pa.Array) -> list[np.ndarray | None]:
-    """Numbers of each list without a Python object for each; None for a null."""
+    """Numbers of each list without Python objects; None for a null."""
     values = pc.list_flatten(column).to_numpy(zero_copy_only=False).astype(np.float64)
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
     ends = np.cumsum(lengths)

@@ -35,7 +35,7 @@ from screening.sources.open_data.delta import PHONON_DOS, open_delta
 from screening.sources.open_data.spectra import SpectrumError, bin_phdos
 
 METHOD = "dfpt"
-# As `mat2spec.labels.readers.data_folder` has it: from this share of imaginary modes on a crystal is not stable.
+# As in `mat2spec.labels.readers.data_folder`: from this share of imaginary modes on, a crystal is unstable.
 UNSTABLE_FROM = 0.01
 
 
@@ -92,14 +92,14 @@ def _field(*path: str) -> Any:
 
 
 def _columns() -> dict[str, Any]:
-    """What is read of a row; its structure and its spectra by atom are not."""
+    """The columns read; structures and spectra by atom are not among them."""
     fields = {name: _field(name) for name in ("identifier", "phonon_method")}
     return fields | {name: _field("dos", name) for name in ("frequencies", "densities")}
 
 
 def _phonon_ids(method: str) -> Callable[[pa.RecordBatch], list[list[str]]]:
     def calculations(batch: pa.RecordBatch) -> list[list[str]]:
-        # As mp-api has it, the first one of several is that of the material.
+        # As in mp-api, the first of several is that of the material.
         return [(dict(ids or []).get(method) or [])[:1] for ids in batch["phonon_IDs"].to_pylist()]
 
     return calculations
@@ -126,7 +126,7 @@ class _Rows:
         self._method = method
 
     def of_batch(self, batch: pa.RecordBatch, left_out: Counter[str]) -> list[dict[str, Any]]:
-        """Rows of the spectra that can be used; the others are counted by their reason."""
+        """Rows of the usable spectra; the others are counted by reason."""
         rows = []
         for document in batch.to_pylist():
             try:

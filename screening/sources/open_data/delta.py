@@ -1,6 +1,6 @@
 """Delta tables of the Materials Project's open data: anonymous S3, read file by file with bounded memory.
 
-`AWS_ENDPOINT_URL` (and `AWS_ALLOW_HTTP=true`) sends the reading to another S3.
+`AWS_ENDPOINT_URL` (and `AWS_ALLOW_HTTP=true`) selects another S3 server.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TOTAL_DOS = "s3a://materialsproject-parsed/core/electronic-structure/total-dos/"
 PHONON_DOS = "s3a://materialsproject-parsed/phonon/electronic-structure/dos/"
 REGION = "us-east-1"
 VERSION_COLUMN = "version"
-# Rows in memory at a time: spectra of 2,001 points and both spins take 48 kB each.
+# Rows in memory at a time: spectra of 2,001 points with both spins take 48 kB each.
 BATCH_ROWS = 512
 MAX_RETRIES = 5
 
@@ -35,7 +35,7 @@ def open_delta(uri: str, settings: MaterialsProjectSettings) -> DeltaTable:
     Raises
     ------
     MaterialsProjectError
-        If it is not there or cannot be reached.
+        If it is missing or cannot be reached.
     """
     from deltalake import DeltaTable
 
@@ -53,12 +53,12 @@ def open_delta(uri: str, settings: MaterialsProjectSettings) -> DeltaTable:
 
 @contextmanager
 def reading(uri: str) -> Iterator[None]:
-    """Turn what deltalake and Arrow raise while a table is read into a sentence.
+    """Turn errors of deltalake and Arrow while a table is read into a sentence.
 
     Raises
     ------
     MaterialsProjectError
-        In place of those errors.
+        Instead of those errors.
     """
     from deltalake.exceptions import DeltaError, TableNotFoundError
 
@@ -66,19 +66,19 @@ def reading(uri: str) -> Iterator[None]:
         yield
     except TableNotFoundError as error:
         raise MaterialsProjectError(
-            f"There is no Delta table at {uri}: the Materials Project has moved its open data. Give the address of the "
-            "new place, or use the API with a key."
+            f"There is no Delta table at {uri}: the Materials Project has moved its open data. Give the new address, "
+            "or use the API with a key."
         ) from error
     except (DeltaError, pa.ArrowException, OSError) as error:
         first_line = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise MaterialsProjectError(
-            f"Reading the open data at {uri} broke off ({first_line}). Check the network and give the same command "
+            f"Reading the open data at {uri} failed ({first_line}). Check the network and run the same command "
             "again; what is finished is kept."
         ) from error
 
 
 def release_of(table: DeltaTable) -> str:
-    """The newest release in a table that is partitioned by release, else its own version."""
+    """The newest release of a table partitioned by release, else the table's own version."""
     releases = {str(part[VERSION_COLUMN]) for part in table.partitions() if VERSION_COLUMN in part}
     return max(releases, key=natural_order) if releases else f"delta-{table.version()}"
 
@@ -89,7 +89,7 @@ def natural_order(text: str) -> list[tuple[int, str]]:
 
 
 def files_of(table: DeltaTable, release: str | None = None) -> list[Any]:
-    """The Parquet files of a table as Arrow fragments, sorted by name; of one release only, where there are several."""
+    """The Parquet files of a table as Arrow fragments, sorted by name; of one release only, if there are several."""
     with reading(table.table_uri):
         dataset = table.to_pyarrow_dataset()
         chosen = None
@@ -101,7 +101,7 @@ def files_of(table: DeltaTable, release: str | None = None) -> list[Any]:
 def batches_of(
     table: DeltaTable, fragment: Any, columns: Sequence[str] | dict[str, Any], chosen: Any = None
 ) -> Iterator[pa.RecordBatch]:
-    """Rows of one file in pieces, in the order of the file; columns that it lacks are null.
+    """Rows of one file in batches, in the order of the file; missing columns are null.
 
     Parameters
     ----------
@@ -110,12 +110,12 @@ def batches_of(
     columns
         Names, or expressions by name.
     chosen
-        Expression that the rows fulfil; all rows if None.
+        Expression that the rows satisfy; all rows if None.
 
     Raises
     ------
     MaterialsProjectError
-        If the reading breaks off.
+        If the reading fails.
     """
     with reading(table.table_uri):
         schema = table.to_pyarrow_dataset().schema
@@ -132,7 +132,7 @@ def batches_with(
     is_wanted: Callable[[str], bool],
     release: str | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Rows whose text in one column is wanted; where no row is, only that column is read.
+    """Rows whose text in one column is wanted; if there are none in a file, only that column is read.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
-"""eDOS that the Materials Project has published since a previous run predicted them.
+"""eDOS published by the Materials Project since a previous run predicted them.
 
-Only these materials are asked for, by name: their documents of the API or of the open data, their spectra of the open
-data. A spectrum that was read once is kept in the cache.
+Only these materials are requested, by id: their documents from the API or the open data, their spectra from the open
+data. Spectra are kept in the cache.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ Document = dict[str, Any]
 FOLDER = "published"
 NAMES_PER_REQUEST = 100
 CALCULATION = "calculation"
-NO_SPECTRUM = "The open data do not (yet) contain a spectrum of its calculation."
-NO_DOCUMENT = "The Materials Project names no calculation of its eDOS."
-# Increased when rows of the cache must be read again.
+NO_SPECTRUM = "The open data do not contain a spectrum of its calculation (yet)."
+NO_DOCUMENT = "The Materials Project does not name a calculation for its eDOS."
+# Increased when cached rows must be read again.
 STORE_VERSION = 1
 
 
 class Published(NamedTuple):
-    """Spectra that were published meanwhile.
+    """Spectra published in the meantime.
 
     Parameters
     ----------
     store
-        An eDOS store with those that can be used; None if nothing was asked for.
+        An eDOS store of the usable ones; None if none was requested.
     failures
-        Why there is no spectrum of the other materials.
+        Why the other materials have no spectrum.
     """
 
     store: Path | None
@@ -61,15 +61,15 @@ class Published(NamedTuple):
 
 
 def with_edos_now(settings: SourceSettings, material_ids: Collection[str]) -> frozenset[str]:
-    """Which of some materials have an eDOS now, although the filters of the query leave them out.
+    """Which of some materials now have an eDOS, although the filters of the query leave them out.
 
-    With its eDOS a material often gets another band gap, and the server no longer counts it among the metals. The
-    answer is kept for each version of the database. Of other sources than the API nothing needs to be asked.
+    Along with its eDOS a material often gets another band gap, and the server no longer counts it among the metals. The
+    answer is kept for each version of the database. Only the API needs this query.
 
     Raises
     ------
     MaterialsProjectError
-        If the server cannot be asked.
+        If the server cannot be queried.
     """
     if settings.kind is not SourceKind.MATERIALS_PROJECT or not material_ids:
         return frozenset()
@@ -90,15 +90,15 @@ def _columns(table: pa.Table) -> tuple[list[str], list[bool]]:
 
 
 def fetch_published(settings: SourceSettings, material_ids: Collection[str]) -> Published:
-    """Spectra of materials that have an eDOS now, in an eDOS store of the cache.
+    """Spectra of materials that now have an eDOS, in an eDOS store of the cache.
 
-    What cannot be read is named with its reason and is tried again by the next run. The store has no crystals where
-    cells before relaxation are screened: those are not the published ones.
+    What cannot be read is listed with the reason and retried by the next run. The store has no crystals if unrelaxed
+    cells are screened, since these are not the published ones.
 
     Raises
     ------
     MaterialsProjectError
-        If the Materials Project or its open data cannot be asked.
+        If the Materials Project or its open data cannot be queried.
     """
     if settings.kind not in {SourceKind.MATERIALS_PROJECT, SourceKind.OPEN_DATA} or not material_ids:
         return Published(None, {})
@@ -153,7 +153,7 @@ def _of_open_data(settings: SourceSettings, names: Collection[str]) -> Materials
 
 
 def _add_spectra(path: Path, settings: SourceSettings, materials: Materials) -> dict[str, str]:
-    """Read the spectra that the store lacks; return the materials that have none, and why."""
+    """Read the spectra missing from the store; return the materials that have none, and why."""
     kept = read_table(path) if path.exists() else _schema(settings).empty_table()
     known = set(zip(kept[Column.MATERIAL_ID].to_pylist(), kept[CALCULATION].to_pylist(), strict=True))
     owners = {number: str(materials.table[Column.MATERIAL_ID][row]) for number, row in materials.rows.items()}
@@ -172,7 +172,7 @@ def _add_spectra(path: Path, settings: SourceSettings, materials: Materials) -> 
 def _read_spectra(
     source: DeltaTable, materials: Materials, wanted: Collection[str]
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Rows of the spectra of calculations, and why others of them cannot be used."""
+    """Rows of the spectra of calculations, and why some cannot be used."""
     rows, found, reasons = EdosRows(materials, frozenset()), list[dict[str, Any]](), dict[str, str]()
     for batch in batches_with(source, COLUMNS, "identifier", lambda name: calculation_number(name) in wanted):
         for sample in samples_of(batch):

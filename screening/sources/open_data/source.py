@@ -1,10 +1,10 @@
-"""The open-data copy of the Materials Project as a source: no API key, no filter on the server, one bulk read.
+"""The open-data copy of the Materials Project as a source: no API key, no filtering by the server, one bulk read.
 
     from screening.sources.open_data.source import open_open_data
     source = open_open_data(SourceSettings(kind=SourceKind.OPEN_DATA))
 
-The collection `summary` is read once for each release into a Parquet table; from then on the source is that table.
-It holds the relaxed cells only.
+The collection `summary` is read once per release into a Parquet table; from then on the source is that table.
+It holds only the relaxed cells.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NON_COMMERCIAL = "BY-NC"
-# Raised when the table of the cache gets other columns.
+# Increased when the columns of the cached table change.
 TABLE_VERSION = 1
 
 
 def open_data_release(settings: MaterialsProjectSettings) -> str:
-    """The newest release of the open data; only the log of the table is read."""
+    """The newest release of the open data; reads only the log of the table."""
     return release_of(open_delta(SUMMARY, settings))
 
 
 def open_open_data(
     settings: SourceSettings, progress: Progress = no_progress, db_version: str | None = None
 ) -> ParquetSource:
-    """Read the open data of the newest release, unless they are in the cache.
+    """Read the open data of the newest release, unless they are cached.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def open_open_data(
     progress
         Called with the materials read so far and their number.
     db_version
-        Take the table of this release if the cache has it, without a question to anybody.
+        Use the table of this release if it is cached, without any query.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def _locked(folder: Path) -> Iterator[None]:
         lock = take_lock(folder / ".lock")
     except Timeout as error:
         raise MaterialsProjectError(
-            f"Another process reads the open data into {folder}. Wait until it ends and give the command again."
+            f"Another process is reading the open data into {folder}. Wait until it ends and run the command again."
         ) from error
     try:
         yield
@@ -114,7 +114,7 @@ def _locked(folder: Path) -> Iterator[None]:
 def _download(
     table: DeltaTable, release: str, path: Path, include_gnome: bool, progress: Callable[[int, int], None]
 ) -> None:
-    """Read the release in two passes: what is wanted and who has an eDOS, then the crystals."""
+    """Read the release in two passes: what is wanted and what has an eDOS, then the crystals."""
     files = files_of(table, release)
     wanted, counts, evidence = _survey(table, files, include_gnome)
     metadata = {
@@ -135,15 +135,15 @@ def _download(
                 progress(start, len(wanted))
         if start != len(wanted) or written != counts[-1].remaining:
             raise ReconciliationError(
-                f"The open data changed while they were read: {written:,} of {counts[-1].remaining:,} materials came. "
-                "Give the command again."
+                f"The open data changed while they were read: {written:,} of {counts[-1].remaining:,} materials were read. "
+                "Run the command again."
             )
 
 
 def _survey(
     table: DeltaTable, files: list[Any], include_gnome: bool
 ) -> tuple[NDArray[np.bool_], list[FilterCount], EdosEvidence]:
-    """Which rows are wanted, what each filter removed, and the evidence of an eDOS, over all rows of the release."""
+    """Which rows are wanted, what each filter removed, and the evidence for an eDOS, over all rows of the release."""
     fields = {
         "deprecated": ds.field("deprecated"),
         "license": ds.field("builder_meta", "license"),

@@ -1,4 +1,4 @@
-"""From sampled densities of states to the bins that models are trained on."""
+"""From sampled densities of states to the bins on which models are trained."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, rebin_to_edges
 from mat2spec.spectra.phonons import CM1_PER_THZ, MODES_PER_ATOM
 
-# As `mat2spec.spectra.grids.EDOS_GRID` says: above it the energy zero is the VBM, up to it E_F.
+# As in `mat2spec.spectra.grids.EDOS_GRID`: for larger gaps the energy zero is the VBM, otherwise E_F.
 GAP_TOLERANCE_EV = 0.05
-# A density below this share of the mean counts as none, as in pymatgen's `Dos.get_cbm_vbm`.
+# A density below this fraction of the mean counts as zero, as in pymatgen's `Dos.get_cbm_vbm`.
 EMPTY_SHARE = 1e-3
 
 
 class SpectrumError(ValueError):
-    """A sampled density of states cannot be used; the message is the reason, the same for all such."""
+    """A sampled density of states cannot be used; the message is the reason, identical for all such cases."""
 
 
 class BinnedEdos(NamedTuple):
@@ -28,7 +28,7 @@ class BinnedEdos(NamedTuple):
     edos
         Bin averages, both spins summed, states/eV per cell, shape (128,).
     energy_zero_ev
-        Where the zero of the grid lies on the energies of the samples: the VBM if there is a gap, else E_F.
+        Zero of the grid on the energy scale of the samples: the VBM if there is a gap, else E_F.
     band_gap
         Gap in the samples, in eV.
     covered_to_ev
@@ -56,7 +56,7 @@ def bin_edos(energies: NDArray[np.float64], density: NDArray[np.float64], efermi
     Raises
     ------
     SpectrumError
-        If the samples are damaged or do not reach over the grid.
+        If the samples are damaged or do not cover the grid.
     """
     _check_samples(energies, density)
     if not np.isfinite(efermi) or not energies[0] < efermi < energies[-1]:
@@ -100,7 +100,7 @@ def bin_phdos(
     Parameters
     ----------
     frequencies_thz
-        Increasing, shape (m,); imaginary ones are negative.
+        Increasing, shape (m,); imaginary frequencies are negative.
     density
         In any unit, shape (m,).
     n_sites
@@ -130,7 +130,7 @@ def bin_phdos(
 
 
 def edges_of_samples(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Edges of the interval that each sample stands for: half-way to its neighbours, shape (m + 1,)."""
+    """Edges of the interval that each sample represents: half-way to its neighbours, shape (m + 1,)."""
     middles = (positions[1:] + positions[:-1]) / 2
     return np.concatenate([[2 * positions[0] - middles[0]], middles, [2 * positions[-1] - middles[-1]]])
 
@@ -139,6 +139,6 @@ def _check_samples(positions: NDArray[np.float64], density: NDArray[np.float64])
     if len(positions) < 2 or len(positions) != len(density):
         raise SpectrumError("Energies and densities are missing or differ in number.")
     if not (np.isfinite(positions).all() and np.isfinite(density).all()):
-        raise SpectrumError("The samples hold numbers that are not finite.")
+        raise SpectrumError("The samples contain non-finite numbers.")
     if (np.diff(positions) <= 0).any():
         raise SpectrumError("The energies do not increase.")

@@ -268,7 +268,7 @@ def test_tables_lists_filters_sorts_and_writes(capfd, finished_run, settings):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["nonsense"], "There is no run 'nonsense'"),
+        (["nonsense"], "There is no run or table 'nonsense'"),
         (["candidates", "--where", "nonsense > 3"], "Columns are material_id, formula"),
         (["candidates", "--sort", "nonsense"], "Columns are material_id, formula"),
         (["candidates", "--columns", "nonsense"], "Columns are material_id, formula"),
@@ -426,4 +426,4 @@ def test_a_stopped_training_says_how_it_goes_on(capfd, monkeypatch):
     monkeypatch.setattr("mat2spec.training.runs.train_phdos", stop)
     code, _, err = say(capfd, "train", "phdos", "--data", "anywhere", "--folder", "mine")
     assert code == ExitCode.INTERRUPTED
-    assert "Stopped. Everything finished is kept in mine; give the same command again to resume." in err
+    assert "Stopped. Everything finished is kept in mine; run the same command again to resume." in err

@@ -82,7 +82,7 @@ def test_a_screen_without_dft_is_completed_later_without_predicting_again(dft, q
     code, out, _ = dft("status")
     assert code == ExitCode.DONE
     assert "queued" in out
-    assert "CPU seconds are left" in out
+    assert "CPU seconds remain" in out
     assert not any(queued.has_table(name) for name in RESULTS[:2])
     assert queued.read_table(TableName.PRECISION_RECALL).empty
 
@@ -94,7 +94,7 @@ def test_a_screen_without_dft_is_completed_later_without_predicting_again(dft, q
     assert set(queued.read_table(TableName.DFT_JOBS)["status"]) == {"ok"}
     assert len(list(fake_engine.iterdir())) == len(queued.read_table(TableName.DFT_RESULTS))
     assert queued.table_path(TableName.PREDICTIONS).stat().st_mtime_ns == predictions
-    assert "Nothing is left to do" in dft("status")[1]
+    assert "All jobs have ended" in dft("status")[1]
 
 
 def test_the_page_holds_every_validated_material_and_needs_no_network(dft, queued):
@@ -181,7 +181,7 @@ def test_a_second_process_helps_and_leaves_the_tables_to_the_first(dft, queued, 
     with RunFolder.reopen(queued.path):
         code, out, _ = dft("run")
         assert code == ExitCode.DONE
-        assert "helps it and leaves the tables to it" in out
+        assert "shares its jobs and leaves the tables to it" in out
     assert not queued.has_table(TableName.DFT_RESULTS)
     before = len(list(fake_engine.iterdir()))
     dft("run")
@@ -236,7 +236,7 @@ def test_status_is_told_without_loading_torch(queued):
         f"code = run({arguments}); print(int(code), sorted({{'torch', 'torch_geometric'}} & sys.modules.keys()))"
     )
     answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "CPU seconds are left" in answer.stdout
+    assert "CPU seconds remain" in answer.stdout
     assert answer.stdout.splitlines()[-1] == "0 []"
 
 

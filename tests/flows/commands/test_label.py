@@ -94,7 +94,7 @@ def test_the_dft_of_a_screen_becomes_labels(fake_engine, settings, label, tmp_pa
     computed = folder.read_table("dft_results")
     code, out, _ = label("--from-run", "latest")
     assert code == 0
-    assert f"{len(computed)} labels of the screen {folder.run_id} were new" in out
+    assert f"{len(computed)} labels of the screen {folder.run_id} are new" in out
     rows = {row["material_id"]: row for row in labels(tmp_path)}
     assert set(rows) == set(computed["material_id"])
     row = next(iter(rows.values()))
@@ -123,10 +123,10 @@ def test_a_screen_without_dft_gives_a_sentence(fake_engine, settings, label, cry
     ("arguments", "sentence"),
     [
         (["--ids", "nothing.txt"], "The list of crystals nothing.txt cannot be read"),
-        (["--ids", "empty.txt"], "is empty; write one material_id a line"),
+        (["--ids", "empty.txt"], "is empty; write one material_id per line"),
         (["--choice", "best"], "'label.choice' cannot be 'best'"),
         (["--reserved", "nothing.txt"], "There is no list of reserved materials at nothing.txt"),
-        (["--from-run", "nothing"], "There is no run 'nothing'"),
+        (["--from-run", "nothing"], "There is no run or table 'nothing'"),
     ],
 )
 def test_wrong_use_gives_a_sentence(label, tmp_path, arguments, sentence):

@@ -35,7 +35,7 @@ def test_many_files_are_summed_up_and_the_table_is_named(files, capfd, monkeypat
     run(["predict", *files, "--model", "mat2spec", "--table", "all.csv"])
     out = capfd.readouterr().out
     assert "4 crystals\n  mat2spec         3 predicted, 1 failed, " in out
-    assert "Every crystal has its rows in all.csv." in out
+    assert "The rows of all crystals are in all.csv." in out
     assert "long_name" not in out
 
 

@@ -80,7 +80,7 @@ def test_why_tells_of_models_rank_and_dft(say, finished_run):
     assert "DFT (fake PBE" in out
     code, out, _ = say("why", "overlap")
     assert "could not predict it" in out
-    assert "there is no prediction of it" in out
+    assert "it has no prediction" in out
 
 
 def test_why_takes_a_formula_and_refuses_what_it_does_not_know(say):
@@ -89,7 +89,7 @@ def test_why_takes_a_formula_and_refuses_what_it_does_not_know(say):
     assert out.startswith("TiN, TiN: ")
     code, _, err = say("why", "NoSuch")
     assert code == ExitCode.FAILED
-    assert "knows no material 'NoSuch'" in err
+    assert "has no material 'NoSuch'" in err
 
 
 def test_a_run_compared_with_itself_has_not_changed(say, finished_run):

@@ -14,7 +14,7 @@ def test_the_only_flow_with_that_deployment_is_taken():
 
 
 def test_no_deployment_is_a_sentence():
-    with pytest.raises(ObjectNotFound, match="No deployment is called 'screen'; start one with `make serve`"):
+    with pytest.raises(ObjectNotFound, match="Unknown deployment 'screen'; start one with `make serve`"):
         choose_full_name("screen", [])
 
 

@@ -115,7 +115,7 @@ def test_a_function_of_the_users_adds_columns(tmp_path):
 
 
 def test_a_function_that_is_not_there_or_does_not_fit_is_a_sentence():
-    with pytest.raises(ClassifierError, match="'no_module:f' is not found"):
+    with pytest.raises(ClassifierError, match="'no_module:f' was not found"):
         load_function("no_module:f")
     with pytest.raises(ClassifierError, match="must return new columns with 1 rows"):
         classify(np.ones((1, 128)), materials(), functions=[lambda spectra: {"is_metal": [True]}])

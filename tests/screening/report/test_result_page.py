@@ -130,7 +130,7 @@ def test_a_run_without_results_or_coordinates_has_a_page_too(content):
         crystals=None,
     )
     page = result_page(empty)
-    assert "Nothing was computed yet" in page
+    assert "Nothing has been computed yet" in page
     data = data_of(page)
     assert data["dft"] == data["structures"] == {}
     assert data["curve"] == data["merit"]["rows"] == []

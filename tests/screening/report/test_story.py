@@ -29,7 +29,7 @@ def test_the_kind_of_material_comes_first(make_spectrum):
     words = describe_class(row)
     assert words.startswith("insulator, not a gapped metal: its DOS above E_F falls to 0.00 states/eV and ")
     assert words_of(insulator()).startswith("not a metal, not a gapped metal: ")
-    assert words_of(make_spectrum()).startswith("gapped metal, its gap ")
+    assert words_of(make_spectrum()).startswith("gapped metal with a gap ")
     flat = words_of(np.full(EDOS_GRID.size, 2.0))
     assert flat.startswith("metal, not a gapped metal: it has no gap below E_F (confidence 0.")
     assert words_of(np.full(EDOS_GRID.size, 0.01)) == "not a gapped metal: the whole spectrum is below the threshold"

@@ -120,12 +120,12 @@ def test_a_finished_run_is_neither_taken_up_nor_changed(tmp_path):
         first.finish()
     with open_run(tmp_path) as second:
         assert second.path != first.path
-    with pytest.raises(RunError, match="is finished and is not changed any more"):
+    with pytest.raises(RunError, match="is finished and can no longer be changed"):
         RunFolder.attach(first.path).write_table("filter_counts", COUNTS)
 
 
 def test_two_users_of_one_run_are_kept_apart(tmp_path):
-    with open_run(tmp_path), pytest.raises(RunLockedError, match="Another process works on the run"):
+    with open_run(tmp_path), pytest.raises(RunLockedError, match="Another process is working on the run"):
         open_run(tmp_path)
     open_run(tmp_path).close()
 
@@ -156,7 +156,7 @@ def test_two_processes_on_one_run_are_kept_apart_and_a_killed_one_lets_go(tmp_pa
 def test_parts_are_merged_and_only_missing_ones_are_asked_for(tmp_path):
     with open_run(tmp_path) as run:
         run.write_shard("predictions", 1, part(1))
-        with pytest.raises(RunError, match=r"1 of 2 parts .* the first is part 0"):
+        with pytest.raises(RunError, match=r"1 of 2 parts .* the first being part 0"):
             run.merge_shards("predictions", 2)
         RunFolder.attach(run.path).write_shard("predictions", 0, part(0))
         assert run.has_shard("predictions", 0)

@@ -75,13 +75,13 @@ def test_missing_columns_are_named(tmp_path, crystals_table):
 
 def test_repeated_identifiers_are_refused(tmp_path, crystals_table):
     table = replaced(crystals_table, "material_id", ["a", "b", "a", "c", "d"])
-    with pytest.raises(SourceError, match="repeat the material_id of another, the first is a"):
+    with pytest.raises(SourceError, match="repeat the material_id of another, the first being a"):
         ParquetSource(write(tmp_path / "t.parquet", table)).properties()
 
 
 def test_missing_identifiers_are_refused(tmp_path, crystals_table):
     table = replaced(crystals_table, "material_id", ["a", None, "b", "c", "d"])
-    with pytest.raises(SourceError, match="have no material_id, the first is row 1"):
+    with pytest.raises(SourceError, match="have no material_id, the first being row 1"):
         ParquetSource(write(tmp_path / "t.parquet", table)).properties()
 
 

@@ -32,7 +32,7 @@ def test_the_argument_wins_over_the_environment_over_pymatgen(monkeypatch):
 
 
 def test_no_key_is_found_out_before_any_work_with_where_to_get_one(server, source_settings):
-    with pytest.raises(ApiKeyError, match=f"none was found. Get yours from {KEY_PAGE}") as caught:
+    with pytest.raises(ApiKeyError, match=f"none was found. Get one from {KEY_PAGE}") as caught:
         open_source(source_settings)
     assert "MP_API_KEY" in str(caught.value)
     assert "PMG_MAPI_KEY" in str(caught.value)

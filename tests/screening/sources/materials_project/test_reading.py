@@ -272,7 +272,7 @@ def test_a_document_twice_is_an_error_and_not_a_candidate_twice(server, read):
 
 def test_a_page_that_lacks_a_document_is_an_error_and_is_read_again_next_time(server, read):
     server.fail("drop", skip=6)
-    with pytest.raises(ReconciliationError, match=r"has 24 documents where 25 were announced; none may get lost"):
+    with pytest.raises(ReconciliationError, match=r"has 24 documents instead of the 25 announced; none may be lost"):
         read(mp_parallel_requests=1)
     assert read().properties().material_id.tolist() == [legacy_id(index) for index in range(N_DOCUMENTS)]
 
@@ -283,7 +283,7 @@ def test_a_material_asked_for_by_name_that_does_not_come_is_an_error(server, rea
     assert len(read(filters).properties()) > 2
     (by_name,) = [number for number, query in enumerate(server.asked(SUMMARY)) if "material_ids" in query]
     server.fail("drop", skip=by_name)
-    with pytest.raises(ReconciliationError, match=r"Of 2 materials asked for by name, 1 are missing"):
+    with pytest.raises(ReconciliationError, match=r"Of 2 materials requested by id, 1 are missing"):
         read(filters, mp_cache_dir=tmp_path / "other", mp_parallel_requests=1)
 
 
@@ -291,7 +291,7 @@ def test_a_count_that_moves_while_the_version_stays_is_an_error(server, read):
     """The server takes a document away between counting and reading."""
     shorter = server.summary.documents[:-1]
     server.fail("do", skip=8, action=lambda: server.summary.replace(shorter))
-    with pytest.raises(ReconciliationError, match="none may get lost"):
+    with pytest.raises(ReconciliationError, match="none may be lost"):
         read()
     assert len(read().properties()) == N_DOCUMENTS - 1
 

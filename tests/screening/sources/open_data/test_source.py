@@ -192,7 +192,7 @@ def test_electronic_spectra_become_a_store_with_the_right_zero_and_both_spins(s3
         ({"energies": np.linspace(20, -20, 2001)}, "The energies do not increase."),
         ({"energies": np.linspace(-20, 4, 2001)}, "The density of states ends below the top of the grid."),
         ({"spin_up_densities": np.full(2001, np.nan)}, "The samples hold numbers that are not finite."),
-        ({"spin_down_densities": np.ones(7)}, "The spins differ in their number of samples."),
+        ({"spin_down_densities": np.ones(7)}, "The two spins have different numbers of samples."),
     ],
 )
 def test_a_damaged_spectrum_is_counted_with_its_reason(s3, documents, settings, tmp_path, changes, reason):
@@ -269,7 +269,7 @@ def test_a_file_of_the_table_that_is_gone_is_a_sentence(s3, documents, settings,
     for item in client.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]:
         if item["Key"].endswith(".parquet"):
             client.delete_object(Bucket=bucket, Key=item["Key"])
-    with pytest.raises(MaterialsProjectError, match="broke off"):
+    with pytest.raises(MaterialsProjectError, match="failed"):
         fetch_edos(tmp_path / "store.parquet", settings)
 
 
