@@ -1,4 +1,4 @@
-"""DFT of the picks: engines, a queue that survives, spectra with their provenance.
+"""DFT of the picks: engines, a persistent queue, spectra with their provenance.
 
     from dft_validation import DftSettings, plan_jobs, results_table, run_jobs
 
@@ -6,7 +6,7 @@
     jobs = plan_jobs(selection, crystals, settings)
     table = results_table(run_jobs(jobs, crystals, settings))
 
-Names are imported when first used: neither jobflow nor any engine is loaded before a job runs.
+Names are imported on first use: neither jobflow nor any engine is loaded before a job runs.
 """
 
 from __future__ import annotations

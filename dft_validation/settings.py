@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from mat2spec.labels.splits import Part
 from mat2spec.settings import SHIPPED_STORE, cache_dir, default_store
 
-# Fields that say how much work is done and where, not what comes out.
+# Fields that determine how much work is done and where, not its results.
 _NOT_PHYSICS = frozenset(
     {
         "engine",
@@ -34,7 +34,7 @@ _NOT_PHYSICS = frozenset(
         "elk_command",
     }
 )
-# Fields that were added after results had been kept under a hash: at their defaults the hash stays what it was.
+# Fields added after results had been stored under a hash: at their defaults they leave the hash unchanged.
 _ADDED_LATER = frozenset(
     {
         "hubbard_u",
@@ -52,14 +52,14 @@ _ADDED_LATER = frozenset(
 _LANTHANIDES, _F_BANDS = range(57, 72), 7
 # N, O, F, S, Cl, Se, Br, I
 _ANIONS = frozenset({7, 8, 9, 16, 17, 34, 35, 53})
-# What a level of theory stands for.
+# Definition of the levels of theory.
 _LEVELS: dict[str, dict[str, str]] = {
     "mp": {"spin": "mp", "hubbard_u": "mp", "fermi_energy": "tetrahedra", "occupations": "tetrahedra"}
 }
 
 
 def level_of(physics: Mapping[str, object]) -> str:
-    """The level of theory that settings amount to, however they were given: 'mp' or 'custom'."""
+    """The level of theory to which settings amount, however they were given: 'mp' or 'custom'."""
     named = (
         name for name, values in _LEVELS.items() if all(physics.get(key) == value for key, value in values.items())
     )
@@ -71,7 +71,7 @@ def _usable_cores() -> int:
 
 
 class DftSettings(BaseModel):
-    """How the electronic densities of states are computed, and how much of it may be done.
+    """How electronic densities of states are computed, and limits on the work.
 
     The defaults reproduce the calculations on which the shipped electronic weights were trained.
     """
@@ -82,17 +82,17 @@ class DftSettings(BaseModel):
     functional: Literal["PBE"] = Field("PBE", description="Exchange-correlation functional.")
     level: Literal["custom", "mp"] = Field(
         "custom",
-        description="Level of theory: 'mp' as the Materials Project computes a crystal (spin=mp, hubbard_u=mp, "
-        "fermi_energy=tetrahedra, occupations=tetrahedra, whatever these say); 'custom' as these say.",
+        description="Level of theory: 'mp' as in the Materials Project (overrides: spin=mp, hubbard_u=mp, "
+        "fermi_energy=tetrahedra, occupations=tetrahedra); 'custom' as given by these settings.",
     )
     spin: Literal["unpolarised", "polarised", "mp"] = Field(
         "unpolarised",
-        description="Treatment of spin: 'polarised' starts from the moments of the Materials Project, collinear; 'mp' does "
+        description="Treatment of spin: 'polarised' is collinear and starts from the moments of the Materials Project; 'mp' does "
         "so only for crystals that can be magnetic (an element with a local moment, or an odd number of electrons).",
     )
     hubbard_u: Literal["none", "mp"] = Field(
         "none",
-        description="Hubbard U: 'mp' as the Materials Project, i.e. for some 3d and 4d metals in oxides and fluorides.",
+        description="Hubbard U: 'mp' as in the Materials Project, i.e. for some 3d and 4d metals in oxides and fluorides.",
     )
     fallback_engine: str = Field(
         "", description="Engine for crystals with an element that `engine` lacks, e.g. elk; empty: such crystals fail."
@@ -103,17 +103,19 @@ class DftSettings(BaseModel):
     )
     occupations: Literal["smeared", "tetrahedra"] = Field(
         "smeared",
-        description="Occupations of GPAW's self-consistent bands: Fermi-Dirac of smearing_ev, or by improved tetrahedra, as "
-        "the Materials Project's static runs; a smeared coarse mesh gives metals wrong moments.",
+        description="Occupations of GPAW's self-consistent bands: Fermi-Dirac of smearing_ev, or improved tetrahedra, as in "
+        "the Materials Project's static runs; smearing on a coarse mesh gives wrong moments of metals.",
     )
     even_mesh: bool = Field(
         False,
-        description="Even numbers of k-points only, so that the mesh holds the boundary of the zone, where bands have edges.",
+        description="Use only even numbers of k-points, so that the mesh includes the zone boundary, where band edges are.",
     )
     smearing_ev: float = Field(0.05, gt=0, description="Width of the Fermi-Dirac occupations, in eV.")
-    elk_command: str = Field("elk-lapw", description="Command that runs Elk (Debian: elk-lapw; built by hand: elk).")
+    elk_command: str = Field("elk-lapw", description="Command that runs Elk (Debian: elk-lapw; manual builds: elk).")
     elk_rgkmax: float = Field(
-        7.0, gt=3, description="Elk: smallest muffin-tin radius times largest plane-wave vector, sets the basis."
+        7.0,
+        gt=3,
+        description="Elk: smallest muffin-tin radius times largest plane-wave vector, which sets the basis size.",
     )
     vasp_kpoint_density: int = Field(
         400,
@@ -127,8 +129,8 @@ class DftSettings(BaseModel):
     fermi_energy: Literal["engine", "tetrahedra"] = Field(
         "engine",
         description="Zero of a metal: the engine's Fermi energy, from smeared occupations of the mesh, or the one at which "
-        "the interpolated bands hold all electrons, which is off by less on coarse meshes. Labels and predictions of the "
-        "shipped weights are relative to the engine's.",
+        "the interpolated bands hold all electrons, which is more accurate on coarse meshes. Labels and predictions "
+        "of the shipped weights are relative to the engine's.",
     )
     density_tolerance: float = Field(
         1e-3, gt=0, description="Self-consistency: change of the density, electrons per valence electron."
@@ -138,49 +140,56 @@ class DftSettings(BaseModel):
     )
     max_scf_iterations: int = Field(100, ge=5, description="Self-consistency steps before a job counts as unconverged.")
     extra_bands: int = Field(4, ge=1, description="Empty bands per cell.")
-    extra_bands_per_atom: int = Field(3, ge=0, description="Further empty bands per atom.")
+    extra_bands_per_atom: int = Field(3, ge=0, description="Additional empty bands per atom.")
     extra_bands_per_anion: int | None = Field(
         None,
         ge=0,
-        description="Further empty bands per atom of N, O, F, S, Cl, Se, Br or I, whose shells are filled; as other atoms if "
-        "not given. With it a lanthanide gets seven more, for its f shell.",
+        description="Additional empty bands per atom of N, O, F, S, Cl, Se, Br or I, whose shells are filled; as for other atoms if "
+        "not given. If given, lanthanides get seven more for the f shell.",
     )
-    dropped_bands: int = Field(4, ge=0, description="Uppermost bands left out, as the solver converges them last.")
+    dropped_bands: int = Field(
+        4, ge=0, description="Number of uppermost bands left out, as the solver converges them last."
+    )
     band_attempts: int = Field(
-        2, ge=1, le=4, description="Calculations per crystal, each with twice the empty bands, to cover the whole grid."
+        2,
+        ge=1,
+        le=4,
+        description="Maximum calculations per crystal, each with twice the empty bands, to cover the whole grid.",
     )
     gap_tolerance_ev: float = Field(
-        0.05, ge=0, description="Band gaps up to this count as none, in eV; above it the energy zero is the VBM."
+        0.05,
+        ge=0,
+        description="Band gaps up to this, in eV, count as zero; for larger ones the energy zero is the VBM.",
     )
     symmetry_tolerance_a: float = Field(
         0.01,
         ge=0,
-        description="Atoms and lattice are put on symmetric places within this distance, in Angstrom, which halves the "
-        "cost of rounded crystals; 0 leaves every crystal as it is.",
+        description="Atoms and lattice are symmetrised within this distance, in Angstrom, which halves the cost of crystals "
+        "with rounded coordinates; 0 leaves every crystal unchanged.",
     )
-    max_atoms: int = Field(16, ge=1, description="Largest primitive cell that the engine computes, in atoms.")
-    max_jobs: int = Field(24, ge=0, description="Most jobs of one run; those already computed are not counted.")
+    max_atoms: int = Field(16, ge=1, description="Maximum number of atoms in the primitive cell.")
+    max_jobs: int = Field(24, ge=0, description="Maximum number of jobs per run, not counting those already computed.")
     max_estimated_cpu_seconds: float = Field(
         60.0, gt=0, description="Jobs estimated to cost more CPU time than this are not run, in seconds."
     )
     max_cpu_seconds: float = Field(
-        440.0, gt=0, description="Most estimated CPU time of all jobs of one run together, in seconds."
+        440.0, gt=0, description="Maximum estimated CPU time of all jobs of a run together, in seconds."
     )
     time_limit_s: float = Field(
         240.0,
         gt=0,
-        description="CPU time after which a job is stopped, in seconds: a busy machine is not held against the crystal.",
+        description="CPU time after which a job is stopped, in seconds; waiting on a busy machine does not count.",
     )
     memory_limit_mib: int = Field(4096, ge=256, description="Address space that a job may use, in MiB.")
-    workers: int = Field(default_factory=_usable_cores, ge=1, description="Jobs at the same time, one thread each.")
+    workers: int = Field(default_factory=_usable_cores, ge=1, description="Number of parallel jobs, one thread each.")
     cost_factor: float = Field(
-        1.0, gt=0, description="Factor on the cost estimate: how much slower this machine is than the one of the fit."
+        1.0, gt=0, description="Factor on the cost estimate: how much slower this machine is than that of the fit."
     )
     cache_dir: Path = Field(
         default_factory=lambda: cache_dir("dft"),
         description="Folder of finished results; nothing in it is computed twice.",
     )
-    retry_failed: bool = Field(False, description="Run jobs again whose failure is on record.")
+    retry_failed: bool = Field(False, description="Rerun jobs with a recorded failure.")
 
     def empty_bands(self, atomic_numbers: Sequence[int]) -> int:
         """Bands beyond half the electrons of a cell with these atoms."""
@@ -209,7 +218,7 @@ class DftSettings(BaseModel):
         return self
 
     def physics(self) -> dict[str, object]:
-        """The settings that change a result, as JSON values; later additions only where they are not at their default."""
+        """The settings that change a result, as JSON values; later additions only if not at their defaults."""
         values = self.model_dump(mode="json")
         unchanged = {name for name in _ADDED_LATER if values[name] == type(self).model_fields[name].default}
         return {name: value for name, value in values.items() if name not in _NOT_PHYSICS | unchanged}
@@ -221,17 +230,17 @@ class DftSettings(BaseModel):
 
 
 class RemoteSettings(BaseModel):
-    """A project of jobflow-remote: it names the machines, their batch systems and the database of jobs."""
+    """A project of jobflow-remote, which defines the machines, their batch systems and the database of jobs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     project: str = Field(
         default="", description="Name of the jobflow-remote project (~/.jfremote/PROJECT.yaml); empty: its own default."
     )
-    worker: str = Field(default="", description="Worker of that project that gets the jobs; empty: the first one.")
-    exec_config: str = Field(default="", description="Environment of the jobs, one of the project's exec_config.")
+    worker: str = Field(default="", description="Worker of that project to which jobs are sent; empty: the first one.")
+    exec_config: str = Field(default="", description="Environment of the jobs, from the project's exec_config.")
     resources: dict[str, Any] = Field(
-        default_factory=dict, description="What each job asks of the batch system, e.g. {ntasks: 1, time: '01:00:00'}."
+        default_factory=dict, description="Resources requested per job, e.g. {ntasks: 1, time: '01:00:00'}."
     )
 
 
@@ -254,8 +263,8 @@ class LabelPlanSettings(BaseModel):
     max_sites: int = Field(default=12, ge=1, description="Maximum number of atoms in the cell.")
     shares: dict[Part, float] = Field(
         default={Part.RANDOM: 0.6, Part.GAPPED: 0.25, Part.UNCERTAIN: 0.075, Part.RARE: 0.075},
-        description="Share of each part: a random sample of what passes the filters (but for that of band gaps), likely "
-        "gapped metals, crystals that the first model is least sure of, rare elements.",
+        description="Share of each part: a random sample of what passes the filters (except that on band gaps), likely "
+        "gapped metals, crystals about which the first model is least certain, rare elements.",
     )
     dft: dict[str, float] = Field(
         default={
@@ -266,13 +275,13 @@ class LabelPlanSettings(BaseModel):
             "max_estimated_cpu_seconds": 60.0,
             "time_limit_s": 400.0,
         },
-        description="Settings of the calculations where they differ from dft.*; the level of theory is that of the "
+        description="Settings of the calculations that differ from dft.*; the level of theory is that of the "
         "Materials Project.",
     )
     excluded_elements: tuple[str, ...] = Field(
         default=("Pr", "Nd", "Pm", "Sm", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"),
-        description="Elements left out: the Materials Project keeps their 4f electrons in the core, the data sets of "
-        "GPAW do not, so the spectra could not be compared.",
+        description="Elements left out: the Materials Project keeps their 4f electrons in the core, unlike the data sets of "
+        "GPAW, so the spectra would not be comparable.",
     )
 
 
@@ -284,12 +293,12 @@ class LabelSettings(BaseModel):
     plan: LabelPlanSettings = Field(default_factory=LabelPlanSettings, description="Population of a label plan.")
     store: Path | None = Field(
         default=None,
-        description="Parquet file of the labels, or a folder of shards; data/edos_store.parquet of the clone if not "
-        "given, with a plan data/edos_store/.",
+        description="Parquet file of the labels, or a folder of shards. Default: data/edos_store.parquet of the clone, with "
+        "a plan data/edos_store/.",
     )
     keep_crystals: bool = Field(
         default=True,
-        description="Keep the crystals in the store; a plan's labels of a database are kept by id, without them.",
+        description="Keep the crystals in the store; labels of a database from a plan are stored by id, without them.",
     )
     reserved: Path | None = Field(
         default=None,
@@ -298,23 +307,27 @@ class LabelSettings(BaseModel):
     )
     choice: Choice = Field(
         default=Choice.CHEMISTRY,
-        description="random; chemistry: the elements with the fewest labels first; gapped: likely gapped metals, spread "
-        "in the same way; uncertainty: those that the first model is least sure of.",
+        description="random; chemistry: elements with the fewest labels first; gapped: likely gapped metals, spread in the "
+        "same way; uncertainty: those about which the first model is least certain.",
     )
     n: int = Field(default=100, ge=1, description="Crystals to label.")
     seed: int = Field(default=0, ge=0, description="Seed of the choice.")
-    max_sites: int = Field(default=8, ge=1, description="Atoms of a chosen cell at most: larger ones cost minutes.")
+    max_sites: int = Field(
+        default=8, ge=1, description="Maximum number of atoms in the cell: larger ones cost minutes."
+    )
     one_per_formula: bool = Field(
-        default=True, description="Choose one crystal of a formula, and none of a formula that has a label."
+        default=True, description="Choose one crystal per formula, and none of a formula that has a label."
     )
     skip_magnetic: bool = Field(
         default=True, description="Leave out elements whose solids are often magnetic: labels are spin-unpolarised."
     )
     electronegative_anions: tuple[str, ...] = Field(
         default=("N", "O", "F", "S", "Cl", "Se", "Br", "I"),
-        description="Anions of a likely gapped metal: with an odd number of electrons, one band is left half filled.",
+        description="Anions of a likely gapped metal: an odd number of electrons leaves one band half filled.",
     )
-    save_every_s: float = Field(default=30.0, ge=0, description="Finished labels are saved this often, in seconds.")
+    save_every_s: float = Field(
+        default=30.0, ge=0, description="Interval at which finished labels are saved, in seconds."
+    )
 
     @property
     def store_path(self) -> Path:

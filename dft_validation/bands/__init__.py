@@ -1,1 +1,1 @@
-"""Bands on a mesh of k-points, and the density of states that follows from them."""
+"""Bands on a mesh of k-points, and the density of states derived from them."""

@@ -1,8 +1,8 @@
-"""Prepare a crystal for DFT: primitive cell, exact symmetry, the origin that shows most of it, k-mesh.
+"""Prepare a crystal for DFT: primitive cell, exact symmetry, origin of highest symmetry, k-mesh.
 
-Databases round coordinates. A plane-wave code then finds fewer symmetries and computes up to eight times
-as many k-points (2.9 times on average over 281 crystals of the Materials Project) for a change of the bands
-below a milli-electronvolt.
+Databases round coordinates, so a plane-wave code finds fewer symmetries and computes up to eight times
+as many k-points (2.9 times on average over 281 crystals of the Materials Project), although the bands change
+by less than a milli-electronvolt.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 
 from mat2spec.crystals.cell import Cell
 
-# Within this, in fractional coordinates, a translation is zero: far above rounding, far below any atomic distance.
+# Translations smaller than this, in fractional coordinates, are zero: far above rounding, far below atomic distances.
 _ZERO_TRANSLATION = 1e-5
-# Middles of pairs are tried as origins in cells up to this size.
+# Midpoints of pairs are tried as origins in cells up to this size.
 _ATOMS_FOR_PAIRS = 32
-# Tolerance in Angstrom for the symmetry of a cell that was made exactly symmetric.
+# Tolerance in Angstrom for the symmetry of a symmetrised cell.
 _EXACT = 1e-5
 
 
 def prepare_cell(cell: Cell, symmetry_tolerance_a: float) -> Cell:
-    """Primitive cell with exact symmetry and an origin that keeps most symmetry operations free of translations.
+    """Primitive cell with exact symmetry and the origin for which most symmetry operations have no translation.
 
     Parameters
     ----------
     cell
         Any crystal.
     symmetry_tolerance_a
-        How far atoms may be moved to be symmetric, in Angstrom; 0 returns the crystal unchanged.
+        Maximum shift of atoms to symmetric positions, in Angstrom; 0 returns the crystal unchanged.
     """
     if symmetry_tolerance_a == 0:
         return cell
@@ -68,7 +68,7 @@ def _symmetrise(cell: Cell, tolerance: float) -> Cell:
 
 
 def _average_lattice(lattice: NDArray[np.float64], rotations: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Lattice of the averaged metric, reached by a pure strain so that the crystal does not turn."""
+    """Lattice of the averaged metric, obtained by a pure strain so that the crystal does not rotate."""
     metric = lattice @ lattice.T
     averaged = np.mean(np.transpose(rotations, (0, 2, 1)) @ metric @ rotations, axis=0)
     inverse = np.linalg.inv(lattice)
@@ -79,7 +79,7 @@ def _average_lattice(lattice: NDArray[np.float64], rotations: NDArray[np.int64])
 def _average_positions(
     cell: Cell, rotations: NDArray[np.int64], translations: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Mean over all operations of the images that fall on each atom."""
+    """Mean over all operations of the images that coincide with each atom."""
     images = np.einsum("oij,aj->oai", rotations, cell.frac_coords) + translations[:, None, :]
     offsets = images[:, :, None, :] - cell.frac_coords
     offsets -= np.round(offsets)
@@ -93,7 +93,7 @@ def _average_positions(
 
 
 def _move_origin(cell: Cell) -> Cell:
-    """Shift the origin to where most operations need no translation: engines may use only those."""
+    """Shift the origin to where most operations have no translation: engines may use only those."""
     rotations, translations = _operations(cell, _EXACT)
     candidates = np.vstack([np.zeros((1, 3)), cell.frac_coords])
     if cell.n_atoms <= _ATOMS_FOR_PAIRS:
@@ -107,7 +107,7 @@ def _move_origin(cell: Cell) -> Cell:
 def choose_mesh(cell: Cell, kpoint_density: float, even: bool = False) -> tuple[int, int, int]:
     """Gamma-centred mesh whose points times atoms come near `kpoint_density`, spread by the reciprocal lengths.
 
-    An even mesh holds the middle of the zone and its boundary, where bands mostly have their edges.
+    An even mesh contains the zone centre and the zone boundary, where band edges mostly are.
     """
     reciprocal = np.linalg.norm(np.linalg.inv(cell.lattice), axis=0)
     scale = (kpoint_density / cell.n_atoms / reciprocal.prod()) ** (1 / 3)
@@ -121,7 +121,7 @@ def count_irreducible(cell: Cell, mesh: tuple[int, int, int]) -> int:
     rotations, translations = _operations(cell, _EXACT)
     free = (np.abs(translations - np.round(translations)) < _ZERO_TRANSLATION).all(axis=1)
     with warnings.catch_warnings():
-        # The mesh of some cells is not as symmetric as the crystal; the count is an estimate then.
+        # For some cells the mesh is less symmetric than the crystal; the count is then an estimate.
         warnings.simplefilter("ignore")
         found = spglib.get_stabilized_reciprocal_mesh(mesh, rotations[free], is_time_reversal=True)
     return int(np.prod(mesh)) if found is None else len(np.unique(found[0]))

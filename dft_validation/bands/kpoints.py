@@ -1,8 +1,8 @@
 """From the irreducible k-points that a program lists back to its full mesh.
 
-GPAW says itself which irreducible point stands for which point of the mesh; Elk and VASP list only the points they
-computed, with weights. Bands are the same at k, at -k (time reversal; no spin-orbit coupling here) and at all images
-of k under the rotations of the crystal.
+GPAW maps each point of the mesh to its irreducible point; Elk and VASP list only the points they computed, with
+weights. Bands are the same at k, at -k (time reversal; no spin-orbit coupling here) and at all images of k under the
+rotations of the crystal.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mat2spec.crystals.cell import Cell
 
-# A k-point is on the mesh, and a weight right, within this: programs print seven digits or more.
+# Tolerance for k-points on the mesh and for weights: programs print seven digits or more.
 _TOLERANCE = 1e-4
 _LARGEST_MESH = 200
 
@@ -39,7 +39,7 @@ def reciprocal_rotations(cell: Cell, symmetry_tolerance_a: float = 1e-4) -> NDAr
 
 
 def find_mesh(kpoints: NDArray[np.floating], rotations: NDArray[np.int64]) -> tuple[int, int, int]:
-    """Smallest Gamma-centred mesh that holds all k-points and their images.
+    """Smallest Gamma-centred mesh that contains all k-points and their images.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def find_mesh(kpoints: NDArray[np.floating], rotations: NDArray[np.int64]) -> tu
     Raises
     ------
     ValueError
-        If they lie on no mesh of up to 200 points per direction.
+        If they do not lie on any mesh of up to 200 points per direction.
     """
     images = np.einsum("ki,rij->rkj", np.asarray(kpoints, dtype=np.float64), rotations).reshape(-1, 3)
     sizes = []
@@ -62,7 +62,9 @@ def find_mesh(kpoints: NDArray[np.floating], rotations: NDArray[np.int64]) -> tu
         sizes.append(lcm(*(fraction.denominator for fraction in fractions)))
     n1, n2, n3 = sizes
     if max(sizes) > _LARGEST_MESH:
-        raise ValueError("The k-points lie on no Gamma-centred mesh: give a uniform calculation, not a band path.")
+        raise ValueError(
+            "The k-points do not lie on a Gamma-centred mesh: give a uniform calculation, not a band path."
+        )
     return n1, n2, n3
 
 
@@ -74,8 +76,8 @@ def map_mesh(
 ) -> NDArray[np.int64]:
     """For each point of the full mesh (C order) the listed k-point with the same bands, shape (n1 * n2 * n3,).
 
-    A rotation under which two listed points coincide was not used by the program (magnetic order may be less
-    symmetric than the crystal) and is left out.
+    Rotations that map two listed points onto each other were not used by the program (magnetic order may be less
+    symmetric than the crystal) and are left out.
 
     Parameters
     ----------
@@ -112,7 +114,7 @@ def map_mesh(
 
 
 def _index_on_mesh(steps: NDArray[np.float64], size: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """Index of points given in steps of the mesh; None if any lies between its points."""
+    """Index of points given in steps of the mesh; None if any of them lies between mesh points."""
     whole = np.round(steps)
     if (np.abs(steps - whole) > _TOLERANCE * size).any():
         return None
@@ -123,7 +125,7 @@ def _index_on_mesh(steps: NDArray[np.float64], size: NDArray[np.int64]) -> NDArr
 def _check_weights(owner: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
     if (owner < 0).any():
         raise ValueError(
-            f"The k-points and their images are {int((owner >= 0).sum())} of the {len(owner)} points of the mesh; "
+            f"The k-points and their images cover {int((owner >= 0).sum())} of the {len(owner)} points of the mesh; "
             "the calculation used another mesh or another symmetry."
         )
     found = np.bincount(owner, minlength=len(weights)) / len(owner)

@@ -1,4 +1,4 @@
-"""Band energies on a k-mesh, as any engine hands them over, and what follows from them."""
+"""Band energies on a k-mesh, as returned by any engine, and quantities derived from them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from dft_validation.bands.tetrahedra import bin_average_dos, fermi_energy
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 
-# Electrons of a neutral cell are whole numbers up to rounding.
+# The electron number of a neutral cell is an integer up to rounding.
 _INTEGER_TOLERANCE = 1e-6
-# The total density of states is also kept on a finer and wider grid: other windows and zeros need no new calculation.
+# The total density of states is also stored on a finer and wider grid, for other windows and zeros of energy.
 FINE_EDOS_GRID = SpectralGrid(
     name="edos_fine",
     first_center=-7.99,
@@ -22,7 +22,7 @@ FINE_EDOS_GRID = SpectralGrid(
     zero=EDOS_GRID.zero,
     quantity=EDOS_GRID.quantity,
 )
-# How far around a bin bands have a say in its projections, in eV (standard deviation of a Gaussian).
+# Range around a bin in which bands contribute to its projections, in eV (standard deviation of a Gaussian).
 _PROJECTION_WIDTH_EV = 0.1
 _NEGLIGIBLE_DENSITY = 1e-12
 
@@ -67,7 +67,7 @@ class MeshBands:
             )
         points = self.irreducible_of_kpoint
         if points.min() < 0 or points.max() >= self.energies_ev.shape[1]:
-            raise ValueError("The k-mesh points at irreducible points that have no energies.")
+            raise ValueError("The k-mesh refers to irreducible points without energies.")
 
     @property
     def n_bands(self) -> int:
@@ -93,15 +93,15 @@ class MeshBands:
 
 @dataclass(frozen=True)
 class Projections:
-    """Shares of the bands that lie on the orbitals of an element.
+    """Weights of the bands on the orbitals of each element.
 
     Parameters
     ----------
     names
         Element and angular momentum, e.g. ``"Sr-d"``, shape (n_channels,).
     weights
-        Shares, summed over the atoms of an element, shape (n_spins, n_irreducible, n_bands, n_channels). Overlaps of
-        projectors do not add up: the sum over the channels is near one, not one.
+        Weights, summed over the atoms of an element, shape (n_spins, n_irreducible, n_bands, n_channels). As
+        projectors overlap, the sum over the channels is close to one but not exactly one.
     """
 
     names: tuple[str, ...]
@@ -110,7 +110,7 @@ class Projections:
 
 @dataclass(frozen=True)
 class BandEdges:
-    """Where the bands end and begin around the Fermi energy, in eV.
+    """Band edges around the Fermi energy, in eV.
 
     Parameters
     ----------
@@ -131,14 +131,14 @@ class BandEdges:
 
 
 def find_band_edges(bands: MeshBands, gap_tolerance_ev: float) -> BandEdges:
-    """Band gap on the mesh points: between the bands that the electrons fill and the others.
+    """Band gap on the mesh points, between the filled bands and the others.
 
     Parameters
     ----------
     bands
         Bands with their Fermi energy.
     gap_tolerance_ev
-        Gaps up to this count as none, in eV: they are within the error of the mesh.
+        Gaps up to this, in eV, count as zero: they are within the error of the mesh.
     """
     edges = _edges_by_filling(bands)
     if edges is None or edges[1] - edges[0] <= gap_tolerance_ev:
@@ -147,7 +147,7 @@ def find_band_edges(bands: MeshBands, gap_tolerance_ev: float) -> BandEdges:
 
 
 def _edges_by_filling(bands: MeshBands) -> tuple[float, float] | None:
-    """VBM and CBM where the electrons fill a whole number of bands, wherever smearing puts the Fermi energy."""
+    """VBM and CBM if the electrons fill a whole number of bands, independent of the smeared Fermi energy."""
     filled = _n_filled_bands(bands)
     if filled is None or sum(filled) <= 0 or max(filled) >= bands.n_bands:
         return None
@@ -159,8 +159,8 @@ def _edges_by_filling(bands: MeshBands) -> tuple[float, float] | None:
 def _n_filled_bands(bands: MeshBands) -> list[int] | None:
     """Filled bands of each spin channel; None if the electrons do not fill whole bands.
 
-    Two channels may hold different numbers of electrons: the nearest whole number of bands below E_F, if all the
-    electrons are then accounted for.
+    Two channels may hold different numbers of electrons: each has the nearest whole number of bands below E_F,
+    provided that all electrons are then accounted for.
     """
     if len(bands.energies_ev) == 1:
         filled = [round(bands.n_electrons / 2)]
@@ -179,7 +179,7 @@ def tetrahedron_efermi(bands: MeshBands, interpolation: int) -> float:
     Raises
     ------
     ValueError
-        If they hold them nowhere near the engine's Fermi energy.
+        If there is no such energy near the engine's Fermi energy.
     """
     n_spins = bands.energies_ev.shape[0]
     channels = [bands.full_mesh(spin) for spin in range(n_spins)]
@@ -188,7 +188,7 @@ def tetrahedron_efermi(bands: MeshBands, interpolation: int) -> float:
 
 
 def covered_to_ev(bands: MeshBands, zero_ev: float) -> float:
-    """Energy above `zero_ev` up to which no band is missing: the lowest energy of the last band, in eV."""
+    """Energy above `zero_ev` up to which all bands are included: the lowest energy of the last band, in eV."""
     return float(bands.energies_ev[:, :, -1].min() - zero_ev)
 
 
@@ -230,16 +230,16 @@ def project_edos(
     edos: NDArray[np.floating],
     grid: SpectralGrid = EDOS_GRID,
 ) -> NDArray[np.float64]:
-    """Parts of a density of states that lie on the orbitals of each element, states/eV, shape (n_channels, grid.size).
+    """Projections of a density of states on the orbitals of each element, states/eV, shape (n_channels, grid.size).
 
-    Each bin of the density is divided as the bands around it are (Gaussian weights on the points of the mesh).
+    Each bin is divided in proportion to the weights of the bands around it (Gaussian weights on the mesh points).
 
     Parameters
     ----------
     bands
-        Bands with as many energies as the projections have weights.
+        Bands matching the weights of the projections.
     projections
-        Shares of the bands.
+        Weights of the bands.
     zero_ev
         Energy of the zero of the grid, in eV.
     edos

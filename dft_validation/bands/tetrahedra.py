@@ -1,9 +1,9 @@
 """Density of states from band energies on a mesh: Fourier interpolation, then linear tetrahedra.
 
 The density of a bin is the difference of the number of states N(E) at its edges divided by its width.
-That conserves states whatever the bins, and a gap is an exact zero: no smearing and no sampling in energy.
+This conserves states for any bins, and a gap is exactly zero: there is no smearing or sampling in energy.
 Formulas for N(E) within a tetrahedron: P. E. Bloechl, O. Jepsen and O. K. Andersen, Phys. Rev. B 49, 16223 (1994).
-Nothing here knows who computed the bands.
+Independent of the program that computed the bands.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-# The four body diagonals of a mesh cell, as the corner where each starts.
+# The four body diagonals of a mesh cell, by their starting corners.
 _DIAGONAL_STARTS = np.array([(0, 0, 0), (0, 1, 1), (0, 1, 0), (0, 0, 1)])
-# Diagonals whose lengths differ by less than this share count as equal, so that rounding of a lattice decides nothing.
+# Diagonals whose relative lengths differ by less than this count as equal, so that rounding has no effect.
 _RELATIVE_TIE = 1e-5
-# Tetrahedra handled at once: bounds the memory to some ten MB.
+# Tetrahedra processed at once: limits the memory to about ten MB.
 _TETRAHEDRA_PER_BLOCK = 100_000
-# Where a Fermi energy is looked for, in steps of 5 meV.
+# Range in which a Fermi energy is searched, in steps of 5 meV.
 _FERMI_REACH_EV = 2.0
 _FERMI_STEPS = 801
 
@@ -29,15 +29,15 @@ def interpolate_bands(bands: NDArray[np.floating], factor: int) -> NDArray[np.fl
     """Refine band energies by zero-padding their Fourier series.
 
     Bands are sorted by energy at every k-point, so crossings appear as kinks, which a trigonometric
-    polynomial rounds off; on real crystals it is still far better than linear interpolation of the same mesh.
-    The energies at the given points are kept.
+    polynomial smooths; for real crystals this is still far better than linear interpolation of the same mesh.
+    The energies at the given points are preserved.
 
     Parameters
     ----------
     bands
         Energies on the full mesh, shape (n1, n2, n3, n_bands), any unit.
     factor
-        Points per direction and given point; 1 returns the bands unchanged.
+        Refinement per direction; 1 returns the bands unchanged.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def _refine_axis(values: NDArray[np.complex128], axis: int, factor: int) -> NDAr
 
 
 def find_tetrahedra(lattice: NDArray[np.floating], mesh: tuple[int, int, int]) -> NDArray[np.int64]:
-    """Cut a cell of the k-mesh into six tetrahedra around its shortest body diagonal.
+    """Divide a cell of the k-mesh into six tetrahedra around its shortest body diagonal.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def find_tetrahedra(lattice: NDArray[np.floating], mesh: tuple[int, int, int]) -
 def count_states(
     bands: NDArray[np.floating], tetrahedra: NDArray[np.integer], energies: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Number of states below given energies, one per band and k-point counted as one in all.
+    """Number of states below given energies; each band holds one state.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def _corner_blocks(bands: NDArray[np.floating], tetrahedra: NDArray[np.integer])
 
 
 def _count_block(corners: NDArray[np.float64], energies: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Filled tetrahedra at each energy: whole ones by counting, cut ones by the formula."""
+    """Filled tetrahedra at each energy: full ones by counting, partly filled ones by the formula."""
     first_inside = np.searchsorted(energies, corners[0], side="right")
     first_above = np.searchsorted(energies, corners[3], side="left")
     filled = np.cumsum(np.bincount(first_above, minlength=len(energies) + 1)[:-1]).astype(np.float64)
@@ -154,7 +154,7 @@ def _count_block(corners: NDArray[np.float64], energies: NDArray[np.float64]) ->
 
 
 def _filled_fraction(corners: NDArray[np.float64], energy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of each tetrahedron below an energy strictly between its lowest and highest corner.
+    """Fraction of each tetrahedron below an energy strictly between its lowest and highest corner.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def fermi_energy(
     n_states
         Filled states of all channels together, per cell.
     around
-        A Fermi energy that is off by less than 2 eV, in eV.
+        Approximate Fermi energy, off by less than 2 eV, in eV.
     interpolation
         Factor of `interpolate_bands`.
 
@@ -217,7 +217,7 @@ def fermi_energy(
     counts = np.sum([count_states(bands, tetrahedra, energies) for bands in refined], axis=0)
     if not counts[0] <= n_states <= counts[-1]:
         raise ValueError(
-            f"The bands hold {n_states:g} states nowhere within {_FERMI_REACH_EV:g} eV of {around:.2f} eV."
+            f"There is no energy within {_FERMI_REACH_EV:g} eV of {around:.2f} eV at which the bands hold {n_states:g} states."
         )
     return float(np.interp(n_states, counts, energies))
 
@@ -249,5 +249,5 @@ def bin_average_dos(
     mesh = bands.shape[:3]
     refined = interpolate_bands(bands, interpolation)
     states = count_states(refined, find_tetrahedra(lattice, (mesh[0], mesh[1], mesh[2])), edges)
-    # N(E) grows; rounding in its last digit must not make a density negative.
+    # N(E) increases; rounding in its last digit must not make a density negative.
     return np.maximum(np.diff(states), 0.0) / np.diff(edges)

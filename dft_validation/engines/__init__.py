@@ -1,4 +1,4 @@
-"""Registry of DFT engines: the name in the settings picks one."""
+"""Registry of DFT engines, selected by the name in the settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REGISTERED: dict[str, Engine] = {}
 
 
 def register_engine(engine: Engine) -> None:
-    """Add an engine, or replace the one of the same name."""
+    """Add an engine, or replace the one with the same name."""
     _REGISTERED[engine.name] = engine
 
 
@@ -31,21 +31,21 @@ def get_engine(name: str) -> Engine:
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no such engine.
     """
     engines = _engines()
     if name not in engines:
-        raise ValueError(f"There is no DFT engine '{name}'; known are {', '.join(sorted(engines))}.")
+        raise ValueError(f"Unknown DFT engine '{name}'; choose from {', '.join(sorted(engines))}.")
     return engines[name]
 
 
 def choose_engine(settings: DftSettings, atomic_numbers: list[int]) -> Engine:
-    """The engine for a crystal of these elements: the fallback where the first one lacks one of them.
+    """The engine for a crystal of these elements: the fallback if the first one lacks any of them.
 
     Raises
     ------
     ValueError
-        If there is no engine of a name that the settings give.
+        If an engine named in the settings does not exist.
     """
     engine = get_engine(settings.engine)
     if not settings.fallback_engine or not engine.find_unsupported(atomic_numbers):
@@ -55,5 +55,5 @@ def choose_engine(settings: DftSettings, atomic_numbers: list[int]) -> Engine:
 
 
 def available_engines() -> dict[str, str]:
-    """Every engine, with an empty text if it can run here, else a sentence that says why not."""
+    """Every engine, with an empty string if it can run here, else a sentence that says why not."""
     return {name: engine.unavailable_reason() for name, engine in sorted(_engines().items())}

@@ -1,4 +1,4 @@
-"""What an engine must offer. A new engine is one class with these members and one line in the registry."""
+"""The interface of an engine. A new engine is a class with these members and a line in the registry."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from mat2spec.crystals.cell import Cell
 
 @dataclass(frozen=True)
 class EngineResult:
-    """Bands of one calculation and what they cost.
+    """Bands of one calculation and their cost.
 
     Parameters
     ----------
     bands
-        Band energies of the cell that was given.
+        Band energies of the given cell.
     engine_version
         Version of the engine that computed them.
     cpu_seconds, wall_seconds, peak_memory_mib
-        Cost; memory is the largest resident set.
+        Cost; memory is the peak resident set size.
     notes
         Sentences for the document.
     magnetization
@@ -30,7 +30,7 @@ class EngineResult:
     u_values_ev
         Hubbard U that was applied, by element, in eV.
     projections
-        Of the bands on elements and angular momenta, where the engine gives them.
+        Projections of the bands on elements and angular momenta, if the engine gives them.
     """
 
     bands: MeshBands
@@ -57,7 +57,7 @@ class Engine(Protocol):
         ...
 
     def version(self) -> str:
-        """Version, part of the key under which results are kept."""
+        """Version, part of the key under which results are stored."""
         ...
 
     def find_unsupported(self, atomic_numbers: list[int]) -> list[str]:
@@ -65,7 +65,7 @@ class Engine(Protocol):
         ...
 
     def count_electrons(self, atomic_numbers: list[int]) -> int:
-        """Valence electrons that the engine treats; sizes the bands before the calculation."""
+        """Valence electrons that the engine treats; determines the number of bands before the calculation."""
         ...
 
     def calculate(
@@ -76,7 +76,7 @@ class Engine(Protocol):
         Parameters
         ----------
         cell
-            The crystal exactly as it is to be computed.
+            The crystal exactly as it will be computed.
         mesh
             Gamma-centred k-mesh.
         empty_bands

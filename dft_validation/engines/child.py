@@ -1,4 +1,4 @@
-"""Run an engine's program as a child process, and turn a bad end into the kind of its failure."""
+"""Run an engine's program as a child process, and classify its failures."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from dft_validation.engines.processes import ChildGroup, ChildResult, current_gr
 from dft_validation.results.outcomes import EngineError, JobStatus
 from dft_validation.settings import DftSettings
 
-# Exit status of a worker that ran out of the memory it may use.
+# Exit status of a worker that exceeded its memory limit.
 EXIT_MEMORY = 77
 _PROJECT_ROOT = Path(__file__).resolve().parents[2]
-# What interpreters and allocators print when an address-space limit is hit outside Python's own allocator.
+# Messages of interpreters and allocators when an address-space limit is hit outside Python's own allocator.
 _MEMORY_MESSAGES = (
     "MemoryError",
     "Cannot allocate memory",
@@ -33,14 +33,14 @@ _HANG_FACTOR = 20.0
 
 @dataclass(frozen=True)
 class Serving:
-    """How a command's work is asked of a server instead, see `dft_validation.engines.processes.ChildGroup.run_served`.
+    """How to request a command's work from a server instead, see `dft_validation.engines.processes.ChildGroup.run_served`.
 
     Parameters
     ----------
     command
         Starts the server.
     request
-        What is to be done.
+        The task.
     """
 
     command: tuple[str, ...]
@@ -55,7 +55,7 @@ def run_child(
     settings: DftSettings,
     serving: Serving | None = None,
 ) -> ChildResult:
-    """Run a command in `folder` to its good end.
+    """Run a command in `folder` to successful completion.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def run_child(
     settings
         Time limit; the child limits its own memory and CPU time.
     serving
-        Lets one server of the run do the work of many commands; outside a run each command starts a process of its own.
+        Lets one server of the run do the work of many commands; outside a run each command starts its own process.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def run_child(
 
 
 def child_environment() -> dict[str, str]:
-    """Environment of a child: one thread (more are six times slower on small cells), this package importable."""
+    """Environment of a child: one thread (more are six times slower for small cells), this package importable."""
     inherited = dict(os.environ)
     paths = [str(_PROJECT_ROOT), *filter(None, [inherited.get("PYTHONPATH")])]
     return {
@@ -117,8 +117,8 @@ def _refuse_bad_end(ended: ChildResult, log: Path, settings: DftSettings) -> Non
         )
     if ended.timed_out:
         reason = (
-            f"Stopped after {spent:.0f} s of wall time, in which it did not use its {settings.time_limit_s:g} s of CPU "
-            "time: the machine is overloaded or the job hung; it is tried again."
+            f"Stopped after {spent:.0f} s of wall time without using its {settings.time_limit_s:g} s of CPU time: the "
+            "machine is overloaded or the job hung; it will be tried again."
         )
         raise EngineError(JobStatus.KILLED, reason, spent)
     if ended.returncode == -signal.SIGXCPU:
@@ -132,14 +132,14 @@ def _refuse_bad_end(ended: ChildResult, log: Path, settings: DftSettings) -> Non
     tail = read_tail(log)
     if ended.returncode in {-signal.SIGKILL, -signal.SIGTERM}:
         name = signal.Signals(-ended.returncode).name
-        reason = f"The job was ended by {name}, e.g. because the machine ran out of memory; it is tried again."
+        reason = f"The job was killed by {name}, e.g. because the machine ran out of memory; it will be tried again."
         raise EngineError(JobStatus.KILLED, reason, spent)
     if ended.returncode == EXIT_MEMORY or any(message in tail for message in _MEMORY_MESSAGES):
         reason = f"The job reached its memory limit of {settings.memory_limit_mib} MiB; raise memory_limit_mib or leave it out."
         raise EngineError(JobStatus.MEMORY_LIMIT, reason, spent)
     if "No space left on device" in tail:
         raise EngineError(
-            JobStatus.DISK_FULL, "The disk was full while the job ran; free some space, run again.", spent
+            JobStatus.DISK_FULL, "The disk was full while the job ran; free some space and run again.", spent
         )
     lines = [line.strip() for line in tail.splitlines() if line.strip()]
     last = lines[-1] if lines else "it printed nothing"

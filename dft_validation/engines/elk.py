@@ -1,7 +1,7 @@
-"""Elk as an engine: all electrons, every element up to plutonium; cross-check of GPAW and fallback for what it lacks.
+"""Elk as an engine: all-electron, elements up to plutonium; cross-check of GPAW and fallback for what it lacks.
 
-Elk (https://elk.sourceforge.io, GPL) runs as a child process and reads and writes text files. It ends with status 0
-whatever happens, so its files and messages say how it went.
+Elk (https://elk.sourceforge.io, GPL) runs as a child process and reads and writes text files. It always exits with
+status 0, so success is determined from its files and messages.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from mat2spec.crystals.cell import Cell
 
 HARTREE_EV = 27.211386245988
 BOHR_A = 0.529177210903
-# Where Debian and a build by hand keep the species files, relative to the folder of the program.
+# Folders of the species files in Debian and in manual builds, relative to the folder of the program.
 _SPECIES_FOLDERS = ("../share/elk-lapw/species", "../species", "../../species", "../share/elk/species")
-# Field inside the muffin tins that starts a moment, in atomic units per Bohr magneton; it fades out during the run.
+# Field inside the muffin tins that induces a moment, in atomic units per Bohr magneton; it is reduced during the run.
 _STARTING_FIELD = 0.05
 _PBE = 20
 _FERMI_DIRAC = 3
@@ -51,7 +51,7 @@ class ElkEngine:
     name
         Name in settings and tables.
     command
-        Program to run instead of the one that the settings name.
+        Program to run instead of the one in the settings.
     """
 
     name: str = "elk"
@@ -65,24 +65,24 @@ class ElkEngine:
         """Empty if the program and its species files are installed."""
         command = self._command()
         if shutil.which(command) is None:
-            return f"Elk is not installed: there is no program '{command}'; install it (Debian: apt install elk-lapw)."
+            return f"Elk is not installed: program '{command}' not found; install it (Debian: apt install elk-lapw)."
         if find_species_folder(command) is None:
             return f"Elk's species files are not beside '{command}'; install Elk completely."
         return ""
 
     def version(self) -> str:
-        """Version that the program prints, "none" where there is no program."""
+        """Version printed by the program, "none" if it is not installed."""
         path = shutil.which(self._command())
         return "none" if path is None else f"elk-{_printed_version(path)}"
 
     def find_unsupported(self, atomic_numbers: list[int]) -> list[str]:
-        """Elements without a species file; none where Elk is not installed, which `unavailable_reason` says."""
+        """Elements without a species file; empty if Elk is not installed, which `unavailable_reason` reports."""
         folder = find_species_folder(self._command())
         symbols = {_symbol(number) for number in atomic_numbers}
         return sorted(symbol for symbol in symbols if folder is not None and not (folder / f"{symbol}.in").is_file())
 
     def count_electrons(self, atomic_numbers: list[int]) -> int:
-        """Electrons that are not in the core by the species files."""
+        """Electrons outside the core according to the species files."""
         folder = find_species_folder(self._command())
         if folder is None:
             return 0
@@ -95,7 +95,7 @@ class ElkEngine:
         command = self._command(settings)
         species = find_species_folder(command)
         if shutil.which(command) is None or species is None:
-            raise EngineError(JobStatus.ENGINE_UNAVAILABLE, f"There is no program '{command}' with its species files.")
+            raise EngineError(JobStatus.ENGINE_UNAVAILABLE, f"Program '{command}' with its species files not found.")
         missing = self.find_unsupported(cell.atomic_numbers.tolist())
         if missing:
             raise EngineError(JobStatus.UNSUPPORTED_ELEMENT, f"Elk has no species file for {', '.join(missing)}.")
@@ -118,7 +118,7 @@ def _symbol(atomic_number: int) -> str:
 
 
 def find_species_folder(command: str) -> Path | None:
-    """Folder of the species files that belong to the program, None if there is none."""
+    """Folder of the program's species files, None if there is none."""
     path = shutil.which(command)
     if path is None:
         return None
@@ -128,7 +128,7 @@ def find_species_folder(command: str) -> Path | None:
 
 @cache
 def _printed_version(path: str) -> str:
-    """Version in the first lines that the program prints; without an input file it stops at once."""
+    """Version in the first lines of output; without an input file the program stops immediately."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             printed = subprocess.run(
@@ -148,7 +148,7 @@ def _printed_version(path: str) -> str:
 
 @cache
 def _valence_electrons(species_file: Path) -> int:
-    """Sum of the occupations of the states that the file does not mark as core."""
+    """Sum of the occupations of the states not marked as core in the file."""
     states = re.findall(r"^\s*\d+\s+\d+\s+\d+\s+([\d.]+)\s+F\b", species_file.read_text(), flags=re.MULTILINE)
     return round(sum(float(occupation) for occupation in states))
 
@@ -184,7 +184,7 @@ def _numbers(values: NDArray[np.float64]) -> str:
 
 
 def _species_of(cell: Cell) -> list[int]:
-    """Atomic numbers in the order in which Elk counts them: of first appearance."""
+    """Atomic numbers in Elk's order, that of first appearance."""
     return list(dict.fromkeys(cell.atomic_numbers.tolist()))
 
 
@@ -210,7 +210,7 @@ def _u_block(cell: Cell, magnetism: SpinAndU) -> list[str]:
 def _read_run(
     folder: Path, log: Path, cell: Cell, mesh: tuple[int, int, int], magnetism: SpinAndU, settings: DftSettings
 ) -> EngineResult:
-    """Result of a run, or why there is none."""
+    """Result of a run; raises if there is none."""
     try:
         cost = {name: float(value) for name, value in json.loads((folder / "cost.json").read_text()).items()}
         printed, info = read_tail(log), _text(folder / "INFO.OUT")
@@ -259,13 +259,13 @@ def _refuse_failed_run(printed: str, info: str, cpu_seconds: float, settings: Df
         status = JobStatus.UNSUPPORTED_ELEMENT if "species file" in error.group(1) else JobStatus.CRASHED
         raise EngineError(status, f"Elk stopped: {error.group(1).strip()[:300]}.", cpu_seconds)
     if "Convergence targets achieved" not in info:
-        raise EngineError(JobStatus.CORRUPT_OUTPUT, "Elk ended without a word on convergence in INFO.OUT.", cpu_seconds)
+        raise EngineError(JobStatus.CORRUPT_OUTPUT, "Elk ended without reporting convergence in INFO.OUT.", cpu_seconds)
 
 
 def _valence_charge(info: str) -> float:
     found = re.search(r"Total valence charge\s*:\s*([\d.]+)", info)
     if found is None:
-        raise ValueError("INFO.OUT does not say the valence charge.")
+        raise ValueError("INFO.OUT does not give the valence charge.")
     return round(float(found.group(1)), 6)
 
 
@@ -281,13 +281,15 @@ def read_eigenvalues(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float6
     Raises
     ------
     ValueError, IndexError
-        If the file ends too early or holds something else.
+        If the file is truncated or has another format.
     """
     lines = [line.split(":")[0].split() for line in path.read_text().splitlines()]
     rows = [words for words in lines if words and not words[0].startswith("(")]
     n_kpoints, n_states = int(rows[0][0]), int(rows[1][0])
     if len(rows) != 2 + n_kpoints * (1 + n_states):
-        raise ValueError(f"EIGVAL.OUT promises {n_kpoints} k-points with {n_states} states and holds other lines.")
+        raise ValueError(
+            f"EIGVAL.OUT announces {n_kpoints} k-points with {n_states} states, but its lines do not match."
+        )
     blocks = [rows[2 + k * (1 + n_states) : 2 + (k + 1) * (1 + n_states)] for k in range(n_kpoints)]
     kpoints = np.array([block[0][1:4] for block in blocks], dtype=np.float64)
     states = np.array([[words[1:3] for words in block[1:]] for block in blocks], dtype=np.float64)
@@ -295,7 +297,7 @@ def read_eigenvalues(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float6
 
 
 def _split_spins(values: NDArray[np.float64], *, spin_polarised: bool) -> NDArray[np.float64]:
-    """Channels of collinear states, shape (n_spins, n_kpoints, n_bands): Elk lists all of one spin, then the other."""
+    """Channels of collinear states, shape (n_spins, n_kpoints, n_bands): Elk lists all states of one spin, then the other."""
     if not spin_polarised:
         return values[None]
     n_bands = values.shape[1] // 2

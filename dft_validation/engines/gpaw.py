@@ -1,4 +1,4 @@
-"""GPAW as an engine: writes the input of a worker process, runs it under limits, reads its output."""
+"""GPAW as an engine: write the input of a worker process, run it within limits, read its output."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class GpawEngine:
         magnetism = spin_and_u(cell, settings)
         source.write_text(json.dumps(_worker_input(cell, mesh, empty_bands, settings, magnetism)))
         request = {"source": str(source), "target": str(target), "folder": str(folder), "log": str(log)}
-        # GPAW's own worker also serves many inputs in turn, which saves its start-up.
+        # GPAW's own worker can also serve many inputs one after another, which saves its start-up time.
         serving = Serving((*_WORKER, "--serve"), request) if self.worker == _WORKER else None
         run_child(self.name, [*self.worker, str(source), str(target)], folder, log, settings, serving)
         return _read_output(target, cell, mesh, magnetism)
@@ -123,7 +123,7 @@ def _projections(weights: dict[str, Any]) -> Projections | None:
 
 
 def _read_output(target: Path, cell: Cell, mesh: tuple[int, int, int], magnetism: SpinAndU) -> EngineResult:
-    """Parse the worker's file; anything odd in it is a corrupt output."""
+    """Parse the worker's file; anything unexpected counts as corrupt output."""
     try:
         values = json.loads(target.read_text())
         cpu_seconds = float(values["cpu_seconds"])

@@ -1,8 +1,8 @@
-"""The elements that GPAW's PBE data sets cover, and how many electrons each brings.
+"""The elements covered by GPAW's PBE data sets, and the number of electrons of each.
 
 GPAW itself is never imported here: the numbers are those of gpaw-data 1.2.1 (attribute `Nv` of each
-default PBE data set). They size the band count and the cost of a job before it starts; a job reads the
-true number from GPAW.
+default PBE data set). They determine the number of bands and the estimated cost of a job before it starts; a
+job reads the actual number from GPAW.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""GPAW calculations, each in a process of its own.
+"""GPAW calculations, each in its own process.
 
 `python -m dft_validation.engines.gpaw_worker INPUT OUTPUT` computes one crystal; with `--serve` it takes one request a
 line from standard input (JSON with `source`, `target`, `folder` and `log`), computes each in a fork of itself, which
-saves the seconds that GPAW takes to start, and answers each with a line that says how the fork ended.
+avoids GPAW's start-up time of seconds, and answers each with a line that says how the fork ended.
 
 The only file that imports GPAW, which is under the GPL; it exchanges JSON files with the rest. A calculation limits its
 own memory and CPU time and ends with the process that started it.
@@ -21,16 +21,16 @@ from typing import Any, NoReturn
 
 from dft_validation.engines.limits import end_with_parent, limit_cpu, started_by
 
-EXIT_MEMORY = 77  # as in child.py, which a worker short of memory must not load
+EXIT_MEMORY = 77  # as in child.py, which a worker short of memory must not import
 SERVE = "--serve"
-# Where the density does not converge with GPAW's own mixer, it is mixed in smaller steps.
+# If the density does not converge with GPAW's own mixer, it is mixed in smaller steps.
 _DAMPED_MIXER = {"backend": "pulay", "beta": 0.02, "nmaxold": 5, "weight": 100.0}
 _FERMI_RESOLUTION_EV = 1e-10
 _EXCESS_ELECTRONS = 1e-6
 
 
 def _limit_memory(memory_limit_mib: int) -> None:
-    """Limit the address space; what is already in use counts.
+    """Limit the address space, including what is already in use.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def _limit_memory(memory_limit_mib: int) -> None:
 
 
 def _start_blas() -> None:
-    """Let the two copies of OpenBLAS take their buffers: later, short of memory, they would wait for ever."""
+    """Let the two copies of OpenBLAS allocate their buffers: later, when short of memory, they would wait forever."""
     import numpy as np
     from scipy import linalg
 
@@ -77,9 +77,9 @@ def _number_of_bands(inputs: dict[str, Any], symbols: list[str]) -> int:
 
 
 def standard_orientation(lattice: list[list[float]]) -> Any:
-    """The same lattice, turned so that its matrix is lower triangular with a positive diagonal.
+    """The same lattice, rotated so that its matrix is lower triangular with a positive diagonal.
 
-    GPAW draws the cell into its log and fails to where a rectangular cell points along -x or -y.
+    GPAW draws the cell in its log, which fails if a rectangular cell points along -x or -y.
     """
     from ase import cell
 
@@ -99,10 +99,10 @@ def _occupations(inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 class _FermiEnergySearch:
-    """GPAW's search for the Fermi energy of tetrahedra, for the first steps too.
+    """GPAW's search for the tetrahedron Fermi energy, extended to the first steps.
 
-    Its bisection wants an exact number of electrons. Bands that are not yet in order, as in the first steps, have none:
-    there the energy where too few become too many must do. `excess` is what the last search was off by.
+    Its bisection requires the exact number of electrons, which does not exist for bands that are not yet ordered, as in
+    the first steps; there the energy at which too few become too many is used. `excess` is the error of the last search.
     """
 
     def __init__(self) -> None:
@@ -123,9 +123,11 @@ class _FermiEnergySearch:
         return found
 
     def check(self) -> None:
-        """Refuse a result whose Fermi energy does not hold the electrons."""
+        """Refuse a result whose Fermi energy does not give the number of electrons."""
         if self.excess > _EXCESS_ELECTRONS:
-            raise ValueError(f"No Fermi energy holds the electrons: the best is off by {self.excess:.1e} of them.")
+            raise ValueError(
+                f"No Fermi energy gives the number of electrons: the best one is off by {self.excess:.1e} electrons."
+            )
 
 
 def _first_of_sign(count: Any, guess: float, sign: int) -> float:
@@ -147,7 +149,7 @@ def calculate(inputs: dict[str, Any], log_file: Path, mixer: dict[str, Any] | No
     log_file
         GPAW's own log.
     mixer
-        How densities are mixed; GPAW's default if None.
+        Density mixer; GPAW's default if None.
     """
     import numpy as np
     from ase import Atoms
@@ -202,7 +204,7 @@ def calculate(inputs: dict[str, Any], log_file: Path, mixer: dict[str, Any] | No
 def _projections(calc: Any, symbols: list[str], shape: tuple[int, ...]) -> dict[str, Any]:
     """Squared overlaps of the bands with the bound partial waves, summed over the atoms of an element and over m.
 
-    The sum over equivalent atoms makes the values of an irreducible k-point those of all its images.
+    Owing to the sum over equivalent atoms, the values at an irreducible k-point hold for all its images.
     """
     import numpy as np
 
@@ -222,7 +224,7 @@ def _projections(calc: Any, symbols: list[str], shape: tuple[int, ...]) -> dict[
 
 
 def _attempt(inputs: dict[str, Any], log_file: Path) -> dict[str, Any]:
-    """Result of the calculation, or the kind of its failure with a sentence."""
+    """Result of the calculation, or the kind of failure with a sentence."""
     from gpaw import KohnShamConvergenceError
 
     steps = inputs["max_scf_iterations"]
@@ -232,7 +234,7 @@ def _attempt(inputs: dict[str, Any], log_file: Path) -> dict[str, Any]:
         try:
             return {"status": "ok", **calculate(inputs, log_file)}
         except KohnShamConvergenceError:
-            note = f"The density converged with {_spell(damped)} only, not with GPAW's own mixer in {steps} steps."
+            note = f"The density converged only with {_spell(damped)}, not with GPAW's own mixer in {steps} steps."
             return {"status": "ok", **calculate(inputs, log_file, damped), "notes": [note]}
     except KohnShamConvergenceError:
         reason = f"The density did not converge in {steps} steps, nor in {steps} more with {_spell(damped)}."
@@ -247,7 +249,7 @@ def _spell(mixer: dict[str, Any]) -> str:
 
 
 def _compute(source: Path, target: Path, started: float) -> None:
-    """Read the input file, calculate, write the output file in one step."""
+    """Read the input file, calculate, and write the output file atomically."""
     inputs = json.loads(source.read_text())
     try:
         limit_cpu(inputs["cpu_limit_s"])
@@ -262,8 +264,8 @@ def _compute(source: Path, target: Path, started: float) -> None:
 
 
 def _serve() -> None:
-    """Compute what standard input asks for, one fork a crystal, until it is closed."""
-    import gpaw  # noqa: F401 - what a fork need not import
+    """Compute the requests on standard input, one fork per crystal, until it is closed."""
+    import gpaw  # noqa: F401 - imported once, for all forks
 
     _start_blas()
     server = os.getpid()
@@ -285,7 +287,7 @@ def _compute_in_fork(request: dict[str, str], server: int) -> NoReturn:
             os.dup2(log, stream)
         os.chdir(request["folder"])
         _compute(Path(request["source"]), Path(request["target"]), time.monotonic())
-    except BaseException:  # noqa: BLE001 - whatever it is, it must not run on as a second server
+    except BaseException:  # noqa: BLE001 - after any error, it must not continue as a second server
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)

@@ -1,7 +1,8 @@
-"""Run a program under limits of memory and CPU time and note what it cost: `python -m ...limited MIB CPU_SECONDS COST_FILE PROGRAM ...`.
+"""Run a program within limits of memory and CPU time and record its cost.
 
-For programs that, unlike the GPAW worker, cannot limit themselves. It ends with the process that started it, and the
-program ends with it; a signal that ended the program ends it too, so that the parent sees the same.
+`python -m ...limited MIB CPU_SECONDS COST_FILE PROGRAM ...` is for programs that, unlike the GPAW worker, cannot limit
+themselves. It ends with the process that started it, and the program ends with it; it ends by the signal that ended
+the program, so that the parent sees the same.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ EXIT_NOT_FOUND = 127
 
 
 def _limit_memory(memory_limit_mib: int) -> None:
-    # macOS refuses to limit the address space and knows no signal for a parent's death.
+    # macOS refuses to limit the address space and has no signal for a parent's death.
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (memory_limit_mib * 2**20,) * 2)
 
 
 def _start(memory_limit_mib: int, cpu_limit_s: int, command: list[str]) -> int:
-    """Process id of the program; 127 is the exit status of one that cannot be started."""
+    """Process id of the program; exit status 127 if it cannot be started."""
     parent = os.getpid()
     child = os.fork()
     if child:

@@ -1,6 +1,6 @@
 """Initial moments and Hubbard U as the Materials Project sets them.
 
-Both are read from pymatgen's `MPRelaxSet`, so that they are the ones behind the spectra that models are trained on:
+Both are read from pymatgen's `MPRelaxSet`, so they match the spectra that models are trained on:
 A. Jain et al., Phys. Rev. B 84, 045115 (2011) for U, which applies to some 3d and 4d metals in oxides and fluorides.
 """
 
@@ -18,14 +18,14 @@ from mat2spec.crystals.magnetism import can_be_magnetic
 
 @dataclass(frozen=True)
 class SpinAndU:
-    """How spin and correlation of one crystal are treated.
+    """Treatment of spin and correlation for one crystal.
 
     Parameters
     ----------
     initial_moments
         Moment per atom from which the calculation starts, in Bohr magnetons; empty without spin polarisation.
     u_values_ev
-        Hubbard U of the d shell by element, in eV; elements without are left out.
+        Hubbard U of the d shell by element, in eV; elements without U are left out.
     """
 
     initial_moments: list[float] = field(default_factory=list)
@@ -43,15 +43,15 @@ def is_polarised(cell: Cell, settings: DftSettings) -> bool:
 
 
 def spin_and_u(cell: Cell, settings: DftSettings) -> SpinAndU:
-    """What the settings ask of this crystal; nothing by default, for which pymatgen's sets are not even loaded."""
+    """What the settings require for this crystal; nothing by default, in which case pymatgen's sets are not loaded."""
     polarised, with_u = is_polarised(cell, settings), settings.hubbard_u == "mp"
     if not polarised and not with_u:
         return SpinAndU()
-    # Not at the top: the sets import ASE, which loads the plugins of all programs that are installed, GPAW's too.
+    # Not at the top: the sets import ASE, which loads the plugins of all installed programs, including GPAW's.
     from pymatgen.io.vasp.sets import MPRelaxSet
 
     with warnings.catch_warnings():
-        # Recommendations on pseudopotentials of VASP, which are not used here.
+        # Recommendations about VASP pseudopotentials, which are not used here.
         warnings.simplefilter("ignore")
         incar = MPRelaxSet(structure_of(cell), sort_structure=False).incar
     moments = [float(moment) for moment in incar["MAGMOM"]] if polarised else []
@@ -59,10 +59,10 @@ def spin_and_u(cell: Cell, settings: DftSettings) -> SpinAndU:
 
 
 def _u_values(cell: Cell, per_species: list[float] | None) -> dict[str, float]:
-    """U by element from the list in the order of the elements, of which INCAR holds one value each."""
+    """U by element, from INCAR's list with one value per element in order."""
     if per_species is None:
         return {}
-    # VASP counts a species anew wherever the element changes along the list of atoms.
+    # VASP starts a new species wherever the element changes along the list of atoms.
     numbers = cell.atomic_numbers.tolist()
     runs = [number for index, number in enumerate(numbers) if index == 0 or number != numbers[index - 1]]
     symbols = [Element.from_Z(int(number)).symbol for number in runs]

@@ -1,4 +1,4 @@
-"""Child processes with a time limit that never outlive the run that started them: one a job, or one that serves many."""
+"""Child processes with a time limit that never outlive their run: one per job, or a server for many jobs."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class ChildResult:
     Parameters
     ----------
     returncode
-        Exit status; negative: the signal that ended it.
+        Exit status; if negative, the signal that ended it.
     timed_out
-        Whether it was stopped for its time limit.
+        Whether it was stopped by the time limit.
     stopped
         Whether it was stopped with its group, e.g. by Ctrl-C.
     wall_seconds
-        How long it ran, in seconds.
+        Run time in seconds.
     """
 
     returncode: int
@@ -51,11 +51,11 @@ class ChildGroup:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether `stop` was called: no child starts any more."""
+        """Whether `stop` was called: no more children are started."""
         return self._stopping.is_set()
 
     def stop(self) -> None:
-        """Kill all children and start none any more."""
+        """Kill all children and start no more."""
         with self._lock:
             self._stopping.set()
             children = list(self._children)
@@ -76,7 +76,7 @@ class ChildGroup:
         with log.open("wb") as output, self._lock:
             if self.is_stopping:
                 return ChildResult(-signal.SIGKILL, timed_out=False, stopped=True, wall_seconds=0.0)
-            # A session of its own: Ctrl-C in the terminal reaches the parent alone, which then ends the child.
+            # In its own session: Ctrl-C in the terminal reaches only the parent, which then ends the child.
             child = subprocess.Popen(
                 list(command),
                 cwd=folder,
@@ -99,10 +99,10 @@ class ChildGroup:
         environment: Mapping[str, str],
         time_limit_s: float,
     ) -> ChildResult:
-        """Have a request done by a server: a child that takes one a line and answers each with `{"returncode": ...}`.
+        """Send a request to a server: a child that takes one per line and answers each with `{"returncode": ...}`.
 
-        An idle server of that command is taken, or a new one started; it ends with `close` or `stop`. One that dies or
-        exceeds the time limit is replaced by the next request.
+        An idle server of that command is used, or a new one started; it ends with `close` or `stop`. A server that dies
+        or exceeds the time limit is replaced at the next request.
 
         Raises
         ------
@@ -147,7 +147,7 @@ class ChildGroup:
         return server
 
     def close(self) -> None:
-        """End the idle servers; children that compute are left alone."""
+        """End the idle servers; busy children are left alone."""
         with self._lock:
             servers = [server for idle in self._idle_servers.values() for server in idle]
             self._idle_servers.clear()
@@ -177,7 +177,7 @@ class ChildGroup:
 
 
 def _ask(server: subprocess.Popen[bytes], request: Mapping[str, str], time_limit_s: float) -> int | None:
-    """Exit status of what a server did for a request; None if it died or took too long."""
+    """Exit status of a request to a server; None if the server died or took too long."""
     if server.stdin is None or server.stdout is None:
         raise ValueError("A server is started with pipes to its standard input and output.")
     try:
@@ -191,7 +191,7 @@ def _ask(server: subprocess.Popen[bytes], request: Mapping[str, str], time_limit
 
 
 def _kill_session(child: subprocess.Popen[bytes]) -> None:
-    """End a child and all it started; nothing happens if all are gone."""
+    """End a child and all processes it started; no effect if all are gone."""
     if child.poll() is None:
         try:
             os.killpg(child.pid, signal.SIGKILL)
@@ -204,7 +204,7 @@ _GROUP: ContextVar[ChildGroup | None] = ContextVar("child_group", default=None)
 
 
 def current_group() -> ChildGroup | None:
-    """The group of this thread's run; None outside any run."""
+    """The group of this thread's run; None outside a run."""
     return _GROUP.get()
 
 

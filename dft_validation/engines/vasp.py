@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _NBANDS_FACTOR = 2.0
 _TYPICAL_VALENCE = 12
 RUNS_AS_FLOW = (
-    "VASP runs as a flow of several jobs, which the local queue does not start: `mat2spec dft run --remote` submits it "
+    "VASP runs as a flow of several jobs, which the local queue cannot start: `mat2spec dft run --remote` submits it "
     "through jobflow-remote, and jobflow.run_locally(flow, create_folders=True) runs the flow of EdosMaker.make."
 )
 
@@ -40,23 +40,23 @@ RUNS_AS_FLOW = (
 class VaspEngine:
     """VASP as a flow of atomate2 jobs.
 
-    The local queue of single jobs does not run it, not even where VASP is installed: the flow of `EdosMaker.make` goes to
-    jobflow-remote, FireWorks or `jobflow.run_locally(flow, create_folders=True)` on a machine that has VASP.
+    The local queue of single jobs does not run it, even if VASP is installed: the flow of `EdosMaker.make` goes to
+    jobflow-remote, FireWorks or `jobflow.run_locally(flow, create_folders=True)` on a machine with VASP.
     """
 
     name: str = "vasp"
 
     def unavailable_reason(self) -> str:
-        """Why the local queue does not run it: something is missing here, or it must be submitted as a flow."""
+        """Why the local queue does not run it: something is missing, or it must be submitted as a flow."""
         if util.find_spec("atomate2") is None:
             return "atomate2 is not installed; run `pip install atomate2` with constraints.txt."
         command = _vasp_command()
         if shutil.which(command) is None:
-            return f"VASP is not installed: there is no program '{command}'; set VASP_CMD in ~/.atomate2.yaml."
+            return f"VASP is not installed: program '{command}' not found; set VASP_CMD in ~/.atomate2.yaml."
         return find_library_problem() or RUNS_AS_FLOW
 
     def version(self) -> str:
-        """Version of the sets; that of VASP itself stands in the document."""
+        """Version of the sets; that of VASP itself is recorded in the document."""
         try:
             return f"atomate2-{metadata.version('atomate2')}+pymatgen-{metadata.version('pymatgen')}"
         except metadata.PackageNotFoundError:
@@ -72,7 +72,7 @@ class VaspEngine:
         return sorted(symbol for symbol in symbols if symbol not in known)
 
     def count_electrons(self, atomic_numbers: list[int]) -> int:
-        """Valence electrons of GPAW's data sets, as an estimate: those of VASP stand in POTCARs."""
+        """Valence electrons of GPAW's data sets, as an estimate: VASP's are given in the POTCARs."""
         from pymatgen.core import Element
 
         symbols = [Element.from_Z(int(number)).symbol for number in atomic_numbers]
@@ -81,13 +81,13 @@ class VaspEngine:
     def calculate(
         self, cell: Cell, mesh: tuple[int, int, int], empty_bands: int, settings: DftSettings, folder: Path
     ) -> EngineResult:
-        """Refuse: a VASP calculation is a flow of several jobs, not one."""
+        """Refuse: a VASP calculation is a flow of several jobs."""
         del cell, mesh, empty_bands, settings, folder
         raise EngineError(JobStatus.ENGINE_UNAVAILABLE, RUNS_AS_FLOW)
 
 
 def _vasp_command() -> str:
-    """Program that atomate2 would start, without the launcher's options."""
+    """Program that atomate2 would start, without options of the launcher."""
     from atomate2 import SETTINGS
 
     words = os.path.expandvars(SETTINGS.VASP_CMD).split()
@@ -95,7 +95,7 @@ def _vasp_command() -> str:
 
 
 def find_library_problem() -> str:
-    """What is wrong with the folder of POTCARs that pymatgen is set up with; empty if nothing is."""
+    """What is wrong with the folder of POTCARs configured in pymatgen; empty if nothing."""
     from pymatgen.core import SETTINGS
 
     folder = SETTINGS.get("PMG_VASP_PSP_DIR")
@@ -110,9 +110,9 @@ def find_library_problem() -> str:
 
 
 def find_potcar_problem(structure: Structure) -> str:
-    """What keeps this crystal's POTCARs from being written; empty if nothing does.
+    """Why this crystal's POTCARs cannot be written; empty if they can.
 
-    Looks for the files only, in both layouts that pymatgen reads.
+    Checks only that the files exist, in either of the layouts that pymatgen reads.
     """
     from pymatgen.core import SETTINGS
     from pymatgen.io.vasp.inputs import PotcarSingle
@@ -176,7 +176,7 @@ def vasp_maker(settings: DftSettings) -> UniformBandStructureMaker:
 
 
 def _incar_changes(settings: DftSettings) -> dict[str, Any]:
-    """What differs from the Materials Project, which is spin-polarised and uses U."""
+    """Deviations from the Materials Project, which is spin-polarised and uses U."""
     changes: dict[str, Any] = {}
     if settings.spin == "unpolarised":
         changes["ISPIN"] = 1
@@ -186,14 +186,14 @@ def _incar_changes(settings: DftSettings) -> dict[str, Any]:
 
 
 def read_vasp_folder(uniform: Path, static: Path | None = None) -> tuple[Cell, EngineResult]:
-    """Bands of a uniform run, and what it and the static run before it cost.
+    """Bands of a uniform run, and the cost of it and the static run.
 
     Parameters
     ----------
     uniform
-        Folder with `vasprun.xml`, compressed or not; `OUTCAR` tells the cost if it is there.
+        Folder with `vasprun.xml`, compressed or not; the cost is read from `OUTCAR` if present.
     static
-        Folder of the self-consistent run, looked at for convergence and cost.
+        Folder of the self-consistent run, checked for convergence and cost.
 
     Raises
     ------
@@ -266,7 +266,7 @@ def bands_of_vasprun(run: Vasprun) -> tuple[Cell, MeshBands]:
         irreducible_of_kpoint=map_mesh(kpoints, weights, mesh, rotations),
         mesh=mesh,
         lattice=cell.lattice,
-        # VASP's own may lie inside a band that the tetrahedra fill.
+        # VASP's own may lie inside a band that is full by tetrahedra.
         efermi=float(run.calculate_efermi()),
         n_electrons=float(run.parameters["NELECT"]),
     )
@@ -283,7 +283,7 @@ def _magnetization(run: Vasprun, bands: MeshBands) -> float:
 
 
 def _cost(folder: Path) -> tuple[float, float, float]:
-    """CPU and wall seconds and MiB of one run from its OUTCAR; zeros where it does not say."""
+    """CPU seconds, wall seconds and MiB of one run from its OUTCAR; zero where not given."""
     from pymatgen.io.vasp import Outcar
 
     path = _find_file(folder, "OUTCAR")

@@ -41,7 +41,7 @@ def calculate_edos(structure: Structure, material_id: str, settings: DftSettings
     Parameters
     ----------
     structure
-        An ordered crystal; the spectrum counts states per its cell, also where a smaller primitive cell is computed.
+        An ordered crystal; the spectrum is per its cell, even if a smaller primitive cell is computed.
     material_id
         Identifier for the document.
     settings
@@ -98,7 +98,7 @@ def failed_job(
 
 
 def _calculate_bands(engine: Engine, cell: Cell, settings: DftSettings) -> tuple[EngineResult, _Zeroed]:
-    """Run the engine, with twice the empty bands where they do not reach over the grid; costs are summed."""
+    """Run the engine, with twice the empty bands if they do not cover the grid; costs are summed."""
     mesh = choose_mesh(cell, settings.kpoint_density, settings.even_mesh)
     empty_bands = settings.empty_bands(cell.atomic_numbers.tolist())
     cpu_seconds = wall_seconds = covered = 0.0
@@ -122,7 +122,7 @@ def _calculate_bands(engine: Engine, cell: Cell, settings: DftSettings) -> tuple
 
 @dataclass(frozen=True)
 class _Zeroed:
-    """Bands that are good enough to be used, their edges, their zero and how far they reach above it."""
+    """Usable bands, their edges, their zero and how far above it they reach."""
 
     bands: MeshBands
     edges: BandEdges
@@ -153,19 +153,19 @@ def document_of_result(
     Parameters
     ----------
     structure
-        The crystal as given; the spectrum counts states per its cell.
+        The crystal as given; the spectrum is per its cell.
     material_id
         Identifier for the document.
     settings
         Interpolation, tolerances and level of theory.
     engine_name
-        Who computed the bands.
+        The engine that computed the bands.
     cell
         The cell that was computed.
     result
-        Bands and cost. Where the bands do not reach over the grid, a note says so and `is_covered` masks the bins.
+        Bands and cost. If the bands do not cover the grid, a note says so and `is_covered` masks the bins.
     zeroed
-        The bands with their zero, where it is known already: finding a Fermi energy by tetrahedra takes a second.
+        The bands with their zero, if already known: finding a Fermi energy by tetrahedra takes a second.
     """
     zeroed = zeroed or _Zeroed.of(result.bands, settings)
     cells_per_given = len(structure) / cell.n_atoms
@@ -200,7 +200,7 @@ def document_of_result(
 def _integrated(
     zeroed: _Zeroed, projections: Projections | None, interpolation: int, cells_per_given: float
 ) -> dict[str, Any]:
-    """What a document holds of the bands: edges, zero, and the spectra per given cell."""
+    """Fields of a document derived from the bands: edges, zero, and the spectra per given cell."""
     spectra = edos_of_spins(zeroed.bands, zeroed.zero_ev, interpolation) * cells_per_given
     edos = np.sum(spectra, axis=0)
     parts: dict[str, NDArray[np.float64]] = {}
@@ -236,7 +236,7 @@ def _notes(structure: Structure, cell: Cell, settings: DftSettings, engine_name:
     magnetic = sorted({str(element) for element in structure.composition.elements} & MAGNETIC_ELEMENTS)
     if magnetic and not polarised:
         notes.append(
-            f"Computed without spin polarisation, though solids with {', '.join(magnetic)} are often magnetic."
+            f"Computed without spin polarisation, although solids with {', '.join(magnetic)} are often magnetic."
         )
     if cell.n_atoms < len(structure):
         notes.append(

@@ -25,7 +25,7 @@ class EdosMaker(Maker):
     name
         Name of its flows.
     settings
-        Fields of `DftSettings` that differ from the defaults; plain values, so that a job can travel to another
+        Fields of `DftSettings` that differ from the defaults, as plain values, so that a job can be sent to another
         machine as JSON.
     """
 
@@ -34,7 +34,7 @@ class EdosMaker(Maker):
 
     @classmethod
     def from_settings(cls, settings: DftSettings) -> EdosMaker:
-        """Maker of flows under given settings."""
+        """Maker of flows with given settings."""
         return cls(settings=settings.model_dump(mode="json"))
 
     def make(self, structure: Structure, material_id: str = "") -> Flow:
@@ -45,7 +45,7 @@ class EdosMaker(Maker):
         structure
             An ordered crystal.
         material_id
-            Stands in the document and in the metadata of every job.
+            Recorded in the document and in the metadata of every job.
         """
         settings = DftSettings(**self.settings)
         if settings.engine == "vasp":

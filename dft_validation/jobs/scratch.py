@@ -1,4 +1,4 @@
-"""Folders that a job computes in: gone when it ends, and removed by the next job where its process was killed."""
+"""Scratch folders of jobs: removed when a job ends, or by the next job if its process was killed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def scratch_folder() -> Iterator[Path]:
 def remove_abandoned_folders() -> int:
     """Remove the folders of processes that were killed, and return how many.
 
-    The system frees the lock of a process that dies, also of one in another container that shares the folder.
+    The system frees the lock of a process that dies, even in another container that shares the folder.
     """
     removed = 0
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
@@ -45,7 +45,7 @@ def _lives(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True  # somebody else's
+        return True  # another user's
     return True
 
 

@@ -15,7 +15,7 @@ from dft_validation.settings import DftSettings
 
 
 def vasp_flow(structure: Structure, material_id: str, settings: DftSettings, name: str) -> Flow:
-    """Flow whose output is the document; it ends with the first job where POTCARs are missing.
+    """Flow whose output is the document; it ends with the first job if POTCARs are missing.
 
     Parameters
     ----------
@@ -41,12 +41,12 @@ def vasp_flow(structure: Structure, material_id: str, settings: DftSettings, nam
 
 @job(name="check POTCARs")
 def check_potcars(structure: Structure) -> Structure:
-    """Hand the structure on if all its POTCARs are there.
+    """Return the structure if all its POTCARs exist.
 
     Raises
     ------
     EngineError
-        If not; the message says which are missing and what to do.
+        If any are missing; the message says which, and what to do.
     """
     problem = find_potcar_problem(structure)
     if problem:
@@ -68,6 +68,6 @@ def make_document(
 
 
 def local_path(dir_name: str) -> Path:
-    """Folder without the host that atomate2 writes before it."""
+    """Folder without the host name that atomate2 prefixes."""
     _, separator, path = str(dir_name).partition(":")
     return Path(path if separator and path.startswith("/") else str(dir_name))

@@ -1,1 +1,1 @@
-"""The label factory: choose crystals, compute their electronic densities of states, keep them to train on."""
+"""The label factory: choose crystals, compute their electronic densities of states, store them for training."""

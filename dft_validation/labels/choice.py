@@ -1,4 +1,4 @@
-"""In which order crystals are labelled: at random, spread over chemistry, likely gapped metals, or the most uncertain."""
+"""Order of labelling: random, spread over chemistry, likely gapped metals first, or most uncertain first."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mat2spec.tables.columns import Column
 from screening.classify.gaps import GapSettings, classify_spectra
 
 Uncertainty = Callable[[Crystals], NDArray[np.floating]]
-# Charges of elements that have one usual oxidation state beside the anions of `LabelSettings.electronegative_anions`.
+# Charges of elements with one usual oxidation state alongside the anions of `LabelSettings.electronegative_anions`.
 _USUAL_CHARGE = (
     dict.fromkeys(("F", "Cl", "Br", "I"), -1)
     | dict.fromkeys(("O", "S", "Se"), -2)
@@ -49,9 +49,9 @@ def choose(
     settings
         `choice`, `seed`, `one_per_formula`.
     labels_per_element
-        Labels that there are already, by atomic number, shape (119,).
+        Existing labels, by atomic number, shape (119,).
     uncertainty
-        Relative uncertainty of the prediction of each crystal, NaN where there is none; called only for that choice.
+        Relative uncertainty of the prediction for each crystal, NaN where there is none; called only for that choice.
     """
     rng = np.random.default_rng(settings.seed)
     if settings.choice is Choice.RANDOM:
@@ -71,7 +71,7 @@ def spread_over_elements(
     rng: np.random.Generator,
     rows: NDArray[np.integer] | None = None,
 ) -> Iterator[int]:
-    """Take again and again the crystal whose elements have the fewest labels on average; ties by chance.
+    """Repeatedly take the crystal whose elements have the fewest labels on average; ties are broken at random.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def likely_gapped_metals(crystals: Crystals, anions: tuple[str, ...]) -> NDArray
 def has_free_electrons(crystals: Crystals) -> NDArray[np.bool_]:
     """Crystals of elements with one usual charge whose cations give more electrons than the anions take, shape (n,).
 
-    The electrons that are left fill the bottom of a band above the gap of the anion band, e.g. in BaNbO3 or Ba2N.
+    The remaining electrons fill the bottom of a band above the gap over the anion band, e.g. in BaNbO3 or Ba2N.
     """
     charges = np.array([float(_USUAL_CHARGE.get(symbol, np.nan)) for symbol in symbols()])
     totals = np.add.reduceat(np.append(charges[crystals.atomic_numbers], 0.0), crystals.offsets[:-1])
@@ -127,7 +127,7 @@ def _has_odd_electrons(crystals: Crystals, row: int) -> bool:
     electrons = int(numbers.sum())
     if electrons % 2:
         return True
-    # The cell holds a number of primitive cells that divides every element's count: mostly one, so spglib is not asked.
+    # The number of primitive cells divides every element's count: if that leaves only one, spglib is not needed.
     most = gcd(*np.unique(numbers, return_counts=True)[1].tolist())
     if (electrons // most) % 2 == 0:
         return False
@@ -140,7 +140,7 @@ def _n_primitive_atoms(crystals: Crystals, row: int) -> int:
 
 
 def by_falling(values: NDArray[np.floating]) -> Iterator[int]:
-    """Rows by falling value, those without one last; ties by row."""
+    """Rows by decreasing value, those without one last; ties by row."""
     return iter(np.argsort(-np.nan_to_num(values, nan=-np.inf), kind="stable").tolist())
 
 
@@ -153,7 +153,7 @@ def _one_per_formula(order: Iterator[int], pool: Pool) -> Iterator[int]:
 
 
 def gapped_confidence(settings: PredictionSettings, rule: GapSettings) -> Callable[[Crystals], NDArray[np.floating]]:
-    """Mean confidence of the models that a crystal is a gapped metal, NaN where one of them has none."""
+    """Mean confidence of the models that a crystal is a gapped metal, NaN if any of them has none."""
 
     def of_crystals(crystals: Crystals) -> NDArray[np.floating]:
         confidences, n_primitive = [], count_primitive_sites(crystals)

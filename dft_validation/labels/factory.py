@@ -1,7 +1,7 @@
-"""Compute labels and keep them: choose crystals, run their jobs, collect what is finished.
+"""Compute and store labels: choose crystals, run their jobs, collect finished results.
 
-Finished documents lie in the cache of the queue, so whatever stops a labelling loses at most the running jobs, and the
-same call goes on with the same crystals.
+Finished documents are in the cache of the queue, so an interruption loses at most the running jobs, and the same call
+resumes with the same crystals.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ EXPLICIT = "ids"
 COLLECTED = "collected"
 # States of a job that say nothing about its crystal.
 _NOT_ABOUT_THE_CRYSTAL = PASSING_STATES | {JobStatus.QUEUED, JobStatus.OVER_BUDGET, JobStatus.ENGINE_UNAVAILABLE}
-# A crystal that was refused for these will be refused again under the same settings. What was too large is not: the
-# limits of a job are not among the settings that change a result.
+# A crystal refused for these reasons will be refused again under the same settings. One that was too large may not be:
+# the limits of a job are not among the settings that change a result.
 _LASTING = LASTING_FAILURES | {JobStatus.UNSUPPORTED_ELEMENT}
 SECONDS_PER_HOUR = 3600.0
-# Passes over a plan: jobs that the machine ended are tried again.
+# Passes over a plan: jobs ended by the machine are retried.
 _ATTEMPTS = 3
 _CRYSTALS_AT_A_TIME = 200
 
@@ -54,23 +54,23 @@ Say = Callable[[str], None]
 
 
 class LabelError(ValueError):
-    """Labels cannot be made as asked; the message says why."""
+    """Labels cannot be made as requested; the message says why."""
 
 
 @dataclass
 class LabelReport:
-    """What a labelling came to.
+    """Result of a labelling.
 
     Parameters
     ----------
     n_new
-        Labels that were added to the store.
+        Labels added to the store.
     n_finished
-        Crystals of this call that have a label now.
+        Crystals of this call that now have a label.
     n_failed
-        Crystals of this call that have none, with a reason.
+        Crystals of this call without a label, for a known reason.
     n_not_computed
-        Crystals of this call that nothing is known of yet.
+        Crystals of this call not computed yet.
     cpu_seconds
         CPU time of the finished and the failed jobs of this call, whenever they ran.
     left_out
@@ -86,13 +86,13 @@ class LabelReport:
 
     @property
     def materials_per_core_hour(self) -> float:
-        """Labels per hour of one core, failures paid for; NaN if nothing was computed."""
+        """Labels per core-hour, including the cost of failures; NaN if nothing was computed."""
         return SECONDS_PER_HOUR * self.n_finished / self.cpu_seconds if self.cpu_seconds > 0 else float("nan")
 
 
 @dataclass(frozen=True)
 class LabelFactory:
-    """Everything that stays the same in one labelling.
+    """Parameters of one labelling.
 
     Parameters
     ----------
@@ -101,18 +101,18 @@ class LabelFactory:
     settings
         Choice and store.
     dft
-        Engine, level of theory, limits of a job, workers, cache. Its budget of a run does not count: the number of
-        crystals is the budget.
+        Engine, level of theory, limits of a job, workers, cache. Its budget of a run is ignored: the number of crystals
+        is the budget.
     reserved
-        What is never labelled.
+        Materials that are never labelled.
     uncertainty
         Relative uncertainty of predictions, see `dft_validation.labels.choice.relative_uncertainty`.
     say
-        Told what is done, in sentences.
+        Called with progress messages.
     labelled_formulas
         Formulas that are labelled elsewhere, e.g. in `edos_pbe.parquet`; they count as those of the store.
     filters
-        What a crystal of a plan must pass, but for the limits on the band gap.
+        Filters for the crystals of a plan, except the limits on the band gap.
     """
 
     source: CrystalSource
@@ -130,19 +130,19 @@ class LabelFactory:
         return LabelStore(self.settings.store_path)
 
     def label_chosen(self, progress: Progress) -> LabelReport:
-        """Choose `settings.n` crystals and label them; an unfinished choice of the same settings is taken up.
+        """Choose `settings.n` crystals and label them; an unfinished choice with the same settings is resumed.
 
         Raises
         ------
         LabelError
-            If the engine cannot be used, or no crystal is left to choose.
+            If the engine cannot be used, or no crystal is left.
         """
         self._require_engine()
         plan_path = self._plan_path()
         left_out: Counter[str] = Counter()
         if plan_path.exists():
             ids = _read_plan(plan_path)
-            self.say(f"Going on with the {len(ids)} crystals that were chosen before.")
+            self.say(f"Resuming with the {len(ids)} crystals chosen before.")
         else:
             ids, left_out = self._choose_ids()
             make_folder(plan_path.parent)
@@ -155,18 +155,18 @@ class LabelFactory:
         return report
 
     def label_plan(self, path: Path, judges: Judges, progress: Progress) -> LabelReport:
-        """Label the crystals of a plan in its order; the plan is made if there is none yet.
+        """Label the crystals of a plan in its order; the plan is created if missing.
 
-        Several processes may work on one plan. Jobs that the machine ended are tried again.
+        Several processes may work on one plan. Jobs ended by the machine are retried.
 
         Parameters
         ----------
         path
             Parquet file of the plan.
         judges
-            Models that take part in the choice, asked only if the plan is made.
+            Models that take part in the choice, called only if the plan is created.
         progress
-            Told how many of how many crystals are done.
+            Called with how many of how many crystals are done.
 
         Raises
         ------
@@ -188,7 +188,7 @@ class LabelFactory:
             if not left or (attempt and not report.n_not_computed):
                 break
             report.n_not_computed = 0
-            # The cost of each job is estimated before the first one starts; for a whole plan that would take minutes.
+            # All costs are estimated before the first job starts, which would take minutes for a whole plan.
             for start in range(0, len(left), _CRYSTALS_AT_A_TIME):
                 some = left[start : start + _CRYSTALS_AT_A_TIME]
                 self._label(self.source.crystals(some), part_of, _part_of(progress, start, len(left)), report)
@@ -208,7 +208,7 @@ class LabelFactory:
         pool = make_pool(crystals, limits, self.dft, self.reserved, self._done_ids(), formulas, plan.excluded_elements)
         chosen = make_plan(pool, self.settings, judges)
         if not len(chosen):
-            raise LabelError(f"No crystal of the source is left to plan ({_spell(pool.left_out)}).")
+            raise LabelError(f"No crystal of the source is left for a plan ({_spell(pool.left_out)}).")
         left_out = Counter(pool.left_out)
         left_out["the filters"] = len(properties) - len(passed)
         provenance = {
@@ -221,7 +221,7 @@ class LabelFactory:
         self.say(f"{path}: a plan of {len(chosen):,} crystals of {len(pool):,}. Left out: {_spell(left_out)}.")
 
     def label_ids(self, ids: Sequence[str], progress: Progress) -> LabelReport:
-        """Label given crystals, but for reserved ones.
+        """Label given crystals, except reserved ones.
 
         Raises
         ------
@@ -238,14 +238,14 @@ class LabelFactory:
         return report
 
     def collect(self, ids: Sequence[str] | None, progress: Progress) -> LabelReport:
-        """Add what is finished in the cache to the store; nothing is computed.
+        """Add finished results from the cache to the store; nothing is computed.
 
         Parameters
         ----------
         ids
-            The crystals to look for; all of the source by default.
+            The crystals to look up; all of the source by default.
         progress
-            Told how many of how many are done.
+            Called with how many of how many are done.
         """
         wanted = list(dict.fromkeys(ids)) if ids is not None else self.source.properties()[Column.MATERIAL_ID].tolist()
         crystals, n_reserved = _without_reserved(self.reserved, self.source.crystals(wanted))
@@ -267,7 +267,7 @@ class LabelFactory:
             raise LabelError(unavailable)
 
     def _choose_ids(self) -> tuple[list[str], Counter[str]]:
-        """Crystals whose jobs can be run, in the order of preference, and why others were left out."""
+        """Crystals whose jobs can be run, in order of preference, and why others were left out."""
         crystals = self.source.crystals(self.source.properties()[Column.MATERIAL_ID].tolist())
         labels = self.store.labels()
         formulas = self.labelled_formulas.union(labels["formula"].to_pylist())
@@ -282,7 +282,7 @@ class LabelFactory:
         return ids, Counter(pool.left_out)
 
     def _done_ids(self) -> set[str]:
-        """Crystals that have a label or a lasting failure under these settings."""
+        """Crystals with a label or a permanent failure under these settings."""
         here = self.dft.settings_hash
         rows = self.store.labels().select(["material_id", "settings_hash"]).to_pylist()
         done = {row["material_id"] for row in rows if row["settings_hash"] == here}
@@ -290,7 +290,7 @@ class LabelFactory:
         return done | {f["material_id"] for f in failures if f["settings_hash"] == here and f["status"] in _LASTING}
 
     def _take_runnable(self, pool: Pool, order: Iterator[int]) -> list[str]:
-        """The first `settings.n` crystals whose jobs the plan does not refuse; the refused become failures."""
+        """The first `settings.n` crystals whose jobs the plan accepts; refused ones become failures."""
         ids: list[str] = []
         while len(ids) < self.settings.n and (rows := list(islice(order, self.settings.n - len(ids)))):
             crystals = pool.crystals.take(rows)
@@ -300,14 +300,14 @@ class LabelFactory:
         return ids
 
     def _label(self, crystals: Crystals, chosen_as: Mapping[str, str], progress: Progress, report: LabelReport) -> None:
-        """Plan and run the jobs of the crystals; save labels on the way and whatever ends the run."""
+        """Plan and run the jobs of the crystals; labels are saved periodically and when the run ends for any reason."""
         jobs = _plan_without_budget(crystals, self.dft)
         collector = _Collector(self, crystals, chosen_as, report)
         for failure in _refused(jobs, crystals, self.dft):
             collector.take(failure)
         n_queued = int((jobs[Column.STATUS] == str(JobStatus.QUEUED)).sum())
         hours = remaining_cpu_seconds(jobs) / SECONDS_PER_HOUR
-        self.say(f"{n_queued} crystals, an estimated {hours:.3f} core-hours for those that are not known yet.")
+        self.say(f"{n_queued} crystals; estimated {hours:.3f} core-hours for those not computed yet.")
 
         def on_progress(outcome: Outcome, done: int, total: int) -> None:
             collector.take(outcome)
@@ -319,17 +319,17 @@ class LabelFactory:
             collector.save()
 
     def _finished_outcomes(self, crystals: Crystals) -> Iterator[Outcome | None]:
-        """What the cache holds of each crystal."""
+        """The cached outcome of each crystal."""
         cache = DocumentCache(self.dft.cache_dir)
         for row, material_id in enumerate(crystals.material_ids):
             cell = crystals.cell(row)
             version = choose_engine(self.dft, cell.atomic_numbers.tolist()).version()
             known = cache.load_valid(cache.key(cell, self.dft, version), self.dft)
-            # The same crystal may have been computed under another name.
+            # The same crystal may have been computed under another id.
             yield None if known is None else replace(known, material_id=str(material_id))
 
     def _plan_path(self) -> Path:
-        """Where the choice of these settings is kept until all of it is labelled."""
+        """File with the choice made for these settings, kept until all of it is labelled."""
         identity = {
             "label": self.settings.model_dump(mode="json", exclude={"save_every_s"}),
             "source": self.source.fingerprint(),
@@ -340,7 +340,7 @@ class LabelFactory:
 
 
 def _plan_without_budget(crystals: Crystals, dft: DftSettings) -> pd.DataFrame:
-    """Jobs of all the crystals that the engine can compute: the number of crystals is the budget."""
+    """Jobs of all crystals that the engine can compute: the number of crystals is the budget."""
     unlimited = dft.model_copy(update={"max_jobs": len(crystals), "max_cpu_seconds": float("inf")})
     return plan_jobs(pd.DataFrame({Column.MATERIAL_ID: list(crystals.material_ids)}), crystals, unlimited)
 
@@ -357,7 +357,7 @@ def _refused(jobs: pd.DataFrame, crystals: Crystals, dft: DftSettings) -> list[F
 
 
 def _without_reserved(reserved: Reserved, crystals: Crystals) -> tuple[Crystals, int]:
-    """The crystals that may be labelled, and the number of the others."""
+    """The crystals that may be labelled, and the number of reserved ones."""
     pairs = zip(crystals.material_ids, reduced_formulas(crystals), strict=True)
     kept = np.flatnonzero([not reserved.holds(str(i), str(formula)) for i, formula in pairs])
     return crystals.take(kept), len(crystals) - len(kept)
@@ -381,12 +381,12 @@ def _read_plan(path: Path) -> list[str]:
         return [str(material_id) for material_id in json.loads(path.read_text(encoding="utf-8"))]
     except (ValueError, TypeError) as error:
         raise LabelError(
-            f"The list of chosen crystals {path} is damaged ({error}); remove it to choose anew."
+            f"The list of chosen crystals {path} is damaged ({error}); remove it to choose again."
         ) from error
 
 
 class _Collector:
-    """Takes outcomes as they come and saves them to the store now and then."""
+    """Collects outcomes and saves them to the store periodically."""
 
     def __init__(
         self, factory: LabelFactory, crystals: Crystals, chosen_as: Mapping[str, str], report: LabelReport
@@ -399,7 +399,7 @@ class _Collector:
         self._saved_at = time.monotonic()
 
     def take(self, outcome: Outcome) -> None:
-        """Note one outcome."""
+        """Record one outcome."""
         if isinstance(outcome, EdosDocument):
             row = self._row_of[outcome.material_id]
             chosen_as = self._chosen_as[outcome.material_id]
@@ -416,7 +416,7 @@ class _Collector:
             self.save()
 
     def save(self) -> None:
-        """Write what was taken since the last time."""
+        """Write the outcomes collected since the last time."""
         additions = additions_of(self._labels, self._failures, self._factory.dft)
         self._report.n_new += self._factory.store.add(additions, self._factory.reserved)
         self._labels, self._failures = [], []

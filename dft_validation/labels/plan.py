@@ -1,4 +1,4 @@
-"""The label plan: which crystals of a database are labelled, in a fixed order of which every prefix is a fair sample."""
+"""The label plan: which crystals of a database are labelled, in an order whose every prefix is a fair sample."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from mat2spec.tables.parquet import read_metadata, read_table, write_table
 
 PART = "part"
 PLAN_KEY = "label_plan"
-# The order is made of blocks of this size that hold every part by its share: a whole number of each by default.
+# The order consists of blocks of this size with the share of every part: a whole number of each by default.
 _BLOCK = 40
 _SCHEMA = pa.schema([(str(Column.MATERIAL_ID), pa.string()), (str(Column.FORMULA), pa.string()), (PART, pa.string())])
 
 
 @dataclass(frozen=True)
 class Judges:
-    """What models say of crystals; each called once, with all crystals of the pool.
+    """Model predictions for crystals; each called once, with all crystals of the pool.
 
     Parameters
     ----------
@@ -50,12 +50,12 @@ class Judges:
 
 
 def make_plan(pool: Pool, settings: LabelSettings, judges: Judges) -> pa.Table:
-    """Choose the crystals of a plan and mix their order.
+    """Choose the crystals of a plan and shuffle them.
 
     Parameters
     ----------
     pool
-        What may be labelled.
+        Crystals that may be labelled.
     settings
         `plan`, and the anions of likely gapped metals.
     judges
@@ -64,7 +64,7 @@ def make_plan(pool: Pool, settings: LabelSettings, judges: Judges) -> pa.Table:
     Returns
     -------
     pyarrow.Table
-        `material_id`, `formula` and `part` in the order of work; one crystal of a formula.
+        `material_id`, `formula` and `part` in the order of labelling; one crystal per formula.
     """
     plan = settings.plan
     elements = element_matrix(pool.crystals)
@@ -81,7 +81,7 @@ def make_plan(pool: Pool, settings: LabelSettings, judges: Judges) -> pa.Table:
     for part in _mixed_parts(plan.shares, rng):
         row = next((row for row in orders[part] if pool.formulas[row] not in taken), None)
         if len(rows) >= plan.n or row is None:
-            # A plan whose parts no longer have their shares would be no fair sample.
+            # A plan whose parts no longer have their shares would not be a fair sample.
             break
         taken.add(pool.formulas[row])
         rows.append(row)
@@ -97,7 +97,7 @@ def make_plan(pool: Pool, settings: LabelSettings, judges: Judges) -> pa.Table:
 
 
 def _mixed_parts(shares: dict[Part, float], rng: np.random.Generator) -> Iterator[Part]:
-    """Parts without end, in shuffled blocks that hold each by its share."""
+    """Endless sequence of parts, in shuffled blocks with the share of each."""
     total = sum(shares.values())
     bounds = np.rint(np.cumsum([share / total for share in shares.values()]) * _BLOCK).astype(int)
     block = np.repeat(np.array(list(shares), dtype=object), np.diff(bounds, prepend=0))
@@ -106,7 +106,7 @@ def _mixed_parts(shares: dict[Part, float], rng: np.random.Generator) -> Iterato
 
 
 def _likely_gapped(pool: Pool, settings: LabelSettings, judges: Judges, rng: np.random.Generator) -> Iterator[int]:
-    """In turn the crystal that models are most confident of, and one at random of those that the composition suggests."""
+    """Alternately the crystal of highest model confidence and a random one of those suggested by composition."""
     crystals = pool.crystals
     suggested = likely_gapped_metals(crystals, settings.electronegative_anions) | has_free_electrons(crystals)
     confident = by_falling(judges.gapped_confidence(crystals))
@@ -120,7 +120,7 @@ def _likely_gapped(pool: Pool, settings: LabelSettings, judges: Judges, rng: np.
 
 
 def write_plan(path: Path, plan: pa.Table, provenance: Mapping[str, object], left_out: Counter[str]) -> None:
-    """Write a plan with what it was made from and why other crystals are not in it."""
+    """Write a plan with its provenance and the reasons why other crystals were left out."""
     made = {**provenance, "left_out": dict(left_out)}
     write_table(path, plan, {PLAN_KEY: json.dumps(made, sort_keys=True)})
 
@@ -134,5 +134,5 @@ def read_plan(path: Path) -> pa.Table:
         If the file is damaged or not a plan.
     """
     if PLAN_KEY not in read_metadata(path):
-        raise TableError(f"{path} is not a label plan; give another file, or remove it to make a plan there.")
+        raise TableError(f"{path} is not a label plan; give another file, or remove it to create a plan there.")
     return read_table(path, _SCHEMA.names).cast(_SCHEMA)

@@ -1,4 +1,4 @@
-"""The crystals that may be labelled: what the engine can do, what is not reserved, what has no label yet."""
+"""The crystals that may be labelled: supported by the engine, not reserved, without a label so far."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def make_pool(
     done_formulas: Collection[str] = (),
     excluded_elements: Collection[str] = (),
 ) -> Pool:
-    """Leave out what must not, cannot or need not be computed.
+    """Leave out crystals that must not, cannot or need not be computed.
 
     Parameters
     ----------
@@ -57,15 +57,15 @@ def make_pool(
     settings
         Limits of the choice.
     dft
-        Engine: elements that it lacks are left out.
+        Engine, whose missing elements are left out.
     reserved
         Materials and formulas that are never labelled.
     done_ids
-        Materials with a label or a lasting failure under these DFT settings.
+        Materials with a label or a permanent failure under these DFT settings.
     done_formulas
         Formulas with a label; left out if `settings.one_per_formula`.
     excluded_elements
-        Symbols of elements that no crystal of the pool may hold.
+        Symbols of elements that no crystal of the pool may contain.
     """
     formulas = reduced_formulas(crystals)
     composition = ElementCounts.from_crystals(crystals)
@@ -90,13 +90,13 @@ def make_pool(
 
 
 def _unsupported(atomic_numbers: list[int], dft: DftSettings) -> set[str]:
-    """Elements that neither the engine nor its fallback, if there is one, can compute."""
+    """Elements that neither the engine nor its fallback, if any, can compute."""
     names = filter(None, (dft.engine, dft.fallback_engine))
     return set.intersection(*(set(get_engine(name).find_unsupported(atomic_numbers)) for name in names))
 
 
 def element_matrix(crystals: Crystals) -> NDArray[np.bool_]:
-    """Which elements each crystal has, shape (n, 119); column Z belongs to atomic number Z, column 0 to unknown ones."""
+    """Which elements each crystal has, shape (n, 119); column Z is atomic number Z, column 0 unknown elements."""
     composition = ElementCounts.from_crystals(crystals)
     matrix = np.zeros((len(crystals), len(symbols())), dtype=np.bool_)
     matrix[composition.crystal, composition.atomic_number] = True

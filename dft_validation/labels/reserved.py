@@ -1,4 +1,4 @@
-"""Materials that are kept for an independent test: neither they nor their formulas are ever labelled."""
+"""Materials reserved for an independent test: neither they nor their formulas are ever labelled."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Reserved:
 
 
 def find_reserved_list(given: Path | None, data_dir: Path | None) -> Path | None:
-    """The list that was given, else that of the data folder, else None.
+    """The given list, else that of the data folder, else None.
 
     Raises
     ------
     DataError
-        If a list was given that is not there.
+        If the given list does not exist.
     """
     if given is not None:
         if not given.is_file():
@@ -61,15 +61,15 @@ def read_reserved(path: Path | None, formula_of: Mapping[str, str]) -> Reserved:
     Parameters
     ----------
     path
-        Text file with identifiers and formulas; None is the empty list. The formula of an identifier comes from the
-        crystals at hand or from `mp_structures.parquet` beside the list.
+        Text file with identifiers and formulas; None is the empty list. The formula of an identifier is taken from the
+        given crystals or from `mp_structures.parquet` beside the list.
     formula_of
-        Formulas of the crystals at hand by their identifiers.
+        Formulas of the given crystals by identifier.
 
     Raises
     ------
     DataError
-        If the formula of an entry cannot be found: then its polymorphs could not be kept apart.
+        If the formula of an entry cannot be found: its polymorphs could then not be excluded.
     """
     if path is None:
         return Reserved()
@@ -85,7 +85,7 @@ def read_reserved(path: Path | None, formula_of: Mapping[str, str]) -> Reserved:
         if formula is None:
             raise DataError(
                 f"The formula of the reserved material {entry} is neither among the crystals nor in {beside}; write its "
-                f"formula into {path} instead, so that its polymorphs are kept apart too."
+                f"formula into {path} instead, so that its polymorphs are excluded too."
             )
         formulas[entry] = formula
     return Reserved(frozenset(entries), frozenset(formulas.values()), hashlib.sha256(text.encode()).hexdigest())

@@ -20,7 +20,7 @@ from screening.runs.folder import RunFolder
 from screening.runs.schemas import TableName
 
 SCREENED = "screen"
-# Columns of the results that a label takes over as they are.
+# Columns of the results that a label keeps unchanged.
 _SHARED = (
     "band_gap",
     "efermi",
@@ -53,14 +53,14 @@ def add_run(run: RunFolder, store_path: Path, reserved: Reserved) -> tuple[int, 
     Returns
     -------
     tuple of int
-        Labels that were new; results that were there already or hold no spectrum; results that are reserved.
+        Numbers of new labels; of results already in the store or without a spectrum; of reserved results.
 
     Raises
     ------
     LabelError
         If the run has no DFT results.
     RunError
-        If the run holds no coordinates, as those of version 0.1.
+        If the run holds no coordinates, as is the case for version 0.1.
     """
     if not run.has_table(TableName.DFT_RESULTS):
         raise LabelError(f"The run {run.run_id} has no DFT results; run it without --no-dft first.")

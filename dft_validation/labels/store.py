@@ -1,4 +1,4 @@
-"""Labels in a Parquet file, and beside it the crystals that got none, with the reason."""
+"""Labels in a Parquet file, and beside it the crystals without one, with the reason."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ SPLIT_RULE = (
     "split only, also across stores and edos_pbe.parquet. Beside labels of a plan: split_labels of the same module"
 )
 NO_LIST = "no list of reserved materials"
-# Labels of a file of a store that is a folder.
+# Labels per file in a store that is a folder.
 SHARD_SIZE = 200
-# A material under one set of DFT settings is labelled once.
+# A material is labelled once per set of DFT settings.
 _KEY = (Column.MATERIAL_ID, Column.SETTINGS_HASH)
 
 
 @dataclass(frozen=True)
 class Additions:
-    """What is to be added to a store.
+    """Additions to a store.
 
     Parameters
     ----------
@@ -63,12 +63,12 @@ class Additions:
 
 
 class LabelStore:
-    """Labels and failures on the disk; several processes may add to one store.
+    """Labels and failures on disk; several processes may add to one store.
 
     Parameters
     ----------
     path
-        The Parquet file of the labels, made with the first label; or, without the ending `.parquet`, a folder of files
+        The Parquet file of the labels, created with the first label; or, without the suffix `.parquet`, a folder of files
         of `SHARD_SIZE` labels each, of which only the last one grows.
     """
 
@@ -84,7 +84,7 @@ class LabelStore:
         return self.path.with_name(f"{self.path.stem}_failures{self.path.suffix}")
 
     def labels(self) -> pa.Table:
-        """All labels; no row without a file.
+        """All labels; no rows if there is no file.
 
         Raises
         ------
@@ -95,19 +95,19 @@ class LabelStore:
         return read_edos_store(self.path) if begun else STORE_SCHEMA.empty_table()
 
     def failures(self) -> pa.Table:
-        """All failures; no row without a file."""
+        """All failures; no rows if there is no file."""
         schema = _failures_schema()
         if not self.failures_path.exists():
             return schema.empty_table()
         return read_table(self.failures_path, schema.names).cast(schema)
 
     def add(self, additions: Additions, reserved: Reserved) -> int:
-        """Add labels and failures, each file whole or not at all; what is there already stays.
+        """Add labels and failures, each file atomically; existing entries stay.
 
         Returns
         -------
         int
-            Labels that were new.
+            Number of new labels.
         """
         make_folder(self.failures_path.parent)
         with short_lock(self.path.with_name(f".{self.path.name}.lock")):
@@ -124,7 +124,7 @@ class LabelStore:
         settings: Mapping[str, Mapping[str, object]],
         reserved: Reserved,
     ) -> None:
-        """Write new rows: into the file, or into the last shard until it is full and then into the next."""
+        """Write new rows: to the file, or to the last shard until it is full and then to the next."""
         new = pa.Table.from_pylist(list(rows.values()), schema=STORE_SCHEMA)
         for shard in self._growing_files():
             before = read_edos_store(shard) if shard.exists() else STORE_SCHEMA.empty_table()
@@ -137,7 +137,7 @@ class LabelStore:
                 return
 
     def _growing_files(self) -> Iterator[Path]:
-        """The file; or the last shard and those that will follow it."""
+        """The file, or the last shard and those that will follow it."""
         if not self.is_folder:
             yield self.path
             return
@@ -145,7 +145,7 @@ class LabelStore:
             yield self.path / f"labels-{number:04d}.parquet"
 
     def _add_failures(self, failures: Sequence[FailedJob], labelled: AbstractSet[tuple[str, str]]) -> None:
-        """The newest failure of a crystal counts, until it has a label."""
+        """Only the newest failure of a crystal is kept, until it has a label."""
         before = self.failures()
         rows = {key: row for key, row in zip(_keys(before), before.to_pylist(), strict=True) if key not in labelled}
         for failure in failures:
@@ -176,13 +176,13 @@ def label_of_document(document: EdosDocument, crystals: Crystals, row: int, sour
     Parameters
     ----------
     document
-        What was computed.
+        The computed document.
     crystals, row
-        The crystal it was computed for.
+        The crystal.
     source
-        Version of the database that the crystal is from.
+        Version of the database of the crystal.
     chosen
-        Why it was computed.
+        Why it was chosen.
     """
     return {
         **crystal_columns(crystals, row),
@@ -228,12 +228,12 @@ def _fine(document: EdosDocument) -> NDArray[np.float16] | None:
 
 
 def _half(values: NDArray[np.floating]) -> NDArray[np.float16]:
-    """Half precision: 11 bits are more than a density of states deserves, and half the space."""
+    """Half precision: 11 bits are ample for a density of states and take half the space."""
     return np.asarray(values, dtype=np.float16)
 
 
 def without_crystal(label: Mapping[str, Any], document: EdosDocument) -> dict[str, Any]:
-    """A row that leaves the crystal to its database, by id and hash; its spectra count states per primitive cell."""
+    """A row that refers to the crystal in its database by id and hash; its spectra are per primitive cell."""
     ratio = document.computed_n_sites / document.n_sites
     scaled = {
         name: (np.asarray(label[name]) * ratio).astype(np.asarray(label[name]).dtype)
@@ -267,7 +267,7 @@ def additions_of(
 def _new_rows(
     known: AbstractSet[tuple[str, str]], labels: Sequence[Mapping[str, Any]]
 ) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """Rows by material and settings that are not known yet, sorted; of two the first stays."""
+    """New rows by material and settings, sorted; of duplicates the first is kept."""
     rows = {(str(row[_KEY[0]]), str(row[_KEY[1]])): row for row in reversed(labels)}
     return {key: rows[key] for key in sorted(rows) if key not in known}
 

@@ -1,1 +1,1 @@
-"""Many calculations: which are run, by whom, at what cost, and how far they are."""
+"""Many calculations: which are run, by which process, at what cost, and their progress."""

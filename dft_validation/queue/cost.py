@@ -1,4 +1,4 @@
-"""How long a job will take, before it starts, and how to learn that from finished jobs."""
+"""Estimated duration of a job before it starts, and refinement of the estimate from finished jobs."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from dft_validation.results.document import EdosDocument
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.cell import Cell
 
-# Refits below this number of jobs keep the shipped exponents and scale the constant only.
+# Refits to fewer jobs than this keep the shipped exponents and adapt only the scale.
 _JOBS_FOR_FULL_FIT = 30
-# One or two finished jobs may have met a busy machine: below this number the shipped estimate stays.
+# One or two finished jobs may have run on a busy machine: with fewer than this the shipped estimate stays.
 _JOBS_FOR_SCALE = 5
-# Share of its time that a job spends on the calculation at the least.
+# Minimum fraction of its time that a job spends on the calculation.
 _LEAST_SHARE = 0.1
-# The plane waves per Angstrom^3 grow with the cutoff to this power; the fit was made at one cutoff.
+# The number of plane waves per Angstrom^3 scales with the cutoff to this power; the fit was made at one cutoff.
 _PLANE_WAVE_EXPONENT = 1.5
 
 
 @dataclass(frozen=True)
 class JobSize:
-    """What the cost of a plane-wave calculation depends on.
+    """Quantities that determine the cost of a plane-wave calculation.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class JobSize:
     n_bands
         Bands computed.
     volume_a3
-        Volume of the computed cell in cubic Angstrom, scaled to the cutoff of the fit: it stands for the plane waves.
+        Volume of the computed cell in cubic Angstrom, scaled to the cutoff of the fit, as a measure of the plane waves.
     """
 
     n_irreducible_kpoints: int
@@ -50,7 +50,7 @@ class CostModel:
     """CPU seconds = start-up + scale x irreducible k-points^a x bands^b x volume^c.
 
     Scale and exponents were fitted by least squares of the logarithm to the CPU seconds of 531 GPAW calculations with the
-    default settings on one core of a Xeon server (1-8 atoms, 5-130 s), the labels that the project carries among them:
+    default settings on one core of a Xeon server (1-8 atoms, 5-130 s), including the labels shipped with the project:
     median error 13 %, 90 % within a factor 1.4, the sum 4 % too small; large cells of alkali metals cost up to twice the
     estimate. `DftSettings.cost_factor` adapts it to another machine, `refit` learns from finished jobs.
     """
@@ -71,21 +71,21 @@ class CostModel:
         )
 
     def refit(self, documents: Iterable[EdosDocument], cutoff_ev: float | None = None) -> CostModel:
-        """Adapt the model to finished jobs: the scale from any number of them, the exponents too from 30 on.
+        """Adapt the model to finished jobs: the scale from any number of them, from 30 on also the exponents.
 
         Parameters
         ----------
         documents
             Finished jobs of one machine.
         cutoff_ev
-            Plane-wave cutoff of those jobs if their settings do not say, in eV.
+            Plane-wave cutoff of jobs whose settings do not give it, in eV.
         """
         finished = [document for document in documents if document.cpu_seconds > 0]
         if not finished:
             return self
         sizes = [_size_of_document(document, cutoff_ev) for document in finished]
         spent = np.array([document.cpu_seconds for document in finished])
-        # A job that took hardly longer than the start-up still says that the calculation took something.
+        # Even a job that took hardly longer than the start-up spent some time on the calculation.
         seconds = np.log(np.maximum(spent - self.startup_cpu_seconds, _LEAST_SHARE * spent))
         if len(finished) < _JOBS_FOR_FULL_FIT:
             ratio = float(
@@ -106,7 +106,7 @@ def fitted_cost_model(settings: DftSettings) -> CostModel:
     Parameters
     ----------
     settings
-        Engine and cache; `cost_factor` counts only where too few jobs have finished to fit.
+        Engine and cache; `cost_factor` is used only if too few jobs have finished for a fit.
     """
     shipped = CostModel()
     finished = [
@@ -121,14 +121,14 @@ def fitted_cost_model(settings: DftSettings) -> CostModel:
 
 
 def time_to_finish_s(estimates: Sequence[float], workers: int) -> float:
-    """Wall time until the last of some jobs ends, taken in their order by so many workers, in seconds.
+    """Wall time until the last of some jobs ends, taken in order by the workers, in seconds.
 
     Parameters
     ----------
     estimates
         Expected duration of each job in seconds.
     workers
-        Jobs at the same time.
+        Number of parallel jobs.
     """
     free_at = [0.0] * max(workers, 1)
     for estimate in estimates:
@@ -157,7 +157,7 @@ def measure_job(cell: Cell, engine: Engine, settings: DftSettings) -> JobSize:
     cell
         The prepared cell.
     engine
-        Knows the valence electrons.
+        Gives the valence electrons.
     settings
         k-mesh, bands, cutoff.
     """

@@ -1,4 +1,4 @@
-"""Which of the selected crystals are computed: what the engine can do, what the budget allows."""
+"""Which of the selected crystals are computed, given the engine and the budget."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mat2spec.crystals.cell import Cell
 from mat2spec.crystals.checks import find_problems
 from mat2spec.tables.columns import Column
 
-# Primitive cells are searched for only in cells up to this multiple of the limit; larger ones are not screened for.
+# Primitive cells are searched only in cells up to this multiple of the limit.
 _LARGEST_RATIO_TO_PRIMITIVE = 8
 _UNKNOWN = float("nan")
 ALREADY_KNOWN = "Known from an earlier run."
@@ -29,7 +29,7 @@ ALREADY_KNOWN = "Known from an earlier run."
 
 @dataclass(frozen=True)
 class _Prospect:
-    """What is known of one job before it starts."""
+    """What is known about a job before it starts."""
 
     status: JobStatus
     reason: str
@@ -43,22 +43,22 @@ class _Prospect:
 def plan_jobs(
     selection: pd.DataFrame, crystals: Crystals, settings: DftSettings, cost_model: CostModel | None = None
 ) -> pd.DataFrame:
-    """Decide for every selected crystal whether it is computed, and say why not.
+    """Decide for every selected crystal whether it is computed, and if not, why.
 
-    The budget is spent in turns on the groups of `selected_as`, each in its given order, so that a small budget
-    still holds predicted negatives. A job that does not fit ends the turn of all: cheaper ones behind it are not
-    preferred, which would bias the sample.
+    The budget is spent on the groups of `selected_as` in turn, each in its given order, so that even a small budget
+    includes predicted negatives. Spending stops at the first job that does not fit: preferring cheaper ones behind it
+    would bias the sample.
 
     Parameters
     ----------
     selection
-        `material_id` and any of `selected_as`, `rank`, `inclusion_probability`; in the order of preference.
+        `material_id` and any of `selected_as`, `rank`, `inclusion_probability`; in order of preference.
     crystals
         At least the selected ones.
     settings
         Engine, limits and budget.
     cost_model
-        Estimates CPU time; by default one that is fitted to the finished jobs in the cache.
+        Estimates CPU time; by default fitted to the finished jobs in the cache.
 
     Returns
     -------
@@ -71,14 +71,16 @@ def plan_jobs(
     KeyError
         If a selected crystal is not among `crystals`.
     ValueError
-        If there is no engine of that name.
+        If the engine does not exist.
     """
-    get_engine(settings.engine)  # refuses a name that is none, also where nothing is selected
+    get_engine(settings.engine)  # refuses an unknown name even if nothing is selected
     model = cost_model or fitted_cost_model(settings)
     row_of = {material_id: row for row, material_id in enumerate(crystals.material_ids)}
     missing = [material_id for material_id in selection[Column.MATERIAL_ID] if material_id not in row_of]
     if missing:
-        raise KeyError(f"{len(missing)} selected crystals are not among the crystals given, the first is {missing[0]}.")
+        raise KeyError(
+            f"{len(missing)} selected crystals are not among the crystals given, the first being {missing[0]}."
+        )
     chosen = crystals.take([row_of[material_id] for material_id in selection[Column.MATERIAL_ID]])
     problems = find_problems(chosen)
     prospects = [_look_at(chosen.cell(row), problem, settings, model) for row, problem in enumerate(problems)]
@@ -109,7 +111,7 @@ def _look_at(cell: Cell, problem: str | None, settings: DftSettings, model: Cost
 
 
 def _hopeless(cell: Cell, problem: str | None, engine: Engine, settings: DftSettings) -> _Prospect | None:
-    """Refuse what a look at the elements and the number of atoms can refuse."""
+    """Refuse jobs that the elements or the number of atoms rule out."""
     if problem:
         return _Prospect(JobStatus.INVALID_STRUCTURE, problem, _UNKNOWN)
     unsupported = engine.find_unsupported(cell.atomic_numbers.tolist())
@@ -144,7 +146,7 @@ def _too_many_atoms(cell: Cell, settings: DftSettings) -> _Prospect:
 
 
 def _turns(selection: pd.DataFrame) -> list[int]:
-    """Rows in the order in which they may spend: one of each group of `selected_as` in turn."""
+    """Rows in the order of spending: one of each group of `selected_as` in turn."""
     if Column.SELECTED_AS not in selection:
         return list(range(len(selection)))
     taken: dict[Hashable, int] = {}
@@ -164,7 +166,7 @@ def _spend_budget(prospects: list[_Prospect], order: list[int], settings: DftSet
         if prospect.status is not JobStatus.QUEUED or prospect.is_known:
             continue
         if not exhausted and jobs + 1 > settings.max_jobs:
-            exhausted = f"The run has its max_jobs = {settings.max_jobs} jobs."
+            exhausted = f"The run has reached its limit of max_jobs = {settings.max_jobs} jobs."
         if not exhausted and spent + prospect.estimated_cpu_seconds > settings.max_cpu_seconds:
             exhausted = f"The run's budget of max_cpu_seconds = {settings.max_cpu_seconds:g} is spent."
         if exhausted:
@@ -178,8 +180,8 @@ def _spend_budget(prospects: list[_Prospect], order: list[int], settings: DftSet
 def queue_rows(jobs: pd.DataFrame) -> Iterator[QueuedJob]:
     """Jobs as rows of a queue, in the order in which they spend the budget.
 
-    A run that is stopped half-way has then computed positives and random negatives alike. Jobs that ended are queued
-    again: this is for a queue that is new, or was lost, and whoever computes them finds their results in the cache.
+    A run stopped half-way has thus computed positives as well as random negatives. Jobs that have ended are queued
+    again: this is for a new or lost queue, and their results will be found in the cache.
     """
     for row in _turns(jobs):
         job = jobs.iloc[row]
@@ -194,6 +196,6 @@ def queue_rows(jobs: pd.DataFrame) -> Iterator[QueuedJob]:
 
 
 def remaining_cpu_seconds(jobs: pd.DataFrame) -> float:
-    """Estimated CPU time of the queued jobs that are not known yet, in seconds."""
+    """Estimated CPU time of the queued jobs without a known result, in seconds."""
     queued = (jobs[Column.STATUS] == JobStatus.QUEUED) & (jobs[Column.REASON] != ALREADY_KNOWN)
     return float(np.nansum(jobs.loc[queued, Column.ESTIMATED_CPU_SECONDS]))

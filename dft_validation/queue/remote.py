@@ -1,7 +1,7 @@
 """DFT jobs on other machines through jobflow-remote: submitted once, collected by material and settings.
 
-jobflow-remote needs a MongoDB server and a version of pymongo that the environment of this package does not hold, so it
-is imported here alone, when it is used. The job that travels is the one that runs here: `EdosMaker.make`.
+jobflow-remote needs a MongoDB server and a version of pymongo that conflicts with this package's environment, so it is
+imported only here, when used. The job that is submitted is the one that runs locally: `EdosMaker.make`.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from mat2spec.crystals.identity import structure_hash
 
 FINISHED_STATE = "COMPLETED"
 FAILED_STATES = frozenset({"FAILED", "REMOTE_ERROR", "STOPPED", "USER_STOPPED"})
-# The settings hash does not hold the engine, whose result it is.
+# The settings hash does not include the engine.
 _METADATA = ("material_id", "settings_hash", "structure_hash", "engine")
 _IS_OUTPUT = "is_output"
-NOT_KNOWN_THERE = "The other machine does not know this job any more; it is queued again."
+NOT_KNOWN_THERE = "The other machine no longer has this job; it was queued again."
 
 
 class RemoteError(RuntimeError):
-    """Jobs cannot be sent or fetched; the message says why and what to do."""
+    """Jobs cannot be submitted or fetched; the message says why and what to do."""
 
 
 class JobInfo(Protocol):
-    """What jobflow-remote says of a job, as far as it is used here."""
+    """The part of jobflow-remote's job information that is used here."""
 
     uuid: str
     index: int
@@ -46,25 +46,25 @@ class JobInfo(Protocol):
 
 
 class Controller(Protocol):
-    """jobflow-remote's JobController, as far as it is used here."""
+    """The part of jobflow-remote's JobController that is used here."""
 
     def get_jobs_info(self, custom_query: dict[str, Any]) -> list[JobInfo]:
         """Jobs that match a query of MongoDB."""
         ...
 
     def get_job_output(self, *, job_id: str, job_index: int) -> Any:
-        """What a finished job handed back."""
+        """Output of a finished job."""
         ...
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What came back.
+    """Result of a collection.
 
     Parameters
     ----------
     ended
-        Jobs that ended since the last look, well or not.
+        Jobs that ended since the last collection, successfully or not.
     still_there
         Jobs that the other machine still has.
     """
@@ -74,11 +74,11 @@ class Collected:
 
 
 def submit(queue: JobQueue, crystals: Crystals, settings: DftSettings, remote: RemoteSettings) -> list[str]:
-    """Send the queued jobs that nobody has computed or sent yet; return the materials that were sent now.
+    """Submit the queued jobs not yet computed or submitted; return the materials submitted now.
 
-    A job counts as sent if the project holds one of the same material, structure, settings and engine, also when this
-    process was killed between sending it and taking a note of it. Jobs that were never tried because this machine lacks
-    the engine are sent too.
+    A job counts as submitted if the project holds one of the same material, structure, settings and engine, even if this
+    process was killed between submitting and recording it. Jobs that were never tried because this machine lacks the
+    engine are submitted too.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def submit(queue: JobQueue, crystals: Crystals, settings: DftSettings, remote: R
             engine = choose_engine(own, cell.atomic_numbers.tolist())
             key = cache.key(cell, own, engine.version())
             if cache.load_valid(key, own) is not None:
-                continue  # The next run here reads it.
+                continue  # The next local run reads it.
             marks = {
                 "material_id": job.material_id,
                 "settings_hash": own.settings_hash,
@@ -117,7 +117,7 @@ def submit(queue: JobQueue, crystals: Crystals, settings: DftSettings, remote: R
 
 
 def collect(queue: JobQueue, settings: DftSettings, remote: RemoteSettings) -> Collected:
-    """Fetch what has ended; documents go into the cache, states into the queue.
+    """Fetch jobs that have ended; documents go into the cache, states into the queue.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def collect(queue: JobQueue, settings: DftSettings, remote: RemoteSettings) -> C
         stopped = _stopped_flows(controller, infos.values())
         for job in waiting:
             info = infos.get(job.remote_id)
-            # A flow of several jobs stops at the one that failed; that of the output then waits for ever.
+            # A flow of several jobs stops at the one that failed; the output job then waits forever.
             info = next((stopped[host] for host in (info.hosts or [] if info else []) if host in stopped), info)
             if info is None:
                 queue.put_back(job.material_id, JobStatus.SUBMITTED, NOT_KNOWN_THERE)
@@ -150,7 +150,7 @@ def collect(queue: JobQueue, settings: DftSettings, remote: RemoteSettings) -> C
 
 
 def _controller(remote: RemoteSettings) -> Controller:
-    """The database of jobs of the project."""
+    """The project's database of jobs."""
     return _jobflow_remote().JobController.from_project_name(remote.project or None)
 
 
@@ -160,7 +160,7 @@ def _jobflow_remote() -> Any:
     except ImportError as error:
         raise RemoteError(
             "jobflow-remote is not installed. It needs an older pymongo than this environment and a MongoDB server: "
-            "make an environment of its own, there `pip install jobflow-remote` and this package without "
+            "create a separate environment, `pip install jobflow-remote` and this package there without "
             "constraints.txt, and see docs/remote.md for the project file."
         ) from error
     return jobflow_remote
@@ -168,7 +168,7 @@ def _jobflow_remote() -> Any:
 
 @contextmanager
 def _sentences() -> Iterator[None]:
-    """Say what jobflow-remote or its database refuses."""
+    """Turn errors of jobflow-remote or its database into sentences."""
     try:
         yield
     except (RemoteError, OSError):
@@ -177,7 +177,7 @@ def _sentences() -> Iterator[None]:
         if type(error).__module__.partition(".")[0] not in {"jobflow_remote", "pymongo", "paramiko", "fabric"}:
             raise
         raise RemoteError(
-            f"jobflow-remote refuses: {type(error).__name__}: {str(error).splitlines()[0]}. `jf project check` tells "
+            f"jobflow-remote failed: {type(error).__name__}: {str(error).splitlines()[0]}. `jf project check` shows "
             "whether the project, its workers and its database can be reached."
         ) from error
 
@@ -188,12 +188,12 @@ def _send(structure: Any, marks: Mapping[str, str], settings: DftSettings, remot
 
     from dft_validation.jobs.maker import EdosMaker
 
-    # The folder of results is one of this machine.
+    # The folder of results exists only on this machine.
     maker = EdosMaker(settings=settings.model_dump(mode="json", exclude={"cache_dir"}))
     made = maker.make(structure, marks["material_id"])
     output = str(made.output.uuid)
     flow: Any = get_flow(made)
-    # Of a flow of several jobs only one hands back the outcome.
+    # In a flow of several jobs only one returns the outcome.
     for job, _ in flow.iterflow():
         job.update_metadata({**marks, _IS_OUTPUT: job.uuid == output})
     _jobflow_remote().submit_flow(
@@ -207,7 +207,7 @@ def _send(structure: Any, marks: Mapping[str, str], settings: DftSettings, remot
 
 
 def _known_there(controller: Controller, queued: list[QueuedJob]) -> dict[tuple[str, ...], JobInfo]:
-    """Jobs of these materials that the project holds and that did not fail, by their marks."""
+    """Jobs of these materials in the project that did not fail, by their marks."""
     names = [job.material_id for job in queued]
     infos = _newest(controller.get_jobs_info({"job.metadata.material_id": {"$in": names}})) if names else {}
     outputs = [info for info in infos.values() if (info.metadata or {}).get(_IS_OUTPUT)]

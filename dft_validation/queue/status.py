@@ -1,4 +1,4 @@
-"""What a queue looks like: how many jobs in which state, what failed and why, and when it will be done."""
+"""Status of a queue: jobs in each state, reasons of failures, and time left."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from dft_validation.queue.cost import time_to_finish_s
 from dft_validation.queue.store import JobQueue, QueuedJob
 from dft_validation.results.outcomes import OPEN_STATES, JobStatus
 
-# Finished jobs of a queue from which on they correct the estimates of those that are left.
+# Minimum number of finished jobs that correct the estimates of the remaining ones.
 _JOBS_FOR_CORRECTION = 3
 
 
 @dataclass(frozen=True)
 class QueueStatus:
-    """A queue at one moment.
+    """Snapshot of a queue.
 
     Parameters
     ----------
     counts
         Jobs in each state that occurs.
     reasons
-        Of each state that comes with reasons, the one of its first job.
+        For each state with reasons, that of its first job.
     spent_cpu_seconds
         CPU time of all ended jobs.
     remaining_cpu_seconds
         Expected CPU time of the queued and running jobs.
     eta_s
-        Expected wall time until the last of them ends, None if nothing is known of their cost.
+        Expected wall time until the last of them ends, None if their cost is unknown.
     correction
-        Factor by which finished jobs of this queue took longer than estimated; it is in the two above.
+        Factor by which finished jobs of this queue took longer than estimated, included in the two above.
     """
 
     counts: dict[JobStatus, int]
@@ -43,12 +43,12 @@ class QueueStatus:
 
     @property
     def n_open(self) -> int:
-        """Jobs of which something is still to come."""
+        """Jobs that have not ended."""
         return sum(number for state, number in self.counts.items() if state in OPEN_STATES)
 
 
 def queue_status(queue: JobQueue, workers: int) -> QueueStatus:
-    """Look at a queue.
+    """Determine the status of a queue.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def queue_status(queue: JobQueue, workers: int) -> QueueStatus:
     correction = _correction(jobs)
     local = [job for job in jobs if job.state in {JobStatus.QUEUED, JobStatus.RUNNING}]
     known = [job.estimated_cpu_seconds * correction for job in local if job.estimated_cpu_seconds is not None]
-    # A job without an estimate counts as one like the others.
+    # A job without an estimate counts as an average one.
     missing = [float(np.mean(known))] * (len(local) - len(known)) if known else []
     eta = time_to_finish_s([*known, *missing], workers) if known or not local else None
     return QueueStatus(

@@ -1,12 +1,12 @@
-"""The queue on the disk: one row per job in an SQLite file that outlives any process that works on it.
+"""The queue on disk: one row per job in an SQLite file that outlives any process working on it.
 
-Why a file of SQLite and not a workflow manager's own store, which were tried with this kind of work: the file LaunchPad
+Why an SQLite file and not a workflow manager's own store? These were tried with the same kind of work. The file LaunchPad
 of FireWorks 2.1.4 is written when a process ends, so two workers on 200 jobs both ran all 200, and `kill -9` after 70
-finished jobs left all 200 to do; of 200 outputs that two processes wrote into one JSONStore of jobflow, 100 were there.
-SQLite is part of Python, changes one row in one transaction, and is whole again after a power cut.
+finished jobs left all 200 to do; of 200 outputs that two processes wrote to one JSONStore of jobflow, 100 survived.
+SQLite is part of Python, changes a row in one transaction, and stays consistent after a power cut.
 
-The queue says what is to be done and what became of it. The results themselves are in `dft_validation.results.cache`: a lost
-queue is made again from them, a lost result would be lost.
+The queue records what is to be done and its state. The results themselves are in `dft_validation.results.cache`, from
+which a lost queue can be rebuilt.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class QueueError(OSError):
 
 
 class QueueFullError(QueueError):
-    """There is no room on the disk to note what became of a job."""
+    """The disk is too full to record the outcome of a job."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +66,21 @@ class QueuedJob:
     material_id
         Which crystal.
     state, reason
-        What became of it so far.
+        Its present state, with the reason.
     estimated_cpu_seconds
-        Expected cost in seconds, None where there is no estimate.
+        Expected cost in seconds, None if there is no estimate.
     cpu_seconds
         CPU time it cost, in seconds.
     attempts
         How often it ended here, by a calculation or by finding its result.
     again
-        Whether a failure on record shall not count.
+        Whether to ignore a recorded failure.
     overrides
         Settings of this job that differ from those of the run.
     cache_key
-        Where its result lies or will lie; empty before it is taken for the first time.
+        Key of its result in the cache; empty until it is first taken.
     remote_id
-        Name of the job on another machine; empty if it is not there.
+        Identifier of the job on another machine; empty if it was not submitted.
     """
 
     material_id: str
@@ -96,12 +96,12 @@ class QueuedJob:
 
 
 class JobQueue:
-    """A queue of DFT jobs; safe to be used by several threads and processes.
+    """A queue of DFT jobs, safe for use by several threads and processes.
 
     Parameters
     ----------
     path
-        The file, made if it is missing; None keeps the queue in memory.
+        The file, created if missing; None keeps the queue in memory.
 
     Raises
     ------
@@ -134,13 +134,13 @@ class JobQueue:
         return connection
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._connection.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All changes of the block or none."""
+        """Apply all changes of the block or none."""
         with self._lock, _sentences(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -152,7 +152,7 @@ class JobQueue:
                 raise
 
     def add(self, jobs: Iterable[QueuedJob]) -> int:
-        """Append jobs; one whose material is in the queue already changes nothing. Return how many are new."""
+        """Append jobs, ignoring materials already in the queue. Return how many are new."""
         rows = [(job.material_id, str(job.state), job.reason, job.estimated_cpu_seconds) for job in jobs]
         with self._transaction() as connection:
             before = connection.total_changes
@@ -163,14 +163,14 @@ class JobQueue:
             return connection.total_changes - before
 
     def jobs(self, *states: JobStatus) -> list[QueuedJob]:
-        """Jobs in these states, or all, in their order."""
+        """Jobs in these states, or all, in order."""
         wanted = json.dumps([str(state) for state in states or JobStatus])
         with self._lock, _sentences(self.path):
             rows = self._connection.execute(_SELECT, (wanted,)).fetchall()
         return [_job(row) for row in rows]
 
     def take(self, material_id: str, cache_key: str) -> bool:
-        """Mark a queued job as running; False if it is not queued any more."""
+        """Mark a queued job as running; False if it is no longer queued."""
         with self._transaction() as connection:
             changed = connection.execute(
                 "UPDATE jobs SET state = ?, reason = '', cache_key = ? WHERE material_id = ? AND state = ?",
@@ -179,7 +179,7 @@ class JobQueue:
             return changed.rowcount == 1
 
     def put_back(self, material_id: str, was: JobStatus, reason: str = "") -> bool:
-        """Queue a job again if it still is in the state `was`; it does not count as an attempt."""
+        """Queue a job again if it is still in the state `was`; this does not count as an attempt."""
         with self._transaction() as connection:
             changed = connection.execute(
                 "UPDATE jobs SET state = ?, reason = ?, remote_id = '' WHERE material_id = ? AND state = ?",
@@ -188,7 +188,7 @@ class JobQueue:
             return changed.rowcount == 1
 
     def end(self, material_id: str, state: JobStatus, reason: str, cpu_seconds: float = 0.0) -> None:
-        """Note what became of a job."""
+        """Record the outcome of a job."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET state = ?, reason = ?, cpu_seconds = ?, attempts = attempts + 1, again = 0 "
@@ -197,7 +197,7 @@ class JobQueue:
             )
 
     def mark_submitted(self, material_id: str, remote_id: str, cache_key: str) -> None:
-        """Note that another machine has a job."""
+        """Record that a job was submitted to another machine."""
         with self._transaction() as connection:
             connection.execute(
                 "UPDATE jobs SET state = ?, reason = '', remote_id = ?, cache_key = ? WHERE material_id = ?",
@@ -257,9 +257,9 @@ def _job(row: Sequence[Any]) -> QueuedJob:
 
 
 def _put_aside(path: Path, error: sqlite3.DatabaseError) -> None:
-    """Move a file that is not a queue out of the way; what is finished is in the cache."""
+    """Move a file that is not a queue aside; finished results are in the cache."""
     aside = path.with_suffix(".corrupt")
-    logger.warning("The queue %s is damaged (%s); it is kept as %s and made again.", path, error, aside.name)
+    logger.warning("The queue %s is damaged (%s); it is kept as %s and rebuilt.", path, error, aside.name)
     path.replace(aside)
     # The journal of the damaged file must not be applied to the new one.
     path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
@@ -273,11 +273,11 @@ def _sentences(path: Path | None) -> Iterator[None]:
     except sqlite3.Error as error:
         if "full" in str(error):
             raise QueueFullError(
-                f"The disk is full: cannot note in {path} what became of a job. Free some space and run the same "
+                f"The disk is full: cannot record the outcome of a job in {path}. Free some space and run the same "
                 "command again; what is finished is kept."
             ) from error
         if "locked" in str(error):
             raise QueueError(
-                f"Another process holds the queue {path} for more than {_BUSY_SECONDS:g} s; stop it and run again."
+                f"Another process has held the queue {path} for more than {_BUSY_SECONDS:g} s; stop it and run again."
             ) from error
         raise QueueError(f"The queue {path} cannot be used ({error}); check the folder and its permissions.") from error

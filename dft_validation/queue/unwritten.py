@@ -1,4 +1,4 @@
-"""Writing what became of jobs, also on a disk that is full for a while: nothing finished is lost silently."""
+"""Writing the outcomes of jobs, even if the disk is temporarily full: nothing finished is lost silently."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dft_validation.results.outcomes import PASSING_STATES, JobStatus
 
 logger = logging.getLogger(__name__)
 
-# After the last job the writes that failed are tried this often, with this pause.
+# After the last job, failed writes are retried this many times, with this pause.
 _LAST_TRIES = 5
 _PAUSE_SECONDS = 1.0
 
@@ -31,16 +31,16 @@ class _Item:
 
     @property
     def state(self) -> tuple[JobStatus, str]:
-        """What the row of the queue shall say."""
+        """State and reason for the row of the queue."""
         if not self.is_kept:
-            return JobStatus.DISK_FULL, "It was computed, but the disk did not take the result; free some space."
+            return JobStatus.DISK_FULL, "It was computed, but the result could not be written to disk; free some space."
         if isinstance(self.outcome, EdosDocument):
             return JobStatus.OK, ""
         return self.outcome.status, self.outcome.reason
 
 
 class Unwritten:
-    """Writes outcomes; keeps in memory those that the disk does not take, and tries again.
+    """Writes outcomes; keeps those that cannot be written in memory and retries.
 
     Parameters
     ----------
@@ -55,13 +55,13 @@ class Unwritten:
         self._items: list[_Item] = []
 
     def write(self, job: QueuedJob, key: str, outcome: Outcome) -> None:
-        """Keep an outcome and note it in the queue, and try again what could not be written before."""
+        """Store an outcome, record it in the queue, and retry what could not be written before."""
         with self._lock:
             self._items.append(_Item(job, key, outcome, is_kept=_says_nothing(outcome)))
             self._write_all()
 
     def write_at_last(self) -> None:
-        """Try all that is left a few times more; what stays unwritten is said in the log and in the queue."""
+        """Retry everything left a few times; what remains unwritten is reported in the log and the queue."""
         with self._lock:
             for attempt in range(_LAST_TRIES):
                 if not self._items:
@@ -71,8 +71,8 @@ class Unwritten:
                 self._write_all()
             for item in self._items:
                 logger.error(
-                    "What became of %s could not be written; it is in the tables of this run if those can be written, "
-                    "else it is computed again. Free some space.",
+                    "The outcome of %s could not be written; it is in the tables of this run if those can be written, "
+                    "otherwise it will be computed again. Free some space.",
                     item.job.material_id,
                 )
 
@@ -80,14 +80,16 @@ class Unwritten:
         self._items = [item for item in self._items if not self._is_written(item)]
 
     def _is_written(self, item: _Item) -> bool:
-        """Write what is left of one outcome; False if something still is."""
+        """Write what is left of one outcome; False if some of it still cannot be written."""
         try:
             if not item.is_kept:
                 self._cache.store(item.key, item.outcome)
                 item.is_kept = True
         except OSError as error:
             if item.noted is None:
-                logger.warning("The result of %s stays in memory and is written later: %s", item.job.material_id, error)
+                logger.warning(
+                    "The result of %s stays in memory and will be written later: %s", item.job.material_id, error
+                )
         return self._is_noted(item) and item.is_kept
 
     def _is_noted(self, item: _Item) -> bool:
@@ -95,12 +97,12 @@ class Unwritten:
             try:
                 self._queue.end(item.job.material_id, *item.state, item.outcome.cpu_seconds)
             except OSError as error:
-                logger.warning("The state of %s could not be noted: %s", item.job.material_id, error)
+                logger.warning("The state of %s could not be recorded: %s", item.job.material_id, error)
                 return False
             item.noted = item.state
         return True
 
 
 def _says_nothing(outcome: Outcome) -> bool:
-    """Whether an outcome is none to keep: the next run would try the crystal anyway."""
+    """Whether an outcome need not be kept because the next run would retry the crystal anyway."""
     return not isinstance(outcome, EdosDocument) and outcome.status in PASSING_STATES

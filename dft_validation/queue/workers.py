@@ -1,8 +1,8 @@
-"""Working off a queue: a few workers, one child process each; what is finished stays, whatever happens.
+"""Working through a queue: a few workers with one child process each; finished results survive any interruption.
 
-Who computes what is decided by two things that a killed process cannot leave in a wrong state: a row of the queue,
-changed in one transaction, and a lock of the system on the key of the result, which ends with its holder. No clock
-takes part: a machine that sleeps or whose time is set changes nothing.
+Two things that a killed process cannot leave in a wrong state decide who computes what: a row of the queue, changed in
+one transaction, and a system lock on the key of the result, which ends with its holder. No clock is involved, so it does
+not matter if a machine sleeps or its time is changed.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ logger = logging.getLogger(__name__)
 
 Progress = Callable[[Outcome, int, int], Any]
 
-# How often a worker without a job looks whether another process has ended or given up one.
+# How often an idle worker checks whether another process has ended or abandoned a job.
 _POLL_SECONDS = 0.2
-ABANDONED = "The process that ran it ended without a word; it is computed again."
-RESULT_GONE = "Its result is no longer in the cache; it is computed again."
+ABANDONED = "The process that ran it died; it will be computed again."
+RESULT_GONE = "Its result is no longer in the cache; it will be computed again."
 
 
 def run_jobs(
@@ -50,24 +50,24 @@ def run_jobs(
     on_progress: Progress | None = None,
     queue: JobQueue | None = None,
 ) -> list[Outcome]:
-    """Run the queued jobs, `settings.workers` at a time, and return what became of each.
+    """Run the queued jobs, `settings.workers` at a time, and return the outcome of each.
 
-    Outcomes that are in the cache are read, not computed. Whatever stops the run - Ctrl-C, `kill -9`, an exception in
-    `on_progress` - ends the children and keeps what is finished; the next run goes on from there. Several processes
-    may work on one queue.
+    Cached outcomes are read, not computed. However the run is stopped (Ctrl-C, `kill -9`, an exception in `on_progress`),
+    its children end and finished results are kept; the next run resumes from there. Several processes may work on one
+    queue.
 
     Parameters
     ----------
     jobs
         From `plan_jobs`; rows whose status is not "queued" are not run.
     crystals
-        At least those of the queued jobs.
+        Crystals of the queued jobs at least.
     settings
         As given to `plan_jobs`.
     on_progress
-        Called in this thread after each job with its outcome, the number done and the number of all.
+        Called in this thread after each job with its outcome, the number done and the total.
     queue
-        A queue on the disk, to which the jobs are added; one in memory if None.
+        A queue on disk, to which the jobs are added; one in memory if None.
 
     Returns
     -------
@@ -87,16 +87,16 @@ def run_jobs(
 
 
 def _silence_jobflow() -> None:
-    """Hide a deprecation inside jobflow that a user can do nothing about."""
+    """Hide a deprecation warning inside jobflow that users can do nothing about."""
     warnings.filterwarnings("ignore", message="cd is deprecated", category=FutureWarning)
 
 
 def free_abandoned(queue: JobQueue, cache: DocumentCache) -> int:
-    """Queue again the jobs whose process is gone: those that run and whose lock is free. Return how many."""
+    """Requeue the jobs whose process is gone: marked as running but with a free lock. Return how many."""
     freed = 0
     for job in queue.jobs(JobStatus.RUNNING):
         with cache.try_lock(job.cache_key) as nobody_has_it:
-            # While the lock is held here nobody can end the job; if it still counts as running, its process died.
+            # While the lock is held here no other process can end the job; if it still counts as running, its process died.
             if nobody_has_it and queue.put_back(job.material_id, JobStatus.RUNNING, ABANDONED):
                 cache.remove_unfinished(job.cache_key)
                 freed += 1
@@ -104,7 +104,7 @@ def free_abandoned(queue: JobQueue, cache: DocumentCache) -> int:
 
 
 def ended_outcome(job: QueuedJob, structure: Structure, cache: DocumentCache, settings: DftSettings) -> Outcome | None:
-    """What became of a job that has ended, from the cache or, for a failure, from its row; None if that is lost."""
+    """Outcome of a job that has ended, from the cache or, for a failure, from its row; None if lost."""
     known = cache.load(job.cache_key) if job.cache_key else None
     if known is not None and getattr(known, "status", JobStatus.OK) == job.state:
         return renamed(known, job.material_id)
@@ -115,7 +115,7 @@ def ended_outcome(job: QueuedJob, structure: Structure, cache: DocumentCache, se
 
 
 def ended_outcomes(queue: JobQueue, crystals: Crystals, settings: DftSettings) -> list[Outcome]:
-    """What became of the jobs that have ended so far; nothing is run or changed."""
+    """Outcomes of the jobs that have ended so far; nothing is run or changed."""
     cache = DocumentCache(settings.cache_dir)
     row_of = {material_id: row for row, material_id in enumerate(crystals.material_ids)}
     outcomes = [
@@ -127,7 +127,7 @@ def ended_outcomes(queue: JobQueue, crystals: Crystals, settings: DftSettings) -
 
 
 def settings_of(job: QueuedJob, settings: DftSettings) -> DftSettings:
-    """Settings of one job: those of the run, and what a retry changed."""
+    """Settings of one job: those of the run with the changes of a retry."""
     if not job.overrides and not job.again:
         return settings
     retry = {"retry_failed": True} if job.again else {}
@@ -145,14 +145,14 @@ class _Session:
         self.group = ChildGroup()
         self.unwritten = Unwritten(queue, self.cache)
         self.outcomes: dict[str, Outcome] = {}
-        # Materials that this process has dealt with, also where the disk did not take a note of it.
+        # Materials that this process has handled, even if that could not be recorded on disk.
         self._done: set[str] = set()
         self._row_of = {material_id: row for row, material_id in enumerate(crystals.material_ids)}
-        # Outcomes on their way from the workers to the thread of the caller; None for a worker that ended.
+        # Outcomes passed from the workers to the caller's thread; None for a worker that has ended.
         self._events: SimpleQueue[tuple[str, Outcome] | BaseException | None] = SimpleQueue()
 
     def work_off(self, on_progress: Progress) -> dict[str, Outcome]:
-        """Run what is queued; return the outcomes of all jobs that were run, now or before, by material."""
+        """Run the queued jobs; return the outcomes of all jobs run, now or before, by material."""
         free_abandoned(self.queue, self.cache)
         self._take_stock()
         n_open = len(self._to_do(JobStatus.QUEUED, JobStatus.RUNNING))
@@ -176,7 +176,7 @@ class _Session:
         return self.outcomes
 
     def _listen(self, n_workers: int, on_progress: Progress, total: int) -> None:
-        """Hand outcomes to the caller until all workers have ended."""
+        """Pass outcomes to the caller until all workers have ended."""
         while n_workers:
             event = self._events.get()
             if event is None:
@@ -189,7 +189,7 @@ class _Session:
                 on_progress(outcome, len(self.outcomes), total)
 
     def _take_stock(self) -> None:
-        """Read the outcomes of jobs that ended before or elsewhere; queue again those that say nothing."""
+        """Read the outcomes of jobs that ended before or elsewhere; requeue those without one."""
         for job in self.queue.jobs():
             if not job.attempts or job.material_id in self.outcomes or job.material_id not in self._row_of:
                 continue
@@ -206,16 +206,16 @@ class _Session:
         return self.crystals.structure(self._row_of[job.material_id])
 
     def _work(self) -> None:
-        """One worker: job after job until nothing is left, here or at other processes."""
+        """One worker: runs jobs until none is left, here or in other processes."""
         try:
             while not self.group.is_stopping and (self._do_one() or self._others_are_at_it()):
                 pass
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread of the caller
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             self._events.put(error)
         self._events.put(None)
 
     def _do_one(self) -> bool:
-        """Take a job and do it; False if there is none to take."""
+        """Take a job and run it; False if there is none to take."""
         with self._taken_job() as (job, key):
             if job is None:
                 return False
@@ -223,7 +223,7 @@ class _Session:
             if isinstance(outcome, FailedJob) and outcome.status is JobStatus.INTERRUPTED:
                 self.queue.put_back(job.material_id, JobStatus.RUNNING, outcome.reason)
             else:
-                # Still under the lock: nobody may take the job before its row says that it ended.
+                # Still under the lock: no other process may take the job before its row says that it has ended.
                 self._done.add(job.material_id)
                 self.unwritten.write(job, key, outcome)
                 self._events.put((job.material_id, outcome))
@@ -231,7 +231,7 @@ class _Session:
 
     @contextmanager
     def _taken_job(self) -> Iterator[tuple[QueuedJob | None, str]]:
-        """The first job that nobody computes, marked as running, with the lock of its key held."""
+        """The first job not being computed, marked as running, with the lock of its key held."""
         for job in self._to_do(JobStatus.QUEUED):
             if self.group.is_stopping:
                 break
@@ -252,13 +252,13 @@ class _Session:
         settings = settings_of(job, self.settings)
         known = self.cache.load_valid(key, settings)
         if known is not None:
-            # The same crystal may have been computed under another name.
+            # The same crystal may have been computed under another id.
             return renamed(known, job.material_id)
         with member_of(self.group):
             return run_as_job(self._structure(job), job.material_id, settings)
 
     def _others_are_at_it(self) -> bool:
-        """Wait a moment if jobs are open that others compute; False if none is."""
+        """Wait briefly if other processes are computing jobs; False if none is open."""
         free_abandoned(self.queue, self.cache)
         if not self._to_do(JobStatus.QUEUED, JobStatus.RUNNING):
             return False
@@ -274,13 +274,13 @@ class _Session:
 
 
 def renamed(outcome: Outcome, material_id: str) -> Outcome:
-    """The same outcome under the name of another material of the same crystal."""
+    """The same outcome under the id of another material with the same crystal."""
     values = {**outcome.as_dict(), "material_id": material_id}
     return EdosDocument.from_dict(values) if isinstance(outcome, EdosDocument) else FailedJob.from_dict(values)
 
 
 def run_as_job(structure: Structure, material_id: str, settings: DftSettings) -> Outcome:
-    """Compute one crystal as a jobflow job with a store of its own; an engine that cannot run here is not started."""
+    """Compute one crystal as a jobflow job with its own store; an engine that cannot run here is not started."""
     from jobflow import JobStore, run_locally
     from maggma.stores import MemoryStore
 
@@ -291,10 +291,10 @@ def run_as_job(structure: Structure, material_id: str, settings: DftSettings) ->
         return failed_job(structure, material_id, settings, JobStatus.ENGINE_UNAVAILABLE, unavailable)
     job = EdosMaker.from_settings(settings).make(structure, material_id)
     try:
-        # run_locally changes the working folder of the process while it runs; every thread keeps the same one.
+        # run_locally changes the working folder of the whole process while it runs.
         responses = run_locally(job, log=False, store=JobStore(MemoryStore()), raise_immediately=True)
     except Exception as error:
-        # One crystal that trips any library must not end the run; the traceback is in the log.
+        # A crystal that makes any library fail must not end the run; the traceback is in the log.
         logger.exception("The job of %s failed.", material_id)
         reason = f"{type(error).__name__}: {error}"
         return failed_job(structure, material_id, settings, JobStatus.CRASHED, reason)

@@ -1,1 +1,1 @@
-"""What calculations come to: documents, failures, their cache and their tables."""
+"""Outcomes of calculations: documents, failures, their cache and their tables."""

@@ -1,4 +1,4 @@
-"""Finished results on the disk, one file per crystal, settings and engine version: nothing is computed twice."""
+"""Finished results on disk, one file per crystal, settings and engine version: nothing is computed twice."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Outcome = EdosDocument | FailedJob
 
 
 def outcome_of_dict(values: dict[str, Any]) -> Outcome:
-    """The document or failure that `as_dict` was called on."""
+    """The document or failure from its `as_dict`."""
     plain = {name: value for name, value in values.items() if not name.startswith("@")}
     return FailedJob.from_dict(plain) if "reason" in plain else EdosDocument.from_dict(plain)
 
@@ -38,14 +38,14 @@ class DocumentCache:
     Parameters
     ----------
     folder
-        Where they lie; made when the first is stored.
+        Folder of the files, created when the first is stored.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def key(self, cell: Cell, settings: DftSettings, engine_version: str) -> str:
-        """Name of the outcome of one crystal, settings and engine version."""
+        """Key of the outcome of one crystal, settings and engine version."""
         text = f"{structure_hash(cell)}|{settings.settings_hash}|{settings.engine}|{engine_version}"
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -53,7 +53,7 @@ class DocumentCache:
         return self.folder / key[:2] / f"{key}.json"
 
     def load(self, key: str) -> Outcome | None:
-        """The stored outcome, or None; a file that cannot be read is put aside and counts as none."""
+        """The stored outcome, or None; an unreadable file is moved aside and ignored."""
         path = self._file(key)
         try:
             values = json.loads(path.read_text())
@@ -61,12 +61,12 @@ class DocumentCache:
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError) as error:
-            logger.warning("The stored DFT result %s cannot be read (%s); it is computed again.", path, error)
+            logger.warning("The stored DFT result %s cannot be read (%s); it will be computed again.", path, error)
             path.replace(path.with_suffix(".corrupt"))
             return None
 
     def load_valid(self, key: str, settings: DftSettings) -> Outcome | None:
-        """The stored outcome if it still holds: a document always, a failure only under the same limits."""
+        """The stored outcome if it is still valid: a document always, a failure only under the same limits."""
         outcome = self.load(key)
         if isinstance(outcome, FailedJob):
             holds = outcome.holds_under(settings.time_limit_s, settings.memory_limit_mib)
@@ -74,7 +74,7 @@ class DocumentCache:
         return outcome
 
     def store(self, key: str, outcome: Outcome) -> None:
-        """Keep an outcome; the file appears complete or not at all.
+        """Store an outcome atomically.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class DocumentCache:
             file.write(json.dumps(outcome.as_dict()).encode())
 
     def remove_unfinished(self, key: str) -> None:
-        """Remove what a process that was killed while it stored an outcome left of it; call it under the lock."""
+        """Remove leftovers of a process that was killed while storing an outcome; requires the lock."""
         for leftover in self._file(key).parent.glob(f".{key}.json.*.partial"):
             leftover.unlink(missing_ok=True)
 
@@ -100,9 +100,9 @@ class DocumentCache:
 
     @contextmanager
     def try_lock(self, key: str) -> Iterator[bool]:
-        """Hold the right to compute one key, against threads and other processes on the same folder.
+        """Hold the exclusive right, among threads and processes on the same folder, to compute one key.
 
-        The system frees the lock when its holder dies. Yields whether nobody else held the right.
+        The system frees the lock when its holder dies. Yields whether the right was obtained.
         """
         try:
             lock = take_lock(self._file(key).with_suffix(".lock"))

@@ -1,4 +1,4 @@
-"""A computed electronic density of states with everything needed to compare it."""
+"""A computed electronic density of states with the metadata needed for comparisons."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ _STORED_DECIMALS = 5
 
 @dataclass
 class EdosDocument(MSONable):
-    """An electronic density of states of one crystal, and how it came about.
+    """An electronic density of states of one crystal, and how it was computed.
 
     Parameters
     ----------
     material_id, formula, n_sites
-        Which crystal; the spectrum counts states per its cell of `n_sites` atoms.
+        Which crystal; the spectrum is per its cell of `n_sites` atoms.
     edos
         Bin averages on `EDOS_GRID`, states/eV per cell, both spins summed, shape (128,).
     efermi
         Fermi energy in eV, zero of the engine.
     energy_zero_ev
-        Energy of the zero of the grid in the same scale: the VBM of a gapped crystal, E_F of a metal.
+        Energy of the zero of the grid on the same scale: the VBM of a gapped crystal, E_F of a metal.
     band_gap
         Band gap in eV, 0 for a metal.
     is_metal
         Whether there is no band gap.
     covered_to_ev
-        Energy above the zero up to which no band is missing, in eV.
+        Energy above the zero up to which all bands are included, in eV.
     n_electrons
         Valence electrons of the computed cell.
     engine, engine_version
-        Who computed it.
+        The engine that computed it.
     functional, spin, u_values
         Level of theory; `u_values` holds Hubbard U in eV by element.
     kpoints
@@ -52,7 +52,7 @@ class EdosDocument(MSONable):
     n_irreducible_kpoints, n_bands
         Size of the calculation.
     cpu_seconds, wall_seconds, peak_memory_mib
-        What it cost.
+        Its cost.
     settings_hash
         Hash of the settings that change a result.
     computed_n_sites
@@ -60,9 +60,9 @@ class EdosDocument(MSONable):
     computed_volume_a3
         Its volume in cubic Angstrom.
     notes
-        Sentences a reader of the spectrum must know.
+        Remarks that a user of the spectrum must know.
     versions
-        Versions of the packages that took part.
+        Versions of the packages involved.
     settings
         The settings behind the hash.
     edos_by_spin
@@ -134,7 +134,7 @@ class EdosDocument(MSONable):
 
     @property
     def is_covered(self) -> NDArray[np.bool_]:
-        """Mask of the bins in which no band is missing, shape (128,): all of them for the embedded engines."""
+        """Mask of the bins in which all bands are included, shape (128,): all of them for the embedded engines."""
         return EDOS_GRID.edges[1:] <= self.covered_to_ev
 
     @property
@@ -144,7 +144,7 @@ class EdosDocument(MSONable):
 
     @property
     def projected_share(self) -> float:
-        """Sum of the projections over the sum of the spectrum: how much of it the projectors see; NaN without any."""
+        """Sum of the projections over the sum of the spectrum, i.e. the share projected; NaN without projections."""
         total = float(self.edos.sum())
         return (
             float(sum(part.sum() for part in self.projections.values())) / total if self.projections and total else nan
@@ -152,7 +152,7 @@ class EdosDocument(MSONable):
 
     @property
     def dos(self) -> Dos:
-        """The spectrum as pymatgen's density of states, spin-resolved where the calculation was."""
+        """The spectrum as pymatgen's density of states, spin-resolved if the calculation was."""
         return self.to_dos()
 
     @property
@@ -178,7 +178,7 @@ class EdosDocument(MSONable):
     def to_dos(self) -> Dos:
         """The spectrum as pymatgen's density of states at absolute energies.
 
-        Without spin polarisation the total density stands under `Spin.up`, as pymatgen does for VASP.
+        Without spin polarisation the total density is under `Spin.up`, as in pymatgen for VASP.
         """
         channels = self.edos[None] if self.edos_by_spin is None else self.edos_by_spin
         densities = {Spin(spin): channel for spin, channel in zip(_SPINS, channels, strict=False)}
@@ -211,13 +211,13 @@ class EdosDocument(MSONable):
 def edos_of_dos(dos: Dos, energy_zero_ev: float, grid: SpectralGrid = EDOS_GRID) -> NDArray[np.float64]:
     """Bin averages of a pymatgen density of states, both spins summed, shape (grid.size,).
 
-    Each sampled value stands for the interval up to half-way to its neighbours, so states are conserved
-    and a density that is already on the grid comes back as it is.
+    Each sampled value represents the interval half-way to its neighbours, so states are conserved
+    and a density that is already on the grid is unchanged.
 
     Raises
     ------
     ValueError
-        If the samples do not reach over the whole grid or are not in order.
+        If the samples do not cover the whole grid or are not in order.
     """
     energies = np.asarray(dos.energies, dtype=np.float64) - energy_zero_ev
     if len(energies) < 2 or (np.diff(energies) <= 0).any():

@@ -1,4 +1,4 @@
-"""What a DFT job can come to: a document, or a failure that is data too."""
+"""Outcomes of a DFT job: a document, or a failure, which is data too."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class JobStatus(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-# A second try under the same limits would end the same way, so these are remembered.
+# A second try under the same limits would fail in the same way, so these are remembered.
 LASTING_FAILURES = frozenset(
     {
         JobStatus.UNCONVERGED,
@@ -43,7 +43,7 @@ LASTING_FAILURES = frozenset(
     }
 )
 
-# States that a plan gives; all others come of a run.
+# States given by a plan; all others result from a run.
 PLANNED_STATES = frozenset(
     {
         JobStatus.QUEUED,
@@ -54,9 +54,9 @@ PLANNED_STATES = frozenset(
         JobStatus.ENGINE_UNAVAILABLE,
     }
 )
-# States in which something is still to come.
+# States of jobs that have not ended.
 OPEN_STATES = frozenset({JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.SUBMITTED})
-# Nothing is known of the crystal yet: the next run tries it without being told to.
+# Nothing is known about the crystal yet: the next run tries it automatically.
 PASSING_STATES = frozenset({JobStatus.INTERRUPTED, JobStatus.DISK_FULL, JobStatus.KILLED})
 
 
@@ -70,7 +70,7 @@ class EngineError(RuntimeError):
     reason
         A sentence.
     cpu_seconds
-        CPU time it cost, in seconds.
+        CPU time used, in seconds.
     """
 
     def __init__(self, status: JobStatus, reason: str, cpu_seconds: float = 0.0) -> None:
@@ -93,9 +93,9 @@ class FailedJob:
     engine, functional, spin, settings_hash
         How it was tried.
     cpu_seconds
-        CPU time it cost, in seconds.
+        CPU time used, in seconds.
     time_limit_s, memory_limit_mib
-        Limits it ran under: a failure for time or memory holds for these and smaller ones.
+        Limits of the run: a failure for time or memory holds for these and smaller ones.
     """
 
     material_id: str
@@ -120,7 +120,7 @@ class FailedJob:
         return cls(**{**values, "status": JobStatus(values["status"])})
 
     def holds_under(self, time_limit_s: float, memory_limit_mib: int) -> bool:
-        """Whether another try under these limits would end the same way."""
+        """Whether another try under these limits would fail in the same way."""
         if self.status not in LASTING_FAILURES:
             return False
         if self.status is JobStatus.TIME_LIMIT:

@@ -24,7 +24,7 @@ from screening.classify.materials import Materials, stoner_factors
 from screening.classify.properties import dos_at_efermi
 from screening.settings import ClassifySettings, GapSettings
 
-# Bins of 0.06 eV and interpolated bands leave a trace of the other spin in a half metal.
+# Owing to bins of 0.06 eV and interpolated bands, a half metal has a small DOS of the other spin.
 HALF_METAL_POLARISATION = 0.95
 
 
@@ -41,7 +41,7 @@ def results_table(
         From `run_jobs`.
     gap_settings
         If given, the columns of `screening.classify.classes.classify` are added. Its `is_metal` then replaces the
-        engine's: predictions are judged by the same rule. `band_gap` stays the engine's.
+        engine's, so that it follows the same rule as predictions. `band_gap` remains the engine's.
     classify_settings
         Its other limits.
 
@@ -133,9 +133,9 @@ def _failure_row(failure: FailedJob) -> dict[str, Any]:
 def _with_classes(
     table: pd.DataFrame, outcomes: Sequence[Outcome], gap_settings: GapSettings, settings: ClassifySettings | None
 ) -> pd.DataFrame:
-    """Add what the classifier says of each computed spectrum."""
+    """Add the classes of each computed spectrum."""
     spectra = np.array([_spectrum_to_classify(item, gap_settings) for item in outcomes])
-    spectra = spectra.reshape(len(outcomes), EDOS_GRID.size)  # also when there is no outcome
+    spectra = spectra.reshape(len(outcomes), EDOS_GRID.size)  # even if there is no outcome
     classes = classify(spectra, _materials(outcomes), gap_settings, settings)
     spins = pd.DataFrame(map(_spin_columns, outcomes), columns=[Column.SPIN_POLARISATION, Column.IS_HALF_METAL])
     spins = spins.astype({Column.SPIN_POLARISATION: "float64", Column.IS_HALF_METAL: "boolean"})
@@ -144,7 +144,7 @@ def _with_classes(
 
 
 def _materials(outcomes: Sequence[Outcome]) -> Materials:
-    """Cells and elements of what was computed; of failures, one atom."""
+    """Cells and elements of the computed crystals; one atom for failures."""
     documents = [item if isinstance(item, EdosDocument) else None for item in outcomes]
     n_sites = np.array([1 if item is None else item.n_sites for item in documents], dtype=np.int64)
     computed = np.array([1 if item is None else item.computed_n_sites for item in documents], dtype=np.int64)
@@ -160,7 +160,7 @@ def _atomic_numbers(formula: str) -> list[int]:
 
 
 def _spin_columns(outcome: Outcome) -> tuple[float | None, bool | None]:
-    """Spin polarisation of the DOS at E_F, and whether one spin alone has states there; unknown without spin."""
+    """Spin polarisation of the DOS at E_F, and whether only one spin has states there; unknown without spin."""
     if not isinstance(outcome, EdosDocument) or outcome.edos_by_spin is None or not outcome.is_metal:
         return None, None
     up, down = dos_at_efermi(outcome.edos_by_spin)
@@ -171,7 +171,7 @@ def _spin_columns(outcome: Outcome) -> tuple[float | None, bool | None]:
 
 
 def _spectrum_to_classify(outcome: Outcome, settings: GapSettings) -> NDArray[np.float64]:
-    """The spectrum, or NaN, whose class is unknown, where bands are missing that the rule looks at."""
+    """The spectrum, or NaN (of unknown class) if bands relevant to the rule are missing."""
     if not isinstance(outcome, EdosDocument):
         return np.full(EDOS_GRID.size, np.nan)
     looked_at = EDOS_GRID.edges[:-1] < settings.metal_window_ev
@@ -179,7 +179,7 @@ def _spectrum_to_classify(outcome: Outcome, settings: GapSettings) -> NDArray[np
 
 
 def update_jobs(jobs: pd.DataFrame, outcomes: Sequence[Outcome]) -> pd.DataFrame:
-    """The table of jobs with the status and reason that each one came to which was run."""
+    """The table of jobs with the final status and reason of those that were run."""
     updated = jobs.copy()
     ended = {
         item.material_id: (str(JobStatus.OK), "") if isinstance(item, EdosDocument) else (str(item.status), item.reason)

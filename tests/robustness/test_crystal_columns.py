@@ -164,7 +164,7 @@ BAD_ROWS = {
     "text that is no JSON": ({"lattice": first_is("cubic", json.dumps(CUBIC))}, "are not a list: 'cubic'"),
     "JSON that is no list": ({"frac_coords": first_is("{}", json.dumps(SITES))}, "are not a list"),
     "another formula": ({"formula": pa.array(["CsBr", "CsCl"])}, "gives CsBr, but its atoms are CsCl"),
-    "another pretty formula": ({"formula_pretty": pa.array(["CsBr", "ClCs"])}, "says CsBr"),
+    "another pretty formula": ({"formula_pretty": pa.array(["CsBr", "ClCs"])}, "gives CsBr"),
     "another number of sites": ({"nsites": pa.array([5, 2])}, "gives 5, but it has 2 atoms"),
     "a volume in Bohr": ({"volume": pa.array([471.9, 69.93])}, "in another unit"),
     "flat": ({"lattice": first_is([*FLAT[:6], 0.0, 0.0, 0.0], FLAT)}, "flat lattice"),

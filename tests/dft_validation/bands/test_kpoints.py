@@ -60,5 +60,5 @@ def test_shifted_meshes_missing_points_and_wrong_weights_are_refused():
         map_mesh(kpoints[:-1], weights[:-1], (4, 4, 4), rotations)
     with pytest.raises(ValueError, match="weights"):
         map_mesh(kpoints, np.roll(weights, 1), (4, 4, 4), rotations)
-    with pytest.raises(ValueError, match="no Gamma-centred mesh"):
+    with pytest.raises(ValueError, match="do not lie on a Gamma-centred mesh"):
         find_mesh(np.array([[0, 0, 0], [0.0123, 0, 0], [0.0377, 0, 0]]), rotations)

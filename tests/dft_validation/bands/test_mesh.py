@@ -60,7 +60,7 @@ def test_covered_is_the_lowest_energy_of_the_last_band():
 def test_bands_that_do_not_fit_their_mesh_are_refused():
     with pytest.raises(ValueError, match="has 8 points, but 7 are mapped"):
         MeshBands(np.zeros((1, 8, 2)), np.arange(7), (2, 2, 2), np.eye(3), 0.0, 2.0)
-    with pytest.raises(ValueError, match="no energies"):
+    with pytest.raises(ValueError, match="without energies"):
         MeshBands(np.zeros((1, 7, 2)), np.arange(8), (2, 2, 2), np.eye(3), 0.0, 2.0)
     with pytest.raises(ValueError, match="not finite"):
         MeshBands(np.full((1, 8, 2), np.nan), np.arange(8), (2, 2, 2), np.eye(3), 0.0, 2.0)

@@ -134,7 +134,7 @@ class TestBadRuns:
             ("os.kill(os.getpid(), 9)", "killed", "SIGKILL"),
             ("print('Error allocating 99 bytes\\nCannot allocate memory'); os._exit(1)", "memory_limit", "4096 MiB"),
             (f"Path('INFO.OUT').write_text({GOOD_INFO})", "corrupt_output", "EIGVAL.OUT"),
-            ("pass", "corrupt_output", "without a word on convergence"),
+            ("pass", "corrupt_output", "without reporting convergence"),
             ("while True: pass", "time_limit", "2 s of CPU time"),
         ],
     )

@@ -15,7 +15,7 @@ def test_the_search_ends_where_too_few_electrons_become_too_many():
     found, _ = search(steps(-1.0, 0.5, 0.5, 2.0), 0.1)
     assert found == pytest.approx(0.5, abs=1e-9)
     assert search.excess == 1
-    with pytest.raises(ValueError, match="No Fermi energy holds the electrons"):
+    with pytest.raises(ValueError, match="No Fermi energy gives the number of electrons"):
         search.check()
 
 

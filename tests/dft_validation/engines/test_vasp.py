@@ -109,7 +109,7 @@ class TestPotcars:
 
     def test_a_missing_program_is_a_sentence(self, monkeypatch):
         monkeypatch.setenv("PATH", "")
-        assert "there is no program" in vasp.VaspEngine().unavailable_reason()
+        assert "not found; set VASP_CMD" in vasp.VaspEngine().unavailable_reason()
 
     @pytest.mark.usefixtures("psp_dir")
     def test_the_local_queue_starts_no_flow_even_where_vasp_is_installed(self, vanadate, tmp_path, monkeypatch):

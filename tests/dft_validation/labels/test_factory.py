@@ -221,7 +221,7 @@ def test_the_least_certain_crystals_come_first(fake_engine, make_factory):
 
 
 def test_an_unknown_crystal_gives_a_sentence(fake_engine, make_factory):
-    with pytest.raises(SourceError, match=r"1 of 2 materials are not in .*, the first is nobody"):
+    with pytest.raises(SourceError, match=r"1 of 2 materials are not in .*, the first being nobody"):
         make_factory().label_ids(["na", "nobody"], no_progress)
 
 

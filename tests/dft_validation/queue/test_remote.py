@@ -211,7 +211,7 @@ def test_a_job_that_was_deleted_there_is_queued_again(machine, queue, crystals, 
     machine.jobs.clear()
     collect(queue, settings, REMOTE)
     assert queue.counts() == {JobStatus.QUEUED: 4}
-    assert "does not know this job" in queue.jobs()[0].reason
+    assert "no longer has this job" in queue.jobs()[0].reason
 
 
 def test_without_jobflow_remote_a_sentence_says_what_to_install(queue, crystals, settings, monkeypatch):

@@ -227,7 +227,7 @@ def test_on_a_full_disk_the_result_is_kept_in_memory_and_the_state_says_so(
     assert outcome.cpu_seconds == 2.0
     (job,) = JobQueue(path).jobs()
     assert job.state == "disk_full"
-    assert "did not take the result" in job.reason
+    assert "the result could not be written" in job.reason
     assert "could not be written" in caplog.text
     # With space again the next run computes it without being told to.
     (outcome,) = run_jobs(jobs[:1], crystals, settings, queue=JobQueue(path))
@@ -280,7 +280,7 @@ def test_a_queue_whose_folder_is_missing_or_that_another_holds_is_a_sentence(tmp
     queue = JobQueue(path)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(QueueError, match="Another process holds the queue"):
+    with pytest.raises(QueueError, match="Another process has held the queue"):
         queue.add([QueuedJob("a", JobStatus.QUEUED)])
     other.close()
 

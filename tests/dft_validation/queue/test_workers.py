@@ -258,7 +258,7 @@ def test_magnetic_elements_are_computed_and_named(settings):
     from dft_validation import calculate_edos
 
     document = calculate_edos(Structure(Lattice.cubic(2.8), ["Fe"], [[0, 0, 0]]), "fe", settings)
-    assert "without spin polarisation, though solids with Fe" in document.notes[0]
+    assert "without spin polarisation, although solids with Fe" in document.notes[0]
 
 
 @pytest.mark.usefixtures("fake_engine")

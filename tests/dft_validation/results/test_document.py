@@ -123,4 +123,4 @@ def test_bins_without_all_bands_reach_no_class_and_no_table(document):
     table = results_table([whole, partly, short], GapSettings())
     assert [np.isnan(spectrum).any() for spectrum in table["edos"]] == [False, True, True]
     known = table["is_gapped_metal"].notna().tolist()
-    assert known == [True, True, False], "the rule looks at no bin above the window of metals"
+    assert known == [True, True, False], "the rule does not depend on bins above the window of metals"

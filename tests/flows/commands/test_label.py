@@ -73,7 +73,7 @@ def test_label_collect_and_label_again(fake_engine, label, tmp_path):
     code, out, _ = label("--collect-only")
     assert code == 0
     assert "5 labels in" in out
-    assert "14 are not computed yet" in out
+    assert "14 have not been computed yet" in out
     assert len(labels(tmp_path)) == 5
     assert runs(fake_engine) == 5
 

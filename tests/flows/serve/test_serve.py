@@ -148,7 +148,7 @@ def test_a_server_that_does_not_start_says_where_its_log_is(tmp_path, monkeypatc
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "a-file"))
     (tmp_path / "a-file").write_text("not a folder")
     with (
-        pytest.raises(ServerError, match=r"ended with code \d+ on startup; see .*server\.log"),
+        pytest.raises(ServerError, match=r"exited with code \d+ on startup; see .*server\.log"),
         prefect_server(ServeSettings(port=free_port()), tmp_path / "server.log"),
     ):
         pytest.fail("started in a file")

@@ -64,5 +64,5 @@ def test_figures_stand_beside_each_other(make_run):
 
 
 def test_a_run_that_stopped_early_cannot_be_compared(make_run, tmp_path):
-    with RunFolder.open(tmp_path, {"other": 1}) as unfinished, pytest.raises(RunError, match="resumes it"):
+    with RunFolder.open(tmp_path, {"other": 1}) as unfinished, pytest.raises(RunError, match="to resume it"):
         compare_runs(unfinished, make_run({"a": 0.9}))

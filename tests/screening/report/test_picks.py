@@ -38,7 +38,7 @@ def test_all_models_vote_and_the_surest_gives_the_classes(make_classifications):
 
 def test_the_reason_why_one_was_not_chosen_is_given(make_classifications):
     picks = make(make_classifications(*((name, "a", True, 0.9, 1.0) for name in ("p", "q", "r"))))
-    assert "not among the 12" in picks.choice["p"]
+    assert "neither among the 12" in picks.choice["p"]
     assert picks.choice["r"] == "not chosen: 9 sites, more than selection.max_sites = 8"
     assert (picks.dft_status == "not_chosen").all()
     assert (picks.dft_verdict == "not computed").all()
@@ -56,7 +56,7 @@ def test_a_large_cell_of_a_small_primitive_one_is_not_called_too_large(make_clas
         None,
         SelectionSettings(max_sites=8),
     )
-    assert "not among the 12" in picks.choice[0]
+    assert "neither among the 12" in picks.choice[0]
     assert picks.choice[1] == "not chosen: 16 sites, more than selection.max_sites = 8"
 
 

@@ -202,7 +202,10 @@ def test_pages_of_another_version_are_never_used(server, read):
 def test_two_processes_do_not_read_the_same(read, tmp_path):
     source = read()
     source.path.unlink()
-    with FileLock(source.path.parent / ".lock"), pytest.raises(MaterialsProjectError, match="Another process is reading"):
+    with (
+        FileLock(source.path.parent / ".lock"),
+        pytest.raises(MaterialsProjectError, match="Another process is reading"),
+    ):
         read()
 
 

@@ -191,7 +191,7 @@ def test_electronic_spectra_become_a_store_with_the_right_zero_and_both_spins(s3
         ({"efermi": None}, "Energies, densities or the Fermi energy are missing."),
         ({"energies": np.linspace(20, -20, 2001)}, "The energies do not increase."),
         ({"energies": np.linspace(-20, 4, 2001)}, "The density of states ends below the top of the grid."),
-        ({"spin_up_densities": np.full(2001, np.nan)}, "The samples hold numbers that are not finite."),
+        ({"spin_up_densities": np.full(2001, np.nan)}, "The samples contain non-finite numbers."),
         ({"spin_down_densities": np.ones(7)}, "The two spins have different numbers of samples."),
     ],
 )
