@@ -6,13 +6,13 @@ are drawn together, both are translated to a spectrum by the same layers, and a 
 makes the two sides of one crystal more alike than those of different ones. Prediction needs the
 feature branch alone and takes the mean of the mixture: it is deterministic.
 
-Unlike the published code the label branch sees the normalised spectrum that the prediction loss
-sees, never the crystal vector, and the divergence counts all pairs of components.
+Unlike in the published code the label branch sees the normalised spectrum that the prediction loss
+sees, and the pairwise alignment counts all pairs of components.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal
 
 import torch
 from pydantic import ConfigDict, Field
@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy, normalize
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.models.base import LossTerms, ModelSettings, SpectrumModel
 from mat2spec.models.encoder import CrystalEncoder, EncoderSettings
+from mat2spec.models.mixtures import Mixture, mixture_divergence, pairwise_divergence
 from mat2spec.spectra.normalisation import Setting, activate, prediction_loss
 
 
@@ -36,29 +37,21 @@ class Mat2SpecSettings(ModelSettings):
     translated: int = Field(default=512, ge=2, description="Width of the translated vector.")
     projected: int = Field(default=1024, ge=2, description="Width of the vector that is contrasted.")
     dropout: float = Field(default=0.5, ge=0, lt=1, description="Dropout in the translator.")
-    alignment_weight: float = Field(default=1.1, ge=0, description="Weight of the symmetric divergence; 0 ablates it.")
+    alignment: Literal["published", "mixture"] = Field(
+        default="published",
+        description="What is minimised between the mixtures: the mean divergence of all pairs of components, as in the "
+        "published code, or the divergence of the mixtures.",
+    )
+    alignment_weight: float = Field(default=1.1, ge=0, description="Weight of the alignment; 0 ablates it.")
     contrastive_weight: float = Field(default=0.1, ge=0, description="Weight of the contrastive loss; 0 ablates it.")
+    label_sees_crystal: bool = Field(
+        default=False, description="Whether the translator gets the crystal vector in the label branch too, as published."
+    )
+    label_generator: bool = Field(
+        default=True, description="Whether there is a label branch; without it the prediction loss alone is left."
+    )
+    projector: bool = Field(default=True, description="Whether there are a projector and a contrastive loss.")
     temperature: float = Field(default=1.0, gt=0, description="Temperature of the contrastive loss.")
-
-
-class Mixture(NamedTuple):
-    """A mixture of diagonal Gaussians for each crystal.
-
-    Weights have shape (n, k); means and variances (n, k, d), or (k, d) where all crystals share them.
-    """
-
-    weights: Tensor
-    means: Tensor
-    variances: Tensor
-
-    def mean(self) -> Tensor:
-        """Mean of the mixture, shape (n, d)."""
-        return _mix(self.weights, self.means)
-
-    def sample(self) -> Tensor:
-        """A draw from every component, averaged with the weights, shape (n, d)."""
-        variance = _mix(self.weights**2, self.variances)
-        return self.mean() + torch.sqrt(variance) * torch.randn_like(variance)
 
 
 class FeatureGenerator(nn.Module):
@@ -112,7 +105,8 @@ class Mat2Spec(SpectrumModel):
         width = settings.encoder.width
         self.encoder = CrystalEncoder(settings.encoder)
         self.feature_generator = FeatureGenerator(width, settings.n_components, settings.latent)
-        self.label_generator = LabelGenerator(size, settings.latent)
+        if settings.label_generator:
+            self.label_generator = LabelGenerator(size, settings.latent)
         self.translator = nn.Sequential(
             nn.Linear(width + settings.latent, settings.translated),
             nn.ReLU(),
@@ -120,30 +114,58 @@ class Mat2Spec(SpectrumModel):
             nn.Linear(settings.translated, settings.translated),
             nn.ReLU(),
         )
-        self.projector = nn.Sequential(nn.Linear(settings.translated, settings.projected), nn.ReLU())
+        if settings.label_generator and settings.projector:
+            self.projector = nn.Sequential(nn.Linear(settings.translated, settings.projected), nn.ReLU())
         self.predictor = nn.Linear(settings.translated, size, bias=False)
 
     def forward_from_vectors(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:  # noqa: ARG002
-        translated = self._translate(self.feature_generator(vectors).mean(), vectors)
-        return activate(self.predictor(translated), self.setting)
+        return self.predict_from_latent(self.feature_generator(vectors).mean(), vectors)
+
+    def rebuild_labels(self, vectors: Tensor, target: Tensor) -> Tensor:
+        """Spectra that the label branch makes of prepared targets by the mean of its mixture, shape (n, size)."""
+        return self.predict_from_latent(self.label_mixture(target).mean(), self._seen_by_label(vectors))
+
+    def label_mixture(self, target: Tensor) -> Mixture:
+        """Mixture of the label branch for prepared targets."""
+        # A sum-normalised bin is of the order 1/size; both branches get targets of the order one.
+        return self.label_generator(target * self.size if self._is_sum_normalised else target)
+
+    def losses(self, graph: CrystalGraphs, target: Tensor) -> LossTerms:
+        return self.losses_from_vectors(self.encoder(graph), target)
+
+    def losses_from_vectors(self, vectors: Tensor, target: Tensor) -> LossTerms:
+        """The terms of `losses` from the vectors that the encoder gives, shape (n, width)."""
+        features = self.feature_generator(vectors)
+        from_features = self._translate(features.averaged_draw(), vectors)
+        prediction = self._prediction_loss(from_features, target)
+        if not self.settings.label_generator:
+            return {"prediction": prediction}
+        labels = self.label_mixture(target)
+        from_labels = self._translate(labels.averaged_draw(), self._seen_by_label(vectors))
+        terms = {
+            "prediction": prediction,
+            "label_prediction": self._prediction_loss(from_labels, target),
+            "alignment": self.settings.alignment_weight * self._divergence(features, labels),
+        }
+        if self.settings.projector:
+            terms["contrastive"] = self.settings.contrastive_weight * contrastive_loss(
+                self.projector(from_features), self.projector(from_labels), self.settings.temperature
+            )
+        return terms
+
+    def _divergence(self, features: Mixture, labels: Mixture) -> Tensor:
+        divergence = mixture_divergence if self.settings.alignment == "mixture" else pairwise_divergence
+        return divergence(features, labels)
+
+    def _seen_by_label(self, vectors: Tensor) -> Tensor:
+        return vectors if self.settings.label_sees_crystal else torch.zeros_like(vectors)
 
     def _translate(self, latent: Tensor, vectors: Tensor) -> Tensor:
         return self.translator(torch.cat([vectors, latent], dim=1))
 
-    def losses(self, graph: CrystalGraphs, target: Tensor) -> LossTerms:
-        vectors = self.encoder(graph)
-        features = self.feature_generator(vectors)
-        # A sum-normalised bin is of the order 1/size; both branches get targets of the order one.
-        labels = self.label_generator(target * self.size if self._is_sum_normalised else target)
-        from_features = self._translate(features.sample(), vectors)
-        from_labels = self._translate(labels.sample(), torch.zeros_like(vectors))
-        return {
-            "prediction": self._prediction_loss(from_features, target),
-            "label_prediction": self._prediction_loss(from_labels, target),
-            "alignment": self.settings.alignment_weight * symmetric_divergence(features, labels),
-            "contrastive": self.settings.contrastive_weight
-            * contrastive_loss(self.projector(from_features), self.projector(from_labels), self.settings.temperature),
-        }
+    def predict_from_latent(self, latent: Tensor, vectors: Tensor) -> Tensor:
+        """Activated prediction with a given latent vector of each crystal, shape (n, latent)."""
+        return activate(self.predictor(self._translate(latent, vectors)), self.setting)
 
     @property
     def _is_sum_normalised(self) -> bool:
@@ -151,50 +173,6 @@ class Mat2Spec(SpectrumModel):
 
     def _prediction_loss(self, translated: Tensor, target: Tensor) -> Tensor:
         return prediction_loss(activate(self.predictor(translated), self.setting), target, self.setting)
-
-
-def symmetric_divergence(first: Mixture, second: Mixture) -> Tensor:
-    """Expected symmetric KL divergence between components, per latent dimension, mean over crystals.
-
-    Every component of the first mixture is paired with every one of the second and weighted with
-    the product of their weights. The sum over pairs of
-    ``v/v' + v'/v + (m - m')^2 (1/v + 1/v') - 2`` separates into matrix products, so no tensor of
-    all pairs is made.
-
-    Parameters
-    ----------
-    first
-        Means and variances of shape (n, k, d).
-    second
-        Means and variances of shape (k', d), shared by all crystals.
-    """
-    precision, shared_precision = 1 / first.variances, 1 / second.variances
-    left = torch.cat(
-        [
-            first.variances + first.means**2,
-            precision,
-            -2 * first.means * precision,
-            -2 * first.means,
-            first.means**2 * precision,
-        ],
-        dim=-1,
-    )
-    right = torch.cat(
-        [
-            shared_precision,
-            second.variances + second.means**2,
-            second.means,
-            second.means * shared_precision,
-            torch.ones_like(second.means),
-        ],
-        dim=-1,
-    )
-    constant = (second.means**2 * shared_precision).sum(dim=-1)
-    mixed_left = _mix(first.weights, left)
-    mixed_right = second.weights @ right
-    paired = (mixed_left * mixed_right).sum(dim=-1) + second.weights @ constant
-    dimension = first.means.shape[-1]
-    return 0.5 * (paired / dimension - 2).mean()
 
 
 def contrastive_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:
@@ -212,12 +190,6 @@ def contrastive_loss(first: Tensor, second: Tensor, temperature: float) -> Tenso
     similarity = normalize(first, dim=1) @ normalize(second, dim=1).T / temperature
     own = torch.arange(len(first), device=first.device)
     return 0.5 * (cross_entropy(similarity, own) + cross_entropy(similarity.T, own))
-
-
-def _mix(weights: Tensor, values: Tensor) -> Tensor:
-    if values.dim() == 2:
-        return weights @ values
-    return torch.einsum("nk,nkd->nd", weights, values)
 
 
 def _variances(logarithm: Tensor) -> Tensor:
