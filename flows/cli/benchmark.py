@@ -19,6 +19,9 @@ SeedsOption = Annotated[str, typer.Option("--seeds", help="Seeds, separated by c
 EpochsOption = Annotated[
     int | None, typer.Option("--epochs", min=1, help="Epochs of each training; those of the recipe by default.")
 ]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu or cuda; short for --set accelerator=...")
+]
 FolderOption = Annotated[
     Path, typer.Option("--folder", help="Folder with a subfolder for each training; a rerun resumes there.")
 ]
@@ -42,6 +45,7 @@ def benchmark_phdos(
     settings: SettingsOption = "maxnorm-mse,sumnorm-wd,sumnorm-kl",
     seeds: SeedsOption = "0,1,2",
     epochs: EpochsOption = None,
+    device: DeviceOption = None,
     folder: FolderOption = Path("runs/benchmark-phdos"),
     output: OutputOption = Path("benchmarks/phdos"),
     weights: WeightsOption = None,
@@ -63,9 +67,11 @@ def benchmark_phdos(
 
         mat2spec benchmark phdos --data ../data --only-report --weights ours=a.safetensors,b.safetensors
 
+        mat2spec benchmark phdos --data ../data --models mat2spec-published,mat2spec-mixture --device cuda
+
         mat2spec benchmark phdos --data Mat2Spec_DATA --output table-1 --folder runs/table-1
     """
-    given = _with_epochs(epochs, assignments)
+    given = _assigned(assignments, epochs=epochs, accelerator=device)
     commands.benchmark.run_benchmark(
         commands.benchmark.Benchmark(
             "phdos", data, folder, output, models, settings, seeds, given, weights or [], shipped, plot
@@ -83,6 +89,7 @@ def benchmark_edos(
     settings: SettingsOption = "standard-mae,sumnorm-wd,sumnorm-kl",
     seeds: SeedsOption = "0",
     epochs: EpochsOption = None,
+    device: DeviceOption = None,
     folder: FolderOption = Path("runs/benchmark-edos"),
     output: OutputOption = Path("benchmarks/edos"),
     weights: WeightsOption = None,
@@ -108,7 +115,7 @@ def benchmark_edos(
 
         mat2spec benchmark edos --data Mat2Spec_DATA --output table-2 --folder runs/table-2
     """
-    given = _with_epochs(epochs, assignments)
+    given = _assigned(assignments, epochs=epochs, accelerator=device)
     all_stores = commands.train.edos_stores(stores or [], level)
     commands.benchmark.run_benchmark(
         commands.benchmark.Benchmark(
@@ -130,6 +137,6 @@ def benchmark_edos(
     )
 
 
-def _with_epochs(epochs: int | None, assignments: list[str] | None) -> list[str]:
-    """Settings of all trainings, including the short option."""
-    return [*(assignments or []), *([] if epochs is None else [f"epochs={epochs}"])]
+def _assigned(assignments: list[str] | None, **short: float | str | None) -> list[str]:
+    """Settings of all trainings, including the short options."""
+    return [*(assignments or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from mat2spec.models import MODELS
+from mat2spec.models.mat2spec import VARIANTS
 
 
 class Recipe(BaseModel):
@@ -24,6 +25,14 @@ class Recipe(BaseModel):
         default_factory=dict, description="Training settings that differ from the default."
     )
     pretraining: bool = Field(default=False, description="Train on the finite-displacement set too.")
+
+
+def _variants(batch_size: int) -> dict[str, Recipe]:
+    """The variants of Mat2Spec as published but for what they vary."""
+    return {
+        f"mat2spec-{name}": Recipe(model="mat2spec", training={"batch_size": batch_size, "model_settings": settings})
+        for name, settings in VARIANTS.items()
+    }
 
 
 _PHONONS: dict[str, Recipe] = {
@@ -42,10 +51,10 @@ _PHONONS: dict[str, Recipe] = {
     ),
     "mat2spec-no-alignment": Recipe(model="mat2spec", training={"model_settings": {"alignment_weight": 0.0}}),
     "mat2spec-no-contrastive": Recipe(model="mat2spec", training={"model_settings": {"contrastive_weight": 0.0}}),
-}
+} | _variants(batch_size=8)
 _ELECTRONS: dict[str, Recipe] = {
     name: _PHONONS[name] for name in ("e3nn", "gatgnn", "mat2spec", "mat2spec-no-alignment", "mat2spec-no-contrastive")
-} | {"sitedos": Recipe(model="sitedos", training={"epochs": 100, "schedule": "cosine"})}
+} | {"sitedos": Recipe(model="sitedos", training={"epochs": 100, "schedule": "cosine"}), **_variants(batch_size=256)}
 RECIPES = {"phdos": _PHONONS, "edos": _ELECTRONS}
 
 

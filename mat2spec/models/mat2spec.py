@@ -12,7 +12,7 @@ sees, and the pairwise alignment counts all pairs of components.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import ConfigDict, Field
@@ -45,13 +45,24 @@ class Mat2SpecSettings(ModelSettings):
     alignment_weight: float = Field(default=1.1, ge=0, description="Weight of the alignment; 0 ablates it.")
     contrastive_weight: float = Field(default=0.1, ge=0, description="Weight of the contrastive loss; 0 ablates it.")
     label_sees_crystal: bool = Field(
-        default=False, description="Whether the translator gets the crystal vector in the label branch too, as published."
+        default=False,
+        description="Whether the translator gets the crystal vector in the label branch too, as published.",
     )
     label_generator: bool = Field(
         default=True, description="Whether there is a label branch; without it the prediction loss alone is left."
     )
     projector: bool = Field(default=True, description="Whether there are a projector and a contrastive loss.")
     temperature: float = Field(default=1.0, gt=0, description="Temperature of the contrastive loss.")
+
+
+# The published model, the one with a divergence of the mixtures themselves, and the ablations of the paper: without label
+# generator (nor its prediction loss) and without projector (nor contrastive loss).
+VARIANTS: dict[str, dict[str, Any]] = {
+    "published": {"alignment": "published", "label_sees_crystal": True},
+    "mixture": {"alignment": "mixture", "label_sees_crystal": True},
+    "no-label-generator": {"label_generator": False},
+    "no-projector": {"alignment": "mixture", "label_sees_crystal": True, "projector": False},
+}
 
 
 class FeatureGenerator(nn.Module):
@@ -99,6 +110,7 @@ class Mat2Spec(SpectrumModel):
 
     settings_class = Mat2SpecSettings
     settings: Mat2SpecSettings
+    encoder: CrystalEncoder
 
     def __init__(self, settings: Mat2SpecSettings, size: int, setting: Setting) -> None:
         super().__init__(settings, size, setting)

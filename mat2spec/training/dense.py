@@ -7,14 +7,13 @@ sequence of kernels.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, softplus
 
 from mat2spec.graphs.batch import CrystalGraphs
-from mat2spec.models.attention import GraphAttention
 from mat2spec.models.encoder import CrystalEncoder
 
 # Added to the score of what is only padding; finite, so that a row of padding gives no NaN.
@@ -95,7 +94,7 @@ class DenseEncoder(nn.Module):
         return (nodes * weights).sum(dim=1)
 
 
-def _attend(layer: GraphAttention, nodes: Tensor, edges: Tensor, crystals: DenseCrystals) -> Tensor:
+def _attend(layer: Any, nodes: Tensor, edges: Tensor, crystals: DenseCrystals) -> Tensor:
     """What `GraphAttention` gives, shape (n, m, width)."""
     n, m, k = crystals.neighbour.shape
     of_nodes, of_edges = layer.node(nodes), layer.edge(edges)
@@ -108,7 +107,7 @@ def _attend(layer: GraphAttention, nodes: Tensor, edges: Tensor, crystals: Dense
     return (as_neighbour * weights[..., None]).sum(dim=(2, 3)) + layer.bias
 
 
-def _normalise(norm: nn.BatchNorm1d, values: Tensor, is_real: Tensor) -> tuple[Tensor, Tensor]:
+def _normalise(norm: Any, values: Tensor, is_real: Tensor) -> tuple[Tensor, Tensor]:
     """Batch norm over what is no padding, with the mean and the unbiased variance that it would store."""
     if norm.training:
         mask = is_real[..., None].to(values.dtype)
@@ -117,14 +116,14 @@ def _normalise(norm: nn.BatchNorm1d, values: Tensor, is_real: Tensor) -> tuple[T
         variance = ((values - mean) ** 2 * mask).sum(dim=(0, 1)) / count
         stored = torch.stack([mean, variance * count / (count - 1)])
     else:
-        mean, variance = norm.running_mean, norm.running_var
+        mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
         stored = torch.stack([mean, variance])
     scaled = (values - mean) * torch.rsqrt(variance + norm.eps) * norm.weight + norm.bias
     return scaled, stored
 
 
 def _log_prior(multiplicity: Tensor) -> Tensor:
-    return torch.where(multiplicity > 0, multiplicity.clamp_min(1e-9).log(), _NEVER)
+    return multiplicity.clamp_min(1e-9).log() + (multiplicity == 0) * _NEVER
 
 
 def _put(shape: tuple[int, ...], place: tuple[Tensor, ...], values: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from mat2spec.models.base import LossTerms
-from mat2spec.models.mat2spec import Mat2Spec, Mat2SpecSettings
+from mat2spec.models.mat2spec import VARIANTS, Mat2Spec, Mat2SpecSettings
 from mat2spec.models.mixtures import Mixture, mixture_divergence, pairwise_divergence
 from mat2spec.spectra.normalisation import Setting, prediction_loss, prepare_targets
 from mat2spec.training.dense import DenseCrystals, DenseEncoder
@@ -30,17 +30,9 @@ _ALIGNMENT = 64
 _WARM_UP_STEPS = 3
 _MOMENTUM = 0.1
 
-# The paper's model and its ablations, and the model with a divergence of the mixtures themselves.
-VARIANTS: dict[str, dict[str, Any]] = {
-    "published": {"alignment": "published", "label_sees_crystal": True},
-    "mixture": {"alignment": "mixture", "label_sees_crystal": True},
-    "no-label-generator": {"label_generator": False},
-    "no-projector": {"alignment": "mixture", "label_sees_crystal": True, "projector": False},
-}
-
 
 class Run(NamedTuple):
-    """One training: a key of `VARIANTS` and a seed."""
+    """One training: a key of `mat2spec.models.mat2spec.VARIANTS` and a seed."""
 
     variant: str
     seed: int
@@ -152,7 +144,14 @@ def train_side_by_side(
         Called with a line of text now and then.
     """
     stack = _Stack(runs, train.to(device), valid.to(device), setting, schedule, device)
-    step = _recorded(stack) if device.type == "cuda" else stack.step
+    step = stack.step
+    if device.type == "cuda":
+        try:
+            step = _recorded(stack)
+        except RuntimeError as error:
+            report(f"the step cannot be recorded and is run kernel by kernel: {error}")
+            stack = _Stack(runs, train.to(device), valid.to(device), setting, schedule, device)
+            step = stack.step
     started, planned = time.monotonic(), schedule.epochs
     epoch = 0
     while epoch < planned:
@@ -177,14 +176,22 @@ class _Stack:
     """Parameters, optimizer and data of all runs on one device."""
 
     def __init__(
-        self, runs: Sequence[Run], train: Spectra, valid: Spectra, setting: Setting, schedule: Schedule, device: torch.device
+        self,
+        runs: Sequence[Run],
+        train: Spectra,
+        valid: Spectra,
+        setting: Setting,
+        schedule: Schedule,
+        device: torch.device,
     ) -> None:
         self.runs, self.setting, self.schedule, self.device = list(runs), setting, schedule, device
         self.size = train.spectra.shape[1]
         models = [self._new_model(run.seed, train) for run in runs]
         self.skeleton = _Stackable(models[0]).to(device)
         self.shapes = {name: parameter.shape for name, parameter in self.skeleton.named_parameters()}
-        self.parameters = torch.stack([_flatten(dict(_Stackable(model).named_parameters())) for model in models]).to(device)
+        self.parameters = torch.stack([_flatten(dict(_Stackable(model).named_parameters())) for model in models]).to(
+            device
+        )
         self.buffers = dict(self.skeleton.named_buffers())
         self.statistics = torch.stack([_running_statistics(model) for model in models]).to(device)
         self.term_weights = torch.tensor([_term_weights(run) for run in runs], device=device)
@@ -353,11 +360,15 @@ def _adamw(parameters: Tensor, schedule: Schedule, device: torch.device) -> torc
 
 def _running_statistics(model: Mat2Spec) -> Tensor:
     """Shape (n_layers, 2, width)."""
-    return torch.stack([torch.stack([norm.running_mean, norm.running_var]) for norm in model.encoder.norms])
+    names = ("running_mean", "running_var")
+    return torch.stack([torch.stack([norm.get_buffer(name) for name in names]) for norm in model.encoder.norms])
 
 
 def _flatten(parameters: dict[str, Tensor]) -> Tensor:
-    rows = [nn.functional.pad(value.detach().flatten(), (0, _padded(value.numel()) - value.numel())) for value in parameters.values()]
+    rows = [
+        nn.functional.pad(value.detach().flatten(), (0, _padded(value.numel()) - value.numel()))
+        for value in parameters.values()
+    ]
     return torch.cat(rows)
 
 

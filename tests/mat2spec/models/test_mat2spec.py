@@ -6,7 +6,7 @@ import torch
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs.building import build_graphs
 from mat2spec.models import build_model
-from mat2spec.models.mat2spec import contrastive_loss
+from mat2spec.models.mat2spec import VARIANTS, Mat2SpecSettings, contrastive_loss
 from mat2spec.models.mixtures import Mixture, pairwise_divergence
 from mat2spec.spectra.normalisation import Setting
 from tests.mat2spec.conftest import SMALL_SIZES, low_symmetry, perovskite, rock_salt
@@ -20,6 +20,40 @@ def test_ablations_switch_their_losses_off():
     terms = model.losses(graphs, target)
     assert terms["alignment"].item() == terms["contrastive"].item() == 0
     assert terms["prediction"].item() > 0
+
+
+@pytest.fixture
+def graphs():
+    return build_graphs(Crystals.from_structures([rock_salt(), perovskite(), low_symmetry()]))[0]
+
+
+def variant(name):
+    return build_model("mat2spec", SMALL_SIZES["mat2spec"] | VARIANTS[name], 128, Setting.SUMNORM_KL)
+
+
+def test_variants_have_the_parts_and_losses_of_the_paper_and_all_predict(graphs):
+    target = torch.full((3, 128), 1 / 128)
+    terms = {name: set(variant(name).losses(graphs, target)) for name in VARIANTS}
+    assert terms["published"] == terms["mixture"] == {"prediction", "label_prediction", "alignment", "contrastive"}
+    assert terms["no-label-generator"] == {"prediction"}
+    assert terms["no-projector"] == {"prediction", "label_prediction", "alignment"}
+    assert not hasattr(variant("no-projector"), "projector")
+    for name in VARIANTS:
+        torch.testing.assert_close(variant(name)(graphs).sum(dim=1), torch.ones(3))
+
+
+def test_label_branch_sees_the_crystal_where_it_shall():
+    target = torch.softmax(torch.rand(3, 128), dim=1)
+    for sees, settings in ((True, "mixture"), (False, None)):
+        model = variant(settings) if settings else build_model("mat2spec", SMALL_SIZES["mat2spec"], 128, "sumnorm-kl")
+        model.eval()
+        rebuilt = [model.rebuild_labels(vectors, target) for vectors in (torch.zeros(3, 16), torch.ones(3, 16))]
+        assert torch.allclose(*rebuilt) is not sees
+
+
+def test_weights_from_before_the_variants_are_of_the_pairwise_alignment():
+    settings = Mat2SpecSettings()
+    assert (settings.alignment, settings.label_sees_crystal) == ("published", False)
 
 
 def test_divergence_by_matrix_products_is_the_plain_sum_over_all_pairs():

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.nn.functional import dropout
 
-from mat2spec.models.mat2spec import Mat2Spec, Mat2SpecSettings
+from mat2spec.models.mat2spec import VARIANTS, Mat2Spec, Mat2SpecSettings
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.training.batching import with_targets
 from mat2spec.training.dense import DenseCrystals
 from mat2spec.training.loop import set_target_statistics, validation_loss
-from mat2spec.training.side_by_side import VARIANTS, Run, Schedule, Spectra, _Stack, train_side_by_side
+from mat2spec.training.side_by_side import Run, Schedule, Spectra, _Stack, train_side_by_side
 from tests.mat2spec.conftest import SMALL_SIZES
 
 CPU = torch.device("cpu")
@@ -59,7 +59,9 @@ def test_the_models_are_those_of_the_best_epochs_and_repeat_exactly(labelled):
     runs = [Run("mixture", 0), Run("no-label-generator", 1)]
     schedule = Schedule(epochs=4, sizes=SIZES)
     first, second = (
-        train_side_by_side(runs, stacked(train), stacked(valid), Setting.SUMNORM_KL, schedule, CPU, report=lambda _: None)
+        train_side_by_side(
+            runs, stacked(train), stacked(valid), Setting.SUMNORM_KL, schedule, CPU, report=lambda _: None
+        )
         for _ in range(2)
     )
     assert first.epochs == 4
