@@ -55,11 +55,12 @@ class Mat2SpecSettings(ModelSettings):
     temperature: float = Field(default=1.0, gt=0, description="Temperature of the contrastive loss.")
 
 
-# The published model, the one with a divergence of the mixtures themselves, and the ablations of the paper: without label
-# generator (nor its prediction loss) and without projector (nor contrastive loss).
+# The published model, the one with a divergence of the mixtures themselves, with the published weight and a tenth of it, and
+# the ablations of the paper: without label generator (nor its prediction loss) and without projector (nor contrastive loss).
 VARIANTS: dict[str, dict[str, Any]] = {
     "published": {"alignment": "published", "label_sees_crystal": True},
     "mixture": {"alignment": "mixture", "label_sees_crystal": True},
+    "mixture-weak": {"alignment": "mixture", "alignment_weight": 0.1, "label_sees_crystal": True},
     "no-label-generator": {"label_generator": False},
     "no-projector": {"alignment": "mixture", "label_sees_crystal": True, "projector": False},
 }
