@@ -17,8 +17,8 @@ STAMPS := $(VENV)/.stamps
 CXX ?= g++
 CXX := $(if $(filter default,$(origin CXX)),g++,$(CXX))
 DFT ?= yes
-# The most accurate model leads; it takes some six minutes more than the others.
-SCREEN_MODELS ?= tight-binding sitedos mat2spec
+# Other models than those that `mat2spec screen` takes by itself, the most accurate of which leads.
+SCREEN_MODELS ?=
 SCREEN_FLAGS ?=
 PYTEST_FLAGS ?=
 

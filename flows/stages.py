@@ -22,7 +22,7 @@ import mat2spec
 from dft_validation.queue.store import QUEUE_FILE, JobQueue
 from dft_validation.results.outcomes import JobStatus
 from mat2spec.crystals.composition import ElementCounts
-from mat2spec.settings import PredictionSettings
+from mat2spec.settings import PredictionSettings, model_name
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
@@ -229,7 +229,7 @@ def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     per_model = table[is_true(table[Column.IS_TARGET])][Column.MODEL].value_counts()
     name = "gapped_metals" if settings.classify.target == Column.IS_GAPPED_METAL else "hits"
     return Outcome(
-        {f"{name}_{model}": int(per_model.get(model, 0)) for model in settings.prediction.models},
+        {f"{name}_{model}": int(per_model.get(model, 0)) for model in map(model_name, settings.prediction.models)},
         {TableName.CLASSIFICATIONS: table},
     )
 

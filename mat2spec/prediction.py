@@ -20,6 +20,7 @@ from torch import Tensor
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.checks import find_notes
 from mat2spec.crystals.given import CrystalLike, crystals_given
+from mat2spec.external import ExternalPredictions
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.graphs.building import build_graphs
@@ -27,14 +28,13 @@ from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models import MODELS, SpectrumModel
 from mat2spec.models.checkpoints import SHIPPED_WEIGHTS, WeightsError, load_weights, tensors_hash, weights_name
-from mat2spec.settings import DEFAULT_MAX_EDGES, PredictionSettings
+from mat2spec.settings import DEFAULT_MAX_EDGES, EDOS_MODELS, PHDOS_MODELS, PredictionSettings, is_external
 from mat2spec.spectra.grids import EDOS_GRID, GRIDS, SpectralGrid
 from mat2spec.spectra.normalisation import Setting, to_spectra_per_atom
 from mat2spec.spectra.phonons import MODES_PER_ATOM
 from mat2spec.spectra.prediction import BatchReport, Prediction
 from mat2spec.tables.status import Status
 from mat2spec.threads import worker_threads
-from mat2spec.tight_binding.predictor import MODEL_NAME as TIGHT_BINDING
 from mat2spec.tight_binding.predictor import MODEL_NAME_WITH_SPIN as TIGHT_BINDING_WITH_SPIN
 from mat2spec.tight_binding.predictor import MODEL_NAMES as TIGHT_BINDING_MODELS
 from mat2spec.tight_binding.predictor import TightBindingPredictor, load_tight_binding
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 # The most accurate model of each spectrum.
-BEST_MODELS = {"edos": TIGHT_BINDING, "phdos": "sitedos"}
+BEST_MODELS = {"edos": EDOS_MODELS[0], "phdos": PHDOS_MODELS[0]}
 SHAPE_SETTING, SCALE_SETTING = Setting.SUMNORM_KL, Setting.STANDARD_MAE
 # Predicts the crystals whose cells are too large for tight binding.
 MODEL_OF_LARGE_CELLS = "sitedos"
@@ -217,7 +217,7 @@ class SpectrumPredictor:
         return tensors_hash(tensors)
 
 
-Predictor = SpectrumPredictor | TightBindingPredictor
+Predictor = SpectrumPredictor | TightBindingPredictor | ExternalPredictions
 
 
 def load_predictor(
@@ -232,7 +232,7 @@ def load_predictor(
     Parameters
     ----------
     model
-        Name of a registered model with weights: see `shipped_weights`.
+        Name of a registered model with weights: see `shipped_weights`; or a file of predictions: `mat2spec.external`.
     spectrum
         ``"edos"`` or ``"phdos"``.
     weights_dir
@@ -250,6 +250,10 @@ def load_predictor(
     folder = Path(weights_dir) if weights_dir is not None else SHIPPED_WEIGHTS
     if spectrum not in GRIDS:
         raise WeightsError(f"Unknown spectrum '{spectrum}'; known are {', '.join(sorted(GRIDS))}.")
+    if is_external(model):
+        if spectrum != EDOS_GRID.name:
+            raise WeightsError(f"The predictions of {model} are electronic densities of states, not {spectrum}.")
+        return ExternalPredictions(Path(model))
     if model in TIGHT_BINDING_MODELS:
         return _load_tight_binding(model, spectrum, folder, device, max_edges_per_batch)
     shape_model, card = load_weights(folder / weights_name(model, spectrum, SHAPE_SETTING))
@@ -345,7 +349,7 @@ def predict_with_models(
     made: dict[GraphSettings, tuple[CrystalGraphs, list[str | None]]] = {}
     predictions = []
     for predictor in predictors:
-        if isinstance(predictor, TightBindingPredictor):
+        if not isinstance(predictor, SpectrumPredictor):
             predictions.append(predictor.predict(crystals, on_batch))
             continue
         if predictor.graph_settings not in made:

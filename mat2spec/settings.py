@@ -17,8 +17,25 @@ DATA_DIR = _CARRIED.resolve()
 SHIPPED_STORE = DATA_DIR / "edos_store.parquet"
 # Labels of Materials Project crystals, named by id: a folder of shards.
 SHIPPED_SHARDS = DATA_DIR / "edos_store"
+# Tight binding, without and with spin.
+TIGHT_BINDING_MODELS = ("tight-binding", "tight-binding-mp")
+# Models that predict where none is named, the most accurate first: it leads.
+EDOS_MODELS = (TIGHT_BINDING_MODELS[0], "sitedos", "mat2spec")
+PHDOS_MODELS = ("sitedos",)
+# A model may also be a file of predictions that others published, see `mat2spec.external`.
+EXTERNAL_ENDINGS = (".npz", ".parquet", ".csv")
 # Larger batches are slower on a CPU: their messages no longer fit in its caches.
 DEFAULT_MAX_EDGES = 2000
+
+
+def is_external(model: str) -> bool:
+    """Whether a model of the settings is a file of predictions."""
+    return model.lower().endswith(EXTERNAL_ENDINGS)
+
+
+def model_name(model: str) -> str:
+    """How tables name a model of the settings: a file of predictions by its own name, wherever it lies."""
+    return Path(model).name if is_external(model) else model
 
 
 def cache_dir(name: str) -> Path:
@@ -68,7 +85,10 @@ class PredictionSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     models: list[str] = Field(
-        default=["mat2spec", "gatgnn"], min_length=1, description="Models to predict with; the first leads."
+        default=list(EDOS_MODELS),
+        min_length=1,
+        description="Models to predict with; the first leads. "
+        "A file of published predictions (.npz, .parquet, .csv) counts as one.",
     )
     device: str = Field(default="auto", description="cpu, cuda, cuda:1, ...; auto takes a GPU if there is one.")
     weights_dir: Path | None = Field(default=None, description="Folder of the weights; the shipped ones if not given.")

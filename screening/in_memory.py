@@ -17,8 +17,8 @@ import pandas as pd
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.given import CrystalLike, crystals_given
-from mat2spec.prediction import BEST_MODELS, load_predictor, predict_with_models
-from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.prediction import load_predictor, predict_with_models
+from mat2spec.settings import EDOS_MODELS
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
 from screening.classify.classes import classify, mark_targets
@@ -27,7 +27,6 @@ from screening.report.picks import picks_table, with_space_groups
 from screening.runs.schemas import TableName, empty_table
 from screening.settings import ClassifySettings, GapSettings, SelectionSettings
 
-DEFAULT_MODELS = (BEST_MODELS[EDOS_GRID.name], "sitedos")
 # Columns that only a run with DFT can fill.
 _OF_A_RUN = (
     Column.CHOICE,
@@ -62,7 +61,7 @@ class Screened:
 
 def screen(
     crystals: CrystalLike | Iterable[object],
-    models: Sequence[str] = DEFAULT_MODELS,
+    models: Sequence[str] = EDOS_MODELS,
     material_ids: Sequence[str] | None = None,
     gap: GapSettings | None = None,
     settings: ClassifySettings | None = None,
@@ -75,7 +74,7 @@ def screen(
     crystals
         pymatgen structures or ASE Atoms, one or many; anything else becomes a failed prediction with its reason.
     models
-        Models to predict with.
+        Models to predict with; the first leads.
     material_ids
         A distinct name for each crystal.
     gap, settings

@@ -33,6 +33,7 @@ class SourceKind(StrEnum):
 
     CATALOGUE = "catalogue"
     PARQUET = "parquet"
+    FILES = "files"
     MATERIALS_PROJECT = "materials-project"
     OPEN_DATA = "materials-project-open"
 
@@ -92,13 +93,14 @@ class SourceSettings(MaterialsProjectSettings):
 
     kind: SourceKind = Field(
         default=SourceKind.CATALOGUE,
-        description="The embedded catalogue, a Parquet table of crystals, the live Materials Project (API key in "
-        "MP_API_KEY), or its open-data copy (no key).",
+        description="The embedded catalogue, a Parquet table of crystals, files of crystals, the live Materials Project (API "
+        "key in MP_API_KEY), or its open-data copy (no key).",
     )
     path: Path | None = Field(
         default=None,
         description="The Parquet table, with the columns material_id, lattice (9 numbers, Angstrom), frac_coords and "
-        "atomic_numbers; formula, band_gap (eV) and energy_above_hull (eV/atom) are used where present.",
+        "atomic_numbers; formula, band_gap (eV) and energy_above_hull (eV/atom) are used where present. Of files: one "
+        "file, a folder, a pattern such as runs/**/CONTCAR, or identifiers such as mp-149,mp-150.",
     )
     edos_store: Path | None = Field(
         default=None,
@@ -109,8 +111,8 @@ class SourceSettings(MaterialsProjectSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.kind is SourceKind.PARQUET and self.path is None:
-            raise ValueError("The source 'parquet' needs a path; give source.path.")
+        if self.kind in {SourceKind.PARQUET, SourceKind.FILES} and self.path is None:
+            raise ValueError(f"The source '{self.kind}' needs a path; give source.path.")
         return self
 
     @property

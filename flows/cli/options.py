@@ -51,10 +51,11 @@ NAMED_SOURCES = frozenset({"catalogue", "materials-project", "materials-project-
 
 
 def source_settings(source: Path | str | None) -> dict[str, object]:
-    """Settings of the source that --source names: a built-in source, else a Parquet table."""
+    """Settings of the source that --source names: a built-in source, a Parquet table, else files of crystals."""
     named = str(source) in NAMED_SOURCES
+    kind = "parquet" if str(source).endswith(".parquet") else "files"
     return {
-        "source.kind": None if source is None else str(source) if named else "parquet",
+        "source.kind": None if source is None else str(source) if named else kind,
         "source.path": None if named else source,
     }
 

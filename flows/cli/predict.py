@@ -9,10 +9,13 @@ import typer
 
 from flows import commands
 from flows.cli.options import ConfigOption, DeviceOption, ModelOption, SetOption, as_assignments
+from mat2spec.settings import PHDOS_MODELS
 
 
 def predict(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="CIF, POSCAR or pymatgen JSON files.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Files, folders or patterns of crystals, or identifiers.")
+    ],
     table: Annotated[Path, typer.Option("--table", "-t", help="Where the table goes: .parquet or .csv.")] = Path(
         "predictions.parquet"
     ),
@@ -29,9 +32,12 @@ def predict(
 ) -> None:
     """Predict the electronic or phonon density of states of the crystals in files.
 
-    Without --model and --config the most accurate models predict: tight-binding and sitedos, or sitedos alone for
-    phonons. A file that cannot be read or predicted becomes a row of the table with the reason; the others
-    are still predicted, and the exit code is 1.
+    Read are CIF, POSCAR, JSON of pymatgen, the Materials Project and matbench, extxyz, ASE databases and Parquet; an
+    identifier such as mp-149 is looked up in the runs, the catalogue and the Materials Project.
+
+    Without --model the models of `prediction.models` predict, the most accurate first; phonons only sitedos. A
+    file that cannot be read or predicted becomes a row of the table with the reason; the others are still
+    predicted, and the exit code is 1.
 
     **Examples**
 
@@ -39,19 +45,12 @@ def predict(
 
         mat2spec predict *.cif --table dos.csv --plot dos.png
 
-        mat2spec predict POSCAR --model mat2spec
+        mat2spec predict mp-149 relaxed/ --model mat2spec
 
         mat2spec predict POSCAR --spectrum phdos   # by sitedos, the best model for phonons
     """
-    chosen = models or _best_models(spectrum, config)
-    given = {"prediction.models": chosen, "prediction.device": device}
+    phonon_models = list(PHDOS_MODELS) if spectrum == "phdos" and config is None else None
+    given = {"prediction.models": models or phonon_models, "prediction.device": device}
     raise typer.Exit(
         commands.predict.predict_files(files, table, plot, config, as_assignments(given, assignments), spectrum)
     )
-
-
-def _best_models(spectrum: str, config: Path | None) -> list[str] | None:
-    """The most accurate models for a spectrum; None leaves the choice to the settings file."""
-    if spectrum == "phdos":
-        return ["sitedos"]
-    return ["tight-binding", "sitedos"] if config is None else None

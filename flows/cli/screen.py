@@ -25,7 +25,8 @@ def screen(
         typer.Option(
             "--source",
             metavar="SOURCE",
-            help="Parquet table of crystals, or materials-project; the embedded catalogue by default.",
+            help="Parquet table, folder, pattern or file of crystals, identifiers such as mp-149, or materials-project; "
+            "the embedded catalogue by default.",
         ),
     ] = None,
     config: ConfigOption = None,
@@ -33,6 +34,14 @@ def screen(
     results_dir: ResultsOption = None,
     limit: Annotated[int | None, typer.Option(help="Only the first this many materials of the source.")] = None,
     models: ModelOption = None,
+    predictions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--predictions",
+            metavar="FILE",
+            help="Predictions that others published, by material_id, screened like a model; alone unless --model is given.",
+        ),
+    ] = None,
     device: DeviceOption = None,
     dft: Annotated[bool, typer.Option("--dft/--no-dft", help="Run the DFT jobs, or only queue them.")] = True,
     where: Annotated[
@@ -61,6 +70,8 @@ def screen(
 
         mat2spec screen --source crystals.parquet --no-dft
 
+        mat2spec screen --source "relaxed/**/CONTCAR"
+
         mat2spec screen --source materials-project   # API key: environment variable MP_API_KEY
 
         mat2spec screen --source materials-project-open --only-new   # the open data need no key
@@ -69,13 +80,15 @@ def screen(
 
         mat2spec screen --where "gapped_metal_type = 'p' and carriers_per_cm3 > 1e20"
 
+        mat2spec screen --source materials-project --predictions edos_of_others.npz
+
         mat2spec screen --config my_screen.yaml --dry-run
     """
     given = {
         **source_settings(source),
         "source.limit": limit,
         "results_dir": results_dir,
-        "prediction.models": models or None,
+        "prediction.models": [*(models or []), *(str(path.resolve()) for path in predictions or [])] or None,
         "prediction.device": device,
         "run_dft": None if dft else False,
         "classify.target": where,

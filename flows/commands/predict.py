@@ -16,8 +16,9 @@ from flows.commands.terminal import console, say_hanging, stage_progress
 from flows.settings_layers import SettingsRefusedError, load_settings
 from flows.stages import load_predictors
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.crystals.readers import ReadStructure, read_structures
+from mat2spec.crystals.readers import ReadStructure
 from mat2spec.prediction import predict_with_models, reason_of_isotopes, with_notes
+from mat2spec.settings import model_name
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, GRIDS, SpectralGrid
 from mat2spec.spectra.phonons import heat_capacity, mean_frequency
 from mat2spec.spectra.prediction import predictions_table
@@ -28,6 +29,7 @@ from screening.classify.classes import classify
 from screening.classify.materials import Materials
 from screening.evaluate.evaluation import is_true
 from screening.report.story import describe_class, describe_trust
+from screening.sources.by_id import read_crystals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +62,7 @@ def predict_files(
     check_ending(table, TABLE_ENDINGS)
     check_ending(plot, PLOT_ENDINGS)
     settings = load_settings(config, assignments)
-    read = read_structures(files)
+    read = read_crystals(files, settings.source, settings.results_dir)
     if spectrum != EDOS_GRID.name:
         read = [_without_phonons(entry) for entry in read]
     crystals = crystals_of(read)
@@ -120,16 +122,19 @@ def prediction_rows(
         entry.name: entry.structure.composition.reduced_formula for entry in read if entry.structure is not None
     }
     notes = [entry.note for entry in read if entry.structure is not None]
+    models = [model_name(model) for model in settings.prediction.models]
     parts = []
     for prediction in predictions:
         table = predictions_table(with_notes(prediction, notes))
         for name, values in _properties(prediction, materials, settings).items():
             table = table.append_column(str(name), pa.array(values, from_pandas=True))
         parts.append(table)
-    parts.append(_unread_rows([entry for entry in read if entry.structure is None], settings.prediction.models))
+    parts.append(_unread_rows([entry for entry in read if entry.structure is None], models))
     rows = pa.concat_tables(parts, promote_options="permissive")
     row_names = rows[Column.MATERIAL_ID].to_pylist()
     rows = rows.append_column(Column.FORMULA, pa.array([formulas.get(name) for name in row_names], type=pa.string()))
+    origins = {entry.name: entry.origin or entry.file for entry in read}
+    rows = rows.append_column(Column.ORIGIN, pa.array([origins[name] for name in row_names], type=pa.string()))
     order = _order(row_names, read)
     return rows.take(order).replace_schema_metadata({GRID_METADATA_KEY: grid.to_json()})
 
@@ -176,7 +181,11 @@ def _say_summary(rows: pa.Table, table: Path) -> None:
     for name, block in frame.groupby(Column.MATERIAL_ID, sort=False):
         formula = block[Column.FORMULA].iloc[0]
         say_hanging("", str(name) if pd.isna(formula) else f"{name}: {formula}")
-        for row in block.to_dict("records"):
+        rows_of_crystal = block.to_dict("records")
+        if len(set(block[Column.REASON])) == 1 and (block[Column.STATUS] != Status.OK).all():
+            say_hanging("  ", _say_row(rows_of_crystal[0]))
+            continue
+        for row in rows_of_crystal:
             say_hanging(f"  {row[Column.MODEL]:<{MODEL_WIDTH}}", _say_row(row))
 
 

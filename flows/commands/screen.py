@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,8 +12,9 @@ import pandas as pd
 from dft_validation.results.outcomes import JobStatus
 from flows import pipeline
 from flows.cli.exits import resumable
-from flows.commands.terminal import console, say_counts, stage_progress
+from flows.commands.terminal import console, say_counts, say_hanging, stage_progress
 from flows.settings_layers import list_settings, load_settings
+from mat2spec.settings import TIGHT_BINDING_MODELS, model_name
 from mat2spec.tables.columns import Column
 from screening.choose.candidates import choose_candidates
 from screening.report import tables as report
@@ -21,11 +24,17 @@ from screening.runs.schemas import TableName
 from screening.sources.opening import open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from flows.settings import ScreenSettings
     from screening.runs.folder import RunFolder
+
+# From so many candidates on the cost of the slowest model is told beforehand.
+MANY_CANDIDATES = 2000
+# Of tight binding, for small cells on one core.
+CRYSTALS_PER_SECOND = 20
+SECONDS_PER_MINUTE = 60
 
 
 def screen_crystals(config: Path | None, assignments: Sequence[str], *, dry_run: bool) -> None:
@@ -66,10 +75,27 @@ def _open_run(settings: ScreenSettings) -> RunFolder:
 
 def do_stage(run: RunFolder, settings: ScreenSettings, stage: pipeline.Stage) -> pipeline.Done:
     """Run one stage, with a progress bar while it runs and a line when it is done."""
+    if stage.shard is not None and pipeline.find_done(stage, run) is None:
+        n_candidates = run.read_arrow(TableName.CANDIDATES, [Column.MATERIAL_ID]).num_rows
+        say_hanging("", " ".join(describe_models(list(map(model_name, settings.prediction.models)), n_candidates)))
     with stage_progress(stage.title) as progress:
         done = pipeline.run_stage(stage, run, settings, progress)
     say_counts(stage.title, done.seconds, done.counts)
     return done
+
+
+def describe_models(models: Sequence[str], n_candidates: int) -> Iterator[str]:
+    """Which model leads, and how long tight binding takes of a large source, in sentences."""
+    leader, *others = models
+    yield f"{leader} leads" + (f", beside {' and '.join(others)}." if others else ".")
+    slow = [model for model in models if model in TIGHT_BINDING_MODELS]
+    if slow and n_candidates > MANY_CANDIDATES:
+        minutes = n_candidates / CRYSTALS_PER_SECOND / (os.cpu_count() or 1) / SECONDS_PER_MINUTE
+        rest = [model for model in models if model not in slow] or ["sitedos"]
+        yield (
+            f"{' and '.join(slow)} takes some {math.ceil(minutes)} minutes for {n_candidates:,} crystals; "
+            f"{' '.join(f'--model {model}' for model in rest)} does without."
+        )
 
 
 def show_results(run: RunFolder) -> None:
@@ -113,9 +139,10 @@ def say_plan(settings: ScreenSettings, config: Path | None, assignments: Sequenc
     previous = PreviousRuns.find(settings.results_dir, pipeline.identity_of(settings))
     chosen = choose_candidates(source, settings.source, settings.filters, previous, only_new=settings.only_new)
     console.print(report.filter_counts_table(chosen.counts))
-    models, n_candidates = settings.prediction.models, len(chosen.table)
+    models, n_candidates = list(map(model_name, settings.prediction.models)), len(chosen.table)
     n_shards = -(-n_candidates // settings.prediction.shard_size)
     console.print(f"{n_candidates:,} candidates would be predicted by {' and '.join(models)} in {n_shards} shards.")
+    say_hanging("", " ".join(describe_models(models, n_candidates)))
     selection = settings.selection
     n_jobs = selection.max_positives + selection.n_random_positives + selection.n_random_negatives
     doing = "computed by" if settings.run_dft else "queued for"

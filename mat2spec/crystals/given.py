@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 from ase import Atoms
 from pymatgen.core import IStructure, Structure
-from pymatgen.io.ase import AseAtomsAdaptor
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.ase_files import AseFileError, structure_of
 from mat2spec.crystals.readers import why_unusable
 from mat2spec.crystals.species import isotopes
 
@@ -61,9 +61,10 @@ def crystals_given(
 def _read(entry: object) -> tuple[Structure | None, str]:
     """The structure of one entry, or the reason why there is none."""
     if isinstance(entry, Atoms):
-        if not entry.pbc.all():
-            return None, "The Atoms are not periodic in all three directions; give a crystal."
-        entry = AseAtomsAdaptor.get_structure(entry)
+        try:
+            entry = structure_of(entry)
+        except AseFileError as error:
+            return None, str(error)
     if not isinstance(entry, IStructure):
         kind = type(entry).__name__
         return None, f"An object of type {kind} is not a crystal; give a pymatgen Structure or ASE Atoms."

@@ -1,4 +1,4 @@
-"""Read crystals from the files that people have: CIF, POSCAR, JSON of pymatgen and of the Materials Project.
+"""Read crystals from the files that people have: CIF, POSCAR, JSON, extxyz, ASE databases, Parquet; folders and globs.
 
 Each crystal of a file stands for itself: one that cannot be used becomes an entry with its reason, and the others are
 read. What a reader should know of a crystal that can be used is its note.
@@ -6,6 +6,8 @@ read. What a reader should know of a crystal that can be used is its note.
 
 from __future__ import annotations
 
+import glob
+import gzip
 import json
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +18,7 @@ from typing import Any
 
 from pymatgen.core import Structure
 
+from mat2spec.crystals import ase_files, parquet_files
 from mat2spec.crystals.cif import read_block
 from mat2spec.crystals.cif_blocks import split_blocks
 from mat2spec.crystals.poscar import read_poscar
@@ -26,6 +29,11 @@ from mat2spec.tables.text import one_line
 # The crystals of a larger text do not fit into memory as Python objects.
 MAX_FILE_BYTES = 1_000_000_000
 _CIF_ENDINGS = {".cif", ".mcif"}
+# Files of a folder that are read; in CIF, JSON and the like also those compressed by gzip.
+_TEXT_ENDINGS = {*_CIF_ENDINGS, ".json", ".vasp", ".poscar"}
+_ENDINGS = {*_TEXT_ENDINGS, *ase_files.FORMATS, *ase_files.DATABASE_ENDINGS, ".parquet"}
+_NAMES = ("POSCAR", "CONTCAR")
+_GZIP = b"\x1f\x8b"
 
 
 class UnreadableError(ValueError):
@@ -50,6 +58,8 @@ class ReadStructure:
         Identifier, key or number of the crystal within its file; empty if the file is one crystal.
     isotopes
         Isotopes on its sites. Models take them for the element: right for electrons, wrong for phonons.
+    origin
+        Where it is from if not from a file: a run, a database.
     """
 
     name: str
@@ -58,6 +68,7 @@ class ReadStructure:
     note: str = ""
     key: str = ""
     isotopes: tuple[str, ...] = ()
+    origin: str = ""
 
     @property
     def file(self) -> str:
@@ -74,19 +85,41 @@ def read_structures(files: Sequence[Path], primitive: bool = True) -> list[ReadS
     Parameters
     ----------
     files
-        CIF, POSCAR or JSON files.
+        Files, folders and patterns such as ``runs/**/CONTCAR``.
     primitive
         Whether the cell of a CIF is reduced to a primitive one (`mat2spec.crystals.cif.to_primitive`).
     """
     found: list[ReadStructure] = []
-    for file in files:
+    for file in expand_paths(files):
         found += _read_file(file, primitive)
     return found
 
 
+def expand_paths(paths: Sequence[Path]) -> list[Path]:
+    """Files behind paths: of a folder those that may hold crystals, at any depth, of a pattern those that match it.
+
+    A path behind which there is nothing stands for itself.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.is_file() and _may_hold_crystals(file))
+        elif not path.exists() and glob.has_magic(str(path)):
+            found = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207  absolute patterns too
+        else:
+            found = []
+        files += found or [path]
+    return files
+
+
+def _may_hold_crystals(file: Path) -> bool:
+    name = Path(file.stem) if file.suffix.lower() == ".gz" else file
+    return name.suffix.lower() in _ENDINGS or name.name.upper().startswith(_NAMES)
+
+
 def _read_file(file: Path, primitive: bool) -> list[ReadStructure]:
     try:
-        readers = list(_readers(file, _text_of(file), primitive))
+        readers = list(_readers_of(file, primitive))
     except OSError as error:
         return [ReadStructure(one_line(str(file)), None, f"The file cannot be read: {error.strerror}.")]
     except (ValueError, RecursionError) as error:
@@ -99,13 +132,47 @@ def _read_file(file: Path, primitive: bool) -> list[ReadStructure]:
     return [_read_entry(one_line(str(file)), key, read) for key, (_, read) in zip(keys, readers, strict=True)]
 
 
+def _readers_of(file: Path, primitive: bool) -> Iterator[tuple[str, Reader]]:
+    """What reads each crystal of a file of any kind, with its name."""
+    if file.is_dir():
+        raise UnreadableError("The folder holds no file of crystals.")
+    with file.open("rb") as start:
+        magic = start.read(len(ase_files.SQLITE))
+    if magic.startswith(parquet_files.MAGIC):
+        yield from ((key, partial(_without_note, read)) for key, read in parquet_files.crystals_of(file))
+    elif magic == ase_files.SQLITE:
+        yield from ((key, partial(_of_row, row)) for key, row in ase_files.rows_of(file, "db"))
+    elif file.suffix.lower() in ase_files.FORMATS:
+        yield from ((key, partial(_of_atoms, atoms)) for key, atoms in ase_files.atoms_of(file))
+    else:
+        yield from _readers(file, _text_of(file), primitive)
+
+
+def _without_note(read: Callable[[], Structure]) -> tuple[Structure, str]:
+    return read(), ""
+
+
+def _of_row(row: Any) -> tuple[Structure, str]:
+    return ase_files.structure_of(row.toatoms()), ""
+
+
+def _of_atoms(atoms: Any) -> tuple[Structure, str]:
+    return ase_files.structure_of(atoms), ""
+
+
 def _text_of(file: Path) -> str:
-    if file.stat().st_size > MAX_FILE_BYTES:
+    with file.open("rb") as opened:
+        is_compressed = opened.read(len(_GZIP)) == _GZIP
+    with gzip.open(file) if is_compressed else file.open("rb") as opened:
+        content = opened.read(MAX_FILE_BYTES + 1)
+    if len(content) > MAX_FILE_BYTES:
         raise UnreadableError("The file is larger than 1 GB; split it.")
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UnreadableError("This is not a text file; give a CIF, POSCAR or JSON file.") from error
+        raise UnreadableError(
+            "This is not a text file; give CIF, POSCAR, JSON, extxyz, an ASE database or Parquet."
+        ) from error
 
 
 def _is_identifier(key: str, file: Path) -> bool:
@@ -118,8 +185,14 @@ def _readers(file: Path, text: str, primitive: bool) -> Iterator[tuple[str, Read
     start = text.lstrip()
     if start[:1] == "<":
         raise UnreadableError("This is a web page or XML, not a crystal; get the file itself.")
+    source = file
+    file = Path(file.stem) if file.suffix.lower() == ".gz" else file
     if file.suffix.lower() == ".json" or start.startswith(("{", "[")):
-        for name, entry in entries_of(json.loads(text)):
+        content = json.loads(text)
+        if ase_files.is_database(content):
+            yield from ((key, partial(_of_row, row)) for key, row in ase_files.rows_of(source, "json"))
+            return
+        for name, entry in entries_of(content):
             yield name, partial(_of_json, entry)
     elif file.suffix.lower() in _CIF_ENDINGS or start.startswith("data_") or "\n_cell_length_a" in text:
         for name, block in split_blocks(text):

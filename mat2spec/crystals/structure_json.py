@@ -18,6 +18,8 @@ STRUCTURE_KEYS = ("structure", "final_structure", "output", "calc", "entry", "da
 ID_KEYS = ("material_id", "mp_id", "task_id", "entry_id", "id", "identifier")
 # Wrappers around many: the answer of an API, documents by name.
 LIST_KEYS = ("data", "structures", "entries", "docs", "results", "response")
+# Of a DataFrame as matbench publishes it.
+MATBENCH_KEYS = {"index", "columns", "data"}
 # A lattice of a structure file and its lengths or coordinates agree to this.
 CONSISTENCY_A = 0.02
 MAX_DEPTH = 4
@@ -31,6 +33,9 @@ def entries_of(content: Any) -> Iterator[tuple[str, Any]]:
     """Name and content of each entry: of one crystal "", of several their identifiers, keys or numbers from 1."""
     if isinstance(content, dict) and _holds_crystal(content):
         yield _name(content), content
+        return
+    if isinstance(content, dict) and content.keys() >= MATBENCH_KEYS:
+        yield from _entries_of_matbench(content)
         return
     if isinstance(content, dict):
         inner = next((content[key] for key in LIST_KEYS if isinstance(content.get(key), list)), None)
@@ -49,6 +54,16 @@ def entries_of(content: Any) -> Iterator[tuple[str, Any]]:
         )
     for number, entry in enumerate(content, 1):
         yield (_name(entry) if isinstance(entry, dict) else "") or str(number), entry
+
+
+def _entries_of_matbench(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Entries of a DataFrame in the shape that matbench publishes (`orient="split"`)."""
+    columns = content["columns"]
+    if not isinstance(columns, list) or "structure" not in columns:
+        raise StructureJsonError(f"The table has the columns {columns}, none of them is 'structure'.")
+    place = columns.index("structure")
+    for name, row in zip(content["index"], content["data"], strict=True):
+        yield str(name), row[place] if isinstance(row, list) and len(row) > place else row
 
 
 def read_entry(entry: Any) -> Structure:

@@ -134,3 +134,9 @@ def rebin_to_edges(
     integral = np.concatenate([[0.0], np.cumsum(density * np.diff(cumulative_edges))])
     at_new = np.interp(new_edges, cumulative_edges, integral)
     return np.diff(at_new) / np.diff(new_edges)
+
+
+def edges_of_samples(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Edges of the interval that each sample stands for: half-way to its neighbours, shape (m + 1,)."""
+    middles = (positions[1:] + positions[:-1]) / 2
+    return np.concatenate([[2 * positions[0] - middles[0]], middles, [2 * positions[-1] - middles[-1]]])

@@ -123,9 +123,10 @@ def predictions_table(prediction: Prediction) -> pa.Table:
             Column.REASON: pa.array(prediction.reason, type=pa.string()),
             Column(prediction.grid.name): list_column(prediction.spectra, ok),
             Column.SCALE_STATES: pa.array(prediction.scale, mask=~ok, type=pa.float32()),
-            Column.UNCERTAINTY: list_column(prediction.uncertainty, ok),
-            Column.RELATIVE_ERROR: pa.array(prediction.relative_error, mask=~ok, type=pa.float32()),
-            Column.DOMAIN_DISTANCE: pa.array(prediction.domain_distance, mask=~ok, type=pa.float32()),
+            # Predictions of others may come without.
+            Column.UNCERTAINTY: list_column(prediction.uncertainty),
+            Column.RELATIVE_ERROR: pa.array(prediction.relative_error, from_pandas=True, type=pa.float32()),
+            Column.DOMAIN_DISTANCE: pa.array(prediction.domain_distance, from_pandas=True, type=pa.float32()),
             Column.WEIGHTS_HASH: pa.array([prediction.weights_hash] * n_materials, type=pa.string()),
         }
     )

@@ -61,6 +61,7 @@ class Column(StrEnum):
     RUN_ID = "run_id"
     FORMER_RUN_ID = "former_run_id"
     DB_VERSION = "db_version"
+    ORIGIN = "origin"
 
     # What became of it
     STATUS = "status"

@@ -28,6 +28,7 @@ from mat2spec.models.tight_binding import (
     predicted_spectrum,
     relative_integral_error,
 )
+from mat2spec.settings import TIGHT_BINDING_MODELS as MODEL_NAMES
 from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.spectra.prediction import BatchReport, Prediction
 from mat2spec.tables.status import Status
@@ -38,10 +39,8 @@ from mat2spec.tight_binding.parameters import load_tables, tables_hash
 from mat2spec.tight_binding.problem import PreparationSettings, prepare
 from mat2spec.tight_binding.sevennet import SevenNetVersion, site_scalars, unknown_elements
 
-MODEL_NAME = "tight-binding"
 # At the level of theory of the Materials Project: with spin where a crystal can be magnetic.
-MODEL_NAME_WITH_SPIN = "tight-binding-mp"
-MODEL_NAMES = (MODEL_NAME, MODEL_NAME_WITH_SPIN)
+MODEL_NAME, MODEL_NAME_WITH_SPIN = MODEL_NAMES
 # Above so many atoms in the primitive cell the eigenproblem is left to a model whose cost grows linearly.
 MAX_ATOMS = 60
 # Crystals that a thread works on: their descriptors together, their bands one after the other.

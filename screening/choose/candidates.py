@@ -83,6 +83,7 @@ def choose_candidates(
     published = source.known_edos_ids() | with_edos_now(source_settings, previous.gone_from(properties))
     known = in_store | published
     table, counts = filter_candidates(properties, filters, known)
+    table = table.drop(columns=[Column.REASON], errors="ignore")
     removed = removed_materials(properties, filters, known)
     earlier = source.earlier_filters()
     if earlier is not None:
@@ -110,7 +111,7 @@ def _with_screened_before(removed: pd.DataFrame, screened: pd.DataFrame) -> pd.D
     if screened.empty:
         return removed
     marks: dict[str, Any] = {Column.FILTER: SCREENED_BEFORE, Column.VALUE_UNKNOWN: False}
-    rows = screened.assign(**marks)[removed.columns]
+    rows = screened.assign(**marks).reindex(columns=removed.columns)
     return pd.concat([removed, rows], ignore_index=True) if len(removed) else rows.reset_index(drop=True)
 
 

@@ -94,7 +94,7 @@ class _Step(NamedTuple):
 
 def _apply(properties: pd.DataFrame, settings: FilterSettings, known_edos_ids: Collection[str]) -> Iterator[_Step]:
     rows = properties
-    for one in _filters(settings, known_edos_ids):
+    for one in _filters(rows, settings, known_edos_ids):
         passes, unknown = _judge(one, rows)
         kept = passes & ~unknown if one.unknown == "drop" else passes | unknown
         yield _Step(one, rows, kept, unknown)
@@ -112,9 +112,12 @@ def _counts_table(counts: list[tuple[str, int, int, int, int]]) -> pd.DataFrame:
     return pd.DataFrame(counts, columns=[str(column) for column in columns])
 
 
-def _filters(settings: FilterSettings, known_edos_ids: Collection[str]) -> list[_Filter]:
+def _filters(properties: pd.DataFrame, settings: FilterSettings, known_edos_ids: Collection[str]) -> list[_Filter]:
     known = set(known_edos_ids)
+    # Only files hold what cannot be read at all; the reason goes with the row.
+    readable = _Filter("readable", lambda rows: (rows[Column.REASON] == "").to_numpy(dtype=np.bool_))
     return [
+        *([readable] if Column.REASON in properties else []),
         _Filter("without a known eDOS", lambda rows: ~rows[Column.MATERIAL_ID].isin(known).to_numpy(dtype=np.bool_)),
         _Filter(
             "energy above hull",

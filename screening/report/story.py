@@ -109,7 +109,9 @@ def _say_what(row: Row) -> str:
 
 def _say_removed(row: Row) -> Iterator[str]:
     unknown = ": its value for this filter is not known" if row[Column.VALUE_UNKNOWN] else ""
-    yield f"It was not predicted: the filter '{row[Column.FILTER]}' removed it{unknown}."
+    reason = row.get(Column.REASON)
+    why = f" {reason}" if isinstance(reason, str) and reason else ""
+    yield f"It was not predicted: the filter '{row[Column.FILTER]}' removed it{unknown}.{why}"
 
 
 def _say_change(run: RunTables, material_id: str) -> Iterator[str]:

@@ -166,6 +166,7 @@ _TEXTS = (
     Column.DFT_REASON,
     Column.DFT_VERDICT,
     Column.LINK,
+    Column.ORIGIN,
 )
 _COUNTS_OF_A_PICK = (Column.PICK_RANK, Column.SPACE_GROUP, Column.N_MODELS, Column.N_MODELS_FOR)
 _INTEGERS = (
@@ -226,18 +227,22 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_fields(Column.DFT_GAP_TOP_EV, Column.DFT_GAP_BOTTOM_EV, Column.DFT_GAP_WIDTH_EV),
         *_filled(Column.DFT_GAP_OPEN_AT_BOTTOM),
         *_fields(Column.ENERGY_ABOVE_HULL, Column.BAND_GAP),
-        *_optional(Column.NSITES_PRIMITIVE),
+        *_optional(Column.NSITES_PRIMITIVE, Column.ORIGIN),
         *_filled(Column.LINK),
     ),
     TableName.CANDIDATES: (
         *_MATERIAL,
-        *_optional(Column.STRUCTURE_HASH, Column.NSITES_PRIMITIVE, Column.VOLUME),
+        *_optional(Column.STRUCTURE_HASH, Column.NSITES_PRIMITIVE, Column.VOLUME, Column.ORIGIN),
     ),
     TableName.CRYSTALS: (*_filled(*CRYSTAL_COLUMNS), *_optional(Column.REASON)),
     TableName.CHANGES: (*_filled(Column.MATERIAL_ID, Column.CHANGE), *_fields(Column.FORMER_RUN_ID)),
     TableName.KNOWN_EDOS: _filled(Column.MATERIAL_ID),
     TableName.FILTER_COUNTS: _filled(Column.FILTER, *_COUNTS_OF_A_FILTER),
-    TableName.REMOVED: (*_MATERIAL, *_filled(Column.FILTER, Column.VALUE_UNKNOWN)),
+    TableName.REMOVED: (
+        *_MATERIAL,
+        *_filled(Column.FILTER, Column.VALUE_UNKNOWN),
+        *_optional(Column.ORIGIN, Column.REASON),
+    ),
     TableName.PREDICTIONS: (
         *_filled(Column.MATERIAL_ID, Column.MODEL, Column.STATUS),
         *_fields(Column.REASON, Column.EDOS, Column.SCALE_STATES, Column.UNCERTAINTY),

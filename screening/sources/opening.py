@@ -1,10 +1,14 @@
-"""Open the source that the settings name: the embedded catalogue, a Parquet table, the Materials Project."""
+"""Open the source that the settings name: the embedded catalogue, a table, files, the Materials Project."""
 
 from __future__ import annotations
 
+from mat2spec.crystals.parquet_files import STRUCTURE
+from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import require_columns
 from screening.progress import Progress, no_progress
 from screening.settings import CATALOGUE_PATH, FilterSettings, SourceKind, SourceSettings
 from screening.sources.base import CrystalSource, SourceError
+from screening.sources.files import open_files
 from screening.sources.materials_project.source import open_materials_project
 from screening.sources.open_data.source import open_open_data
 from screening.sources.parquet import ParquetSource
@@ -41,6 +45,8 @@ def open_source(
         return open_materials_project(settings, filters or FilterSettings(), progress=progress, db_version=db_version)
     if settings.kind is SourceKind.OPEN_DATA:
         return open_open_data(settings, progress, db_version)
+    if settings.kind is SourceKind.FILES or _holds_structures(settings):
+        return open_files(settings)
     path = settings.path or CATALOGUE_PATH
     if settings.path is None and not path.exists():
         raise SourceError(
@@ -48,3 +54,11 @@ def open_source(
             "source.path."
         )
     return ParquetSource(path, name=settings.kind, limit=settings.limit)
+
+
+def _holds_structures(settings: SourceSettings) -> bool:
+    """Whether a Parquet table keeps its crystals as whole structures in one column."""
+    if settings.kind is not SourceKind.PARQUET or settings.path is None or not settings.path.exists():
+        return False
+    names = require_columns(settings.path, [])
+    return STRUCTURE in names and Column.LATTICE not in names

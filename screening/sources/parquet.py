@@ -122,6 +122,10 @@ class ParquetSource:
             frame[column] = self._numbers(column)
         return frame
 
+    def has(self, material_id: str) -> bool:
+        """Whether a material is in the table."""
+        return material_id in self._rows
+
     def crystals(self, material_ids: Sequence[str]) -> Crystals:
         """The crystals of the given materials, in that order.
 

@@ -76,6 +76,7 @@ def make_assignments(folder, crystals_path):
         "source.kind=parquet",
         f"source.path={crystals_path}",
         f"results_dir={folder / 'results'}",
+        "prediction.models=[mat2spec, gatgnn]",
         "prediction.shard_size=5",
         "prediction.device=cpu",
         "selection.max_positives=2",

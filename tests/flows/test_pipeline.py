@@ -3,10 +3,12 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from flows import pipeline, stages
 from flows.settings_layers import load_settings
+from mat2spec.spectra.grids import EDOS_GRID
 from screening.choose.candidates import NoCandidatesError
 from screening.progress import no_progress
 from screening.runs.folder import RunFolder
@@ -206,3 +208,29 @@ def test_every_stage_reads_what_a_stage_before_it_writes_and_nothing_else(settin
         inputs = stages.Inputs(run, pipeline.BY_NAME["evaluate"].reads)
         with pytest.raises(KeyError, match="does not declare that it reads the table 'crystals'"):
             inputs.crystals(["NaO"])
+
+
+def test_published_predictions_are_screened_and_validated_like_a_model(settings, fake_engine, tmp_path):
+    own, _ = run_all(settings)
+    rows = own.read_table(TableName.PREDICTIONS).query("model == 'mat2spec' and status == 'ok'")
+    path = tmp_path / "published.npz"
+    np.savez(
+        path, ids=rows["material_id"].to_numpy(dtype=str), energies=EDOS_GRID.centers, spectra=np.stack(rows["edos"])
+    )
+    models = ["mat2spec", str(path)]
+    run, _ = run_all(
+        settings.model_copy(update={"prediction": settings.prediction.model_copy(update={"models": models})})
+    )
+    classes = run.read_table(TableName.CLASSIFICATIONS)
+    same = [name for name in classes.columns if name.startswith(("is_", "gap", "dos_at")) and "std" not in name]
+    mine, theirs = (
+        classes[classes["model"] == name].set_index("material_id")[same] for name in ("mat2spec", "published.npz")
+    )
+    pd.testing.assert_frame_equal(mine, theirs)
+    assert set(run.read_table(TableName.PRECISION_RECALL)["model"]) == {"mat2spec", "published.npz"}
+    assert set(run.info["weights_hashes"]) == {"mat2spec", "published.npz"}
+    assert run.info["stages"]["classify_predictions"]["counts"].keys() == {
+        "gapped_metals_mat2spec",
+        "gapped_metals_published.npz",
+    }
+    assert "published.npz" in (run.path / "report.html").read_text()

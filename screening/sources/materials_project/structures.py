@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import SecretStr
 
+from mat2spec.crystals.arrays import Crystals
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import write_table
+from screening.progress import Progress, no_progress
 from screening.settings import FilterSettings, SourceSettings
 from screening.sources.base import DB_VERSION_KEY
 from screening.sources.materials_project.api_key import load_api_key
@@ -25,7 +27,7 @@ def fetch_structures(
     target: Path,
     material_ids: Sequence[str],
     settings: SourceSettings,
-    progress: Callable[[int, int], None],
+    progress: Progress,
     api_key: SecretStr | str | None = None,
 ) -> tuple[int, list[str]]:
     """Write a table of the relaxed structures of materials.
@@ -57,6 +59,24 @@ def fetch_structures(
     screening.sources.materials_project.errors.MaterialsProjectError
         If the server is unreachable or rejects a request.
     """
+    found, version = _fetch(material_ids, settings, progress, api_key)
+    write_table(target, found, {DB_VERSION_KEY: version})
+    return len(found), sorted(set(material_ids) - set(found[Column.MATERIAL_ID].to_pylist()))
+
+
+def fetch_crystals(material_ids: Sequence[str], settings: SourceSettings) -> tuple[Crystals, str]:
+    """Those of the materials that the database has, and its version; raises as `fetch_structures`."""
+    found, version = _fetch(material_ids, settings, no_progress, None)
+    return Crystals.from_arrow(found), version
+
+
+def _fetch(
+    material_ids: Sequence[str],
+    settings: SourceSettings,
+    progress: Progress,
+    api_key: SecretStr | str | None,
+) -> tuple[pa.Table, str]:
+    """Rows of `crystal_fields` of the materials that have a structure, and the version of the database."""
     wanted = list(dict.fromkeys(material_ids))
     query = Query.of_settings(FilterSettings(), settings.model_copy(update={"mp_cells": "relaxed"}))
     tables = [page_table([])]
@@ -68,5 +88,4 @@ def fetch_structures(
             progress(min(start + NAMES_PER_REQUEST, len(wanted)), len(wanted))
     rows = pa.concat_tables(tables)
     found = rows.filter(pc.invert(rows[NO_STRUCTURE])).select([str(name) for name in crystal_fields()])
-    write_table(target, found, {DB_VERSION_KEY: version})
-    return len(found), sorted(set(wanted) - set(found[Column.MATERIAL_ID].to_pylist()))
+    return found, version

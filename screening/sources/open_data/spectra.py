@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, rebin_to_edges
+from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, edges_of_samples, rebin_to_edges
 from mat2spec.spectra.phonons import CM1_PER_THZ, MODES_PER_ATOM
 
 # As in `mat2spec.spectra.grids.EDOS_GRID`: for larger gaps the energy zero is the VBM, otherwise E_F.
@@ -127,12 +127,6 @@ def bin_phdos(
     if integral <= 0:
         raise SpectrumError("The phonon density of states is zero over the whole grid.")
     return phdos * (MODES_PER_ATOM * n_sites / integral), imaginary
-
-
-def edges_of_samples(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Edges of the interval that each sample represents: half-way to its neighbours, shape (m + 1,)."""
-    middles = (positions[1:] + positions[:-1]) / 2
-    return np.concatenate([[2 * positions[0] - middles[0]], middles, [2 * positions[-1] - middles[-1]]])
 
 
 def _check_samples(positions: NDArray[np.float64], density: NDArray[np.float64]) -> None:

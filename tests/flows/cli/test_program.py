@@ -103,6 +103,7 @@ def test_a_dry_run_writes_nothing(capfd, set_options, fake_engine):
     code, out, _ = say(capfd, "screen", "--dry-run", *set_options)
     assert code == ExitCode.DONE
     assert "17 candidates would be predicted by mat2spec and gatgnn in 4 shards" in out
+    assert "mat2spec leads, beside gatgnn." in out
     assert "selection.max_positives = 2   (command line)" in out
     assert not Path("results").exists()
 
@@ -180,7 +181,8 @@ def test_predict_reads_all_formats_and_tables_what_fails(capfd, tmp_path):
     code, out, _ = say(capfd, "predict", *files, "--table", "dos.parquet", "--plot", "dos.html")
     assert code == ExitCode.FAILED
     table = pq.read_table("dos.parquet").to_pandas()
-    assert len(table) == 16  # eight crystals or files, two models
+    assert len(table) == 24  # eight crystals or files, three models
+    assert table["model"].iloc[0] == "tight-binding", "the most accurate model leads"
     ok = table[table["status"] == "ok"]
     assert sorted(set(ok["material_id"])) == ["POSCAR", "salt.cif", "two.json#1", "two.json#2"]
     assert (ok["formula"] == "NaCl").all()
@@ -189,7 +191,7 @@ def test_predict_reads_all_formats_and_tables_what_fails(capfd, tmp_path):
     assert reasons["mixed.json"].str.contains("partial occupancies").all()
     assert reasons["overlap.cif"].str.contains("apart").all()
     assert reasons["missing.cif"].str.contains("No such file").all()
-    assert "8 of 16 predictions failed" in out
+    assert "12 of 24 predictions failed" in out
     page = Path("dos.html").read_text()
     assert page.count("plotly-graph-div") == 4
     assert "two.json#2" in page

@@ -1,0 +1,145 @@
+"""Files of crystals as a source: folders, patterns, databases of ASE, JSON; or materials named by identifier.
+
+All of them are read into memory at once, by the readers that `mat2spec predict` uses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.composition import ElementCounts
+from mat2spec.crystals.readers import ReadStructure, expand_paths
+from mat2spec.tables.columns import Column
+from mat2spec.tables.files import file_sha256
+from screening.settings import SourceKind, SourceSettings
+from screening.sources.base import SourceError
+from screening.sources.by_id import read_crystals
+
+
+class FilesSource:
+    """Crystals that were read from files.
+
+    Parameters
+    ----------
+    read
+        What was read, crystals and reasons why there is none.
+    fingerprint
+        SHA-256 of the content of the files.
+    label
+        Short name for `db_version`.
+    """
+
+    name = str(SourceKind.FILES)
+
+    def __init__(self, read: Sequence[ReadStructure], fingerprint: str, label: str) -> None:
+        self._read, self._fingerprint, self._label = read, fingerprint, label
+        structures = [entry.structure for entry in read]
+        crystals = Crystals.from_lists(
+            [entry.name for entry in read],
+            [[] if structure is None else structure.atomic_numbers for structure in structures],
+            [np.empty((0, 3)) if structure is None else structure.frac_coords for structure in structures],
+            [np.full((3, 3), np.nan) if structure is None else structure.lattice.matrix for structure in structures],
+        )
+        problems = np.array([entry.reason or None for entry in read], dtype=object)
+        self._crystals = replace(crystals, problems=problems) if any(entry.reason for entry in read) else crystals
+        self._rows = {name: row for row, name in enumerate(crystals.material_ids)}
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the content of the files."""
+        return self._fingerprint
+
+    def db_version(self) -> str:
+        """Name of the files with the start of the hash."""
+        return f"{self._label}-{self._fingerprint[:12]}"
+
+    def known_edos_ids(self) -> frozenset[str]:
+        """Nothing is known of files."""
+        return frozenset()
+
+    def earlier_filters(self) -> pd.DataFrame | None:
+        """Nothing was filtered before."""
+        return None
+
+    def properties(self) -> pd.DataFrame:
+        """All materials without coordinates, see `CrystalSource.properties`; `origin` and the reason why one is unreadable."""
+        composition = ElementCounts.from_crystals(self._crystals)
+        unknown = np.full(len(self._crystals), np.nan)
+        return pd.DataFrame(
+            {
+                Column.MATERIAL_ID: list(self._crystals.material_ids),
+                Column.FORMULA: composition.reduced_formulas(),
+                Column.CHEMSYS: composition.chemical_systems(),
+                Column.NSITES: self._crystals.n_sites,
+                Column.NELEMENTS: composition.n_elements,
+                Column.BAND_GAP: unknown,
+                Column.ENERGY_ABOVE_HULL: unknown,
+                Column.ORIGIN: [entry.origin or entry.file for entry in self._read],
+                Column.REASON: [entry.reason for entry in self._read],
+            }
+        )
+
+    def crystals(self, material_ids: Sequence[str]) -> Crystals:
+        """The crystals of the given materials, in that order; one that could not be read has its reason.
+
+        Raises
+        ------
+        SourceError
+            If a material is not in the source.
+        """
+        unknown = [name for name in material_ids if name not in self._rows]
+        if unknown:
+            raise SourceError(
+                f"{len(unknown)} of {len(material_ids)} materials are not in the files, the first is {unknown[0]}; the "
+                "candidates belong to another source."
+            )
+        return self._crystals.take([self._rows[name] for name in material_ids])
+
+
+def open_files(settings: SourceSettings) -> FilesSource:
+    """Read the files, or the materials, that `source.path` names.
+
+    Raises
+    ------
+    SourceError
+        If there is nothing to read, or two crystals have the same name.
+    """
+    assert settings.path is not None
+    path = settings.path
+    names = [path] if path.exists() or "," not in str(path) else [Path(part) for part in str(path).split(",")]
+    files = expand_paths(names)
+    if len(files) == 1 and files[0].is_dir():
+        raise SourceError(f"The folder {path} holds no file of crystals (CIF, POSCAR, JSON, extxyz, ASE, Parquet).")
+    fingerprint = _fingerprint(files, settings.limit)
+    read = _read_once(tuple(files), fingerprint, settings)
+    if not any(entry.structure is not None for entry in read):
+        raise SourceError(f"No crystal could be read from {path}: {read[0].name}: {read[0].reason}")
+    return FilesSource(read, fingerprint, path.name)
+
+
+@lru_cache(maxsize=1)
+def _read_once(files: tuple[Path, ...], fingerprint: str, settings: SourceSettings) -> list[ReadStructure]:  # noqa: ARG001
+    """What the files hold; the fingerprint tells whether they are still those that were read."""
+    read = read_crystals(files, settings)[: settings.limit]
+    names = pd.Series([entry.name for entry in read])
+    twice = names[names.duplicated()]
+    if len(twice):
+        raise SourceError(f"{len(twice)} crystals have the name of another, the first is {twice.iloc[0]}.")
+    return read
+
+
+def _fingerprint(files: Sequence[Path], limit: int | None) -> str:
+    """Hash of names and contents; of identifiers, of the names alone."""
+    digest = hashlib.sha256(f"limit {limit}".encode())
+    for file in files:
+        digest.update(str(file).encode())
+        if file.is_file():
+            digest.update(file_sha256(file).encode())
+    return digest.hexdigest()
