@@ -85,4 +85,4 @@ def _name(keys: Any) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    return (next(iter(str(error).splitlines()), "").rstrip(".") or type(error).__name__) + "."
