@@ -1,8 +1,8 @@
 """Feed damaged crystal files and tables to the readers and count what they do: `python scripts/fuzz_readers.py --seconds 3600`.
 
 Sound files are cut, spliced, flipped and overwritten at random. Whatever comes out, a reader must give crystals or
-sentences: an exception, a crystal without checks, a reason of several lines or more than ten seconds is a finding, which
-is kept beside the count.
+sentences: an exception, a crystal without checks, a reason of several lines, more than ten seconds or more than 3 GiB is a
+finding, which is kept beside the count.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import resource
 import signal
 import tempfile
 import time
@@ -33,6 +34,8 @@ from screening.sources.base import SourceError
 from screening.sources.parquet import ParquetSource
 
 SLOWEST_S = 10
+MOST_MEMORY_BYTES = 3 * 2**30
+REPORT_EVERY_S = 60.0
 WORDS = (
     b"?", b".", b"nan", b"-inf", b"1e308", b"-1", b"0", b"99999999999999999999", b"_cell_length_a", b"loop_", b"data_", b"'",
     b'"', b";\n", b"#", b"{", b"[", b"null", b"NaN", b"X", b"Wat", b"D", b"\x00", b"\xff\xfe", b"\n", b"\t", b"(3)", b"1/0",
@@ -136,7 +139,10 @@ def fuzz(seconds: float, seed: int, findings: Path | None = None) -> tuple[Count
     contents = seeds()
     everything = [content for some in contents.values() for content in some]
     signal.signal(signal.SIGALRM, _too_slow)
+    # What asks for more gets a MemoryError, and no other program on the machine is ended for it.
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
     end = time.process_time() + seconds
+    report_at = time.process_time() + REPORT_EVERY_S
     with tempfile.TemporaryDirectory() as folder:
         while time.process_time() < end:
             ending = rng.choice(list(contents))
@@ -154,7 +160,16 @@ def fuzz(seconds: float, seed: int, findings: Path | None = None) -> tuple[Count
                     (findings / f"{n_findings:04d}.txt").write_text(traceback.format_exc())
             finally:
                 signal.alarm(0)
+            if time.process_time() > report_at:
+                say(counts, n_findings)
+                report_at += REPORT_EVERY_S
     return counts, n_findings
+
+
+def say(counts: Counter[str], n_findings: int) -> None:
+    """Print what came of the files so far."""
+    lines = [f"{count:>9,}  {name}" for name, count in sorted(counts.items())]
+    print("\n".join([*lines, f"{counts.total():>9,}  files tried, {n_findings} findings"]), flush=True)
 
 
 def main() -> int:
@@ -165,9 +180,7 @@ def main() -> int:
     parser.add_argument("--findings", type=Path, default=None, help="Folder for files that break a promise.")
     arguments = parser.parse_args()
     counts, n_findings = fuzz(arguments.seconds, arguments.seed, arguments.findings)
-    for name, count in sorted(counts.items()):
-        print(f"{count:>9,}  {name}")
-    print(f"{sum(counts.values()):>9,}  files tried, {n_findings} findings")
+    say(counts, n_findings)
     return int(n_findings > 0)
 
 

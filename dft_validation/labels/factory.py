@@ -31,6 +31,7 @@ from dft_validation.results.outcomes import LASTING_FAILURES, PASSING_STATES, Fa
 from dft_validation.settings import DftSettings, LabelSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
+from mat2spec.crystals.material_ids import spelled_as_in
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_file, make_folder
 from mat2spec.tables.provenance import hash_json
@@ -231,7 +232,7 @@ class LabelFactory:
             If a crystal is not in the source.
         """
         self._require_engine()
-        crystals, n_reserved = _without_reserved(self.reserved, self.source.crystals(list(dict.fromkeys(ids))))
+        crystals, n_reserved = _without_reserved(self.reserved, self._crystals_of(ids))
         report = LabelReport()
         self._label(crystals, dict.fromkeys(crystals.material_ids, EXPLICIT), progress, report)
         report.left_out["reserved"] += n_reserved
@@ -247,8 +248,8 @@ class LabelFactory:
         progress
             Called with how many of how many are done.
         """
-        wanted = list(dict.fromkeys(ids)) if ids is not None else self.source.properties()[Column.MATERIAL_ID].tolist()
-        crystals, n_reserved = _without_reserved(self.reserved, self.source.crystals(wanted))
+        wanted = self._known_ids() if ids is None else ids
+        crystals, n_reserved = _without_reserved(self.reserved, self._crystals_of(wanted))
         report = LabelReport(left_out=Counter({"reserved": n_reserved}))
         chosen = EXPLICIT if ids is not None else COLLECTED
         collector = _Collector(self, crystals, dict.fromkeys(crystals.material_ids, chosen), report)
@@ -260,6 +261,13 @@ class LabelFactory:
             progress(done, len(crystals))
         collector.save()
         return report
+
+    def _known_ids(self) -> list[str]:
+        return [str(name) for name in self.source.properties()[Column.MATERIAL_ID]]
+
+    def _crystals_of(self, ids: Sequence[str]) -> Crystals:
+        """Crystals of the source that are named in its own or in another spelling, each once."""
+        return self.source.crystals(list(dict.fromkeys(spelled_as_in(self._known_ids(), ids))))
 
     def _require_engine(self) -> None:
         unavailable = get_engine(self.dft.engine).unavailable_reason()

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mat2spec.crystals.composition import canonical_formula
+from mat2spec.crystals.material_ids import in_digits
 from mat2spec.labels.labelled import DataError
 from mat2spec.labels.reserved import RESERVED_FILE, STRUCTURES_FILE
 from mat2spec.tables.parquet import read_table
@@ -23,7 +24,7 @@ class Reserved:
     Parameters
     ----------
     ids
-        Their identifiers.
+        Their identifiers, in digits (`mat2spec.crystals.material_ids`).
     formulas
         Their reduced formulas.
     sha256
@@ -36,7 +37,7 @@ class Reserved:
 
     def holds(self, material_id: str, formula: str) -> bool:
         """Whether a material or its formula is reserved."""
-        return material_id in self.ids or formula in self.formulas
+        return in_digits(material_id) in self.ids or formula in self.formulas
 
 
 def find_reserved_list(given: Path | None, data_dir: Path | None) -> Path | None:
@@ -74,7 +75,8 @@ def read_reserved(path: Path | None, formula_of: Mapping[str, str]) -> Reserved:
     if path is None:
         return Reserved()
     text = path.read_text(encoding="utf-8")
-    entries = set(text.split())
+    entries = {in_digits(entry) for entry in text.split()}
+    formula_of = {in_digits(name): formula for name, formula in formula_of.items()}
     known = {entry: canonical_formula(formula_of[entry]) for entry in entries if entry in formula_of}
     formulas = {entry: formula for entry, formula in known.items() if formula is not None}
     beside = path.with_name(STRUCTURES_FILE)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.identity import rounded_structure_hashes
+from mat2spec.crystals.material_ids import named_by
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.tables.columns import Column
 from screening.choose.filters import FilterSettings, filter_candidates, removed_materials
@@ -78,7 +79,7 @@ def choose_candidates(
         If no material passes the filters, and not because all were screened before.
     """
     properties = source.properties()
-    in_store = known_edos_ids(source_settings.store_of_known_edos)
+    in_store = named_by(known_edos_ids(source_settings.store_of_known_edos), properties[Column.MATERIAL_ID])
     # Along with its eDOS a material may have got new values, and the filters applied by the server now drop it.
     published = source.known_edos_ids() | with_edos_now(source_settings, previous.gone_from(properties))
     known = in_store | published
@@ -101,8 +102,7 @@ def choose_candidates(
         crystals = crystals.take((~screened).nonzero()[0])
         removed = _with_screened_before(removed, table[screened])
         table, counts = keep_unscreened(table, counts, previous)
-    known_here = published | (in_store & set(properties[Column.MATERIAL_ID]))
-    known_edos = pd.DataFrame({Column.MATERIAL_ID: pd.Series(sorted(known_here), dtype=object)})
+    known_edos = pd.DataFrame({Column.MATERIAL_ID: pd.Series(sorted(known), dtype=object)})
     return Candidates(table, crystals, counts, removed, changes, known_edos)
 
 

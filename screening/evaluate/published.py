@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.identity import rounded_structure_hashes
+from mat2spec.crystals.material_ids import named_by, spelled_as_in
 from mat2spec.crystals.primitive import count_primitive_sites
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
 from mat2spec.tables.columns import GEOMETRY_COLUMNS, Column
@@ -102,6 +103,10 @@ def _rows_of(file: Path, present: Collection[str], material_ids: Collection[str]
         *GEOMETRY_COLUMNS,
     ]
     table = read_table(file, [name for name in wanted if name in present])
+    names = spelled_as_in(material_ids, table[Column.MATERIAL_ID].to_pylist())
+    table = table.set_column(
+        table.column_names.index(Column.MATERIAL_ID), str(Column.MATERIAL_ID), pa.array(names, pa.string())
+    )
     table = table.filter(pc.is_in(table[Column.MATERIAL_ID], value_set=pa.array(sorted(material_ids), pa.string())))
     if Column.STATUS in table.column_names:
         table = table.filter(pc.equal(table[Column.STATUS], Status.OK))
@@ -153,7 +158,8 @@ def published_since(source: SourceSettings, former: PreviousRuns, known_edos: Co
     known_edos
         Materials that have an eDOS now.
     """
-    asked = set(former.screened[Column.MATERIAL_ID]) & set(known_edos) - known_edos_ids(source.store_of_known_edos)
+    asked = set(former.screened[Column.MATERIAL_ID]) & set(known_edos)
+    asked -= named_by(known_edos_ids(source.store_of_known_edos), asked)
     try:
         return fetch_published(source, asked)
     except MaterialsProjectError as error:

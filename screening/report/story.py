@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.compute as pc
 
+from mat2spec.crystals.material_ids import spelled_as_in
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
@@ -55,6 +56,9 @@ def find_material(run: RunTables, material: str, candidates: pd.DataFrame, remov
     known = pd.concat([candidates[names], removed[names]], ignore_index=True)
     if material in set(known[Column.MATERIAL_ID]):
         return material
+    (spelled,) = spelled_as_in(known[Column.MATERIAL_ID], [material])
+    if spelled != material:
+        return spelled
     same = known.loc[known[Column.FORMULA] == material, Column.MATERIAL_ID].tolist()
     if len(same) == 1:
         return str(same[0])

@@ -13,6 +13,10 @@ class ApiKeyError(MaterialsProjectError):
     """There is no usable API key, or the server rejects it."""
 
 
+class AccessDeniedError(MaterialsProjectError):
+    """The server lets nobody in, whatever the key."""
+
+
 class ServerUnreachableError(MaterialsProjectError):
     """The server did not answer, or only with errors, for longer than the settings allow."""
 

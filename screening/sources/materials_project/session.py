@@ -12,16 +12,24 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+import orjson
 import requests
 from pydantic import SecretStr
 from requests.adapters import HTTPAdapter
 
 from screening.settings import MaterialsProjectSettings
 from screening.sources.materials_project.api_key import WHERE_TO_PUT_IT, hide, origin_of
-from screening.sources.materials_project.errors import ApiKeyError, MaterialsProjectError, ServerUnreachableError
+from screening.sources.materials_project.errors import (
+    AccessDeniedError,
+    ApiKeyError,
+    MaterialsProjectError,
+    ServerUnreachableError,
+)
 
 # Too many requests, and transient errors of servers and gateways.
 PASSING_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+# Of a proxy, and of a network that is entered by a web page.
+_PROXY_STATUSES = frozenset({407, 511})
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
 DETAIL_CHARACTERS = 200
@@ -146,7 +154,7 @@ class ApiSession(requests.Session):
     def _refusal(self, response: requests.Response) -> MaterialsProjectError:
         status = response.status_code
         if status in {401, 403} and "x-api-key" not in response.request.headers:
-            return MaterialsProjectError(
+            return AccessDeniedError(
                 f"The Materials Project refuses access from here (status {status}), with or without a key: it may be "
                 "under maintenance, or this network is blocked. Try again later; see https://status.materialsproject.org "
                 "for details."
@@ -162,6 +170,16 @@ class ApiSession(requests.Session):
                 f"The Materials Project at {self._settings.mp_endpoint} redirects the request to another address (status "
                 f"{status}). This is not followed, as it would pass on the API key; correct source.mp_endpoint."
             )
+        if status in _PROXY_STATUSES:
+            return MaterialsProjectError(
+                f"The network or its proxy requires a login (status {status}). Log in, or give the proxy with user and password in "
+                "HTTPS_PROXY."
+            )
+        if response.content.lstrip().startswith(b"<"):
+            return MaterialsProjectError(
+                f"{self._settings.mp_endpoint} returned a web page instead of data (status {status}). Check "
+                "source.mp_endpoint and the network."
+            )
         detail = hide(self._key, response.text)[:DETAIL_CHARACTERS].replace("\n", " ")
         return MaterialsProjectError(
             f"The Materials Project does not understand the query (status {status}: {detail}). Check "
@@ -174,7 +192,13 @@ def _what_is_wrong(content: bytes) -> str | None:
     text = content.strip()
     if text.startswith(b"<"):
         return "returned a web page instead of data, such as the log-in page of a network or a proxy"
-    return None if text.startswith(b"{") and text.endswith(b"}") else "returned a truncated answer"
+    if not (text.startswith(b"{") and text.endswith(b"}")):
+        return "returned a truncated answer"
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return "returned an answer that is not JSON"
+    return None
 
 
 def _retry_after(response: requests.Response) -> float | None:

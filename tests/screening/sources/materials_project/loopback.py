@@ -213,6 +213,7 @@ class Fault:
     status: int = 500
     headers: dict = field(default_factory=dict)
     seconds: float = 0.0
+    body: str = "<html>No data here</html>"
     action: object = None
 
 
@@ -247,6 +248,9 @@ class Gateway:
             # A server that repeats what it was sent: the client must not show it.
             body = {"detail": f"went wrong with {dict(scope['headers'])}"}
             await _answer(send, fault.status, body, fault.headers)
+            return True
+        if fault.kind == "page":
+            await _send(send, fault.status, fault.body.encode(), b"text/html")
             return True
         if fault.kind == "delay":
             await asyncio.sleep(fault.seconds)
@@ -291,10 +295,12 @@ class Gateway:
 
 async def _answer(send, status, body, headers=None):
     raw = [(key.lower().encode(), value.encode()) for key, value in (headers or {}).items()]
-    await send(
-        {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json"), *raw]}
-    )
-    await send({"type": "http.response.body", "body": json.dumps(body, default=str).encode()})
+    await _send(send, status, json.dumps(body, default=str).encode(), b"application/json", raw)
+
+
+async def _send(send, status, body, kind, headers=()):
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind), *headers]})
+    await send({"type": "http.response.body", "body": body})
 
 
 def free_port():

@@ -50,9 +50,39 @@ def test_a_forbidden_key_is_refused_at_once(server, read):
 
 
 def test_a_server_under_maintenance_is_not_the_fault_of_the_key(server, read):
-    server.fail(status=403, path=HEARTBEAT)
+    server.fail(status=403, path=HEARTBEAT, times=99)
+    server.fail(status=403, times=99)
     with pytest.raises(MaterialsProjectError, match="refuses access from here"):
         read()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_heartbeat_that_nobody_may_see_stops_no_reading(server, read, status):
+    server.fail(status=status, path=HEARTBEAT, times=99)
+    source = read()
+    assert whole(source)
+    assert source.db_version() == "2026.11.1"
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(407, "proxy requires a login"), (511, "proxy requires a login"), (404, "web page instead of data")],
+)
+def test_what_a_network_says_is_not_what_the_database_says(server, read, status, words):
+    server.fail("page", status=status, times=99)
+    with pytest.raises(MaterialsProjectError, match=words):
+        read()
+
+
+@pytest.mark.parametrize("body", ["<html>Log in</html>", "{1: not JSON}", "", "[]", "null", '{"data": [}'])
+@pytest.mark.parametrize("path", [HEARTBEAT, SUMMARY])
+def test_an_answer_that_is_no_data_is_asked_for_again_and_then_a_sentence(server, read, tmp_path, path, body):
+    fault = server.fail("page", path=path, status=200, body=body)
+    assert whole(read())
+    assert fault.times == 0
+    server.fail("page", path=path, status=200, body=body, times=999)
+    with pytest.raises(ServerUnreachableError, match=r"web page|not JSON|truncated"):
+        read(mp_patience_s=0.2, mp_cache_dir=tmp_path / "other")
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
