@@ -3,6 +3,7 @@
 # make setup    only set up;  DFT=no leaves out the embedded DFT engine, which needs a C++ compiler
 # make serve    Prefect server, its UI and the deployment screen-gapped-metals
 # make lint     style and types only
+# make docs     the site, in build/site/index.html
 # make wheel    build dist/*.whl and try it in two new environments (needs a package index, some five minutes)
 # make clean    remove the environment and caches; results/ stays
 
@@ -26,7 +27,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 CONSTRAINED := $(PIP) install -c constraints.txt
 ENGINES := $(if $(filter no,$(DFT)),,$(STAMPS)/gpaw)
 
-.PHONY: help setup machine screen test lint serve wheel clean
+.PHONY: help setup machine screen test lint serve docs wheel clean
 
 help:
 	@sed -n '/^# make/s/^# //p' Makefile
@@ -71,6 +72,9 @@ lint: setup
 
 test: lint
 	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+docs: setup
+	@$(BIN)/python scripts/build_docs.py
 
 wheel: setup
 	@$(PIP) wheel --no-deps --wheel-dir dist .
