@@ -187,13 +187,13 @@ class _Stack:
         self.runs, self.setting, self.schedule, self.device = list(runs), setting, schedule, device
         self.size = train.spectra.shape[1]
         models = [self._new_model(run.seed, train) for run in runs]
+        parameters = torch.stack([_flatten(dict(_Stackable(model).named_parameters())) for model in models])
+        statistics = torch.stack([_running_statistics(model) for model in models])
+        self.parameters, self.statistics = parameters.to(device), statistics.to(device)
+        # Moves the first model itself, so it comes after the stacks.
         self.skeleton = _Stackable(models[0]).to(device)
         self.shapes = {name: parameter.shape for name, parameter in self.skeleton.named_parameters()}
-        self.parameters = torch.stack([_flatten(dict(_Stackable(model).named_parameters())) for model in models]).to(
-            device
-        )
         self.buffers = dict(self.skeleton.named_buffers())
-        self.statistics = torch.stack([_running_statistics(model) for model in models]).to(device)
         self.term_weights = torch.tensor([_term_weights(run) for run in runs], device=device)
         self.optimizer = _adamw(self.parameters, schedule, device)
         self.train, self.valid = self._prepare(train, models[0]), self._prepare(valid, models[0])
