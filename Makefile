@@ -77,6 +77,7 @@ docs: setup
 	@$(BIN)/python scripts/build_docs.py
 
 wheel: setup
+	@rm -rf build/lib  # what setuptools built before would go into the wheel too
 	@$(PIP) wheel --no-deps --wheel-dir dist .
 	@$(BIN)/python -m pytest -m network -s tests/packaging/test_wheel.py $(PYTEST_FLAGS)
 
