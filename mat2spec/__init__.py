@@ -4,7 +4,7 @@
 
     prediction = mat2spec.predict_structures(structures)
 
-Names are imported when first used: neither torch nor pymatgen is loaded before something is predicted.
+Names are imported on first use: neither torch nor pymatgen is loaded before a prediction.
 """
 
 from __future__ import annotations

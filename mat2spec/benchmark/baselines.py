@@ -1,6 +1,6 @@
-"""Predictors that know the composition only: what a model of the structure has to beat.
+"""Predictors that know only the composition, as baselines for models of the structure.
 
-They are fitted to the training labels, predict spectra per atom, and say by themselves what is a gapped metal.
+They are fitted to the training labels, predict spectra per atom, and classify gapped metals themselves.
 Distances between compositions are those of the element mover (Hargreaves et al., Chem. Mater. 32, 10610, 2020): the work
 of turning one composition into the other, with the elements on Pettifor's scale.
 """
@@ -25,12 +25,12 @@ FloatArray = NDArray[np.float64]
 N_NEIGHBOURS = 10
 # Added to distances before they are inverted to weights: one place on the scale of the elements.
 NEAR = 1.0
-# Farther than any two compositions are from each other.
+# Larger than the distance between any two compositions.
 _OTHER_PARITY = 1e3
 
 
 class Forecast(NamedTuple):
-    """What a baseline predicts: spectra per atom, shape (n, size), and gapped metals; None if it was not told of any."""
+    """Predictions of a baseline: spectra per atom, shape (n, size), and gapped metals; None if it was not given any."""
 
     spectra: FloatArray
     gapped_metals: GappedMetals | None
@@ -54,7 +54,7 @@ class Baseline(ABC):
         spectra
             Spectra per atom, shape (n, size).
         gapped
-            Which are gapped metals, shape (n,); None if that is not asked.
+            Which are gapped metals, shape (n,); None if unknown.
         """
 
     @abstractmethod
@@ -63,7 +63,7 @@ class Baseline(ABC):
 
 
 class MeanSpectrum(Baseline):
-    """The mean of the training spectra for everyone, and the share of gapped metals among them."""
+    """Predicts the mean of the training spectra, and the share of gapped metals among them, for every material."""
 
     name = "mean-spectrum"
 
@@ -91,7 +91,7 @@ class NearestCompositions(Baseline):
     Parameters
     ----------
     n_neighbours
-        How many.
+        Number of neighbours.
     same_parity
         Whether materials whose formula has the same parity of the number of electrons come before all others. One with an
         odd number in its cell has a half-filled band unless it is magnetic.
@@ -160,12 +160,12 @@ BASELINES: tuple[type[Baseline], ...] = (MeanSpectrum, NearestComposition, Compo
 
 
 class Compositions(NamedTuple):
-    """What distances are made of.
+    """Quantities from which distances are computed.
 
     Parameters
     ----------
     cumulative
-        Share of atoms up to each place on Pettifor's scale, shape (n, 118).
+        Fraction of atoms up to each position on Pettifor's scale, shape (n, 118).
     is_odd
         Whether the formula has an odd number of electrons, shape (n,).
     """
@@ -175,7 +175,7 @@ class Compositions(NamedTuple):
 
 
 def describe_compositions(formulas: Sequence[str]) -> Compositions:
-    """Where formulas are on the scale of the elements; the city-block distance of `cumulative` is the element mover's."""
+    """Positions of formulas on the scale of the elements; the city-block distance of `cumulative` is the element mover's."""
     counts = np.zeros((len(formulas), MAX_KNOWN_ATOMIC_NUMBER))
     odd = np.zeros(len(formulas), dtype=np.bool_)
     for row, formula in enumerate(formulas):
@@ -186,7 +186,7 @@ def describe_compositions(formulas: Sequence[str]) -> Compositions:
 
 
 def best_threshold(confidence: FloatArray, truth: NDArray[np.bool_]) -> float:
-    """The lowest confidence that is flagged where F1 is best; 0.5 if nothing is true. Of equal ones the highest.
+    """The confidence threshold with the best F1, the highest of equal ones; 0.5 if nothing is true.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def _composition(formula: str) -> Composition:
 
 @cache
 def _place_of_element() -> dict[int, int]:
-    """Place on Pettifor's scale by atomic number; elements that are not on it come last."""
+    """Position on Pettifor's scale by atomic number; elements that are not on it come last."""
     with warnings.catch_warnings():
         # pymatgen warns of each element that is not on the scale, and gives NaN.
         warnings.simplefilter("ignore", UserWarning)

@@ -1,7 +1,7 @@
 """The trainings of the benchmark: one folder and one result for each model, setting and seed.
 
-A finished cell is never trained again, an interrupted one resumes at its last epoch, and one that
-another process works at is left to it, so that several processes can share the work.
+Finished cells are never trained again, interrupted ones resume at their last epoch, and those being
+trained by another process are skipped, so several processes can share the work.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from mat2spec.training.settings import TrainingSettings
 
 RESULT_FILE = "result.json"
 SPECTRA_FILE = "spectra.safetensors"
-# These change how fast a cell is trained, not what it is.
+# These affect how fast a cell is trained, not its result.
 NOT_IDENTITY = {"accelerator", "devices"}
 
 EpochReport = Callable[[dict[str, float]], None]
 
 
 class BusyCellError(BenchmarkError):
-    """Another process trains this cell."""
+    """Another process is training this cell."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Cell:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What must be equal for a result to be of this cell."""
+        """What must be equal for a result to belong to this cell."""
         return {
             "pretraining": self.pretraining,
             **self.training.model_dump(mode="json", exclude=NOT_IDENTITY),
@@ -81,7 +81,7 @@ def make_cells(
 ) -> list[Cell]:
     """All cells, the first seed of every model first; `overrides` are fields of `TrainingSettings` for all.
 
-    Sizes and loss weights of a recipe stay where the overrides do not name them.
+    Sizes and loss weights of a recipe stay unless overridden.
     """
     given = overrides or {}
     cells = []
@@ -105,7 +105,7 @@ def run_cell(cell: Cell, data: BenchmarkData, folder: Path, on_epoch: EpochRepor
     Raises
     ------
     BusyCellError
-        If another process trains it.
+        If another process is training it.
     BenchmarkError
         If its folder holds the result of other settings.
     """
@@ -119,7 +119,7 @@ def run_cell(cell: Cell, data: BenchmarkData, folder: Path, on_epoch: EpochRepor
 
 
 def read_result(place: Path, cell: Cell | None = None) -> Result | None:
-    """The result in a folder, or None; refused if it is of other settings than those of the cell."""
+    """The result in a folder, or None; refused if its settings differ from those of the cell."""
     path = place / RESULT_FILE
     if not path.is_file():
         return None
@@ -134,7 +134,7 @@ def read_result(place: Path, cell: Cell | None = None) -> Result | None:
 
 
 def _differences(stored: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Names of the settings that differ; one that a stored result does not know had its default."""
+    """Names of the settings that differ; settings missing from a stored result count as defaults."""
     stored = {**TrainingSettings().model_dump(mode="json", exclude=NOT_IDENTITY), **stored}
     return sorted(key for key in {*stored, *wanted} if stored.get(key) != wanted.get(key))
 
@@ -151,7 +151,7 @@ def _locked(place: Path, cell: Cell) -> Iterator[None]:
     try:
         lock = take_lock(place / ".lock")
     except Timeout as error:
-        raise BusyCellError(f"Another process trains {cell.name}.") from error
+        raise BusyCellError(f"Another process is training {cell.name}.") from error
     try:
         yield
     finally:

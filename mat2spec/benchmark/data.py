@@ -1,4 +1,4 @@
-"""What a benchmark is made of: labelled spectra, held-out predictions, and one judge for every model.
+"""Parts of a benchmark: labelled spectra, held-out predictions, and the same evaluation for every model.
 
 A kind of spectrum is a subclass of `BenchmarkData`: how its spectra are read, in which form they are compared and
 averaged, and which figures of merit tell how good they are.
@@ -47,14 +47,14 @@ class BenchmarkError(RuntimeError):
 
 
 class BenchmarkData(ABC):
-    """Labelled spectra of any source, read once for each kind of graphs, and how predictions of them are judged.
+    """Labelled spectra of any source, read once for each kind of graph, and how their predictions are evaluated.
 
     Parameters
     ----------
     source
         Data folder, archive of the paper, folder of structures and spectra, or Parquet table.
     reserved
-        Reduced formulas that are not trained on, for sources that bring no such list.
+        Reduced formulas that are not trained on, for sources without such a list.
     """
 
     grid: ClassVar[SpectralGrid]
@@ -74,7 +74,7 @@ class BenchmarkData(ABC):
         return self._loaded[key]
 
     def judged(self, material_ids: dict[str, list[str]], pretraining: bool = False) -> LabelledSpectra:
-        """Training materials and just those held-out ones, in the order of the source; graphs are plain ones.
+        """Training materials and the given held-out ones, in the order of the source; graphs are plain.
 
         Raises
         ------
@@ -86,7 +86,7 @@ class BenchmarkData(ABC):
         data = data.take(np.flatnonzero(np.isin(data.material_ids, wanted) | (data.split == "train")))
         if any(data.part(split).material_ids.tolist() != names for split, names in material_ids.items()):
             raise BenchmarkError(
-                f"A result is of other held-out materials than those of {self.source}; use the data it was made with."
+                f"A result belongs to other held-out materials than those of {self.source}; use the data it was made with."
             )
         return data
 
@@ -108,7 +108,7 @@ class BenchmarkData(ABC):
         totals
             Predicted sums of the bins per atom, for kinds of spectra whose scale another model predicts.
         gapped_metals
-            What a predictor says of these itself.
+            The predictor's own flags.
 
         Returns
         -------
@@ -170,7 +170,7 @@ class BenchmarkData(ABC):
         totals: Array | None = None,
         gapped_metals: GappedMetals | None = None,
     ) -> Contributions:
-        """What each material contributes to the figures that have an interval."""
+        """Contribution of each material to the figures that have an interval."""
 
     def gapped_metals(self, labels: LabelledSpectra) -> GappedMetals | None:  # noqa: ARG002 - electronic spectra have some
         """True gapped metals, if they are judged."""
@@ -178,7 +178,7 @@ class BenchmarkData(ABC):
 
 
 class PhononData(BenchmarkData):
-    """Phonon spectra: three modes per atom, so that the scale needs no prediction."""
+    """Phonon spectra: three modes per atom, so the scale need not be predicted."""
 
     grid = PHDOS_GRID
     needs_scale = False
@@ -228,7 +228,7 @@ class ElectronData(BenchmarkData):
     stores
         eDOS stores beside a data folder, whose test materials count as such.
     find_gapped_metals
-        Classifier of predicted and true spectra per cell; without it gapped metals are not judged.
+        Classifier of predicted and true spectra per cell; without it gapped metals are not evaluated.
     level
         Level of theory of the labels, see `mat2spec.labels.readers.data_folder.load_edos`.
     """
@@ -306,7 +306,7 @@ def without_polymorphs(data: LabelledSpectra, split: str) -> NDArray[np.int64]:
 
 
 def held_out_splits(data: LabelledSpectra) -> list[str]:
-    """Splits that predictions are kept of: validation, calibration where it is another, and the test sets."""
+    """Splits whose predictions are stored: validation, calibration if different, and the test sets."""
     present = set(data.split)
     return [name for name in (Split.VALID, Split.CALIBRATION) if name in present] + in_order(present)
 
@@ -334,7 +334,7 @@ def write_spectra(path: Path, spectra: Spectra) -> None:
 
 
 def read_spectra(path: Path) -> Spectra:
-    """What `write_spectra` wrote."""
+    """The spectra written by `write_spectra`."""
     arrays = {name: values.astype(np.float64) for name, values in load_file(path).items()}
     splits = [name.removesuffix("_spectra") for name in arrays if name.endswith("_spectra")]
     return {split: (arrays[f"{split}_spectra"], arrays.get(f"{split}_uncertainty")) for split in splits}

@@ -1,6 +1,6 @@
-"""How well one class is found among many materials: weighted counts, scores of flags and of a ranking.
+"""Detection of one class among many materials: weighted counts, scores of flags and of a ranking.
 
-All functions take one row of weights per draw, so that a bootstrap is one product of matrices.
+All functions take one row of weights per draw, so that a bootstrap is a single matrix product.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class GappedMetals(NamedTuple):
     flags
         Shape (n,).
     confidence
-        What they are ranked by, 0 to 1, shape (n,).
+        Score by which they are ranked, 0 to 1, shape (n,).
     """
 
     flags: NDArray[np.bool_]
@@ -31,7 +31,7 @@ class GappedMetals(NamedTuple):
 def flag_scores(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], weights: FloatArray) -> dict[str, FloatArray]:
     """Precision, recall, F1 and Matthews correlation coefficient of flags, each of shape (n_draws,).
 
-    NaN where a score is not defined: precision without a predicted one, recall without a true one.
+    NaN where a score is undefined: precision without predicted positives, recall without true ones.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def flag_scores(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], weights:
         weights @ cell.astype(np.float64)
         for cell in (predicted & truth, predicted & ~truth, ~predicted & truth, ~predicted & ~truth)
     )
-    # Each factor by itself: the product of four large counts may overflow.
+    # Factor by factor: the product of four large counts may overflow.
     spread = np.sqrt(tp + fp) * np.sqrt(tp + fn) * np.sqrt(tn + fp) * np.sqrt(tn + fn)
     return {
         "precision": _ratio(tp, tp + fp),
@@ -55,10 +55,10 @@ def flag_scores(predicted: NDArray[np.bool_], truth: NDArray[np.bool_], weights:
 
 
 def average_precision(confidence: FloatArray, truth: NDArray[np.bool_], weights: FloatArray) -> FloatArray:
-    """Area under the curve of precision over recall, without interpolation, shape (n_draws,); NaN without a true one.
+    """Area under the precision-recall curve, without interpolation, shape (n_draws,); NaN without true positives.
 
     Sum over thresholds of the gain in recall times the precision; materials of one confidence share a threshold. A ranking
-    that knows nothing has the share of the class.
+    without information has the share of the class.
     """
     if not len(confidence):
         return np.full(len(weights), np.nan)

@@ -1,4 +1,4 @@
-"""Ensembles from saved spectra or weights, and shapes with the scale that another model predicts."""
+"""Ensembles from saved spectra or weights, and shapes on the scale predicted by another model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ COMPOSITION_ONLY = "composition only"
 
 
 class Judged(NamedTuple):
-    """A result with the spectra that were judged."""
+    """A result with the evaluated spectra."""
 
     result: Result
     spectra: Spectra
@@ -62,7 +62,7 @@ def judge_ensembles(groups: Mapping[tuple[str, str], Sequence[Result]], data: Be
     groups
         Results by setting and contender.
     data
-        What they were judged on.
+        The data of the evaluation.
     """
     judged = []
     for (_, contender), group in groups.items():
@@ -78,12 +78,12 @@ def judge_ensembles(groups: Mapping[tuple[str, str], Sequence[Result]], data: Be
 
 
 def ensemble_of_cells(results: Sequence[Result], data: BenchmarkData) -> Judged:
-    """The seeds of one model and setting as an ensemble, from the spectra that they saved.
+    """The seeds of one model and setting as an ensemble, from their saved spectra.
 
     Raises
     ------
     BenchmarkError
-        If they were judged on different materials.
+        If they were evaluated on different materials.
     """
     ids, labelled = _common_labels(results, data)
     is_shape = _is_shape(results[0])
@@ -96,13 +96,13 @@ def ensemble_of_cells(results: Sequence[Result], data: BenchmarkData) -> Judged:
 def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> Judged:
     """Saved weights, one file or an ensemble of several, on the benchmark's held-out materials.
 
-    What they were trained on is their own affair: their cards say it. Electronic shapes get the scale of the weights
-    in the setting standard-mae among the files. Weights of a model that reads crystals are judged as their predictor.
+    Their cards say what they were trained on. Electronic shapes get the scale of the weights in the setting
+    standard-mae among the files. Weights of a model that reads crystals are evaluated as a predictor.
 
     Raises
     ------
     BenchmarkError
-        If weights are of another spectral grid.
+        If weights belong to another spectral grid.
     """
     first = read_card(paths[0])
     if first.model in TIGHT_BINDING_MODELS:
@@ -115,14 +115,14 @@ def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> J
         labelled = data.load(card.graph_settings)
         if card.spectral_grid != labelled.grid:
             raise BenchmarkError(
-                f"The weights {path} are of the spectrum '{card.spectral_grid.name}', not of '{labelled.grid.name}'."
+                f"The weights {path} predict the spectrum '{card.spectral_grid.name}', not '{labelled.grid.name}'."
             )
         is_scale = data.needs_scale and not card.setting.predicts_shape
         (scales if is_scale else shapes).append(predict_held_out(model, card, labelled, data))
         cards.append(card)
         ids.append(held_out_ids(labelled))
     if any(other != ids[0] for other in ids):
-        raise BenchmarkError(f"The weights of {name} can predict different materials; judge them apart.")
+        raise BenchmarkError(f"The weights of {name} can predict different materials; evaluate them separately.")
     members = shapes or scales
     spectra = members[0] if len(members) == 1 else join_members(members, labelled, data, bool(shapes))
     totals = _mean_totals(scales) if shapes and scales else None
@@ -143,12 +143,12 @@ def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> J
 def evaluate_predictor(name: str, predictor: Predictor, card: WeightsCard, data: BenchmarkData) -> Judged:
     """A predictor of electronic spectra per cell as users have it, on the benchmark's held-out materials.
 
-    A prediction that failed is judged as a flat spectrum and counted in ``n_empty``.
+    A failed prediction is evaluated as a flat spectrum and counted in ``n_empty``.
 
     Raises
     ------
     BenchmarkError
-        If the crystals of the labels were not kept.
+        If the crystals of the labels are missing.
     """
     labelled = data.load(GraphSettings())
     splits = held_out_splits(labelled)
@@ -168,20 +168,20 @@ def evaluate_predictor(name: str, predictor: Predictor, card: WeightsCard, data:
 def _predictor_of(path: Path, card: WeightsCard) -> Predictor:
     expected = weights_name(card.model, card.spectral_grid.name, card.setting)
     if path.name != expected:
-        raise BenchmarkError(f"The weights {path} are of the model '{card.model}'; name the file {expected}.")
+        raise BenchmarkError(f"The weights {path} belong to the model '{card.model}'; rename the file to {expected}.")
     return load_predictor(card.model, card.spectral_grid.name, path.parent)
 
 
 def _predict_per_atom(predictor: Predictor, labels: LabelledSpectra) -> tuple[Array, Array]:
     if labels.crystals is None:
-        raise BenchmarkError(f"The crystals of {labels.name} were not kept; this model predicts crystals, not graphs.")
+        raise BenchmarkError(f"The crystals of {labels.name} are missing, and this model needs crystals, not graphs.")
     prediction = predictor.predict(labels.crystals)
     n_atoms = labels.crystals.n_sites[:, None]
     return prediction.spectra / n_atoms, prediction.uncertainty / n_atoms
 
 
 def judge_baselines(data: BenchmarkData) -> list[Result]:
-    """Predictors that know the composition only, on the held-out materials of all models."""
+    """Predictors that know only the composition, on the held-out materials of all models."""
     labelled = data.load(GraphSettings())
     return [_judge_baseline(baseline(), labelled, data) for baseline in BASELINES]
 
@@ -204,12 +204,12 @@ def _judge_baseline(baseline: Baseline, labelled: LabelledSpectra, data: Benchma
 
 
 def join_members(members: Sequence[Spectra], labels: LabelledSpectra, data: BenchmarkData, is_shape: bool) -> Spectra:
-    """Mean of the members; spread times the factor that holds on calibration materials, or on those of validation."""
+    """Mean of the members; spread times the factor fitted to the calibration (or else validation) materials."""
     joined: dict[str, tuple[Array, Array]] = {}
     for split in members[0]:
         stacked = np.stack([data.comparable(member[split][0], is_shape) for member in members])
         spread = stacked.std(axis=0, ddof=1)
-        # Where all members say exactly the same they may still be wrong: no bin is certain.
+        # Even where all members agree exactly they may be wrong: no bin is certain.
         joined[split] = stacked.mean(axis=0), np.maximum(spread, 1e-3 * stacked.mean())
     known = calibration_split(labels.split)
     mean, spread = joined[known]
@@ -226,7 +226,7 @@ def calibration_factor(error: NDArray[np.float64], spread: NDArray[np.float64]) 
 def _with_totals(
     shapes: Sequence[Result], scales: Sequence[Result], spectra: Spectra, data: BenchmarkData
 ) -> dict[str, Any]:
-    """Figures of shapes on the scale that the results `scales` predict."""
+    """Figures of shapes on the scale predicted by the results `scales`."""
     _, labelled = _common_labels([*shapes, *scales], data)
     return data.evaluate_splits(spectra, labelled, _mean_totals([_saved_spectra(result) for result in scales]))
 

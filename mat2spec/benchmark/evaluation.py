@@ -1,4 +1,4 @@
-"""Figures of merit of predicted phonon spectra: one function that judges every model alike.
+"""Figures of merit of predicted phonon spectra, by one function for all models.
 
 Three scales of the ordinate, never to be mixed:
 
@@ -6,7 +6,7 @@ Three scales of the ordinate, never to be mixed:
     True and predicted curve are each divided by their *own* maximum: the scale of the published curves
     (maximum 1). Nothing of the label is used.
 ``modes``
-    Both have three modes per atom, in states per cm-1 per atom. Blind too: 3N is known without a label.
+    Both have three modes per atom, in states per cm-1 per atom. Also blind: 3N is known without a label.
 ``oracle``
     The predicted shape is multiplied by the sum of the true curve of maximum 1. The label's own sum is used,
     as in the published figures of the SumNorm settings.
@@ -35,7 +35,7 @@ SIGMAS_OF_90_PERCENT = 1.6448536269514722
 
 
 class Labels(Protocol):
-    """What is needed of labelled spectra (`mat2spec.labels.labelled.LabelledSpectra` has it)."""
+    """The attributes needed of labelled spectra, e.g. `mat2spec.labels.labelled.LabelledSpectra`."""
 
     @property
     def spectra(self) -> NDArray[np.float32]:
@@ -61,8 +61,8 @@ def evaluate_phdos(
     Parameters
     ----------
     spectra
-        Predicted spectra of any scale, shape (n, size). One that is zero everywhere, or has numbers that are
-        not finite, is judged as a flat one and counted in ``n_empty``.
+        Predicted spectra of any scale, shape (n, size). Those that are zero everywhere or not finite are
+        evaluated as flat ones and counted in ``n_empty``.
     uncertainty
         One standard deviation per bin in the unit of `spectra`, shape (n, size); None if there is none.
     labels
@@ -93,7 +93,7 @@ def evaluate_phdos(
 
 
 def phonon_contributions(spectra: FloatArray, labels: Labels) -> Contributions:
-    """What each material contributes to the figures of merit of `evaluate_phdos`.
+    """Contribution of each material to the figures of merit of `evaluate_phdos`.
 
     Raises
     ------
@@ -113,12 +113,12 @@ def phonon_contributions(spectra: FloatArray, labels: Labels) -> Contributions:
 
 
 def is_empty(spectra: FloatArray) -> NDArray[np.bool_]:
-    """Which spectra are without a state, or have numbers that are not finite, shape (n,)."""
+    """Which spectra have no states or non-finite values, shape (n,)."""
     return ~(np.isfinite(spectra).all(axis=1) & (spectra.sum(axis=1) > 0))
 
 
 def flat_where_empty(spectra: FloatArray) -> NDArray[np.float64]:
-    """The spectra, flat ones where they are empty."""
+    """The spectra, with flat ones in place of empty ones."""
     return np.where(is_empty(spectra)[:, None], 1.0, spectra).astype(np.float64)
 
 
@@ -135,7 +135,7 @@ def material_errors(spectra: FloatArray, labels: Labels) -> NDArray[np.float64]:
 
 
 def check_match(spectra: FloatArray, labels: Labels) -> None:
-    """Refuse predictions that are not one for each label, on its grid.
+    """Refuse predictions unless there is one per label on its grid.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def check_match(spectra: FloatArray, labels: Labels) -> None:
     labels.grid.check(spectra)
     if spectra.shape != labels.spectra.shape:
         raise ValueError(
-            f"There are {len(spectra)} predicted and {len(labels.spectra)} true spectra; give one for each material."
+            f"There are {len(spectra)} predicted and {len(labels.spectra)} true spectra; give one prediction per material."
         )
 
 
@@ -193,8 +193,8 @@ def reliability(
 
 
 def rank_correlation(first: FloatArray, second: FloatArray) -> float | None:
-    """Spearman's rank correlation; None where one of them does not vary."""
-    # An uncertainty that is the same for all differs by rounding only.
+    """Spearman's rank correlation; None if either does not vary."""
+    # A constant uncertainty varies only by rounding.
     if len(first) < 2 or np.ptp(first) <= 1e-9 * np.abs(first).max() or np.ptp(second) == 0:
         return None
     return float(spearmanr(first, second).statistic)

@@ -1,4 +1,4 @@
-"""Figures of merit of predicted electronic densities of states: one function that judges every model alike.
+"""Figures of merit of predicted electronic densities of states, by one function for all models.
 
 Two scales of the ordinate, states/eV per cell, never to be mixed:
 
@@ -7,7 +7,7 @@ Two scales of the ordinate, states/eV per cell, never to be mixed:
 ``oracle``
     The predicted shape is multiplied by the sum of the true spectrum, as several papers report.
 
-The Wasserstein distance does not depend on the scale. Gapped metals are told apart on the blind scale alone.
+The Wasserstein distance does not depend on the scale. Gapped metals are classified only on the blind scale.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def evaluate_edos(
     Parameters
     ----------
     spectra
-        Predicted spectra per atom, or shapes of any scale if `totals` are given or unknown, shape (n, size). One
-        without a state, or with numbers that are not finite, is judged as a flat one and counted in ``n_empty``.
+        Predicted spectra per atom, or shapes of any scale if `totals` are given or unknown, shape (n, size). Those
+        without states or with non-finite values are evaluated as flat ones and counted in ``n_empty``.
     uncertainty
         One standard deviation per bin in the unit of `spectra`, shape (n, size); None if there is none.
     labels
@@ -49,9 +49,9 @@ def evaluate_edos(
         Predicted sum of the bins per atom of each shape, shape (n,). None means that `spectra` have their own
         scale, unless they all sum to one, which leaves no blind scale.
     find_gapped_metals
-        Classifier of predicted and true spectra alike; without it gapped metals are not judged.
+        Classifier of both predicted and true spectra; without it gapped metals are not evaluated.
     gapped_metals
-        What a predictor says of them itself; by default what the classifier finds in its blind spectra.
+        The predictor's own flags; by default those of the classifier for its blind spectra.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def edos_contributions(
     find_gapped_metals: FindGappedMetals | None = None,
     gapped_metals: GappedMetals | None = None,
 ) -> Contributions:
-    """What each material contributes to the figures of merit; see `evaluate_edos`."""
+    """Contribution of each material to the figures of merit; see `evaluate_edos`."""
     check_match(spectra, labels)
     true = np.asarray(labels.spectra, np.float64)
     given = flat_where_empty(spectra)

@@ -1,6 +1,6 @@
-"""Label noise: how far labels of the same materials are from each other, as the ceiling beside figures of merit.
+"""Label noise: how much labels of the same materials differ, which sets the ceiling for figures of merit.
 
-Scripts measure it and put it into a small file beside the results of a benchmark, one entry for each source of noise.
+Scripts measure it and store it in a small file beside the results of a benchmark, one entry per source of noise.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class LabelNoise(BaseModel):
 
     what: str = Field(description="What differs between the labels, e.g. k-point densities.", min_length=1)
     how: str = Field(description="Command or source of the figures.", min_length=1)
-    n: int = Field(description="Materials that were compared.", ge=1)
+    n: int = Field(description="Number of materials compared.", ge=1)
     metrics: dict[str, float] = Field(description="Figures by the names of the benchmark, without undefined ones.")
 
 
 @dataclass(frozen=True)
 class ExactLabels:
-    """Labels that others are compared with.
+    """Labels with which others are compared.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ _ENTRIES = TypeAdapter(list[LabelNoise])
 
 
 def read_label_noise(folder: Path) -> list[LabelNoise]:
-    """Entries of the file in a folder, by what differs; none without a file.
+    """Entries of the file in a folder, by what differs; none if there is no file.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def read_label_noise(folder: Path) -> list[LabelNoise]:
     except ValidationError as error:
         raise BenchmarkError(
             f"The label noise {path} cannot be read ({error.error_count()} errors, first: {error.errors()[0]['msg']}); "
-            "write it anew with benchmarks/label_noise.py."
+            "write it again with benchmarks/label_noise.py."
         ) from error
 
 

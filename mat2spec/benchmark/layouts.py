@@ -1,4 +1,4 @@
-"""How the table of each kind of spectrum looks: its columns, what they mean, and the published rows beside it."""
+"""Layout of the table for each kind of spectrum: its columns, their meaning, and the published rows."""
 
 from __future__ import annotations
 

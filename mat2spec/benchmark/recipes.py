@@ -1,4 +1,4 @@
-"""Who takes part in the benchmark, and how each is trained.
+"""The contenders of the benchmark, and how each is trained.
 
 A recipe is what differs from `mat2spec.training.settings.TrainingSettings`. The optimiser of all is that
 of the Mat2Spec paper (AdamW, 1e-3, weight decay 1e-2, rate halved every quarter of 200 epochs) but

@@ -21,15 +21,15 @@ from mat2spec.tables.files import atomic_path
 PAPER, BASELINE = "paper", "baseline"
 RESULTS_FILE, TABLE_FILE = "results.json", "table.md"
 NOISE_EXPLANATION = (
-    "How far labels of the same materials are from each other when only the stated thing differs: no model can be known to "
-    "be better than this."
+    "How much labels of the same materials differ if only the stated condition is changed: no model can be shown to be "
+    "better than this."
 )
 _COUNTS = {"n": "materials", "n_gapped_metals": "gapped metals"}
 
 
 @dataclass(frozen=True)
 class Figures:
-    """All that a table is made of.
+    """The results in a table.
 
     Parameters
     ----------
@@ -38,9 +38,9 @@ class Figures:
     ensembles
         Seeds of one model and setting together.
     weights
-        Saved weights that were judged.
+        Saved weights that were evaluated.
     baselines
-        Predictors that know the composition only.
+        Predictors that know only the composition.
     """
 
     cells: Sequence[Result] = ()
@@ -58,17 +58,17 @@ class Figures:
 
     @property
     def test_sets(self) -> list[str]:
-        """Test sets that any result is of, in their order."""
+        """Test sets of any result, in order."""
         return in_order(name for result in self.all for name in result["metrics"])
 
     def on(self, test_set: str) -> Figures:
-        """The results that are of a test set."""
+        """The results for a test set."""
         return Figures(*([one for one in kind if test_set in one["metrics"]] for kind in vars(self).values()))
 
     def completed_by(self, earlier: Figures) -> Figures:
-        """These figures, and the earlier ones of models and settings that are not among them.
+        """These figures, and earlier ones of models and settings that are not among them.
 
-        Of an earlier result the test sets that have other materials now are left out: they grow with the labels.
+        Earlier results for test sets whose materials have changed, as they grow with the labels, are left out.
         """
         trained = {_model_and_setting(result) for result in self.cells}
         judged = {_model_and_setting(result) for result in self.weights}
@@ -151,7 +151,7 @@ def make_rows(figures: Figures, layout: Layout, test_set: str = Split.TEST) -> l
 
 
 def _with_numbers(figures: Figures, test_set: str) -> Figures:
-    """The same results; one that is of fewer materials than others of the test set has their number in its name."""
+    """The same results; those on fewer materials than others of the test set have the number in their name."""
     numbers = [result["metrics"][test_set].get("n") for result in figures.all]
     most = max((number for number in numbers if number is not None), default=None)
 
@@ -244,7 +244,7 @@ def write_report(folder: Path, figures: Figures, layout: Layout, noise: Sequence
 
 
 def read_report(folder: Path) -> Figures:
-    """The figures of a report that was written before; none without one.
+    """The figures of an earlier report; empty if there is none.
 
     Raises
     ------
@@ -263,7 +263,7 @@ def read_report(folder: Path) -> Figures:
 
 
 def _committed(result: Result) -> dict[str, Any]:
-    """A result without the folder it happens to lie in and the names of the materials, which are the data's."""
+    """A result without its folder and the names of the materials."""
     return {key: value for key, value in result.items() if key not in ("folder", "material_ids")}
 
 
@@ -296,7 +296,7 @@ def _intervals(result: Result, test_set: str) -> dict[str, Sequence[float]]:
 
 
 def _describe(trainings: Sequence[dict[str, Any]]) -> str:
-    """What one training of several saw, for how long; the median time."""
+    """Data and duration of one of several trainings, with the median time."""
     if not trainings:
         return ""
     first, seconds = trainings[0], float(np.median([training["seconds"] for training in trainings]))

@@ -16,7 +16,7 @@ from mat2spec.benchmark.detection import GappedMetals, average_precision, flag_s
 N_DRAWS = 2000
 SEED = 0
 CONFIDENCE_LEVEL = 0.95
-# With fewer formulas an interval would say more about the method than about the model.
+# With fewer formulas an interval would reflect the method rather than the model.
 MIN_FORMULAS = 5
 
 FloatArray = NDArray[np.float64]
@@ -26,7 +26,7 @@ Intervals = dict[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class Contributions:
-    """What each of n materials contributes to the figures of merit.
+    """Contributions of n materials to the figures of merit.
 
     Parameters
     ----------
@@ -49,14 +49,14 @@ class Contributions:
         return len(next(iter(self.curves.values()))[0])
 
     def scores(self) -> Scores:
-        """The figures of all materials, each counted once; None where one is not defined."""
+        """The figures of all materials, each counted once; None where undefined."""
         return {name: _or_none(float(value[0])) for name, value in self.drawn(np.ones((1, self.n))).items()}
 
     def intervals(self, formulas: NDArray[np.object_]) -> Intervals:
         """Central 95 % interval of each figure over bootstrap samples of formulas (Efron, Ann. Statist. 7, 1, 1979).
 
-        Figures that are not defined in 95 % of the samples have none, such as the precision where one material was flagged;
-        with fewer than 5 formulas there are none at all.
+        Figures that are undefined in too many samples have no interval, such as the precision if one material was flagged;
+        with fewer than 5 formulas there are no intervals.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ def _pointwise(true: FloatArray, predicted: FloatArray, scale: str, weights: Flo
     """R2, MAE and MSE over bins and weighted materials; see `mat2spec.spectra.metrics`."""
     n_values = weights.sum(axis=1) * true.shape[1]
     squared = weights @ ((true - predicted) ** 2).sum(axis=1)
-    # The mean over all materials is taken off first: sums of squares then lose no digits.
+    # The mean over all materials is subtracted first so that sums of squares lose no digits.
     centred = true - true.mean(axis=0)
     sums = weights @ centred
     about_mean = weights @ (centred**2).sum(axis=1) - (sums**2).sum(axis=1) / weights.sum(axis=1)

@@ -1,4 +1,4 @@
-"""The test sets of a benchmark: their order, their headings and what they are made of."""
+"""The test sets of a benchmark: order, headings and contents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mat2spec.labels.splits import Split
 
-# Labels outside the label plan, at another level of theory than its own.
+# Labels outside the label plan, at a different level of theory.
 TEST_UNPOLARISED = "test_unpolarised"
 
 
@@ -33,7 +33,7 @@ class TestSet:
 TEST_SETS: dict[str, TestSet] = {
     Split.TEST_RANDOM: TestSet(
         "Random materials",
-        "Random materials of the Materials Project as a screen meets them, of formulas that are never trained on.",
+        "Random materials of the Materials Project as encountered in a screen, of formulas that are never trained on.",
         beside_published=True,
     ),
     Split.TEST_PROTOTYPE: TestSet(
@@ -44,8 +44,8 @@ TEST_SETS: dict[str, TestSet] = {
     ),
     Split.TEST_CHOSEN: TestSet(
         "Chosen materials",
-        "Likely gapped metals and materials that models were unsure of, of formulas that are never trained on: many gapped "
-        "metals, but no fair sample.",
+        "Likely gapped metals and materials about which models were uncertain, of formulas that are never trained on: many "
+        "gapped metals, but not a fair sample.",
     ),
     TEST_UNPOLARISED: TestSet(
         "Hypothetical and unpolarised",

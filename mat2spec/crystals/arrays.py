@@ -17,7 +17,7 @@ from mat2spec.tables.columns import Column
 
 @dataclass(frozen=True)
 class Crystals:
-    """Crystals as flat arrays: no Python object for an atom.
+    """Crystals as flat arrays, without a Python object per atom.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Crystals:
     offsets
         First atom of each crystal and one past the last, shape (n_crystals + 1,).
     problems
-        Why a crystal could not be read, as a sentence, or None; shape (n_crystals,). None if all could be.
+        Why each crystal could not be read, as a sentence, or None; shape (n_crystals,). None if all could be read.
     """
 
     material_ids: NDArray[np.object_]
@@ -143,14 +143,14 @@ class Crystals:
         """Arrays of a table with the columns `material_id`, `lattice`, `frac_coords`, `atomic_numbers`.
 
         `lattice` holds 9 numbers (rows, Angstrom) and `frac_coords` 3 per site, flat or nested; `atomic_numbers` holds
-        numbers or symbols: `mat2spec.crystals.columns` says what is read. No Python object is made per atom. A row
-        that cannot be read becomes a crystal with a lattice of NaN and its reason in `problems`, and so does one with a
-        text in the column `reason`: one bad row does not stop the others.
+        numbers or symbols; for the accepted types see `mat2spec.crystals.columns`. No Python object is made per atom. A
+        row that cannot be read, or has text in the column `reason`, becomes a crystal with a lattice of NaN and the
+        reason in `problems`; it does not affect other rows.
 
         Raises
         ------
         TableError
-            If a whole column is of a kind that cannot be meant.
+            If a whole column has an impossible type.
         """
         numbers = atomic_numbers_of_lists(table[Column.ATOMIC_NUMBERS])
         coordinates = numbers_of_lists(table[Column.FRAC_COORDS], Column.FRAC_COORDS)
@@ -176,7 +176,7 @@ class Crystals:
         )
 
     def to_arrow(self) -> pa.Table:
-        """A table with the columns that `from_arrow` reads; crystals come back equal to the bit, problems too."""
+        """A table with the columns that `from_arrow` reads; crystals and problems are reproduced exactly."""
         nine = np.arange(len(self) + 1, dtype=np.int32) * 9
         sites = self.offsets.astype(np.int32)
         columns = {

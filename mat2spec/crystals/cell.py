@@ -39,7 +39,7 @@ class Cell:
         return float(abs(np.linalg.det(self.lattice)))
 
     def as_tuple(self) -> Any:
-        """The form that spglib takes."""
+        """The form used by spglib."""
         return self.lattice, self.frac_coords, self.atomic_numbers
 
 

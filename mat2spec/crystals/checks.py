@@ -1,4 +1,4 @@
-"""The sentences that say why a crystal cannot be used, and those that say what to know of one that can."""
+"""Sentences that say why a crystal cannot be used, or what to know about one that can."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER
 MIN_VOLUME_PER_ATOM_A3 = 1.0
 MAX_VOLUME_PER_ATOM_A3 = 2000.0
 MIN_DISTANCE_A = 0.5
-# Bounds what a search for neighbours, and a model, may cost. The largest crystal of the Materials Project has 444 sites.
+# Limits the cost of neighbour search and models. The largest crystal of the Materials Project has 444 sites.
 MAX_SITES = 5000
 TOO_EMPTY = (
     f"The cell has more than {MAX_VOLUME_PER_ATOM_A3:g} cubic Angstrom per atom: isolated atoms rather than a crystal."
 )
-# Fractional coordinates of no crystal of the Materials Project go beyond 1.02.
+# No crystal of the Materials Project has fractional coordinates beyond 1.02.
 MAX_FRACTION = 1.5
-# Atoms that no covalent bond holds in a crystal.
+# Elements whose crystals are not held together by covalent bonds.
 _UNBOUND = (1, 2, 10, 18, 36, 54, 86)
 
 
 def find_problems(crystals: Crystals) -> list[str | None]:
-    """For each crystal the reason why no graph can be made of it, or None.
+    """For each crystal the reason why no graph can be made from it, or None.
 
     Checked are sites, finite numbers, known elements, a lattice with a volume and no side too short for an atom, and the
     closest contact of its atoms (`mat2spec.crystals.contacts`), which shows wrong units and Cartesian coordinates among
-    the fractional ones. What the reading found wrong (`Crystals.problems`) comes first.
+    the fractional ones. Problems found on reading (`Crystals.problems`) come first.
 
     Returns
     -------
@@ -50,9 +50,9 @@ def find_problems(crystals: Crystals) -> list[str | None]:
 
 
 def find_notes(crystals: Crystals) -> list[str]:
-    """What a reader of its results should know of each crystal, as a sentence; empty if nothing.
+    """A remark on each crystal for readers of its results, as a sentence; empty if there is none.
 
-    Of crystals that `find_problems` refuses the sentence may be empty or repeat the problem.
+    For crystals that `find_problems` refuses the sentence may be empty or repeat the problem.
     """
     problems = _known_problems(crystals)
     compact = reduce_skewed_cells(crystals)
@@ -65,7 +65,7 @@ def find_notes(crystals: Crystals) -> list[str]:
 
 
 def _known_problems(crystals: Crystals) -> list[str | None]:
-    """What the reading found wrong, else what a look at the arrays finds."""
+    """Problems found on reading, else those found in the arrays."""
     problems = _problems_of_arrays(crystals)
     if crystals.problems is None:
         return problems
@@ -92,10 +92,10 @@ def _problems_of_arrays(crystals: Crystals) -> list[str | None]:
         (n_sites == 0, "The crystal has no sites."),
         (
             n_sites > MAX_SITES,
-            f"The cell has more than {MAX_SITES} sites: give a smaller cell of the crystal.",
+            f"The cell has more than {MAX_SITES} sites; give a smaller cell of the crystal.",
         ),
-        (nan_lattice, "The lattice contains numbers that are not finite."),
-        (nan_atoms, "The coordinates contain numbers that are not finite."),
+        (nan_lattice, "The lattice contains non-finite numbers."),
+        (nan_atoms, "The coordinates contain non-finite numbers."),
         (unknown_element, f"An atomic number is outside 1..{MAX_ATOMIC_NUMBER}: unknown element."),
         (
             ~(per_atom >= MIN_VOLUME_PER_ATOM_A3),
@@ -114,11 +114,9 @@ def _problems_of_arrays(crystals: Crystals) -> list[str | None]:
 
 
 def problem_of_cell(lattice: NDArray[np.float64]) -> str | None:
-    """Why no search for neighbours can afford a cell of `mat2spec.crystals.compact`, or None."""
+    """Why a neighbour search is unaffordable for a cell of `mat2spec.crystals.compact`, or None."""
     if skewness(lattice[None])[0] > MAX_SKEWNESS:
-        return (
-            "The lattice vectors are almost in a plane, and no other choice of them is better: wrong numbers or unit."
-        )
+        return "The lattice vectors are almost coplanar for any choice of cell: wrong numbers or unit."
     shortest = float(np.linalg.norm(lattice, axis=1).min())
     if shortest < MIN_DISTANCE_A:
         return f"A lattice vector is {shortest:.3g} Angstrom long: atoms overlap with their own images."
@@ -126,7 +124,7 @@ def problem_of_cell(lattice: NDArray[np.float64]) -> str | None:
 
 
 def _problem_of_contacts(crystals: Crystals, index: int) -> str | None:
-    """What the closest contact of a crystal shows to be wrong, or None."""
+    """The problem revealed by the closest contact of a crystal, or None."""
     contact = _contact(crystals, index)
     if contact.distance_a < MIN_DISTANCE_A:
         return (
@@ -161,14 +159,14 @@ def _contact(crystals: Crystals, index: int) -> Contact:
 
 
 def _cartesian_contact(crystals: Crystals, index: int) -> Contact:
-    """The closest contact if the coordinates are taken for Cartesian ones."""
+    """The closest contact if the coordinates are taken as Cartesian."""
     sites = crystals.sites(index)
     fractions = np.linalg.solve(crystals.lattices[index].T, crystals.frac_coords[sites].T).T
     return closest_contact(crystals.lattices[index], fractions, crystals.atomic_numbers[sites])
 
 
 def _looks_cartesian(crystals: Crystals, index: int, contact: Contact) -> bool:
-    """Whether coordinates beyond 1 give a more usual crystal as Cartesian ones."""
+    """Whether coordinates beyond 1 give a more usual crystal if taken as Cartesian."""
     if np.abs(crystals.frac_coords[crystals.sites(index)]).max() <= MAX_FRACTION:
         return False
     other = _cartesian_contact(crystals, index)

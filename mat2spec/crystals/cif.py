@@ -1,7 +1,7 @@
-"""Read CIF files: block by block, without merging what is distinct, and held against what the file says of itself.
+"""Read CIF files block by block, without merging distinct atoms, and check them for self-consistency.
 
-pymatgen parses the blocks. What it passes over is looked at here: groups of atoms instead of elements, hydrogens without
-coordinates, symmetry that is named but not listed, a crystal that is not the one of the formula.
+pymatgen parses the blocks. What it ignores is checked here: groups of atoms instead of elements, hydrogens without
+coordinates, symmetry that is named but not listed, a crystal that does not match the formula.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from mat2spec.crystals.space_groups import Setting, fit_lattice, operations, set
 from mat2spec.crystals.species import symbol_of
 from mat2spec.crystals.symmetry import SYMMETRY_TOLERANCE_A
 
-# Images of one site nearer than this are one atom on a special position whose coordinates were rounded; no two atoms
-# of a crystal come as close.
+# Images of one site closer than this are one atom on a special position with rounded coordinates; no two atoms of a
+# crystal are as close.
 IMAGE_TOLERANCE_A = 0.1
 _SITE_TOLERANCE = 1e-4
 _BOX_A = 1.0
@@ -41,7 +41,7 @@ SYMBOL_KEYS = (
     "_symmetry_space_group_name_h-m",
 )
 NUMBER_KEYS = ("_space_group_IT_number", "_symmetry_Int_Tables_number")
-# What pymatgen says of files that are read as they are meant.
+# Warnings of pymatgen about files that are read correctly.
 _HARMLESS = (
     "rounded to ideal values",
     "No _symmetry_equiv_pos_as_xyz type key found",
@@ -59,7 +59,7 @@ _HARMLESS = (
 
 @dataclass(frozen=True)
 class CifCrystal:
-    """The crystal of one block, and what a reader should know of how it was read."""
+    """The crystal of one block, with remarks on how it was read."""
 
     structure: Structure
     notes: tuple[str, ...] = ()
@@ -73,20 +73,20 @@ def read_block(text: str, *, primitive: bool) -> CifCrystal:
     text
         The block, from its `data_`.
     primitive
-        Whether the cell is reduced to a primitive one, at a tolerance of 0.01 Angstrom and with all atoms where they are.
+        Whether to reduce the cell to a primitive one, with a tolerance of 0.01 Angstrom and without moving atoms.
 
     Raises
     ------
     CifError
-        If the block holds no crystal, or contradicts what it says of it.
+        If the block holds no crystal, or contradicts itself.
     ValueError, KeyError
-        Whatever else pymatgen stumbles over.
+        Any other failure of pymatgen.
     """
     with warnings.catch_warnings():
-        # pymatgen keeps what it warns of in `CifParser.warnings`, which is looked at below.
+        # pymatgen stores its warnings in `CifParser.warnings`, which are evaluated below.
         warnings.simplefilter("ignore")
         parser: Any = CifParser.from_str("data_" + text[5:])
-        (data,) = parser._cif.data.values()  # noqa: SLF001  its items are offered nowhere else, and some are added
+        (data,) = parser._cif.data.values()  # noqa: SLF001  its items are not available elsewhere, and some are added
         block = Block(parser, data)
         check_sites(block)
         check_cell(block)
@@ -95,19 +95,19 @@ def read_block(text: str, *, primitive: bool) -> CifCrystal:
             structure = to_primitive(structure)
     block.notes += [warning for warning in parser.warnings if not any(word in warning for word in _HARMLESS)]
     if parser.feature_flags["magcif"]:
-        block.notes.append("The magnetic moments of the file are not seen by any model.")
+        block.notes.append("The magnetic moments of the file are ignored by all models.")
     return CifCrystal(structure, tuple(dict.fromkeys(note.replace("\n", " ") for note in block.notes)))
 
 
 def to_primitive(structure: Structure, tolerance_a: float = SYMMETRY_TOLERANCE_A) -> Structure:
-    """A primitive cell of the same crystal, with every atom where it is; the structure itself where it is primitive.
+    """A primitive cell of the same crystal without moving atoms; the structure itself if it is primitive.
 
-    Only translations that map all atoms on atoms to within the tolerance are taken out: a distortion that is larger
-    keeps the cell that it needs.
+    Only translations that map all atoms onto atoms within the tolerance are removed: a larger distortion keeps its
+    larger cell.
     """
     if not structure.is_ordered:
         return structure
-    # Numbers of kinds instead of elements keep isotopes apart.
+    # Numbers of species instead of elements keep isotopes apart.
     kinds = sorted({site.specie for site in structure}, key=symbol_of)
     numbers = [kinds.index(site.specie) + 1 for site in structure]
     cell: Any = (structure.lattice.matrix, structure.frac_coords, numbers)
@@ -153,7 +153,7 @@ def _group_number(block: Block) -> int | None:
 
 
 def _check_stated(block: Block, stated: list[Setting]) -> None:
-    """Refuse a group that is named in two ways which are not the same."""
+    """Refuse a block that gives two different space groups."""
     number = _group_number(block)
     if number and stated and all(setting.number != number for setting in stated):
         raise CifError(
@@ -163,7 +163,7 @@ def _check_stated(block: Block, stated: list[Setting]) -> None:
 
 
 def _by_stated_group(block: Block, claims: Claims, stated: list[Setting], lattice: Lattice) -> Structure:
-    """The crystal of a block that names its space group and lists no operations."""
+    """The crystal of a block that names its space group but lists no operations."""
     named = block.text(*HALL_KEYS) or block.text(*SYMBOL_KEYS) or block.text(*NUMBER_KEYS)
     if named and not stated:
         raise CifError(
@@ -174,19 +174,19 @@ def _by_stated_group(block: Block, claims: Claims, stated: list[Setting], lattic
         block.items[OPERATION_KEYS[0]] = ["x, y, z"]
         structure = _checked(_parsed(block), claims)
         if not claims.count_atoms:
-            block.notes.append("The file states no symmetry: its sites are taken for all atoms of the cell.")
+            block.notes.append("The file states no symmetry: its sites are taken as all atoms of the cell.")
         return structure
     return _only_possible(block, claims, stated, lattice)
 
 
 def _only_possible(block: Block, claims: Claims, stated: list[Setting], lattice: Lattice) -> Structure:
-    """Try all settings that a symbol leaves open; one alone must give a crystal that fits the file."""
+    """Try all settings compatible with a symbol; exactly one must give a crystal that fits the file."""
     possible: list[tuple[Setting, Structure]] = []
     reasons: list[str] = []
     for setting in stated:
         listed = operations(setting)
         if not fit_lattice(listed, lattice.matrix):
-            reasons.append(f"The cell does not have the symmetry {setting.name} that the file names.")
+            reasons.append(f"The cell does not have the symmetry {setting.name} named in the file.")
             continue
         block.items[OPERATION_KEYS[0]] = listed
         try:
@@ -211,7 +211,7 @@ def _only_possible(block: Block, claims: Claims, stated: list[Setting], lattice:
 
 
 def _check_contacts(structure: Structure, setting: Setting) -> None:
-    """Refuse a setting that puts atoms into each other."""
+    """Refuse a setting in which atoms overlap."""
     numbers = np.array([site.species.elements[0].Z for site in structure])
     if closest_contact(structure.lattice.matrix, structure.frac_coords, numbers).ratio < MIN_CONTACT_RATIO:
         raise CifError(f"With the symmetry operations of {setting.name} atoms overlap; list the operations.")
@@ -236,7 +236,7 @@ def _require_group(structure: Structure, setting: Setting) -> None:
 
 
 def _parsed(block: Block) -> Structure:
-    """The crystal as pymatgen reads it; images of a site that nearly coincide are one atom."""
+    """The crystal as read by pymatgen, with nearly coinciding images of a site merged."""
     structure = _parsed_within(block, _SITE_TOLERANCE)
     if not structure.is_ordered or _closest_image(structure) >= IMAGE_TOLERANCE_A:
         return structure
@@ -244,12 +244,12 @@ def _parsed(block: Block) -> Structure:
         merged = _parsed_within(block, IMAGE_TOLERANCE_A / max(structure.lattice.abc))
     except ValueError:
         return structure
-    # Different elements in one place stay two atoms, which overlap.
+    # Different elements at one position remain two overlapping atoms.
     return merged if merged.is_ordered else structure
 
 
 def _parsed_within(block: Block, tolerance: float) -> Structure:
-    """The crystal with sites merged that are nearer than a fraction of the lattice vectors."""
+    """The crystal with sites merged that are closer than a fraction of the lattice vectors."""
     block.parser._site_tolerance = tolerance  # noqa: SLF001  known only once there is a lattice
     try:
         (structure,) = block.parser.parse_structures(primitive=False, on_error="raise")
@@ -282,7 +282,7 @@ def _closest_image(structure: Structure) -> float:
 
 
 def _checked(structure: Structure, claims: Claims) -> Structure:
-    # Of partial occupancies neither the formula nor the number of atoms is compared: such a crystal is refused anyway.
+    # With partial occupancies formula and number of atoms are not compared: such crystals are refused anyway.
     problem = claims.contradiction(structure) if structure.is_ordered else None
     if problem:
         raise CifError(problem)

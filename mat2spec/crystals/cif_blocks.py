@@ -26,12 +26,12 @@ _LEAST_SHARE = 1e-6
 
 
 class CifError(ValueError):
-    """A block of a CIF holds no crystal, or not the one that it describes; the message says why."""
+    """A block of a CIF holds no crystal, or a different one than it describes; the message says why."""
 
 
 @dataclass
 class Block:
-    """Items of one block, as pymatgen's parser holds them, and remarks on the way."""
+    """Items of one block, as held by pymatgen's parser, and remarks collected while reading."""
 
     parser: Any
     data: Any
@@ -43,17 +43,17 @@ class Block:
         return self.data.data
 
     def text(self, *keys: str) -> str:
-        """The first of some items that says something; "" if none does."""
+        """The first of some items that has a value; "" if none does."""
         values = (self.items.get(key) for key in keys)
         texts = (value.strip() for value in values if isinstance(value, str))
         return next((text for text in texts if text not in UNKNOWN_VALUES), "")
 
     def number(self, *keys: str) -> float | None:
-        """The first of some items that says something as a number; None if it is none."""
+        """The first of some items that has a value, as a number; None if it is not one."""
         return number_of(self.text(*keys))
 
     def column(self, key: str) -> list[str]:
-        """A column of a loop; a single value where it stands outside of one."""
+        """A column of a loop, or a single value outside a loop."""
         value = self.items.get(key, [])
         return [value] if isinstance(value, str) else list(value)
 
@@ -61,7 +61,7 @@ class Block:
 def split_blocks(text: str) -> Iterator[tuple[str, str]]:
     """Name and text of each data block of a CIF, those without a crystal left out.
 
-    Blocks of one name are kept apart; a line `data_` within a text between semicolons begins no block.
+    Blocks with the same name are kept apart; a line `data_` within text between semicolons does not start a block.
     """
     blocks: list[list[str]] = []
     within_text = False
@@ -101,9 +101,9 @@ def check_cell(block: Block) -> None:
 
 
 def check_sites(block: Block) -> None:
-    """Refuse lists of sites in which something is not an atom with coordinates."""
+    """Refuse lists of sites in which any entry is not an atom with coordinates."""
     if any(key in block.items for key in MODULATION_KEYS):
-        raise CifError("The crystal is modulated: it has no cell that repeats; give a commensurate approximant.")
+        raise CifError("The crystal is modulated and has no periodic cell; give a commensurate approximant.")
     if not all(block.items.get(key) for key in COORDINATE_KEYS):
         cartesian = "_atom_site_Cartn_x" in block.items
         raise CifError(
@@ -119,7 +119,7 @@ def check_sites(block: Block) -> None:
     hydrogens = sum(number_of(value) or 0.0 for value in block.column("_atom_site_attached_hydrogens"))
     if hydrogens:
         raise CifError(
-            f"{hydrogens:g} hydrogens are said to be attached to atoms (_atom_site_attached_hydrogens), but have no sites; "
+            f"{hydrogens:g} hydrogens are listed as attached to atoms (_atom_site_attached_hydrogens), but have no sites; "
             "give their coordinates."
         )
     _check_labels(block)
@@ -128,7 +128,7 @@ def check_sites(block: Block) -> None:
 def _check_labels(block: Block) -> None:
     symbols = block.column("_atom_site_type_symbol")
     if not block.column("_atom_site_label"):
-        # pymatgen asks for labels; the symbols say the same.
+        # pymatgen requires labels; the symbols serve as well.
         block.items["_atom_site_label"] = list(symbols)
     for name in symbols or block.column("_atom_site_label"):
         plain = name.strip().replace("-", "")
@@ -136,7 +136,7 @@ def _check_labels(block: Block) -> None:
         # O-H, OH2, Wat: an oxygen whose hydrogens have no sites. Co3 is the third cobalt.
         if _GROUPS.match(plain) and not Element.is_valid_symbol(letters):
             raise CifError(
-                f"The site '{name}' stands for a group of atoms; list each of them with its coordinates, hydrogens too."
+                f"The site '{name}' represents a group of atoms; list each of them with its coordinates, including hydrogens."
             )
         if not any(Element.is_valid_symbol(letters[:length].capitalize()) for length in (1, 2)):
             raise CifError(f"The site '{name}' is not an element.")
@@ -155,7 +155,7 @@ def _check_fractions(block: Block) -> None:
 
 
 def number_of(text: str) -> float | None:
-    """A number with or without its uncertainty in brackets; None of any other text."""
+    """A number with or without its uncertainty in parentheses; None for any other text."""
     try:
         return float(str2float(text))
     except (ValueError, TypeError):

@@ -1,7 +1,7 @@
-"""What a file says of its crystal besides the coordinates, held against the crystal that was read.
+"""Consistency of the crystal that was read with the other data in its file.
 
 Hydrogens without coordinates, lost symmetry operations and wrong units leave a crystal that looks sound: only the
-formula, the number of formula units, the volume or the density beside it tell.
+formula, the number of formula units, the volume or the density given beside it reveal them.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pymatgen.core import Composition, Structure
 
 from mat2spec.crystals.species import ISOTOPES, symbol_of
 
-# Shares of elements agree to this: formulas are written with two digits or more.
+# Tolerance for shares of elements: formulas are written with two digits or more.
 COMPOSITION_TOLERANCE = 0.01
 VOLUME_TOLERANCE = 0.01
-# Densities are measured or rounded; one atom of hydrogen more in brucite is 1.7 %.
+# Densities are measured or rounded; one more hydrogen atom in brucite is 1.7 %.
 DENSITY_TOLERANCE = 0.10
 _HEAVIEST_DENSITY = 30.0
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What a file says of a crystal; None where it says nothing.
+    """What a file states about a crystal; None where it states nothing.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class Claims:
     density: float | None = None
 
     def contradiction(self, structure: Structure) -> str | None:
-        """Say in a sentence how a crystal as it was read differs from what its file says of it, or None."""
+        """Sentence on how the crystal that was read contradicts its file, or None."""
         return (
             self._of_elements(structure)
             or self._of_shares(structure)
@@ -59,7 +59,7 @@ class Claims:
 
     @property
     def count_atoms(self) -> bool:
-        """Whether they tell how many atoms the cell has, so that lost symmetry would show."""
+        """Whether they give the number of atoms in the cell, so that lost symmetry would be noticed."""
         return self.n_sites is not None or bool(self.formula and self.n_units) or self.density is not None
 
     def _of_elements(self, structure: Structure) -> str | None:
@@ -86,8 +86,8 @@ class Claims:
         total, total_read = sum(self.formula.values()), sum(read.values())
         if any(abs(read[name] / total_read - self.formula[name] / total) > COMPOSITION_TOLERANCE for name in read):
             return (
-                f"The formula in the file is {_written(self.formula)}, the sites give {_written(read)}: atoms are missing, "
-                "doubled, or the symmetry operations are not those of the crystal."
+                f"The formula in the file is {_written(self.formula)}, but the sites give {_written(read)}: atoms are missing "
+                "or doubled, or the symmetry operations are not those of the crystal."
             )
         return None
 
@@ -110,10 +110,10 @@ class Claims:
         return None
 
     def _is_of_the_whole_cell(self) -> bool:
-        """Whether the formula counts the cell instead of a formula unit, as pymatgen writes it."""
+        """Whether the formula refers to the cell instead of a formula unit, as written by pymatgen."""
         counts = [round(count) for count in self.formula.values()]
         whole = all(abs(count - given) < 1e-6 for count, given in zip(counts, self.formula.values(), strict=True))
-        # Of some elements pymatgen counts molecules: H10 is 5 H2.
+        # For some elements pymatgen counts molecules: H10 is 5 H2.
         return whole and self.n_units in {
             gcd(*counts),
             Composition(dict(self.formula)).get_reduced_formula_and_factor()[1],
@@ -130,7 +130,7 @@ class Claims:
     def _of_density(self, structure: Structure) -> str | None:
         if self.density is None:
             return None
-        # Some write kg/m3.
+        # Some files give kg/m3.
         density = self.density / 1000 if self.density > _HEAVIEST_DENSITY else self.density
         if abs(structure.density / density - 1) <= DENSITY_TOLERANCE:
             return None
@@ -141,7 +141,7 @@ class Claims:
 
 
 def counted(composition: Composition) -> dict[str, float]:
-    """Atoms of each element, charges and isotopes aside."""
+    """Atoms of each element, ignoring charges and isotopes."""
     counts: dict[str, float] = {}
     for species, amount in composition.items():
         symbol = symbol_of(species)
@@ -151,7 +151,7 @@ def counted(composition: Composition) -> dict[str, float]:
 
 
 def read_formula(text: str) -> dict[str, float]:
-    """Atoms of each element in a formula; empty where the text is none."""
+    """Atoms of each element in a formula; empty if the text is not a formula."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,8 +1,8 @@
-"""Columns of crystals in Arrow tables, in whatever types the programs that write Parquet choose.
+"""Columns of crystals in Arrow tables, in any of the types that programs write to Parquet.
 
 A lattice may be 9 numbers or 3 lists of 3, coordinates 3 n numbers or n lists of 3, elements numbers or symbols; each of
-them may be a list, a list of fixed size, a tensor or JSON in a text. What is meant is read; a row that means nothing gets
-a sentence, and the others are read.
+them may be a list, a list of fixed size, a tensor or a JSON string. Unambiguous rows are read; any other row gets a
+sentence and does not affect the rest.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pymatgen.core import Element
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import TableError
 
-# Texts of JSON are flattened to this depth: lists of lists, and the matrix of a lattice within a mapping.
+# JSON strings are flattened to this depth: lists of lists, and the matrix of a lattice within a mapping.
 _MAX_DEPTH = 4
-# Whatever is larger is not an element either.
+# Larger numbers are not elements.
 MAX_KNOWN_NUMBER = 999
 
 
@@ -48,19 +48,17 @@ class Lists:
 
 
 def identifiers(column: pa.ChunkedArray) -> list[str | None]:
-    """Identifiers as text, whatever type they have; None where there is none.
+    """Identifiers as text, whatever their type; None where missing.
 
     Raises
     ------
     TableError
-        If the column holds something that names nothing, such as flags, lists or fractions.
+        If the column cannot hold identifiers, such as flags, lists or fractions.
     """
     try:
         return _identifiers(_plain(column), column.type)
     except UnicodeDecodeError as error:
-        raise TableError(
-            f"The column {Column.MATERIAL_ID} holds texts that are not valid Unicode ({error})."
-        ) from error
+        raise TableError(f"The column {Column.MATERIAL_ID} holds text that is not valid Unicode ({error}).") from error
 
 
 def _identifiers(plain: pa.Array, given: pa.DataType) -> list[str | None]:
@@ -74,7 +72,7 @@ def _identifiers(plain: pa.Array, given: pa.DataType) -> list[str | None]:
         whole = [value is None or value != value or float(value).is_integer() for value in values]  # noqa: PLR0124  NaN
         if all(whole):
             return [None if value is None or value != value else str(int(value)) for value in values]  # noqa: PLR0124
-    raise TableError(f"The column {Column.MATERIAL_ID} holds {given}; identifiers are texts or whole numbers.")
+    raise TableError(f"The column {Column.MATERIAL_ID} holds {given}; identifiers must be text or integers.")
 
 
 def numbers_of_lists(column: pa.ChunkedArray, name: str) -> Lists:
@@ -85,7 +83,7 @@ def numbers_of_lists(column: pa.ChunkedArray, name: str) -> Lists:
 
 
 def atomic_numbers_of_lists(column: pa.ChunkedArray) -> Lists:
-    """Atomic numbers of lists of numbers or of symbols of elements; 0 where a number belongs to no element."""
+    """Atomic numbers from lists of numbers or element symbols; 0 for numbers that are not elements."""
     name = Column.ATOMIC_NUMBERS
     leaves, lengths, problems = _leaves(column, name)
     if _is_text(leaves.type):
@@ -97,13 +95,13 @@ def atomic_numbers_of_lists(column: pa.ChunkedArray) -> Lists:
         values, _ = _as_numbers(leaves)
     bad = ~(values == np.floor(values))
     first = next((_said(leaves[int(index)].as_py()) for index in np.flatnonzero(bad)[:1]), "")
-    sentence = f"The {name} of the row hold {first}, which is not an element; give whole numbers or symbols."
+    sentence = f"The {name} of the row hold {first}, which is not an element; give integers or symbols."
     read = _without(Lists(values, lengths, problems), bad, sentence)
     return Lists(np.clip(read.values, 0, MAX_KNOWN_NUMBER), read.lengths, read.problems)
 
 
 def _plain(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """A column as one array of a plain type: neither chunks nor dictionaries, extensions, views or fixed sizes."""
+    """A column as one array of a plain type, without chunks, dictionaries, extensions, views or fixed sizes."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], type=array.type)
@@ -122,7 +120,7 @@ def _plain(column: pa.ChunkedArray | pa.Array) -> pa.Array:
 
 
 def _leaves(column: pa.ChunkedArray, name: str) -> tuple[pa.Array, NDArray[np.int64], NDArray[np.object_]]:
-    """Values of all rows, how many each row has, and why a row has none."""
+    """Values of all rows, their number per row, and why a row has none."""
     array = _plain(column)
     problems = np.full(len(array), None, dtype=object)
     if pa.types.is_struct(array.type) and "matrix" in {field.name for field in array.type}:
@@ -151,7 +149,7 @@ def _missing(array: pa.Array, problems: NDArray[np.object_], name: str) -> NDArr
 
 
 def _from_json(array: pa.Array, name: str) -> tuple[pa.Array, NDArray[np.object_]]:
-    """Lists that are written as JSON, one text a row."""
+    """Lists written as JSON, one string per row."""
     lists: list[list[Any] | None] = []
     problems = np.full(len(array), None, dtype=object)
     for row, text in enumerate(array.to_pylist()):
@@ -183,12 +181,12 @@ def _flat(value: Any, depth: int = 0) -> list[Any]:
 
 
 def _symbol(value: Any) -> str:
-    """Symbols and atomic numbers side by side as texts, which `_number_of` reads."""
+    """Mixed symbols and atomic numbers as text, which `_number_of` reads."""
     return value if isinstance(value, str) else repr(value)
 
 
 def _as_numbers(leaves: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Numbers, NaN where there is none, and where a value is something else."""
+    """Numbers, NaN where missing, and where a value is not a number."""
     none = np.zeros(len(leaves), dtype=bool)
     if pa.types.is_boolean(leaves.type):
         return np.full(len(leaves), np.nan), ~none
@@ -210,7 +208,7 @@ def _number(text: str | None) -> float:
 
 @cache
 def _number_of(text: str | None) -> float:
-    """Atomic number of a symbol, or of a number in a text; NaN of anything else."""
+    """Atomic number from a symbol or a number as text; NaN for anything else."""
     symbol = (text or "").strip()
     if Element.is_valid_symbol(symbol):
         return float(Element(symbol).Z)
@@ -232,12 +230,12 @@ def _decoded(value: bytes | None) -> str | None:
         return None if value is None else value.decode()
     except UnicodeDecodeError as error:
         raise TableError(
-            f"The column {Column.MATERIAL_ID} holds bytes that are not text ({value!r}); write identifiers as texts."
+            f"The column {Column.MATERIAL_ID} holds bytes that are not text ({value!r}); write identifiers as text."
         ) from error
 
 
 def _said(value: Any) -> str:
-    """A value in a sentence, not longer than a line."""
+    """A value for a sentence, shortened to a line."""
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     return text if len(text) <= 40 else f"{text[:40]}..."
 

@@ -1,4 +1,4 @@
-"""Cells of crystals in a shape that a search for neighbours can afford."""
+"""Compact cells, in which a neighbour search is affordable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mat2spec.crystals.arrays import Crystals
 # Product of the three lengths over the volume: 1.41 for the primitive face-centred cell, 130 for the most skewed cell of the
 # Materials Project.
 MAX_SKEWNESS = 200.0
-# Volumes before and after a reduction, which cannot change them, agree to this.
+# Tolerance for volumes before and after a reduction, which must be equal.
 _VOLUME_TOLERANCE = 1e-6
 # Of the squared length, so that rounding errors end the search.
 _LEAST_GAIN = 1e-9
@@ -33,10 +33,10 @@ def skewness(lattices: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def reduce_skewed_cells(crystals: Crystals) -> Crystals:
-    """The same crystals with skewed cells replaced by compact ones; crystals without such a cell are returned as they are.
+    """The same crystals with skewed cells replaced by compact ones.
 
     The number of cells that a sphere touches grows with their skewness without bound: [[5, 0, 0], [1e5, 5, 0], [0, 0, 5]]
-    is a cube of 5 Angstrom and takes minutes to search. A cell that no reduction makes compact stays, and
+    is a cube of 5 Angstrom and takes minutes to search. A cell that cannot be made compact is kept, and
     `mat2spec.crystals.checks.find_problems` refuses it.
     """
     finite = np.asarray(np.isfinite(crystals.lattices).all(axis=(1, 2)))
@@ -56,7 +56,7 @@ def reduce_skewed_cells(crystals: Crystals) -> Crystals:
 
 
 def _reduced(lattice: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Short vectors of the same lattice (Minkowski); None where rounding errors leave none."""
+    """Short vectors of the same lattice (Minkowski); None if rounding errors prevent this."""
     vectors = np.array(lattice, dtype=np.float64)
     with np.errstate(all="ignore"):
         volume = abs(np.linalg.det(vectors))
@@ -68,7 +68,7 @@ def _reduced(lattice: NDArray[np.float64]) -> NDArray[np.float64] | None:
 
 
 def _shorten(vectors: NDArray[np.float64]) -> bool:
-    """Make vectors shorter by whole multiples of the others, in place; False if none can be."""
+    """Shorten vectors in place by integer multiples of the others; False if none can be shortened."""
     changed = False
     for index in range(3):
         first, second = (vectors[other] for other in range(3) if other != index)

@@ -17,20 +17,20 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.columns import atomic_numbers_of_lists
 
 MAX_KNOWN_ATOMIC_NUMBER = 118
-# Atomic number 0 gathers everything that is not an element, so that a bad number stops nothing.
+# Atomic number 0 collects everything that is not an element, so that a bad number does no harm.
 N_COLUMNS = MAX_KNOWN_ATOMIC_NUMBER + 1
 UNKNOWN_ELEMENT = "X"
 
 
 @dataclass(frozen=True)
 class ElementCounts:
-    """How many atoms of each element each crystal has.
+    """Number of atoms of each element in each crystal.
 
     Parameters
     ----------
     crystal, atomic_number, count
         The entries that are not zero, sorted by crystal: shape (n_entries,) each. Atomic number 0
-        stands for a number that belongs to no element.
+        represents numbers that are not elements.
     n_sites
         Sites of each crystal, shape (n_crystals,).
     """
@@ -77,13 +77,13 @@ class ElementCounts:
         return {symbols()[number]: count for number, count in zip(numbers, counts, strict=True)}
 
     def chemical_systems(self) -> list[str]:
-        """Elements of each crystal in alphabetical order, as in "O-Sr-V"; empty without sites."""
+        """Elements of each crystal in alphabetical order, as in "O-Sr-V"; empty if there are no sites."""
         names = np.array(symbols(), dtype=object)[self.atomic_number].tolist()
         bounds = np.searchsorted(self.crystal, np.arange(len(self.n_sites) + 1)).tolist()
         return ["-".join(sorted(names[a:b])) for a, b in pairwise(bounds)]
 
     def reduced_formulas(self, rows: Sequence[int] | None = None) -> list[str]:
-        """Reduced formulas of all crystals, or of those at `rows`; empty without sites."""
+        """Reduced formulas of all crystals, or of those at `rows`; empty if there are no sites."""
         formulas = []
         for row in range(len(self.n_sites)) if rows is None else rows:
             entries = self.entries(row)

@@ -1,8 +1,8 @@
-"""How near the atoms of a crystal are to each other, measured by their covalent radii.
+"""How close the atoms of a crystal are to each other, relative to their covalent radii.
 
-What is wrong with the unit of a length, with the kind of coordinates or with the elements shows here: of 154,925
-crystals of the Materials Project almost all have a closest contact between 0.6 and 1.3 sums of covalent radii, and the
-same numbers read in Bohr instead of Angstrom, or the other way round, move that by a factor of 1.9.
+Wrong units of length, kinds of coordinates or elements show up here: almost all of 154,925 crystals of the Materials
+Project have a closest contact between 0.6 and 1.3 sums of covalent radii, and reading the same numbers in Bohr instead
+of Angstrom, or vice versa, changes that by a factor of 1.9.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER
 LOW_CONTACT_RATIO = 0.6
 HIGH_CONTACT_RATIO = 1.3
 MIN_CONTACT_RATIO = 0.5
-# Contacts are searched up to this many sums of covalent radii.
+# Contacts are searched up to this multiple of the sum of covalent radii.
 REACH = 1.45
 _PERIODIC = np.array([1, 1, 1], dtype=np.int64)
-# On the radius of a sphere that holds one atom: where the search for the closest contact begins.
+# Factor on the radius of a sphere that holds one atom: where the search for the closest contact starts.
 _FIRST_RADIUS_FACTOR = 1.4
 
 
 class Contact(NamedTuple):
-    """The two atoms of a crystal that are closest to each other for their size.
+    """The two atoms of a crystal that are closest to each other relative to their size.
 
     `ratio` is their distance over the sum of their covalent radii, `distance_a` the distance in Angstrom. Both are
     infinite where all atoms are farther than `REACH`.
@@ -56,7 +56,7 @@ NO_CONTACT = Contact(np.inf, np.inf, 0, 0)
 def covalent_radii() -> NDArray[np.float64]:
     """Covalent radii in Angstrom by atomic number (Cordero et al., Dalton Trans. 2008, 2832), shape (MAX_ATOMIC_NUMBER + 1,).
 
-    Beyond curium, where no radius is tabulated, that of curium stands.
+    Beyond curium, where no radii are tabulated, that of curium is used.
     """
     radii = np.full(MAX_ATOMIC_NUMBER + 1, CovalentRadius.radius["Cm"])
     for z in range(1, MAX_ATOMIC_NUMBER + 1):

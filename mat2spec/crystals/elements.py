@@ -69,7 +69,7 @@ def count_valence_electrons(atomic_number: int) -> int:
 
 
 def _tabulated(element: Element, *names: str) -> float | None:
-    """The first of the named properties that pymatgen's table knows; its attributes warn where it does not."""
+    """The first of the named properties in pymatgen's table, whose attributes warn if a value is missing."""
     values = (element.data.get(name) for name in names)
     return next((float(value) for value in values if isinstance(value, int | float)), None)
 

@@ -1,4 +1,4 @@
-"""Crystals as people hold them in Python: one or many pymatgen structures or ASE Atoms, some of them perhaps unusable."""
+"""Crystals given in Python: one or many pymatgen structures or ASE Atoms, some of them possibly unusable."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ CrystalLike = Structure | IStructure | Atoms
 def crystals_given(
     given: CrystalLike | Iterable[object], material_ids: Sequence[str] | None = None
 ) -> tuple[Crystals, list[list[str]]]:
-    """Arrays of what was given; what cannot be used becomes a crystal without sites and with a problem.
+    """Arrays of the given crystals; anything unusable becomes a crystal without sites and with a problem.
 
     Parameters
     ----------
     given
-        A structure, Atoms, or many of them, mixed as they come.
+        A structure, Atoms, or any mixture of them.
     material_ids
         A name for each; ``crystal-0``, ``crystal-1``, ... if not given.
 
@@ -34,7 +34,7 @@ def crystals_given(
     crystals : Crystals
         In the given order.
     isotopes : list of list of str
-        Isotopes in each, which no model of phonons sees.
+        Isotopes in each, which phonon models ignore.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def crystals_given(
 
 
 def _read(entry: object) -> tuple[Structure | None, str]:
-    """The structure of one entry, or the reason why there is none."""
+    """The structure of one entry, or the reason for its absence."""
     if isinstance(entry, Atoms):
         try:
             entry = structure_of(entry)

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from mat2spec.crystals.composition import symbols
 
-# Solids of these often have local moments, metallic or not.
+# Solids of these often have local moments, whether metallic or not.
 MAGNETIC_ELEMENTS = frozenset(
     {"Cr", "Mn", "Fe", "Co", "Ni"} | {"Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb"}
 )
-# These have local moments beside an anion only; in intermetallics their d bands are too wide.
+# These have local moments only in the presence of an anion; in intermetallics their d bands are too wide.
 MAGNETIC_BESIDE_ANIONS = frozenset({"Ti", "V", "Cu", "Mo", "Ru", "Re", "Os", "Ir"})
 _ANIONS = frozenset({"N", "O", "F", "S", "Cl", "Se", "Br", "I"})
 
@@ -22,7 +22,7 @@ def can_be_magnetic(atomic_numbers: NDArray[np.integer]) -> bool:
     Parameters
     ----------
     atomic_numbers
-        Of the primitive cell, shape (n,): two odd cells together are even.
+        Atoms of the primitive cell, shape (n,): two odd cells together are even.
     """
     found = {symbols()[int(number)] for number in atomic_numbers}
     has_local_moment = bool(found & MAGNETIC_ELEMENTS) or bool(found & MAGNETIC_BESIDE_ANIONS and found & _ANIONS)

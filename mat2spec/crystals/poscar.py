@@ -1,4 +1,4 @@
-"""Read POSCAR files, the elements of which are what the file says and never made up."""
+"""Read POSCAR files; elements are those given in the file and never guessed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _COUNTS_LINE = 5
 
 
 class PoscarError(ValueError):
-    """A POSCAR holds no crystal, or one that contradicts itself; the message says why."""
+    """A POSCAR holds no crystal or contradicts itself; the message says why."""
 
 
 def read_poscar(text: str) -> tuple[Structure, str]:
-    """The crystal of a POSCAR, and what a reader should know of how it was read.
+    """The crystal of a POSCAR, with remarks on how it was read.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def _check_cell(lines: list[str]) -> None:
         )
     if len(values[0]) == 3:
         raise PoscarError(
-            "The second line scales each axis by a number of its own; multiply them into the lattice vectors."
+            "The second line scales each axis by a separate number; multiply them into the lattice vectors."
         )
 
 
@@ -65,12 +65,12 @@ def _counts(line: str) -> list[int]:
 
 
 def _first_counts(lines: list[str]) -> int:
-    """Row of the first numbers of atoms, which stand below all lines of elements; the end of the file if none do."""
+    """Row of the first numbers of atoms, below all lines of elements; the end of the file if there are none."""
     return next((row for row in range(_COUNTS_LINE, len(lines)) if _counts(lines[row])), len(lines))
 
 
 def _counts_from(lines: list[str], row: int) -> tuple[list[int], int]:
-    """Numbers of atoms from a row on, which may take several lines, and the row below them."""
+    """Numbers of atoms from a row on, possibly over several lines, and the row below them."""
     counts: list[int] = []
     while row < len(lines) and (here := _counts(lines[row])):
         counts += here
@@ -83,12 +83,12 @@ def _check_counts(lines: list[str]) -> None:
     counted = sum(_counts_from(lines, _first_counts(lines))[0])
     if counted > len(lines):
         raise PoscarError(
-            f"The file counts {counted:.6g} atoms and has {len(lines)} lines; correct the numbers of atoms."
+            f"The file declares {counted:.6g} atoms but has {len(lines)} lines; correct the numbers of atoms."
         )
 
 
 def _elements_of_first_line(lines: list[str]) -> tuple[list[str] | None, str]:
-    """Elements of a file of VASP 4, which has them in its comment or behind the coordinates, if anywhere."""
+    """Elements of a VASP 4 file, which has them in its comment or after the coordinates, if at all."""
     counts = _counts(lines[_COUNTS_LINE])
     if not counts:
         return None, ""
@@ -103,7 +103,7 @@ def _elements_of_first_line(lines: list[str]) -> tuple[list[str] | None, str]:
 
 
 def _check_names(lines: list[str]) -> None:
-    """Refuse names that are not elements, or that are more or fewer than the counts below them."""
+    """Refuse names that are not elements, or whose number differs from that of the counts below them."""
     if _counts(lines[_COUNTS_LINE]):
         return
     names = []
@@ -114,7 +114,7 @@ def _check_names(lines: list[str]) -> None:
     counts, _ = _counts_from(lines, row)
     if len(names) != len(counts):
         raise PoscarError(
-            f"The file names {len(names)} elements ({' '.join(names)}) and gives {len(counts)} numbers of atoms."
+            f"The file names {len(names)} elements ({' '.join(names)}) but gives {len(counts)} numbers of atoms."
         )
     for name in names:
         if not _is_symbol(re.split(r"[/_]", name)[0]):
@@ -133,11 +133,11 @@ def _first_site(lines: list[str], row: int) -> int:
 
 
 def _symbols_behind(lines: list[str], first: int, n_sites: int) -> list[str]:
-    """Elements behind the coordinates of all sites; none if a site has none."""
+    """Elements after the coordinates of all sites; none if any site lacks one."""
     symbols = []
     for line in lines[first : first + n_sites]:
         words = [word for word in line.split("!")[0].split()[3:] if word not in {"T", "F", ".TRUE.", ".FALSE."}]
-        # F is fluorine where it stands alone, and a fixed coordinate where three stand together.
+        # A single F is fluorine; in a group of three it marks fixed coordinates.
         if not words and len(line.split()) == 4:
             words = line.split()[3:]
         symbols.append(re.split(r"[^A-Za-z]", words[0], maxsplit=1)[0] if words else "")
@@ -145,7 +145,7 @@ def _symbols_behind(lines: list[str], first: int, n_sites: int) -> list[str]:
 
 
 def _with_positive_scale(lines: list[str]) -> list[str]:
-    """A scale below zero is the volume of the cell; coordinates in Angstrom are to be multiplied by the length it means."""
+    """A negative scale is the volume of the cell; coordinates in Angstrom are multiplied by the corresponding length."""
     scale = float(lines[1].split()[0])
     if scale >= 0:
         return lines
@@ -157,19 +157,21 @@ def _with_positive_scale(lines: list[str]) -> list[str]:
 
 
 def _check_coordinates(lines: list[str], structure: Structure) -> None:
-    """Refuse sites beyond those that are counted, and elements behind coordinates that contradict those above."""
+    """Refuse more sites than declared, and elements after coordinates that contradict those above."""
     _, below = _counts_from(lines, _first_counts(lines))
     first = _first_site(lines, below)
     behind = first + len(structure)
     if behind < len(lines) and _is_site(lines[behind]):
         raise PoscarError(
-            f"The file counts {len(structure)} atoms, but lists more coordinates than that; correct the numbers of atoms."
+            f"The file declares {len(structure)} atoms, but lists more coordinates than that; correct the numbers of atoms."
         )
     named = _symbols_behind(lines, first, len(structure))
     above = [site.specie.symbol for site in structure]
     for number, (name, symbol) in enumerate(zip(named, above, strict=False), 1):
         if name != symbol:
-            raise PoscarError(f"Site {number} is {symbol} by the line of elements and {name} by the word behind it.")
+            raise PoscarError(
+                f"Site {number} is {symbol} according to the line of elements but {name} according to the word after it."
+            )
 
 
 def _is_site(line: str) -> bool:

@@ -1,4 +1,4 @@
-"""Sizes of cells: how many sites the primitive cell of a crystal has, whatever cell it was given in."""
+"""Sizes of cells: the number of sites in the primitive cell, whatever cell a crystal was given in."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from mat2spec.tables.columns import Column
 def count_primitive_sites(crystals: Crystals) -> NDArray[np.int64]:
     """Number of sites of each primitive cell, shape (n_crystals,).
 
-    A cell whose counts of atoms by element have no common divisor is primitive; only the others are searched for
-    translations (moyopy, 0.01 Angstrom). A crystal that cannot be used counts as it is.
+    A cell whose counts of atoms by element have no common divisor is primitive; only other cells are searched for
+    translations (moyopy, 0.01 Angstrom). Unusable crystals keep the size of the given cell.
     """
     counts = crystals.n_sites.copy()
     usable = np.array([problem is None for problem in checks.find_problems(crystals)], dtype=np.bool_)
@@ -46,7 +46,7 @@ def _primitive_sites(cell: Cell) -> int:
 
 @dataclass(frozen=True)
 class CellSizes:
-    """Sizes of the cells that crystals were given in, and of their primitive cells.
+    """Sizes of the given and of the primitive cells of crystals.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class CellSizes:
 
     @classmethod
     def of_rows(cls, rows: pd.DataFrame) -> CellSizes:
-        """Sizes as a table has them; without `nsites_primitive`, as in older runs, a cell counts as primitive."""
+        """Sizes from a table; without `nsites_primitive`, as in older runs, cells count as primitive."""
         n_sites = rows[Column.NSITES].to_numpy(dtype=np.int64)
         absent = pd.Series(np.nan, index=rows.index)
         primitive = pd.Series(rows.get(Column.NSITES_PRIMITIVE, absent)).fillna(rows[Column.NSITES])
@@ -85,5 +85,5 @@ class CellSizes:
         return self.volumes / self.n_sites
 
     def columns(self) -> dict[str, NDArray]:
-        """The columns of a table beside `nsites`."""
+        """The columns of a table besides `nsites`."""
         return {Column.NSITES_PRIMITIVE: self.n_primitive, Column.VOLUME: self.volumes}

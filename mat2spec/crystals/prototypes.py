@@ -12,7 +12,7 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.crystals.symmetry import find_symmetry
 
-# A crystal whose symmetry cannot be found, e.g. one with two atoms in one place.
+# For crystals whose symmetry cannot be found, e.g. with two atoms at one position.
 UNKNOWN_SPACE_GROUP = 0
 
 

@@ -1,7 +1,7 @@
-"""Read crystals from the files that people have: CIF, POSCAR, JSON, extxyz, ASE databases, Parquet; folders and globs.
+"""Read crystals from common file formats: CIF, POSCAR, JSON, extxyz, ASE databases, Parquet; folders and globs.
 
-Each crystal of a file stands for itself: one that cannot be used becomes an entry with its reason, and the others are
-read. What a reader should know of a crystal that can be used is its note.
+Crystals of a file are independent: an unusable one becomes an entry with the reason, and the others are read. Remarks
+on usable crystals are in their notes.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ class UnreadableError(ValueError):
 
 @dataclass(frozen=True)
 class ReadStructure:
-    """One crystal of a file, or the reason why there is none.
+    """One crystal of a file, or the reason for its absence.
 
     Parameters
     ----------
     name
-        Name of the file; behind it "#" and the identifier, key or number of the crystal if it holds several.
+        Name of the file, followed by "#" and the identifier, key or number of the crystal if there are several.
     structure
         The crystal; None if it cannot be used.
     reason
         Why not, as a sentence; empty if it can be used.
     note
-        What to know of a crystal that can be used; else empty.
+        Remark on a usable crystal; else empty.
     key
         Identifier, key or number of the crystal within its file; empty if the file is one crystal.
     isotopes
-        Isotopes on its sites. Models take them for the element: right for electrons, wrong for phonons.
+        Isotopes on its sites. Models treat them as the element, which is right for electrons, wrong for phonons.
     origin
-        Where it is from if not from a file: a run, a database.
+        Where it comes from if not from a file: a run, a database.
     """
 
     name: str
@@ -80,14 +80,14 @@ Reader = Callable[[], tuple[Structure, str]]
 
 
 def read_structures(files: Sequence[Path], primitive: bool = True) -> list[ReadStructure]:
-    """All crystals of some files, in order; what cannot be read is one entry with its reason.
+    """All crystals of some files, in order; anything unreadable becomes an entry with the reason.
 
     Parameters
     ----------
     files
         Files, folders and patterns such as ``runs/**/CONTCAR``.
     primitive
-        Whether the cell of a CIF is reduced to a primitive one (`mat2spec.crystals.cif.to_primitive`).
+        Whether to reduce the cell of a CIF to a primitive one (`mat2spec.crystals.cif.to_primitive`).
     """
     found: list[ReadStructure] = []
     for file in expand_paths(files):
@@ -176,12 +176,12 @@ def _text_of(file: Path) -> str:
 
 
 def _is_identifier(key: str, file: Path) -> bool:
-    """Whether the one crystal of a file has a name that tells more than the name of the file."""
+    """Whether the only crystal of a file has a more informative name than the file."""
     return bool(key) and not key.isdigit() and file.suffix.lower() not in _CIF_ENDINGS
 
 
 def _readers(file: Path, text: str, primitive: bool) -> Iterator[tuple[str, Reader]]:
-    """What reads each crystal of a file, with its name."""
+    """Readers of the crystals of a file, with their names."""
     start = text.lstrip()
     if start[:1] == "<":
         raise UnreadableError("This is a web page or XML, not a crystal; get the file itself.")
@@ -215,11 +215,11 @@ def _read_entry(file: str, key: str, read: Reader) -> ReadStructure:
     name = f"{file}#{key}" if key else file
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what matters is checked, and said in a reason or a note
+            warnings.simplefilter("ignore")  # relevant problems are checked for and reported in a reason or a note
             structure, note = read()
     except MemoryError:
         raise
-    # pymatgen raises whatever its parsers stumble over: the reason is kept and the other crystals are read.
+    # pymatgen's parsers raise all kinds of errors: the reason is kept and the other crystals are read.
     except Exception as error:  # noqa: BLE001
         return ReadStructure(name, None, _why_unread(error), key=key)
     reason = why_unusable(structure)
@@ -228,9 +228,9 @@ def _read_entry(file: str, key: str, read: Reader) -> ReadStructure:
     found = tuple(isotopes(structure))
     notes = [note] if note else []
     if found:
-        notes.append(f"{' and '.join(found)} is taken for the element: no model sees masses.")
+        notes.append(f"{' and '.join(found)} is treated as the element: models ignore masses.")
     if abs(structure._charge or 0) > 0:  # noqa: SLF001  the property counts oxidation states too
-        notes.append("The charge of the cell is not seen by any model.")
+        notes.append("The charge of the cell is ignored by all models.")
     return ReadStructure(name, structure, note=" ".join(notes), key=key, isotopes=found)
 
 
@@ -245,7 +245,7 @@ def why_unusable(structure: Structure) -> str:
 
 
 def _why_unread(error: BaseException) -> str:
-    """What an error says, in one line; our own are sentences, of others the kind is named."""
+    """An error message in one line; the type is added unless it is one of our sentences."""
     text = one_line(" ".join(str(error).split()))
     if type(error).__module__.startswith("mat2spec."):
         return text
@@ -253,7 +253,7 @@ def _why_unread(error: BaseException) -> str:
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """Names with a number behind those that occur more than once."""
+    """Names, numbered if they occur more than once."""
     taken: set[str] = set()
     unique = []
     for name in names:

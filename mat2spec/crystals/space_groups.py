@@ -1,4 +1,4 @@
-"""Symmetry operations of a space group that a file names without listing them."""
+"""Symmetry operations of space groups that files name without listing the operations."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pymatgen.core.operations import SymmOp
 
 N_HALL_SYMBOLS = 530
-# Lengths and angles that a symmetry makes equal agree to this.
+# Tolerance for lengths and angles that symmetry requires to be equal.
 _METRIC_TOLERANCE = 0.02
 _MONOCLINIC_GROUPS = range(3, 16)
 _FIRST_CUBIC_GROUP = 195
-# How databases name the settings of one group: origin at a point of high symmetry (1, S) or at an inversion centre
+# Names of the settings of a group in databases: origin at a point of high symmetry (1, S) or at an inversion centre
 # (2, Z), hexagonal (H) or rhombohedral axes (R).
 _SETTINGS = {"1": "1", "2": "2", "s": "1", "z": "2", "h": "H", "r": "R"}
 
@@ -45,14 +45,14 @@ class Setting(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Symbol of the group with the setting behind it, as in "F d -3 m:2"."""
+        """Symbol of the group followed by the setting, as in "F d -3 m:2"."""
         symbol = _group(self.hall_number).international.split(" = ")[0].replace("_", "")
         return f"{symbol}:{self.choice}" if self.choice in {"1", "2", "H", "R"} else symbol
 
 
 @lru_cache(maxsize=1)
 def _settings() -> tuple[dict[str, list[Setting]], dict[str, list[Setting]], dict[int, list[Setting]]]:
-    """Settings by Hall symbol, by Hermann-Mauguin symbol, and by number: those of the standard axes alone."""
+    """Settings by Hall symbol, by Hermann-Mauguin symbol, and by number (standard axes only)."""
     by_hall: dict[str, list[Setting]] = {}
     by_symbol: dict[str, list[Setting]] = {}
     by_number: dict[int, list[Setting]] = {}
@@ -70,9 +70,9 @@ def _settings() -> tuple[dict[str, list[Setting]], dict[str, list[Setting]], dic
 
 
 def settings_named(hall: str = "", hermann_mauguin: str = "", number: int | None = None) -> list[Setting]:
-    """Settings that a file may mean; the Hall symbol decides before the Hermann-Mauguin symbol, that before the number.
+    """Settings that a file may mean; the Hall symbol has priority over the Hermann-Mauguin symbol, that over the number.
 
-    Several where the symbol leaves the origin or the axes open; none where nothing is named that is known.
+    Several if the symbol leaves the origin or the axes open; none if nothing known is given.
     """
     by_hall, by_symbol, by_number = _settings()
     if hall and _plain(hall) in by_hall:
@@ -110,10 +110,10 @@ def _plain(symbol: str) -> str:
 
 
 def _names(international: str, number: int, choice: str) -> set[str]:
-    """Symbols of a setting: short, full, and as cubic ones were written before 1983."""
+    """Symbols of a setting: short, full, and in the pre-1983 notation of cubic groups."""
     names = {_plain(name) for name in international.split(" = ")}
     if number in _MONOCLINIC_GROUPS:
-        # The short symbol names the axis b alone: P 21/n is P 1 21/n 1.
+        # The short symbol implies the axis b: P 21/n is P 1 21/n 1.
         full = international.rsplit(" = ", maxsplit=1)[-1].split()
         return {_plain("".join(full)), *([_plain(full[0] + full[2])] if choice.startswith("b") else [])}
     if number >= _FIRST_CUBIC_GROUP:
@@ -122,7 +122,7 @@ def _names(international: str, number: int, choice: str) -> set[str]:
 
 
 def _split_choice(symbol: str) -> tuple[str, str]:
-    """Symbol without the setting behind it, and the setting; "" where none is named."""
+    """Symbol without its setting, and the setting; "" if none is given."""
     found = re.fullmatch(r"\s*(.*?)(?:\s*:\s*|\s+)([12szhr])\s*", symbol, flags=re.IGNORECASE)
     if found is None or (":" not in symbol and found[2] in "12"):
         return symbol, ""

@@ -1,4 +1,4 @@
-"""What stands on the sites of a crystal, where it is more, or less, than an element."""
+"""Species on the sites of a crystal that are more, or less, than an element."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ ISOTOPES = {"D": "deuterium", "T": "tritium"}
 
 
 def symbol_of(species: object) -> str:
-    """Symbol of an element, charged or not, D and T among them; that of a dummy as it is written."""
+    """Symbol of an element, ignoring charge, including D and T; the symbol of a dummy unchanged."""
     element = getattr(species, "element", species)
     return element.name if isinstance(element, Element) else str(getattr(species, "symbol", species))
 
@@ -20,5 +20,5 @@ def unknown_species(structure: Structure) -> list[str]:
 
 
 def isotopes(structure: Structure) -> list[str]:
-    """Isotopes of hydrogen on the sites; a model that knows atomic numbers takes them for hydrogen."""
+    """Isotopes of hydrogen on the sites; models, which know only atomic numbers, treat them as hydrogen."""
     return sorted({symbol_of(species) for site in structure for species in site.species} & set(ISOTOPES))

@@ -1,6 +1,6 @@
-"""Read crystals of JSON: pymatgen structures, documents of the Materials Project, computed entries, answers of its API.
+"""Read crystals from JSON: pymatgen structures, documents and API responses of the Materials Project, computed entries.
 
-Only data is read: no class that a file names is imported.
+Only data are read: no class named in a file is imported.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pymatgen.core import Element, Lattice, Structure
 
 from mat2spec.crystals.claims import Claims, read_formula
 
-# Where documents keep their crystal, the first that is there.
+# Keys of the crystal in documents, in order of priority.
 STRUCTURE_KEYS = ("structure", "final_structure", "output", "calc", "entry", "data")
 ID_KEYS = ("material_id", "mp_id", "task_id", "entry_id", "id", "identifier")
-# Wrappers around many: the answer of an API, documents by name.
+# Wrappers around several crystals: API responses, documents by name.
 LIST_KEYS = ("data", "structures", "entries", "docs", "results", "response")
-# Of a DataFrame as matbench publishes it.
+# Keys of a DataFrame as published by matbench.
 MATBENCH_KEYS = {"index", "columns", "data"}
-# A lattice of a structure file and its lengths or coordinates agree to this.
+# Tolerance between the lattice of a structure file and its lengths or coordinates.
 CONSISTENCY_A = 0.02
 MAX_DEPTH = 4
 
@@ -30,7 +30,7 @@ class StructureJsonError(ValueError):
 
 
 def entries_of(content: Any) -> Iterator[tuple[str, Any]]:
-    """Name and content of each entry: of one crystal "", of several their identifiers, keys or numbers from 1."""
+    """Name and content of each entry: "" for a single crystal, else identifiers, keys or numbers from 1."""
     if isinstance(content, dict) and _holds_crystal(content):
         yield _name(content), content
         return
@@ -72,7 +72,7 @@ def read_entry(entry: Any) -> Structure:
     Raises
     ------
     StructureJsonError
-        If it holds none, or one that contradicts itself.
+        If it holds no crystal or contradicts itself.
     """
     document = entry if isinstance(entry, dict) else {}
     found = _find(entry)
@@ -95,7 +95,7 @@ def _is_wrapper(content: dict[str, Any]) -> bool:
 
 
 def _find(entry: Any, depth: int = 0) -> dict[str, Any] | None:
-    """The structure within an entry, by the keys under which documents keep it."""
+    """The structure within an entry, by the keys used in documents."""
     if not isinstance(entry, dict) or depth > MAX_DEPTH:
         return None
     if "lattice" in entry and "sites" in entry:
@@ -141,7 +141,7 @@ def _lattice(given: Any) -> Lattice:
             stated = given.get(key)
             if isinstance(stated, int | float) and abs(stated - length) > max(CONSISTENCY_A, 0.005 * length):
                 raise StructureJsonError(
-                    f"The lattice says {key} = {stated:g}, its vectors have {length:g} Angstrom: one of them is wrong."
+                    f"The lattice gives {key} = {stated:g}, but its vectors have {length:g} Angstrom: one of them is wrong."
                 )
     return lattice
 
@@ -156,7 +156,7 @@ def _species(site: dict[str, Any], number: int) -> dict[str, float]:
             raise StructureJsonError(f"Site {number} holds '{symbol}', which is not an element.")
         occupancy = part.get("occu", 1) if isinstance(part, dict) else 1
         if not isinstance(occupancy, int | float) or not 0 <= occupancy <= 1:
-            raise StructureJsonError(f"Site {number} is occupied {occupancy} times; give a number from 0 to 1.")
+            raise StructureJsonError(f"Site {number} has the occupancy {occupancy}; give a number from 0 to 1.")
         symbol = _without_charge(symbol)
         found[symbol] = found.get(symbol, 0.0) + occupancy
     if not found:
@@ -192,7 +192,7 @@ def _coordinates(site: dict[str, Any], lattice: Lattice, number: int) -> np.ndar
 
 
 def _claims_of(document: dict[str, Any]) -> Claims:
-    """What a document says of its crystal; only where it is a document and not a bare structure."""
+    """What a document states about its crystal; only for documents, not for bare structures."""
     if "sites" in document:
         return Claims()
     formula = document.get("formula_pretty") or document.get("formula") or ""

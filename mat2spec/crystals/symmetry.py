@@ -1,4 +1,4 @@
-"""Symmetry of one crystal, at the tolerance that the whole project uses."""
+"""Symmetry of one crystal, at the tolerance used throughout the project."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mat2spec.crystals.cell import Cell
 
 SYMMETRY_TOLERANCE_A = 0.01
 
-# Of supercells moyopy notes that rotations of the primitive cell do not fit; group and cell are right all the same.
+# For supercells moyopy remarks that rotations of the primitive cell do not fit; group and cell are still right.
 logging.getLogger("moyo").setLevel(logging.ERROR)
 
 
@@ -20,7 +20,7 @@ def find_symmetry(cell: Cell) -> moyopy.MoyoDataset:
     Raises
     ------
     ValueError
-        If no symmetry is found, as of a crystal with two atoms in one place.
+        If no symmetry is found, e.g. for a crystal with two atoms at one position.
     """
     given = moyopy.Cell(cell.lattice.tolist(), cell.frac_coords.tolist(), cell.atomic_numbers.tolist())
     return moyopy.MoyoDataset(given, symprec=SYMMETRY_TOLERANCE_A)

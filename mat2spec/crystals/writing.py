@@ -1,4 +1,4 @@
-"""Write crystals in the formats that people open."""
+"""Write crystals in common formats."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graphs of many crystals in one PyTorch Geometric object: a data set, a batch and a single crystal are the same."""
+"""Graphs of many crystals in one PyTorch Geometric object, used for data sets, batches and single crystals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Indices = NDArray[np.integer] | NDArray[np.bool_] | Tensor | Sequence[int]
 
 
 class CrystalGraphs(Data):
-    """Crystal graphs side by side in flat tensors, without a Python object for each crystal.
+    """Crystal graphs concatenated in flat tensors, without a Python object per crystal.
 
     It behaves like the `Batch` of PyTorch Geometric: `len` and `num_graphs` count crystals, an index gives one crystal,
     a slice, mask or list of indices several. `take` and `concatenate` work on whole tensors; a `DataLoader` of
@@ -31,7 +31,7 @@ class CrystalGraphs(Data):
     atomic_numbers
         Element of each node, shape (n_nodes,).
     multiplicity
-        Atoms of the cell that a node stands for, shape (n_nodes,).
+        Atoms of the cell that a node represents, shape (n_nodes,).
     descriptors
         Pretrained vectors of the nodes, means over merged atoms, shape (n_nodes, width); None without.
     edge_index
@@ -40,10 +40,10 @@ class CrystalGraphs(Data):
     edge_length
         Edge lengths in Angstrom, shape (n_edges,).
     edge_multiplicity
-        Equal links (same neighbour, same length) that an edge stands for, shape (n_edges,).
+        Equal links (same neighbour, same length) that an edge represents, shape (n_edges,).
     edge_vector
-        From the centre to the neighbour of each edge, in Angstrom, shape (n_edges, 3); None where sites were merged,
-        for equivalent atoms have neighbours in different directions.
+        From the centre to the neighbour of each edge, in Angstrom, shape (n_edges, 3); None if sites were merged, as
+        equivalent atoms have neighbours in different directions.
     n_atoms
         Atoms in each cell, shape (n_crystals,).
     batch
@@ -53,8 +53,8 @@ class CrystalGraphs(Data):
 
     Notes
     -----
-    Attributes of your own follow a crystal: those whose name begins with `node_` have one row per node, with `edge_` one
-    per edge, all others one per crystal, a target `y` for example.
+    Custom attributes follow their crystals: those whose name begins with `node_` have one row per node, with `edge_` one
+    per edge, all others one per crystal, for example a target `y`.
     """
 
     atomic_numbers: Tensor
@@ -122,7 +122,7 @@ class CrystalGraphs(Data):
         return self.edge_index.get_indptr()
 
     def own_attributes(self) -> dict[str, Tensor]:
-        """All tensors but those that say which rows belong together: `batch`, `ptr` and `edge_index`."""
+        """All tensors except those that define which rows belong together: `batch`, `ptr` and `edge_index`."""
         return {
             key: value
             for key, value in self.to_dict().items()
@@ -157,7 +157,7 @@ class CrystalGraphs(Data):
     def apply(self, func: Callable[[Tensor], Tensor], *keys: str) -> CrystalGraphs:
         """Change all tensors in place, as PyTorch Geometric does, and keep the `EdgeIndex`."""
         super().apply(func, *keys)
-        if not isinstance(self.edge_index, EdgeIndex):  # in inference mode torch makes a plain tensor of it
+        if not isinstance(self.edge_index, EdgeIndex):  # in inference mode torch turns it into a plain tensor
             self.edge_index = _ordered_by_centre(self.edge_index, len(self.atomic_numbers))
         return self
 
@@ -178,7 +178,7 @@ class CrystalGraphs(Data):
         except AttributeError:
             if key != "ptr" or "batch" not in self:
                 raise
-            # PyTorch Geometric leaves it out where it takes one item out of a batch.
+            # PyTorch Geometric leaves it out when it takes one item from a batch.
             self.ptr = cumsum(torch.bincount(self.batch))
             return self.ptr
 
@@ -214,13 +214,13 @@ class CrystalGraphs(Data):
 
 
 def _ordered_by_centre(edges: Tensor, n_nodes: int) -> EdgeIndex:
-    # The cache is filled here, so that no inference mode fills it with what gradients cannot use.
+    # The cache is filled here because inference mode would fill it with tensors unusable for gradients.
     ordered = EdgeIndex(edges, sparse_size=(n_nodes, n_nodes), sort_order="col")
     return ordered.fill_cache_(no_transpose=True)
 
 
 def rows_between(start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
-    """All rows from `start[i]` to `stop[i] - 1`, one range after the other.
+    """All rows from `start[i]` to `stop[i] - 1`, range by range.
 
     Returns
     -------

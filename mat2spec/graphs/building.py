@@ -1,4 +1,4 @@
-"""Graphs of crystals, the way from structures to what models read."""
+"""Building graphs from crystals, the input of the models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mat2spec.graphs.settings import Descriptors, GraphSettings
 def build_graphs(
     crystals: Crystals, settings: GraphSettings | None = None, cache_dir: Path | None = None
 ) -> tuple[CrystalGraphs, list[str | None]]:
-    """Make a graph of every crystal that can have one.
+    """Make a graph of every usable crystal.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def build_graphs(
     settings
         Cutoff, number of neighbours, merging. Graphs without merging carry edge vectors.
     cache_dir
-        Where descriptors are kept, for crystals whose graphs are built again and again; None keeps nothing.
+        Cache folder for descriptors of crystals whose graphs are built repeatedly; None caches nothing.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""What a pretrained interatomic potential knows of each atom: the input of models that learn from little data.
+"""Atom descriptors from a pretrained interatomic potential, for models that learn from little data.
 
 CHGNet (Deng et al., Nat. Mach. Intell. 5, 1031 (2023)) was trained on energies, forces, stresses and magnetic
-moments of Materials Project relaxations, on no spectrum. Its atom vectors after each convolution describe how
-the energy answers to displacements, which is what phonons ask. The network stays frozen.
+moments of Materials Project relaxations, not on spectra. Its atom vectors after each convolution describe how the
+energy responds to displacements, which is relevant to phonons. The network stays frozen.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from mat2spec.crystals.arrays import Crystals
 
-# Atoms in one pass through the network, which bounds its memory.
+# Atoms per pass through the network, which limits its memory.
 ATOMS_PER_BATCH = 256
 # The package has no weights for elements beyond plutonium.
 CHGNET_ELEMENTS = 94
@@ -74,12 +74,14 @@ def site_descriptors(
         graphs = {}
         for index in chosen:
             if crystals.atomic_numbers[crystals.sites(index)].max() > CHGNET_ELEMENTS:
-                problems[index] = f"CHGNet, which describes its atoms, knows elements up to Z = {CHGNET_ELEMENTS} only."
+                problems[index] = (
+                    f"CHGNet, which describes its atoms, supports only elements up to Z = {CHGNET_ELEMENTS}."
+                )
                 continue
             try:
                 graphs[index] = model.graph_converter(crystals.structure(index))
             except CRYSTAL_FAULTS as error:
-                problems[index] = f"CHGNet makes no graph of it: {reason_of_fault(error)}"
+                problems[index] = f"CHGNet cannot make a graph of it: {reason_of_fault(error)}"
         for index, vectors in _vectors_of(model, graphs, problems):
             descriptors[crystals.sites(index)] = vectors
     return descriptors, problems
@@ -88,14 +90,14 @@ def site_descriptors(
 def _vectors_of(
     model: CHGNet, graphs: dict[int, Any], problems: list[str | None]
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Atom vectors of each crystal; one that fails alone gets a problem, and the others are described."""
+    """Atom vectors of each crystal; a crystal that fails gets a problem and does not affect the others."""
     if not graphs:
         return
     try:
         vectors = _atom_vectors(model, list(graphs.values()))
     except CRYSTAL_FAULTS as error:
         if len(graphs) == 1:
-            problems[next(iter(graphs))] = f"CHGNet does not describe its atoms: {reason_of_fault(error)}"
+            problems[next(iter(graphs))] = f"CHGNet cannot describe its atoms: {reason_of_fault(error)}"
             return
         for index, graph in graphs.items():
             yield from _vectors_of(model, {index: graph}, problems)
@@ -107,7 +109,7 @@ def _vectors_of(
 def cached_site_descriptors(
     crystals: Crystals, kind: Descriptors, usable: NDArray[np.bool_], folder: Path
 ) -> tuple[NDArray[np.float32], list[str | None]]:
-    """The same as `site_descriptors`, kept in a folder as half-precision numbers: for sets that are trained on again.
+    """The same as `site_descriptors`, cached in a folder in half precision, for repeated training.
 
     The file is named after the crystals, so that a changed table is recomputed.
     """
@@ -141,7 +143,7 @@ def load_chgnet(version: str) -> CHGNet:
         from chgnet.model import CHGNet
     except ImportError as error:
         raise DescriptorError("CHGNet is not installed; run `pip install chgnet`.") from error
-    # It prints its own name and size, whatever `verbose` says; standard output is for results.
+    # It prints its own name and size regardless of `verbose`; standard output is for results.
     with redirect_stdout(io.StringIO()):
         model = CHGNet.load(model_name=version, use_device="cpu", verbose=False)
     model.eval()

@@ -1,4 +1,4 @@
-"""Ends of edges: a node seen over a length, which many edges share."""
+"""Ends of edges: pairs of a node and a length, shared by many edges."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LENGTH_BITS = 32
 
 
 class DifferentEnds(NamedTuple):
-    """The different pairs of a node and a length, ordered by node, then length.
+    """The distinct pairs of a node and a length, ordered by node, then length.
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ class DifferentEnds(NamedTuple):
 
 
 def different_ends(node: Tensor, length: Tensor) -> DifferentEnds:
-    """Find the different pairs of a node and a length, a positive number of single precision; both of shape (n_rows,).
+    """Find the distinct pairs of a node and a length, a positive number of single precision; both of shape (n_rows,).
 
-    The bits of positive numbers are ordered as the numbers are: a pair is one integer.
+    The bits of positive floats are ordered like the floats, so a pair can be encoded as one integer.
     """
     pairs, end = torch.unique((node << _LENGTH_BITS) | length.view(torch.int32), return_inverse=True)
     bits = pairs & (2**_LENGTH_BITS - 1)

@@ -1,4 +1,4 @@
-"""Crystals that come as data of PyTorch Geometric, from another program's data set."""
+"""Crystals given as PyTorch Geometric data, e.g. from another program's data set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CrystalsOrData: TypeAlias = Crystals | Data | Sequence[Data]
 
 
 def as_crystals(given: CrystalsOrData) -> Crystals:
-    """Crystals as they are, or those of `crystals_from_data`."""
+    """Crystals unchanged, or those from `crystals_from_data`."""
     return given if isinstance(given, Crystals) else crystals_from_data(given)
 
 
@@ -37,8 +37,8 @@ def crystals_from_data(data: Data | Sequence[Data]) -> Crystals:
     data
         Each crystal has atomic numbers `z` (or `atomic_numbers`), shape (n_atoms,); Cartesian coordinates `pos` (or
         `positions`) in Angstrom, or fractional ones `frac_coords`, shape (n_atoms, 3); lattice vectors as rows `cell`
-        (or `lattice`) in Angstrom, shape (3, 3). It may have a name, `material_id` (or `id`). Whatever else it holds
-        is not read: edges are searched again, as the models were trained on them.
+        (or `lattice`) in Angstrom, shape (3, 3). It may have a name, `material_id` (or `id`). Anything else is ignored:
+        edges are searched again in the way the models were trained.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def crystals_from_data(data: Data | Sequence[Data]) -> Crystals:
 
 
 def _crystals_of(data: Data) -> tuple[Crystals, bool]:
-    """Crystals of one `Data` or `Batch`, and whether they have names of their own."""
+    """Crystals of one `Data` or `Batch`, and whether they have their own names."""
     numbers = _array(data, NUMBERS, "atomic numbers").astype(np.int64).reshape(-1)
     counts = _atoms_of_each(data, len(numbers))
     lattices = _shaped(_array(data, CELL, "lattice vectors"), (len(counts), 3, 3), "lattice vectors")
@@ -92,7 +92,7 @@ def _atoms_of_each(data: Data, n_atoms: int) -> NDArray[np.int64]:
 
 
 def _fractional(data: Data, lattices: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Fractional coordinates, shape (n_atoms, 3); zero where the lattice has no volume, which is reported later."""
+    """Fractional coordinates, shape (n_atoms, 3); zero if the lattice has no volume, which is reported later."""
     if any(name in data for name in FRACTIONAL):
         return _shaped(_array(data, FRACTIONAL, "fractional coordinates"), (len(lattices), 3), "fractional coordinates")
     positions = _shaped(
@@ -110,7 +110,7 @@ def _array(data: Data, names: Sequence[str], what: str) -> NDArray:
             value = data[name]
             return value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
     found = ", ".join(data.keys()) or "nothing"
-    raise ValueError(f"The data hold no {what}; name them '{names[0]}'. They hold {found}.")
+    raise ValueError(f"The data have no {what}; name them '{names[0]}'. They have {found}.")
 
 
 def _shaped(values: NDArray, shape: tuple[int, ...], what: str) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
-"""Merging of equivalent sites: one node for all atoms that message passing cannot tell apart.
+"""Merging of equivalent sites: one node for all atoms that message passing cannot distinguish.
 
-The graph of a supercell is thereby that of its primitive cell, and high-symmetry cells cost a fraction. The merging is
-exact for every model with at most `refinement_rounds` layers whose pooling weights nodes by their multiplicity.
+A supercell thus has the graph of its primitive cell, and high-symmetry cells cost a fraction. The merging is exact for
+every model with at most `refinement_rounds` layers whose pooling weights nodes by their multiplicity.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _HASH_PRIME = np.uint64(0x9E3779B97F4A7C15)
 
 
 def merge_equivalent_sites(graphs: CrystalGraphs, settings: GraphSettings) -> CrystalGraphs:
-    """Merge the nodes that message passing cannot tell apart, then the equal edges of a node.
+    """Merge the nodes that message passing cannot distinguish, then the equal edges of a node.
 
     Colour refinement (Weisfeiler and Leman): two nodes stay equal while their element and the
     multiset of (distance, neighbour's colour) are equal.
@@ -38,7 +38,7 @@ def merge_equivalent_sites(graphs: CrystalGraphs, settings: GraphSettings) -> Cr
     )
     attributes = {"edge_length": edges.length, "edge_multiplicity": edges.multiplicity, "n_atoms": graphs.n_atoms}
     if "descriptors" in graphs:
-        # Equivalent atoms differ by rounding, or by what angles tell apart.
+        # Equivalent atoms may differ by rounding, or in angles.
         means = scatter(graphs.descriptors.double(), node_of, dim_size=n_nodes, reduce="mean")
         attributes["descriptors"] = means.float()
     return CrystalGraphs.join(
@@ -70,9 +70,9 @@ def merge_equal_edges(neighbour: Tensor, centre: Tensor, length: Tensor, multipl
 
 
 def _equivalent_nodes(graphs: CrystalGraphs, settings: GraphSettings) -> tuple[Tensor, Tensor]:
-    """Merged node of each node, and the lowest of the nodes that each merged node stands for."""
+    """Merged node of each node, and the lowest of the nodes that each merged node represents."""
     crystal, colours = graphs.batch.numpy(), _refine_colours(graphs, settings)
-    # Colours are compared within a crystal only.
+    # Colours are compared only within a crystal.
     order = np.lexsort((colours, crystal))
     first = np.ones(len(order), dtype=bool)
     first[1:] = (crystal[order][1:] != crystal[order][:-1]) | (colours[order][1:] != colours[order][:-1])
@@ -96,7 +96,7 @@ def _refine_colours(graphs: CrystalGraphs, settings: GraphSettings) -> NDArray[n
 
 
 def _scramble(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Mix 64-bit integers (the finaliser of splitmix64), so that sums of them tell multisets apart."""
+    """Mix 64-bit integers (the finaliser of splitmix64), so that their sums distinguish multisets."""
     values = (values + _HASH_PRIME).astype(np.uint64)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

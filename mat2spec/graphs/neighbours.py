@@ -14,7 +14,7 @@ from pymatgen.optimization.neighbors import find_points_in_spheres
 
 from mat2spec.graphs.settings import GraphSettings
 
-# On the radius of a sphere that holds the neighbours on average; larger ones find more at once, but too many.
+# Factor on the radius of a sphere that holds the neighbours on average; larger values need fewer passes but find too many.
 FIRST_RADIUS_FACTOR = 1.15
 
 _PERIODIC = np.array([1, 1, 1], dtype=np.int64)
@@ -42,8 +42,8 @@ NO_EDGES = Edges(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0), np.e
 def nearest_shells(positions: NDArray[np.float64], lattice: NDArray[np.float64], settings: GraphSettings) -> Edges:
     """Neighbours of every atom: the nearest ones with the last shell complete.
 
-    The search radius starts from the density and grows until it is known to hold the last shell
-    of every atom, at most to the cutoff, so a dense cell is not searched to the full cutoff.
+    The search radius starts from the density and grows until it is certain to include the last shell
+    of every atom, up to the cutoff, so a dense cell is not searched to the full cutoff.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def nearest_shells(positions: NDArray[np.float64], lattice: NDArray[np.float64],
             break
         radius = min(radius * 1.25, settings.cutoff_a)
     keep = np.flatnonzero(~itself)
-    # One key for centre, then distance: no distance exceeds the radius.
+    # A single key for centre, then distance: no distance exceeds the radius.
     order = keep[np.argsort(centre[keep] * (2 * radius) + distance[keep])]
     centre, neighbour, distance = centre[order], neighbour[order], distance[order]
     count = np.bincount(centre, minlength=n_atoms)

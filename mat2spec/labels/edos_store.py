@@ -1,7 +1,7 @@
-"""The eDOS store: computed electronic densities of states with their crystals and their origin, to train on.
+"""The eDOS store: computed electronic densities of states with crystals and provenance, for training.
 
-A store is one Parquet file with a row per crystal and DFT settings. `dft_validation.labels` writes it; here is its
-format and how it is read.
+A store is one Parquet file with a row per crystal and DFT settings. `dft_validation.labels` writes it; this module
+defines its format and reads it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.files import TableError
 from mat2spec.tables.parquet import read_table
 
-# Metadata of a store that is trained on at another level.
+# Metadata of a store with another level of theory.
 TRAINING_LEVEL_KEY = "training_level"
 
 _TEXT, _REAL, _HALVES = pa.string(), pa.float64(), pa.list_(pa.float16())
-# A label of a database is kept without its crystal: `material_id` and `structure_hash` say which it is, and the
-# spectra count states per primitive cell of `nsites` atoms.
+# A label of a database is stored without its crystal: `material_id` and `structure_hash` identify it, and the spectra
+# are per primitive cell of `nsites` atoms.
 _CRYSTAL_COLUMNS = {
     Column.LATTICE: pa.list_(_REAL),
     Column.FRAC_COORDS: pa.list_(_REAL),
@@ -69,7 +69,7 @@ _COLUMNS = {
     **LATER_COLUMNS,
 }
 # `edos` holds bin averages on `mat2spec.spectra.grids.EDOS_GRID`; `edos_fine` is on `dft_validation.bands.mesh.FINE_EDOS_GRID`
-# (NaN where bands are missing). What `settings_hash` stands for is in the metadata (`dft_settings`).
+# (NaN where bands are missing). The settings behind `settings_hash` are in the metadata (`dft_settings`).
 STORE_SCHEMA = pa.schema(
     [
         pa.field(str(column), kind, nullable=column in _CRYSTAL_COLUMNS or column in LATER_COLUMNS)
@@ -105,11 +105,13 @@ def _read_shard(path: Path) -> pa.Table:
     required = [name for name in missing if name not in LATER_COLUMNS]
     if required:
         raise TableError(
-            f"The eDOS store {path} lacks the column {', '.join(required)}; rewrite it with mat2spec label."
+            f"The eDOS store {path} lacks the column {', '.join(required)}; write it again with mat2spec label."
         )
     text = (table.schema.metadata or {}).get(GRID_METADATA_KEY.encode())
     if text is None or SpectralGrid.from_json(text.decode()) != EDOS_GRID:
-        raise TableError(f"The spectra of the eDOS store {path} lie on another grid; rewrite it with mat2spec label.")
+        raise TableError(
+            f"The spectra of the eDOS store {path} are on another grid; write it again with mat2spec label."
+        )
     for name in missing:
         table = table.append_column(name, pa.nulls(len(table), schema.field(name).type))
     return table.select(schema.names).cast(schema).replace_schema_metadata(table.schema.metadata)
@@ -118,7 +120,7 @@ def _read_shard(path: Path) -> pa.Table:
 def training_level(store: pa.Table) -> dict[str, str] | None:
     """The level of theory at which a store is trained on, if its metadata names one: columns with their values.
 
-    A store of the Materials Project names its functional only: with U and spin where its rules ask for them, its spectra
+    A store of the Materials Project gives only its functional: with U and spin where its rules require them, its spectra
     form one consistent set that must not be mixed with others.
     """
     text = (store.schema.metadata or {}).get(TRAINING_LEVEL_KEY.encode())
@@ -126,6 +128,6 @@ def training_level(store: pa.Table) -> dict[str, str] | None:
 
 
 def parts_of_plan(store: pa.Table) -> dict[str, Part]:
-    """Part of the label plan of each label that is of one, by material id: labels at the level of the Materials Project."""
+    """Part of the label plan by material id, for labels of a plan, which are at the level of the Materials Project."""
     rows = zip(*(store[name].to_pylist() for name in ("material_id", "level", "selected_as")), strict=True)
     return {name: Part(chosen) for name, level, chosen in rows if level == Level.MP and chosen in set(Part)}

@@ -1,4 +1,4 @@
-"""Labels that name their crystals by id get them from a table of structures."""
+"""Join labels that refer to their crystals by id with a table of structures."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _CRYSTAL = ("lattice", "frac_coords", "atomic_numbers")
 
 
 def with_crystals(store: pa.Table, structures: Path | None) -> tuple[pa.Table, dict[str, int]]:
-    """Fill in the crystals that a store names by id only.
+    """Fill in the crystals that a store gives only by id.
 
     Parameters
     ----------
     store
-        Labels, of `mat2spec.labels.edos_store.read_edos_store`.
+        Labels from `mat2spec.labels.edos_store.read_edos_store`.
     structures
         Parquet table of crystals with the column `material_id`, e.g. `mp_structures.parquet`; needed only if a label
         lacks its crystal.
@@ -30,7 +30,7 @@ def with_crystals(store: pa.Table, structures: Path | None) -> tuple[pa.Table, d
     Returns
     -------
     pyarrow.Table
-        The labels that have a crystal now, those that had one first. Spectra still count states per cell of `nsites`.
+        The labels that now have a crystal, those that already had one first. Spectra remain per cell of `nsites`.
     dict
         Reason to number of labels without a crystal.
 
@@ -45,7 +45,7 @@ def with_crystals(store: pa.Table, structures: Path | None) -> tuple[pa.Table, d
         return complete, {}
     if structures is None or not structures.is_file():
         raise DataError(
-            f"{len(bare)} labels name crystals of the Materials Project by id, and there is no table of their structures "
+            f"{len(bare)} labels refer to crystals of the Materials Project by id, but there is no table of their structures "
             f"({structures or 'none given'}); give the data folder (MAT2SPEC_DATA_DIR), or fetch them with "
             "mat2spec fetch structures."
         )

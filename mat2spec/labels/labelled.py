@@ -1,4 +1,4 @@
-"""Labelled spectra to train on: crystals, their graphs and spectra, and the split they belong to."""
+"""Labelled spectra for training: crystals, graphs, spectra and splits."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class LabelledSpectra:
     Parameters
     ----------
     name
-        Where the data come from, for the card of the weights.
+        Origin of the data, for the card of the weights.
     material_ids
         Shape (n,).
     formulas
-        Reduced formulas, shape (n,): what must not be shared between splits.
+        Reduced formulas, shape (n,), which must not be shared between splits.
     graphs
         One graph per crystal.
     spectra
@@ -45,11 +45,11 @@ class LabelledSpectra:
     grid
         The spectral grid.
     sources
-        File name to content hash of everything that was read.
+        Content hash of every file read, by name.
     dropped
-        Reason to number of materials left out.
+        Number of materials left out, by reason.
     crystals
-        The crystals themselves, for choosing by symmetry; None if they were not kept.
+        The crystals themselves, for selection by symmetry; None if not kept.
     """
 
     name: str
@@ -110,7 +110,7 @@ def concatenate(parts: list[LabelledSpectra], name: str) -> LabelledSpectra:
 
 
 def _joined_sources(parts: list[LabelledSpectra]) -> dict[str, str]:
-    """Hashes of all files; one that has the name of another gets the start of its hash."""
+    """Hashes of all files; of files with the same name, one gets the start of its hash appended."""
     joined: dict[str, str] = {}
     for part in parts:
         for name, digest in part.sources.items():
@@ -129,7 +129,7 @@ def assemble_spectra(
     graph_settings: GraphSettings,
     sources: dict[str, str],
 ) -> LabelledSpectra:
-    """Make graphs and drop the materials that cannot be trained on, with the reasons counted.
+    """Make graphs and drop unusable materials, counting the reasons.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def hash_of(path: Path) -> dict[str, str]:
 
 def _label_problem(spectrum: NDArray[np.floating]) -> str | None:
     if not np.isfinite(spectrum).all():
-        return "The spectrum holds numbers that are not finite."
+        return "The spectrum contains non-finite numbers."
     if spectrum.min() < 0:
         return "The spectrum has negative values."
     if spectrum.sum() == 0:

@@ -1,4 +1,4 @@
-"""Levels of theory of labels, and which labels belong to one.
+"""Levels of theory of labels, and which labels belong to each.
 
 "As the Materials Project computes it" is PBE with its Hubbard U, spin-polarised where a crystal can be magnetic. An
 unpolarised calculation without U is at that level too where the crystal can have neither moments nor U.

@@ -121,7 +121,7 @@ REFUSED = {
     "attached hydrogens": (
         "x.cif",
         cif("Na1 0 0 0 0\nO1 1 .5 .5 .5", columns=("label", "attached_hydrogens")),
-        "1 hydrogens are said to be attached",
+        "1 hydrogens are listed as attached",
     ),
     "an element that is none": ("x.cif", cif("Na1 0 0 0\nX1 .5 .5 .5"), "'X1' is not an element"),
     "a vacancy": (

@@ -79,5 +79,5 @@ def test_the_fermi_energy_of_tetrahedra_holds_the_electrons_whatever_the_engine_
     below = edos_of_bands(bands, zero, 3)[EDOS_GRID.edges[1:] <= 1e-9]
     assert below.sum() * EDOS_GRID.width == pytest.approx(1.0, abs=0.05)
     far = MeshBands(energies, np.arange(n**3), (n, n, n), 3 * np.eye(3), efermi=9.0, n_electrons=1.0)
-    with pytest.raises(ValueError, match=r"nowhere within 2 eV of 9\.00 eV"):
+    with pytest.raises(ValueError, match=r"no energy within 2 eV of 9\.00 eV"):
         tetrahedron_efermi(far, 1)

@@ -47,8 +47,8 @@ def test_disordered_structure_is_refused_with_its_id():
     ("crystal", "sentence"),
     [
         (one_crystal(numbers=(), coordinates=np.empty((0, 3))), "no sites"),
-        (one_crystal(lattice=np.full((3, 3), np.nan)), "lattice contains numbers that are not finite"),
-        (one_crystal(coordinates=[[0, 0, np.nan], [0.5] * 3]), "coordinates contain numbers that are not finite"),
+        (one_crystal(lattice=np.full((3, 3), np.nan)), "lattice contains non-finite numbers"),
+        (one_crystal(coordinates=[[0, 0, np.nan], [0.5] * 3]), "coordinates contain non-finite numbers"),
         (one_crystal(numbers=(11, 0)), "unknown element"),
         (one_crystal(numbers=(11, 119)), "unknown element"),
         (one_crystal(lattice=np.diag([3.0, 3.0, 0.0])), "flat lattice"),

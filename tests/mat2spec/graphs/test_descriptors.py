@@ -47,7 +47,7 @@ def test_atoms_too_far_apart_are_a_reason_and_stop_nobody_else():
         Crystals.from_structures([gas, rock_salt()]), GraphSettings(descriptors=CHGNET, cutoff_a=8.0)
     )
     assert problems[0] is not None
-    assert "CHGNet makes no graph" in problems[0]
+    assert "CHGNet cannot make a graph" in problems[0]
     assert problems[1] is None
     assert graphs.descriptors.shape == (2, CHGNET.width)
     assert graphs.n_nodes.tolist() == [0, 2]

@@ -110,7 +110,7 @@ def test_edos_is_per_atom_and_bad_labels_are_counted(folder):
     assert data.material_ids.tolist() == ["mp-0"]
     np.testing.assert_array_equal(data.spectra, np.full((1, 128), 0.5, dtype=np.float32))
     assert data.dropped == {
-        "The spectrum holds numbers that are not finite.": 1,
+        "The spectrum contains non-finite numbers.": 1,
         "The spectrum is zero everywhere.": 1,
     }
 

@@ -75,7 +75,7 @@ def test_bad_labels_and_crystals_are_counted_and_the_others_go_on(folder):
     data = load_folder(folder, EDOS_GRID, GRAPHS)
     assert data.material_ids.tolist() == ["SrVO3"]
     assert sorted(data.dropped.values()) == [1, 1, 1, 1]
-    assert data.dropped["The spectrum holds numbers that are not finite."] == 1
+    assert data.dropped["The spectrum contains non-finite numbers."] == 1
     assert data.dropped["The spectrum is zero everywhere."] == 1
     assert data.dropped["It has a spectrum, but no file in structures/."] == 1
 
