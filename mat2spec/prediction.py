@@ -1,7 +1,7 @@
-"""Crystals in, spectra out: the one way in which anything outside this package predicts.
+"""Crystals in, spectra out: the interface for predictions outside this package.
 
 A predicted eDOS is the shape of one model times the scale of another, as in the paper, but blind:
-the scale is predicted too and never read from a label. A phonon spectrum holds 3N states.
+the scale is predicted too and never taken from a label. A phonon spectrum holds 3N states.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = [
 # The most accurate model of each spectrum.
 BEST_MODELS = {"edos": EDOS_MODELS[0], "phdos": PHDOS_MODELS[0]}
 SHAPE_SETTING, SCALE_SETTING = Setting.SUMNORM_KL, Setting.STANDARD_MAE
-# Predicts the crystals whose cells are too large for tight binding.
+# Used for crystals whose cells are too large for tight binding.
 MODEL_OF_LARGE_CELLS = "sitedos"
 
 
@@ -83,15 +83,15 @@ class SpectrumPredictor:
     shape_model
         Model that predicts spectra that sum to one.
     scale_model
-        Model whose integral is the scale; None for phonons, which have three modes per atom.
+        Model whose integral gives the scale; None for phonons, which have three modes per atom.
     graph_settings
-        How both want their graphs.
+        Graph settings of both.
     grid
         Their spectral grid.
     device
         Where to compute.
     max_edges_per_batch
-        Edges in a batch at most; a larger crystal is a batch of its own.
+        Maximum number of edges per batch; a larger crystal forms its own batch.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class SpectrumPredictor:
         self.shape_model = shape_model.to(self.device).eval()
         self.scale_model = None if scale_model is None else scale_model.to(self.device).eval()
         self.weights_hash = self._hash_weights()
-        # Heads that were trained on the same frozen encoder share one pass through it.
+        # Heads trained on the same frozen encoder share one pass through it.
         self._shares_encoder = scale_model is not None and tensors_hash(
             dict(shape_model.encoder.state_dict())
         ) == tensors_hash(dict(scale_model.encoder.state_dict()))
@@ -153,11 +153,11 @@ class SpectrumPredictor:
         if on_batch and len(usable) < len(graphs):
             on_batch(len(graphs) - len(usable))
         for index in usable[~np.isfinite(answers.spectra[usable]).all(axis=1)].tolist():
-            failures.setdefault(index, "The model gives no finite numbers for this crystal.")
+            failures.setdefault(index, "The model gives non-finite numbers for this crystal.")
         return self._collect(material_ids, answers, [failures.get(i, problem) for i, problem in enumerate(problems)])
 
     def _predict_batch(self, graphs: CrystalGraphs, chosen: NDArray[np.int64], failures: dict[int, str]) -> _Answers:
-        """Answers of some crystals; a crystal that fails alone is noted in `failures` and the others are predicted."""
+        """Answers for some crystals; one that fails is recorded in `failures` and does not affect the others."""
         try:
             with torch.inference_mode():
                 graph = graphs.take(chosen).to(self.device)
@@ -227,7 +227,7 @@ def load_predictor(
     device: str = "auto",
     max_edges_per_batch: int = DEFAULT_MAX_EDGES,
 ) -> Predictor:
-    """Load the weights of a model and make a predictor of them.
+    """Load the weights of a model into a predictor.
 
     Parameters
     ----------
@@ -249,10 +249,10 @@ def load_predictor(
     """
     folder = Path(weights_dir) if weights_dir is not None else SHIPPED_WEIGHTS
     if spectrum not in GRIDS:
-        raise WeightsError(f"Unknown spectrum '{spectrum}'; known are {', '.join(sorted(GRIDS))}.")
+        raise WeightsError(f"Unknown spectrum '{spectrum}'; choose from {', '.join(sorted(GRIDS))}.")
     if is_external(model):
         if spectrum != EDOS_GRID.name:
-            raise WeightsError(f"The predictions of {model} are electronic densities of states, not {spectrum}.")
+            raise WeightsError(f"The predictions in {model} are electronic densities of states, not {spectrum}.")
         return ExternalPredictions(Path(model))
     if model in TIGHT_BINDING_MODELS:
         return _load_tight_binding(model, spectrum, folder, device, max_edges_per_batch)
@@ -274,7 +274,7 @@ def _load_tight_binding(
     model: str, spectrum: str, folder: Path, device: str, max_edges_per_batch: int
 ) -> TightBindingPredictor:
     if spectrum != EDOS_GRID.name:
-        raise WeightsError(f"The model '{model}' predicts electronic densities of states, no {spectrum}.")
+        raise WeightsError(f"The model '{model}' predicts electronic densities of states, not {spectrum}.")
 
     def predict_large(crystals: Crystals) -> Prediction:
         other = load_predictor(MODEL_OF_LARGE_CELLS, spectrum, None, device, max_edges_per_batch)
@@ -287,7 +287,7 @@ def _load_tight_binding(
 
 
 def shipped_weights(spectrum: str) -> dict[str, list[Path]]:
-    """Graph models that predict a spectrum with weights that ship, and the files of each: a shape, for eDOS a scale too."""
+    """Graph models with shipped weights for a spectrum, and their files: a shape, and for eDOS also a scale."""
     settings = [SHAPE_SETTING, *([SCALE_SETTING] if spectrum == EDOS_GRID.name else [])]
     files = {
         model: [SHIPPED_WEIGHTS / weights_name(model, spectrum, setting) for setting in settings] for model in MODELS
@@ -306,7 +306,7 @@ def predict_structures(
     Parameters
     ----------
     structures
-        A structure, Atoms, or many, mixed as they come. Whatever cannot be used becomes a failed row with its reason.
+        A structure, Atoms, or any mixture of them. Unusable ones become failed rows with the reason.
     model
         Name of the model; the most accurate one of the spectrum by default, see `BEST_MODELS`.
     spectrum
@@ -322,7 +322,7 @@ def predict_structures(
     (1, 128)
     """
     if spectrum not in GRIDS:
-        raise WeightsError(f"Unknown spectrum '{spectrum}'; known are {', '.join(sorted(GRIDS))}.")
+        raise WeightsError(f"Unknown spectrum '{spectrum}'; choose from {', '.join(sorted(GRIDS))}.")
     crystals, found = crystals_given(structures, material_ids)
     if spectrum != EDOS_GRID.name:
         crystals = without_isotopes(crystals, found)
@@ -332,11 +332,11 @@ def predict_structures(
 
 def reason_of_isotopes(found: Sequence[str]) -> str:
     """Why the phonons of a crystal with isotopes are not predicted."""
-    return f"Its phonons are not those of the element: it holds {' and '.join(found)}, and no model sees masses."
+    return f"Its phonons are not those of the element: it contains {' and '.join(found)}, and models ignore masses."
 
 
 def without_isotopes(crystals: Crystals, found: Sequence[Sequence[str]]) -> Crystals:
-    """Crystals with a problem where they hold isotopes, whose phonons are not those of the element."""
+    """The crystals, with a problem for those that contain isotopes, whose phonons are not those of the element."""
     known = [None] * len(crystals) if crystals.problems is None else list(crystals.problems)
     problems = [reason_of_isotopes(names) if names else problem for problem, names in zip(known, found, strict=True)]
     return replace(crystals, problems=np.array(problems, dtype=object))
@@ -345,7 +345,7 @@ def without_isotopes(crystals: Crystals, found: Sequence[Sequence[str]]) -> Crys
 def predict_with_models(
     predictors: Sequence[Predictor], crystals: Crystals, on_batch: BatchReport | None = None
 ) -> list[Prediction]:
-    """Predict with several models; graphs are made once for all that want the same ones."""
+    """Predict with several models; graphs are made once for models with the same graph settings."""
     made: dict[GraphSettings, tuple[CrystalGraphs, list[str | None]]] = {}
     predictions = []
     for predictor in predictors:
@@ -361,7 +361,7 @@ def predict_with_models(
 
 
 def with_notes(prediction: Prediction, notes: Sequence[str]) -> Prediction:
-    """A prediction with remarks on its crystals before what the model has to say of them."""
+    """A prediction with remarks on its crystals prepended to those of the model."""
     reasons = [
         f"{note} {reason}".strip() if status == Status.OK else reason
         for note, reason, status in zip(notes, prediction.reason, prediction.status, strict=True)
@@ -375,7 +375,7 @@ def resolve_device(device: str) -> torch.device:
     Raises
     ------
     ValueError
-        If a GPU is asked for and there is none, or the name means nothing.
+        If a GPU is requested but there is none, or the name is unknown.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -384,7 +384,7 @@ def resolve_device(device: str) -> torch.device:
     except RuntimeError as error:
         raise ValueError(f"Unknown device '{device}'; use auto, cpu or cuda.") from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"The device '{device}' was asked for, but no GPU is usable here; use auto or cpu.")
+        raise ValueError(f"The device '{device}' was requested, but no GPU is usable here; use auto or cpu.")
     return resolved
 
 
@@ -393,7 +393,7 @@ def split_by_edges(
 ) -> Iterator[NDArray[np.int64]]:
     """Split crystals into batches of at most `max_edges` edges; order is kept.
 
-    A crystal with more edges is a batch of its own.
+    A crystal with more edges forms its own batch.
     """
     start, total = 0, 0
     for position, size in enumerate(n_edges[indices].tolist()):

@@ -1,4 +1,4 @@
-"""What is predicted and how, and the places that settings refer to; imported without torch."""
+"""Settings of predictions and default paths; importable without torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CARRIED = Path(__file__).parent / "data"
 IS_CLONE = _CARRIED.is_symlink()
 DATA_DIR = _CARRIED.resolve()
 SHIPPED_STORE = DATA_DIR / "edos_store.parquet"
-# Labels of Materials Project crystals, named by id: a folder of shards.
+# Labels of Materials Project crystals, by id: a folder of shards.
 SHIPPED_SHARDS = DATA_DIR / "edos_store"
 # Tight binding, without and with spin.
 TIGHT_BINDING_MODELS = ("tight-binding", "tight-binding-mp")
@@ -39,10 +39,10 @@ def model_name(model: str) -> str:
 
 
 def cache_dir(name: str) -> Path:
-    """A folder of the user's cache, such as `~/.cache/mat2spec-screening/<name>`: all that can be computed again."""
+    """A folder of the user's cache, such as `~/.cache/mat2spec-screening/<name>`, for data that can be recomputed."""
     folder = user_cache_path("mat2spec-screening", appauthor=False)
     if not folder.is_absolute():
-        # A user without HOME and without an entry in the system's list, as in a container: "~" is no folder.
+        # A user without HOME and without a passwd entry, as in a container: "~" cannot be expanded.
         folder = Path(tempfile.gettempdir()) / f"mat2spec-screening-{os.getuid()}"
     return folder / name
 
@@ -62,14 +62,14 @@ class Setting(StrEnum):
 
 
 class Level(StrEnum):
-    """Level of theory that labels are wanted at, see `mat2spec.labels.levels`."""
+    """Level of theory of labels, see `mat2spec.labels.levels`."""
 
     MP = "mp"
     UNPOLARISED = "unpolarised"
 
 
 def shipped_stores(level: Level = Level.UNPOLARISED) -> list[Path]:
-    """The eDOS stores that the project carries for labels of a level of theory, as far as they are present."""
+    """The shipped eDOS stores with labels of a level of theory, as far as present."""
     stores = [SHIPPED_STORE, *([SHIPPED_SHARDS] if level is Level.MP else [])]
     return [store for store in stores if store.exists()]
 
@@ -87,12 +87,12 @@ class PredictionSettings(BaseModel):
     models: list[str] = Field(
         default=list(EDOS_MODELS),
         min_length=1,
-        description="Models to predict with; the first leads. "
+        description="Models to predict with, the leading one first. "
         "A file of published predictions (.npz, .parquet, .csv) counts as one.",
     )
-    device: str = Field(default="auto", description="cpu, cuda, cuda:1, ...; auto takes a GPU if there is one.")
+    device: str = Field(default="auto", description="cpu, cuda, cuda:1, ...; auto uses a GPU if there is one.")
     weights_dir: Path | None = Field(default=None, description="Folder of the weights; the shipped ones if not given.")
     max_edges_per_batch: int = Field(
-        default=DEFAULT_MAX_EDGES, ge=1, description="Edges in a batch; halved when memory runs out."
+        default=DEFAULT_MAX_EDGES, ge=1, description="Maximum number of edges per batch; halved when memory runs out."
     )
-    shard_size: int = Field(default=4096, ge=1, description="Crystals that are predicted and saved at a time.")
+    shard_size: int = Field(default=4096, ge=1, description="Number of crystals predicted and saved together.")

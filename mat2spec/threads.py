@@ -1,4 +1,4 @@
-"""Threads that compute side by side."""
+"""Threads that compute in parallel."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 
 @contextmanager
 def worker_threads(device: torch.device) -> Iterator[ThreadPoolExecutor]:
-    """Threads that work on batches side by side.
+    """Threads that work on batches in parallel.
 
-    On a CPU one thread per core, each with a batch of its own, is faster than all cores at one
-    batch: the operations are too small to be split. A GPU is fed by a single thread.
+    On a CPU, one thread per core with its own batch is faster than all cores on one batch, as the
+    operations are too small to be split. A GPU is fed by a single thread.
     """
     n_threads = torch.get_num_threads()
     executor = ThreadPoolExecutor(max_workers=n_threads if device.type == "cpu" else 1)

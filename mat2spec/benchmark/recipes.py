@@ -70,5 +70,5 @@ def find_recipes(names: list[str], spectrum: str) -> dict[str, Recipe]:
     unknown = [name for name in names if name not in recipes and name not in MODELS]
     if unknown:
         known = ", ".join(sorted({*recipes, *MODELS}))
-        raise ValueError(f"Unknown recipe or model '{unknown[0]}'; known are {known}.")
+        raise ValueError(f"Unknown recipe or model '{unknown[0]}'; choose from {known}.")
     return {name: recipes.get(name, Recipe(model=name)) for name in names}

@@ -25,7 +25,7 @@ def data_file(data_dir: Path, name: str) -> Path:
     Raises
     ------
     DataError
-        If it is not there.
+        If it is missing.
     """
     path = Path(data_dir) / name
     if not path.is_file():
@@ -44,20 +44,20 @@ def reserved_formulas(data_dir: Path) -> set[str]:
     if chosen.num_rows < len(set(ids)):
         raise DataError(
             f"{len(set(ids)) - chosen.num_rows} ids of {RESERVED_FILE} are not in {STRUCTURES_FILE}; "
-            "their formulas are unknown, so nothing can be kept apart."
+            "their formulas are unknown, so they cannot be excluded."
         )
     return {reduced_formula(formula) for formula in chosen["formula"].to_pylist()}
 
 
 def known_reserved_formulas(data_dir: Path | None) -> set[str]:
-    """Reserved formulas of a data folder, if it is one and holds the list."""
+    """Reserved formulas of a data folder, if it is one and has the list."""
     if data_dir is None or not all((Path(data_dir) / name).is_file() for name in (RESERVED_FILE, STRUCTURES_FILE)):
         return set()
     return reserved_formulas(data_dir)
 
 
 def without_reserved(data: LabelledSpectra, reserved: Collection[str]) -> LabelledSpectra:
-    """The data without reserved formulas among what is trained or validated on."""
+    """The data without reserved formulas in the training and validation splits."""
     hidden = np.isin(data.formulas, list(reserved)) & (data.split != "test")
     if not hidden.any():
         return data

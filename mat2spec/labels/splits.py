@@ -1,8 +1,8 @@
-"""Which labels are trained on, and which are kept for validation, calibration and the test sets.
+"""Which labels are used for training, and which for validation, calibration and test sets.
 
 Labels of the Materials Project (those of a label plan) are split by a hash of their reduced formula and of their
-prototype, i.e. anonymous formula and space group. Test sets are fixed for ever: what else is labelled never moves a
-material into or out of one.
+prototype, i.e. anonymous formula and space group. Test sets are fixed: further labels never move a material into or
+out of one.
 
 =====================  ==========================================================================================
 split                  materials
@@ -10,12 +10,12 @@ split                  materials
 ``test_prototype``     of a tenth of all prototypes, whatever their formula; none of these is ever trained on
 ``test_random``        the random part of a plan, of a fifth of the formulas
 ``test_rare_elements`` the rare-element part, of the same fifth
-``test_chosen``        the likely gapped and the uncertain part, of the same fifth; not a fair sample of anything
+``test_chosen``        the likely gapped and the uncertain part, of the same fifth; not a fair sample
 ``valid``              a twentieth of the formulas, for early stopping
-``calibration``        another twentieth, for uncertainties: data that no choice of a model has seen
+``calibration``        another twentieth, for uncertainties: not used for any choice of a model
 ``train``              the others
-``left_out``           what would leak: formula of a test material, or prototype of the prototype test
-``test, store_test``   old labels, computed without spin: their test materials of before
+``left_out``           labels that would leak: formula of a test material, or prototype of the prototype test
+``test, store_test``   test materials of the old labels, computed without spin
 =====================  ==========================================================================================
 
 Of the first 2,000 materials of the label plan 222 are in ``test_random`` (of the first 1,000: 110), 176 in
@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SPLITS = ("train", "valid", "test")
-# Held-out materials of eDOS stores, where `edos_pbe.parquet` is read too: its own test materials stay what they are.
+# Held-out materials of eDOS stores if `edos_pbe.parquet` is read too, whose own test materials are unchanged.
 STORE_TEST = "store_test"
 
 
@@ -46,7 +46,7 @@ class Part(StrEnum):
 
 
 class Split(StrEnum):
-    """What a label is used for."""
+    """Use of a label."""
 
     TRAIN = "train"
     VALID = "valid"
@@ -55,7 +55,7 @@ class Split(StrEnum):
     TEST_PROTOTYPE = "test_prototype"
     TEST_RARE_ELEMENTS = "test_rare_elements"
     TEST_CHOSEN = "test_chosen"
-    # Of labels of no plan.
+    # For labels outside a plan.
     TEST = "test"
     LEFT_OUT = "left_out"
 
@@ -66,8 +66,8 @@ _TEST_OF_PART = {
     Part.GAPPED: Split.TEST_CHOSEN,
     Part.UNCERTAIN: Split.TEST_CHOSEN,
 }
-# Of ten equal parts of all formulas. The first two are those of `split_of_formula`, so that what weights trained on older
-# labels never saw stays unseen.
+# Of ten equal parts of all formulas. The first two are those of `split_of_formula`, so that formulas never seen by
+# weights trained on older labels stay unseen.
 _OLD_TEST_TENTH, _HELD_OUT_TENTH, _MORE_TEST_TENTH = 0, 1, 2
 _TEST_PROTOTYPE_TENTH = 0
 
@@ -75,7 +75,7 @@ _TEST_PROTOTYPE_TENTH = 0
 def split_of_formula(formula: str, seed: int = 0) -> str:
     """Split of a formula: 80 % train, 10 % valid, 10 % test, the same on every machine.
 
-    It holds for labels that are trained on without those of a label plan.
+    Used for trainings without labels of a label plan.
 
     Examples
     --------
@@ -86,17 +86,17 @@ def split_of_formula(formula: str, seed: int = 0) -> str:
 
 
 def split_of_label(formula: str, prototype: str, part: Part | None) -> Split:
-    """Split of one label beside those of a label plan, the same on every machine.
+    """Split of one label in a training with a label plan, the same on every machine.
 
     Parameters
     ----------
     formula
         Reduced formula.
     prototype
-        Of `mat2spec.crystals.prototypes.prototypes`.
+        From `mat2spec.crystals.prototypes.prototypes`.
     part
-        Part of the plan; None for labels of no plan: their test materials are those of `split_of_formula`, and what
-        would be in another test set is left out.
+        Part of the plan; None for labels outside a plan, whose test materials are those of `split_of_formula`, and which
+        are left out if they would be in another test set.
 
     Examples
     --------
@@ -121,9 +121,9 @@ def split_labels(
 ) -> NDArray[np.object_]:
     """Split of each of all labels that are used together, shape (n,): that of `split_of_label`, without leaks.
 
-    A material that is held out as a new prototype may have a polymorph of another prototype, which is left out then. No
-    formula is in two of training, validation, calibration and test, no prototype of the prototype test is anywhere else
-    but in older test sets, and no test set depends on the other labels.
+    A material held out as a new prototype may have polymorphs of other prototypes, which are then left out. No formula is
+    in more than one of training, validation, calibration and test, prototypes of the prototype test occur elsewhere only
+    in older test sets, and no test set depends on the other labels.
     """
     each = [split_of_label(*label) for label in zip(formulas, prototypes, parts, strict=True)]
     tested = {formula for formula, split in zip(formulas, each, strict=True) if is_test(split)}
@@ -135,12 +135,12 @@ def split_labels(
 
 
 def calibration_split(split: NDArray[np.object_]) -> Split:
-    """What uncertainties are fitted to: the calibration materials where there are any, else those of validation."""
+    """Materials to which uncertainties are fitted: calibration materials if there are any, else validation materials."""
     return Split.CALIBRATION if (split == Split.CALIBRATION).any() else Split.VALID
 
 
 def further_splits(split: NDArray[np.object_]) -> list[str]:
-    """Held-out splits of data beside ``"valid"`` and ``"test"``, by name."""
+    """Held-out splits besides ``"valid"`` and ``"test"``, by name."""
     return sorted(name for name in set(split) - {Split.VALID, Split.TEST} if name == Split.CALIBRATION or is_test(name))
 
 
@@ -150,7 +150,7 @@ def is_test(split: str) -> bool:
 
 
 def is_test_prototype(prototype: str) -> bool:
-    """Whether a prototype is one of the tenth that is never trained on, the same on every machine."""
+    """Whether a prototype is in the tenth that is never trained on, the same on every machine."""
     return _draw(prototype) % 10 == _TEST_PROTOTYPE_TENTH
 
 

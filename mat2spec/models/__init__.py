@@ -1,4 +1,4 @@
-"""Models of spectra behind one interface, and the registry that knows them by name."""
+"""Models of spectra with a common interface, and their registry."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def model_class(name: str) -> type[SpectrumModel]:
         If no model has this name.
     """
     if name == "tight-binding":
-        raise ValueError("The model 'tight-binding' reads no graphs; train it with `mat2spec train tight-binding`.")
+        raise ValueError("The model 'tight-binding' does not use graphs; train it with `mat2spec train tight-binding`.")
     if name not in MODELS:
-        raise ValueError(f"Unknown model '{name}'; known are {', '.join(sorted(MODELS))}.")
+        raise ValueError(f"Unknown model '{name}'; choose from {', '.join(sorted(MODELS))}.")
     return MODELS[name]
 
 

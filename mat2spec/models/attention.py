@@ -16,11 +16,11 @@ from mat2spec.graphs.ends import different_ends
 
 
 class Ends(NamedTuple):
-    """The different ends of the edges of a batch: a node seen over a length.
+    """The distinct ends of the edges of a batch: pairs of a node and a length.
 
-    What attention needs of an end of an edge depends on its node and the length of the edge alone.
-    Both ends of an edge are looked up among these, which are about half as many: an edge and its
-    reverse share theirs, and so do edges of one node over one length.
+    The attention terms of an end depend only on its node and the length of the edge. Both ends of an
+    edge are looked up among these, which are about half as many as the edges: an edge and its reverse
+    share theirs, as do edges of one node with one length.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Ends(NamedTuple):
     parts
         Node of each end, and its length as a row behind those of all nodes, shape (n_ends, 2).
     centre
-        Which end is that of the centre of each edge, shape (n_edges,).
+        End at the centre of each edge, shape (n_edges,).
     edge_index
         An `EdgeIndex` of shape (2, n_edges), ordered by its second row: from the ends at the neighbours to the nodes
         at the centres.
@@ -60,9 +60,9 @@ class Ends(NamedTuple):
 class GraphAttention(MessagePassing):
     """Attention of an atom over its neighbours with edge features, heads averaged.
 
-    The weight matrix that acts on [node, edge] is held as a node part and an edge part, so that
-    the first is applied once per node and the second once per different edge length. Their sum is
-    taken once per different end (`Ends`), and messages are summed without a tensor of all of them.
+    The weight matrix acting on [node, edge] is split into a node part and an edge part, so that the
+    first is applied once per node and the second once per distinct edge length. They are added once
+    per distinct end (`Ends`), and messages are summed without storing all of them.
     """
 
     SUPPORTS_FUSED_EDGE_INDEX: Final[bool] = True
@@ -88,10 +88,10 @@ class GraphAttention(MessagePassing):
         ends
             The ends of the edges.
         multiplicity
-            Equal links that each edge stands for, shape (n_edges,): a prior of the attention, so that the weight of an
+            Equal links represented by each edge, shape (n_edges,): a prior of the attention, so that the weight of an
             edge is the sum of those of its links.
         """
-        # Row by row the sum of a node's and a length's part, without a tensor of either.
+        # Sum of the node part and the length part row by row, without a tensor of either.
         hidden = softplus(embedding_bag(ends.parts, torch.cat([self.node(nodes), self.edge(edges)]), mode="sum"))
         heads = hidden.view(-1, self.n_heads, self.width)
         as_centre, as_neighbour = torch.einsum("nhw,shw->snh", heads, self.attention)
@@ -101,11 +101,11 @@ class GraphAttention(MessagePassing):
         return self.propagate(ends.edge_index, x=(hidden, None), weights=weights) + self.bias
 
     def message(self, x_j: Tensor, weights: Tensor) -> Tensor:
-        """Weighted sum of the heads of every neighbour, shape (n_edges, width): what is summed where nothing is fused."""
+        """Weighted sum of the heads of every neighbour, shape (n_edges, width): the unfused message."""
         return (x_j.view(-1, self.n_heads, self.width) * weights[:, :, None]).sum(dim=1)
 
     def message_and_aggregate(self, edge_index: EdgeIndex, x: tuple[Tensor, Tensor | None], weights: Tensor) -> Tensor:
-        """The sum of `message` over the edges of each node, shape (n_nodes, width), without a tensor of all messages."""
+        """Sum of `message` over the edges of each node, shape (n_nodes, width), without storing all messages."""
         hidden, heads = x[0], torch.arange(self.n_heads, device=weights.device)
         return embedding_bag(
             (edge_index.as_tensor()[0][:, None] * self.n_heads + heads).flatten(),

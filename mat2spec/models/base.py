@@ -1,4 +1,4 @@
-"""What every model of spectra offers, so that training, prediction and weights know no model by name."""
+"""Common interface of all models of spectra, which makes training, prediction and weights model-independent."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class SpectrumModel(nn.Module, ABC):
         self.settings = settings
         self.size = size
         self.setting = Setting(setting)
-        # Statistics of the training targets; what the validation set tells of the errors.
+        # Statistics of the training targets; error model fitted to the validation set.
         self.register_buffer("target_mean", torch.zeros(size))
         self.register_buffer("target_std", torch.ones(()))
         self.error_model = ErrorModel()
@@ -57,7 +57,7 @@ class SpectrumModel(nn.Module, ABC):
 
     @classmethod
     def adapt_graphs(cls, settings: GraphSettings) -> GraphSettings:
-        """Change graph settings to what the model needs; most models take any graph."""
+        """Adapt graph settings to the needs of the model; most models accept any graph."""
         return settings
 
     def forward(self, graph: CrystalGraphs) -> Tensor:
@@ -66,7 +66,7 @@ class SpectrumModel(nn.Module, ABC):
 
     @abstractmethod
     def forward_from_vectors(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:
-        """Activated prediction from what the encoder gives: a row per crystal, or per node of `graph`."""
+        """Activated prediction from the output of the encoder: a row per crystal, or per node of `graph`."""
 
     def fit_inputs(self, graph: CrystalGraphs) -> None:
         """Store statistics of the training crystals; most models need none."""
@@ -76,7 +76,7 @@ class SpectrumModel(nn.Module, ABC):
         return torch.zeros(graph.num_graphs, self.size, device=vectors.device)
 
     def crystal_vectors(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:  # noqa: ARG002
-        """One vector per crystal, in which distance means difference, shape (n_crystals, width)."""
+        """One vector per crystal in a space where distance measures dissimilarity, shape (n_crystals, width)."""
         return vectors
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Weights files: safetensors that carry their own description, and a card to read beside each.
+"""Weights files: self-describing safetensors, each with a readable model card.
 
 A file holds the tensors and, in its header, all that is needed to use them: model and sizes,
 setting, graph options, spectral grid, what they were trained on and how well they did. Nothing
@@ -36,7 +36,7 @@ class WeightsError(ValueError):
 
 
 class WeightsCard(BaseModel):
-    """Everything about a weights file but its tensors."""
+    """Everything about a weights file except its tensors."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,7 +48,7 @@ class WeightsCard(BaseModel):
     grid: str = Field(description="Spectral grid, as JSON.")
     training: dict[str, Any] = Field(default_factory=dict, description="Data, counts, settings, time, versions.")
     metrics: dict[str, dict[str, float | None]] = Field(
-        default_factory=dict, description="Held-out metrics by split; null where one is not defined."
+        default_factory=dict, description="Held-out metrics by split; null where undefined."
     )
 
     @property
@@ -82,11 +82,11 @@ def load_weights(path: Path) -> tuple[SpectrumModel, WeightsCard]:
     card, tensors = read_weights(Path(path))
     if card.format_version != FORMAT_VERSION:
         raise WeightsError(
-            f"The weights {path} have format version {card.format_version}, this program reads {FORMAT_VERSION}; "
-            "retrain them or use the program that made them."
+            f"The weights {path} have format version {card.format_version}, but this program reads version {FORMAT_VERSION}; "
+            "retrain them or use the version of the program that made them."
         )
     if card.model not in MODELS:
-        raise WeightsError(f"The weights {path} are of the model '{card.model}', which is not registered here.")
+        raise WeightsError(f"The weights {path} belong to the model '{card.model}', which is not registered here.")
     try:
         model = build_model(card.model, card.model_settings, card.spectral_grid.size, card.setting)
         model.load_state_dict(tensors)
@@ -94,17 +94,17 @@ def load_weights(path: Path) -> tuple[SpectrumModel, WeightsCard]:
         raise WeightsError(f"The weights {path} do not fit the model '{card.model}': {error}") from error
     unfit = [name for name, tensor in model.named_parameters() if not torch.isfinite(tensor).all()]
     if unfit:
-        raise WeightsError(f"The weights {path} hold numbers that are not finite (in {unfit[0]}); retrain them.")
+        raise WeightsError(f"The weights {path} contain non-finite numbers (in {unfit[0]}); retrain them.")
     return model.eval(), card
 
 
 def read_card(path: Path) -> WeightsCard:
-    """The card of a weights file, without making the model."""
+    """The card of a weights file, without building the model."""
     return read_weights(Path(path), tensors=False)[0]
 
 
 def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
-    """Hash of named tensors, 16 hexadecimal digits: the identity of what they compute."""
+    """Hash of named tensors, 16 hexadecimal digits, which identifies the model."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -123,19 +123,21 @@ def read_weights(path: Path, tensors: bool = True) -> tuple[WeightsCard, dict[st
     """
     if not path.is_file():
         raise WeightsError(
-            f"There are no weights {path}. Train them with 'mat2spec train' or give the folder that holds them."
+            f"There are no weights {path}. Train them with 'mat2spec train' or give the folder that contains them."
         )
     try:
         with safe_open(path, framework="pt") as opened:
             header = (opened.metadata() or {}).get(_HEADER_KEY)
             if header is None:
-                raise WeightsError(f"The file {path} carries no description of a model: it is not one of our weights.")
+                raise WeightsError(
+                    f"The file {path} has no model description: it is not a weights file of this program."
+                )
             names = opened.keys() if tensors else ()
             return WeightsCard.model_validate_json(header), {name: opened.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise WeightsError(f"The weights {path} are damaged ({error}); get them again or retrain them.") from error
     except ValidationError as error:
-        raise WeightsError(f"The description inside the weights {path} is not understood: {error}") from error
+        raise WeightsError(f"The description in the weights {path} cannot be read: {error}") from error
 
 
 def render_card(name: str, card: WeightsCard) -> str:
@@ -182,7 +184,7 @@ def _label_warning(card: WeightsCard) -> list[str]:
     return [
         (
             f"**Only {n_labels} labelled materials were trained on.** Accuracy is limited by their number: the paper "
-            f"found {USEFUL_LABELS:,} to 3,000 labels enough to be useful. Treat a prediction as a hint."
+            f"found {USEFUL_LABELS:,} to 3,000 labels enough to be useful. Treat predictions as hints."
         ),
         "",
     ]

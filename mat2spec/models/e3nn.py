@@ -1,9 +1,9 @@
-"""E3NN, the equivariant baseline (Chen et al., Adv. Sci. 8, 2004214 (2021)), built from the library e3nn.
+"""E3NN, the equivariant baseline (Chen et al., Adv. Sci. 8, 2004214 (2021)), built on the library e3nn.
 
 Atoms are one-hot elements weighted with their mass, as in the published model of phonon spectra.
-Messages are tensor products of atom features with the spherical harmonics of edge vectors; what is
-pooled are the invariant features, as a mean over atoms. Unlike the published code, which joins all
-atoms within 4 Angstrom, a graph has the neighbours that all models here have.
+Messages are tensor products of atom features with the spherical harmonics of edge vectors; the
+invariant features are pooled as a mean over atoms. Unlike the published code, which links all
+atoms within 4 Angstrom, graphs have the same neighbours as for all other models here.
 """
 
 from __future__ import annotations
@@ -40,8 +40,12 @@ class E3nnSettings(ModelSettings):
     type_width: int = Field(default=16, ge=1, description="Width of the element vector in self-connections.")
     n_radial: int = Field(default=12, ge=1, description="Radial basis functions.")
     radial_width: int = Field(default=32, ge=1, description="Hidden width of the radial networks.")
-    cutoff_a: float = Field(default=6.0, gt=0, description="Distance at which messages have faded out, in Angstrom.")
-    typical_neighbours: float = Field(default=14.0, gt=0, description="Divides sums over neighbours, as its root.")
+    cutoff_a: float = Field(
+        default=6.0, gt=0, description="Distance at which messages have decayed to zero, in Angstrom."
+    )
+    typical_neighbours: float = Field(
+        default=14.0, gt=0, description="Typical number of neighbours, whose square root divides sums over them."
+    )
 
 
 class E3nn(SpectrumModel):
@@ -118,7 +122,7 @@ class EquivariantEncoder(nn.Module):
 
 
 class Neighbours(NamedTuple):
-    """The edges of a batch as convolutions see them.
+    """The edges of a batch as used by convolutions.
 
     Parameters
     ----------
@@ -144,7 +148,7 @@ class Neighbours(NamedTuple):
 class Convolution(MessagePassing):
     """One equivariant convolution with an element-dependent self-connection.
 
-    Radial networks act on the different edge lengths of a batch, not on every edge.
+    Radial networks act on the distinct edge lengths of a batch, not on every edge.
     """
 
     def __init__(self, irreps_in: o3.Irreps, irreps_out: o3.Irreps, settings: E3nnSettings) -> None:
@@ -172,7 +176,7 @@ class Convolution(MessagePassing):
 
 
 class GatedConvolution(nn.Module):
-    """Convolution, then a gate: scalars are activated, all else is multiplied with activated scalars."""
+    """Convolution followed by a gate: scalars are activated, all else is multiplied by activated scalars."""
 
     def __init__(self, irreps_in: o3.Irreps, settings: E3nnSettings) -> None:
         super().__init__()
@@ -199,7 +203,7 @@ def hidden_irreps(settings: E3nnSettings) -> o3.Irreps:
 
 
 def channelwise_product(irreps_in: o3.Irreps, harmonics: o3.Irreps, irreps_out: o3.Irreps) -> o3.TensorProduct:
-    """Every channel times every harmonic, where the result is of a kind that `irreps_out` holds; one weight each."""
+    """Products of every channel with every harmonic whose irreps are in `irreps_out`; one weight each."""
     from e3nn import o3
 
     wanted = {irrep for _, irrep in irreps_out}

@@ -1,8 +1,8 @@
 """Graph-attention encoder: crystal to one vector (Louis et al., Phys. Chem. Chem. Phys. 22, 18141 (2020)).
 
-Attention between an atom and its neighbours, then attention of the composition over atoms. Where
-the published code averages weights that already sum to one a second time, so that a supercell
-halves the vector, here the weighted sum is the vector: it belongs to the crystal, not to the cell.
+Attention between an atom and its neighbours, then attention of the composition over atoms. The
+published code averages weights that already sum to one a second time, so that a supercell halves
+the vector; here the vector is the weighted sum, which does not depend on the cell.
 """
 
 from __future__ import annotations

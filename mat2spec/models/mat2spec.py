@@ -2,12 +2,12 @@
 
 Training has two branches. The feature branch goes from the crystal vector to a mixture of
 Gaussians; the label branch from the spectrum to a mixture of one Gaussian per bin. Both mixtures
-are drawn together, both are translated to a spectrum by the same layers, and a contrastive loss
-makes the two sides of one crystal more alike than those of different ones. Prediction needs the
-feature branch alone and takes the mean of the mixture: it is deterministic.
+are pulled together, both are translated to a spectrum by the same layers, and a contrastive loss
+makes the two sides of one crystal more similar than those of different ones. Prediction uses only
+the feature branch and the mean of the mixture: it is deterministic.
 
-Unlike in the published code the label branch sees the normalised spectrum that the prediction loss
-sees, and the pairwise alignment counts all pairs of components.
+Unlike in the published code, the label branch sees the same normalised spectrum as the prediction
+loss, and the pairwise alignment includes all pairs of components.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class Mat2Spec(SpectrumModel):
 
 
 def contrastive_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Cross entropy of telling, by cosine similarity, which rows belong together; 0 for one row.
+    """Cross entropy of identifying, by cosine similarity, which rows belong together; 0 for one row.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Pooling of node vectors to one vector per crystal; a node counts as often as it has atoms."""
+"""Pooling of node vectors to one vector per crystal; nodes are weighted by their number of atoms."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class WeightedMean(Aggregation):
 
 
 class CompositionAttention(Aggregation):
-    """Attention over the atoms of a crystal; the weight of an atom is judged against the whole composition."""
+    """Attention over the atoms of a crystal, with weights that depend on the whole composition."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
 """SiteDOS, the model of this project: a spectrum is the sum of the spectra of its atoms.
 
-Each atom is described by a frozen interatomic potential (`mat2spec.graphs.descriptors`) and predicts a spectrum of its
-own that sums to one; the crystal's is their mean. For phonons that is exact: the site-projected densities of
-states of a harmonic crystal hold three modes per atom each, so the integral is 3N by construction. For electrons
-the share of an atom is learned, as atoms differ in valence.
+Each atom is described by a frozen interatomic potential (`mat2spec.graphs.descriptors`) and predicts a spectrum that
+sums to one; the crystal's is their mean. For phonons that is exact: each site-projected density of states of a
+harmonic crystal holds three modes, so the integral is 3N by construction. For electrons the share of an atom is
+learned, as atoms differ in valence.
 
 Several members with the same layout, trained from different seeds, make an ensemble in one file: its prediction
 is their mean, their disagreement is part of the uncertainty.
@@ -25,7 +25,7 @@ from mat2spec.models.base import LossTerms, ModelSettings, SpectrumModel
 from mat2spec.models.pooling import WeightedMean
 from mat2spec.spectra.normalisation import Setting, activate, prediction_loss
 
-# Inputs are standardised; what lies further out than this many standard deviations is drawn back.
+# Inputs are standardised and compressed beyond this many standard deviations.
 _LARGEST_INPUT = 6.0
 # Shares of atoms start equal: softplus of this is one.
 _SHARE_OFFSET = 0.5413
@@ -42,7 +42,7 @@ class SiteDosSettings(ModelSettings):
         default="learned", description="Share of an atom in the spectrum: the same for all (phonons), or learned."
     )
     wasserstein_weight: float = Field(
-        default=0.3, ge=0, description="Weight of the Wasserstein distance in bins beside the SumNorm-KL loss."
+        default=0.3, ge=0, description="Weight of the Wasserstein distance in bins, added to the SumNorm-KL loss."
     )
     n_members: int = Field(default=1, ge=1, description="Networks of the ensemble.")
 
@@ -57,7 +57,7 @@ class SiteEncoder(nn.Module):
     def __init__(self, settings: SiteDosSettings) -> None:
         super().__init__()
         features, masses = torch.from_numpy(element_features()), torch.from_numpy(atomic_masses())
-        # A force constant over a mass is the square of a frequency. Row 0 belongs to no element.
+        # A force constant over a mass is the square of a frequency. Row 0 is unused.
         by_mass = torch.stack([masses.log(), masses.rsqrt()], dim=1).nan_to_num(posinf=0.0, neginf=0.0)
         self.register_buffer("elements", torch.cat([features, by_mass], dim=1), persistent=False)
         size = Descriptors.CHGNET.width + self.elements.shape[1]
@@ -77,7 +77,7 @@ class SiteEncoder(nn.Module):
             If the graphs were made without descriptors.
         """
         if "descriptors" not in graph:
-            raise ValueError("These graphs carry no descriptors; build them with the settings of `adapt_graphs`.")
+            raise ValueError("These graphs have no descriptors; build them with the settings of `adapt_graphs`.")
         return torch.cat([graph.descriptors, self.elements[graph.atomic_numbers]], dim=1)
 
     def forward(self, graph: CrystalGraphs) -> Tensor:
@@ -87,7 +87,7 @@ class SiteEncoder(nn.Module):
 
 
 class SiteHead(nn.Module):
-    """Vectors of atoms to their raw spectra and their shares in the spectrum of the crystal."""
+    """From atom vectors to raw spectra and shares in the spectrum of the crystal."""
 
     def __init__(self, settings: SiteDosSettings, size: int) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class SiteHead(nn.Module):
         self.share = nn.Linear(width, 1) if settings.site_shares == "learned" else None
 
     def forward(self, nodes: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw spectra (n_nodes, size), positive shares (n_nodes,) that sum to nothing particular."""
+        """Raw spectra (n_nodes, size), positive unnormalised shares (n_nodes,)."""
         share = (
             torch.ones_like(nodes[:, 0]) if self.share is None else softplus(self.share(nodes)[:, 0] + _SHARE_OFFSET)
         )
@@ -130,7 +130,7 @@ class SiteDos(SpectrumModel):
     def fit_inputs(self, graph: CrystalGraphs) -> None:
         inputs = self.encoder.inputs(graph)
         self.encoder.input_mean.copy_(inputs.mean(dim=0))
-        # A column that does not vary says nothing and must not divide by zero.
+        # A constant column carries no information and must not cause a division by zero.
         self.encoder.input_std.copy_(inputs.std(dim=0) + 1e-3)
 
     def forward_from_vectors(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:
@@ -145,7 +145,7 @@ class SiteDos(SpectrumModel):
 
     def losses(self, graph: CrystalGraphs, target: Tensor) -> LossTerms:
         members = self._members(self.encoder(graph), graph)
-        # Every member learns for itself: the sum, not the loss of the mean.
+        # Members learn independently: the sum of losses, not the loss of the mean.
         terms = {"prediction": torch.stack([prediction_loss(one, target, self.setting) for one in members]).sum()}
         if self.setting is Setting.SUMNORM_KL and self.settings.wasserstein_weight:
             distances = [prediction_loss(one, target, Setting.SUMNORM_WD) for one in members]

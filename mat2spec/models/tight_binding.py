@@ -1,9 +1,9 @@
 """Learned Slater-Koster tight binding for electronic densities of states.
 
-The bands of a crystal are solved for a Hamiltonian from first principles whose levels and hoppings are corrected per
-site by a small network (`mat2spec.tight_binding`), so that electrons are counted: metals, gaps and the integral follow
-from the bands. It reads crystals, not graphs. Several members trained from different seeds make an ensemble: its
-prediction is their mean, their disagreement is part of the uncertainty.
+The bands of a crystal are those of a first-principles Hamiltonian whose levels and hoppings are corrected per site by a
+small network (`mat2spec.tight_binding`). Since electrons are counted, metals, gaps and the integral follow from the
+bands. The model reads crystals, not graphs. Several members trained from different seeds form an ensemble: its
+prediction is their mean, and their disagreement is part of the uncertainty.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mat2spec.tight_binding.sevennet import SevenNetVersion
 
 
 class TightBindingSettings(ModelSettings):
-    """Sizes of the model and what it was trained with."""
+    """Sizes of the model and settings of its training."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,7 +42,7 @@ class TightBindingSettings(ModelSettings):
         default=KPOINTS_PER_ATOM, gt=0, description="Points of the full mesh times atoms in the primitive cell."
     )
     spin: bool = Field(
-        default=False, description="Whether the spins of crystals that can be magnetic are solved apart."
+        default=False, description="Whether the spins of crystals that can be magnetic are solved separately."
     )
     tables: str = Field(
         default_factory=tables_hash, description="Hash of the Slater-Koster tables that the corrections belong to."
@@ -51,7 +51,7 @@ class TightBindingSettings(ModelSettings):
 
 @dataclass(frozen=True)
 class TightBindingAnswer:
-    """What the ensemble says of one crystal.
+    """Answer of the ensemble for one crystal.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class TightBindingAnswer:
 
     @property
     def metal_share(self) -> float:
-        """Share of the members whose bands are those of a metal."""
+        """Fraction of the members whose bands are metallic."""
         return float((self.band_gaps_ev <= GAP_THRESHOLD_EV).float().mean())
 
 
@@ -115,14 +115,14 @@ class TightBinding(nn.Module):
         Parameters
         ----------
         problem
-            The crystal, made ready by `mat2spec.tight_binding.problem.prepare`.
+            The crystal, prepared by `mat2spec.tight_binding.problem.prepare`.
         descriptors
             Of its sites, shape (n_atoms, `settings.descriptors.width`).
         """
         numbers = torch.from_numpy(problem.cell.atomic_numbers).to(descriptors.device)
         inputs = self.inputs(descriptors, numbers)
         shifts, scales = self.corrections(descriptors, numbers, problem.n_spins)
-        # The members differ little: one set of bands, and those of each member to first order around it.
+        # The members differ little: one set of bands is solved, and those of each member follow to first order.
         bands = LinearBands.solve(problem, shifts.mean(dim=0), scales.mean(dim=0))
         populations = atom_populations(problem, bands.by_shifts)
         answers = [
@@ -149,7 +149,7 @@ class TightBinding(nn.Module):
         return torch.stack(shifts), torch.stack(scales)
 
     def hidden_vector(self, descriptors: Tensor, atomic_numbers: Tensor) -> Tensor:
-        """The crystal in the space of the hidden units of all members: what distances to the training set use."""
+        """The crystal in the space of the hidden units of all members, used for distances to the training set."""
         inputs = self.inputs(descriptors, atomic_numbers)
         return torch.cat([member.hidden(inputs).mean(dim=0) for member in self.networks])
 
@@ -173,7 +173,7 @@ class PredictedSpectrum(NamedTuple):
 
 
 def predicted_spectrum(answer: TightBindingAnswer, grid: SpectralGrid) -> PredictedSpectrum:
-    """Mean of the members; where most of them find an insulator, without states in their median gap."""
+    """Mean of the members; if most of them find an insulator, without states in their median gap."""
     totals = answer.spectra.sum(dim=1, keepdim=True).clamp_min(1e-9)
     shapes = answer.spectra / totals
     shape = shapes.mean(dim=0)

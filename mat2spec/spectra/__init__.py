@@ -1,1 +1,1 @@
-"""Spectra: their grids, norms and distances, and how certain they are."""
+"""Spectra: grids, norms, distances and uncertainties."""

@@ -1,7 +1,7 @@
-"""Spectral grids: what the numbers of a spectrum mean.
+"""Spectral grids: the meaning of the numbers of a spectrum.
 
-A spectrum without its grid is a row of numbers. A grid fixes bin centres, the unit of the
-abscissa, where its zero lies and what the ordinate counts; it travels with every table.
+A grid defines bin centres, the unit and the zero of the abscissa and the quantity on the ordinate;
+it is stored with every table.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class SpectralGrid:
         """
         if np.shape(spectra)[-1:] != (self.size,):
             raise ValueError(
-                f"A spectrum on the grid '{self.name}' has {self.size} bins, this one has shape "
+                f"A spectrum on the grid '{self.name}' has {self.size} bins, but this one has shape "
                 f"{np.shape(spectra)}; rebin it to the grid first."
             )
 

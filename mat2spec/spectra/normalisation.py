@@ -1,7 +1,7 @@
-"""The four published settings: what a model is asked to predict, and the loss it is judged by.
+"""The four published settings: the target of a model and its loss.
 
 All of them see spectra *per atom*, so that a supercell has the same target as its primitive cell.
-Only `standard-mae` knows the scale; the others predict a shape.
+Only `standard-mae` predicts the scale; the others predict a shape.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _TINY = 1e-9
 
 
 def prepare_targets(spectra: Tensor, setting: Setting, mean: Tensor, std: Tensor) -> Tensor:
-    """Bring spectra per atom, shape (n, size), into the form that a setting predicts.
+    """Convert spectra per atom, shape (n, size), to the form that a setting predicts.
 
     Parameters
     ----------
@@ -30,10 +30,10 @@ def prepare_targets(spectra: Tensor, setting: Setting, mean: Tensor, std: Tensor
     Raises
     ------
     ValueError
-        If a spectrum has no states and its shape is asked for, or holds numbers that are not finite.
+        If a spectrum has no states but its shape is needed, or contains non-finite numbers.
     """
     if not torch.isfinite(spectra).all():
-        raise ValueError("A spectrum to train on holds numbers that are not finite; drop or mend it.")
+        raise ValueError("A training spectrum contains non-finite numbers; drop or correct it.")
     if setting is Setting.STANDARD_MAE:
         return (spectra - mean) / std
     norm = spectra.amax(dim=-1) if setting is Setting.MAXNORM_MSE else spectra.sum(dim=-1)
@@ -69,7 +69,7 @@ def prediction_loss(predicted: Tensor, target: Tensor, setting: Setting) -> Tens
 
 
 def to_spectra_per_atom(predicted: Tensor, setting: Setting, mean: Tensor, std: Tensor) -> Tensor:
-    """Undo the normalisation as far as it can be: spectra per atom, or a shape that sums to one."""
+    """Undo the normalisation as far as possible: spectra per atom, or a shape that sums to one."""
     if setting is Setting.STANDARD_MAE:
         return relu(predicted * std + mean)
     return predicted / predicted.sum(dim=-1, keepdim=True).clamp_min(_TINY)

@@ -1,4 +1,4 @@
-"""What follows from a phonon density of states: number of modes, heat capacity, mean frequency."""
+"""Quantities derived from a phonon density of states: number of modes, heat capacity, mean frequency."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def mean_frequency(frequencies_cm1: FloatArray, spectra: FloatArray) -> NDArray[
 def einstein_function(ratio: FloatArray) -> NDArray[np.float64]:
     """Heat capacity of an oscillator in units of k_B for ``ratio = h w / (k_B T) >= 0``; 1 in the classical limit."""
     half = np.asarray(ratio, np.float64) / 2
-    # (x/2)^2 / sinh^2(x/2), which overflows nowhere if small and large ratios are set apart.
+    # (x/2)^2 / sinh^2(x/2), which does not overflow if small and large ratios are treated separately.
     inner = np.clip(half, 1e-6, 350.0)
     return np.where(half > 350.0, 0.0, (inner / np.sinh(inner)) ** 2)
 

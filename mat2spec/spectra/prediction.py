@@ -1,4 +1,4 @@
-"""What is predicted of many crystals, whatever model predicts it."""
+"""Predictions for many crystals, by any model."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Prediction:
     relative_error
         Expected integral of the absolute error over that of the spectrum, shape (n,).
     domain_distance
-        Distance to the nearest training crystals over the largest usual one, shape (n,); above one the crystal
+        Distance to the nearest training crystals over the largest typical one, shape (n,); above one the crystal
         is unlike anything the model was trained on.
     status
         ``"ok"`` or ``"failed"`` for each crystal.
     reason
-        A sentence for each failed crystal; for others what a reader should know of the prediction, else empty.
+        A sentence for each failed crystal; for others a remark on the prediction, or empty.
     model
         Name of the model.
     weights_hash
@@ -76,10 +76,10 @@ class Prediction:
         return to_frame(predictions_table(self))
 
     def dos(self, index: int) -> Dos | PhononDos:
-        """The spectrum of one crystal as pymatgen has it.
+        """The spectrum of one crystal as a pymatgen object.
 
         An electronic one is a `Dos` in states/eV per cell whose energies, and Fermi energy, are on the scale of the
-        prediction: zero at E_F for a metal, at the VBM else. A phonon one is a `PhononDos` in states/THz over THz.
+        prediction: zero at E_F for a metal, otherwise at the VBM. A phonon one is a `PhononDos` in states/THz over THz.
 
         Raises
         ------
@@ -107,12 +107,12 @@ class Prediction:
 
     def _spectrum(self, index: int) -> NDArray[np.float64]:
         if self.status[index] != Status.OK:
-            raise ValueError(f"There is no prediction of {self.material_ids[index]}: {self.reason[index]}")
+            raise ValueError(f"There is no prediction for {self.material_ids[index]}: {self.reason[index]}")
         return np.asarray(self.spectra[index], dtype=np.float64)
 
 
 def predictions_table(prediction: Prediction) -> pa.Table:
-    """Rows of the table of predictions, one per material; the spectra stand in the column named after their grid."""
+    """Rows of the table of predictions, one per material; the spectra are in the column named after their grid."""
     ok = np.array([status == Status.OK for status in prediction.status], dtype=np.bool_)
     n_materials = len(prediction.status)
     return pa.table(

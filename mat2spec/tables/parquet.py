@@ -246,7 +246,7 @@ def matrix_column(table: pa.Table | pd.DataFrame, name: str, length: int) -> NDA
 
 @contextmanager
 def reading_parquet(path: Path) -> Iterator[None]:
-    """Turn what Arrow and the operating system raise while a Parquet file is read into sentences.
+    """Turn errors of Arrow and the operating system while reading a Parquet file into sentences.
 
     Raises
     ------
@@ -259,7 +259,9 @@ def reading_parquet(path: Path) -> Iterator[None]:
     except TableError:
         raise
     except MemoryError as error:
-        raise TableError(f"Memory is not enough to read {path}. Free some, or read it on a larger machine.") from error
+        raise TableError(
+            f"There is not enough memory to read {path}. Free some, or read it on a larger machine."
+        ) from error
     except OSError as error:
         if error.errno is None:
             raise TableError(_corrupt(path, error)) from error
@@ -277,7 +279,7 @@ def _require_file(path: Path) -> None:
     if not path.exists():
         raise TableError(f"There is no table at {path}. Check the path, or run what writes it.")
     if path.is_dir():
-        raise TableError(f"{path} is a folder, a Parquet file is needed. Check the path.")
+        raise TableError(f"{path} is a folder, not a Parquet file. Check the path.")
 
 
 def _corrupt(path: Path, error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""What a result was made with: package versions, commit, hashes."""
+"""Provenance of a result: package versions, commit, hashes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def git_commit(repository: Path = REPOSITORY) -> str | None:
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIMEOUT_S, check=True)
     except (OSError, subprocess.SubprocessError):
-        # No git, or a clone that git does not trust: the commit is not known, which is what None says.
+        # No git, or a clone that git does not trust: the commit is unknown.
         return None
     return answer.stdout.strip() or None
 

@@ -1,4 +1,4 @@
-"""What became of a material: the words in the column `status` of tables."""
+"""Outcomes of materials: the words in the column `status` of tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """Outcome of a prediction, of a reading or of a comparison; DFT jobs have further ones of their own."""
+    """Outcome of a prediction, a reading or a comparison; DFT jobs have additional ones."""
 
     OK = "ok"
     FAILED = "failed"

@@ -1,16 +1,16 @@
-"""Text from outside, made safe to show: identifiers, formulas and paths are data and never instructions."""
+"""Make external text safe to display: identifiers, formulas and paths are data, never instructions."""
 
 from __future__ import annotations
 
 import re
 
-# What moves the cursor, rings, colours or turns the direction of writing: C0 and C1 controls but for tab and line feed,
-# and the marks of direction of Unicode (CVE-2021-42574).
+# Characters that move the cursor, ring the bell, colour or change the writing direction: C0 and C1 controls except tab
+# and line feed, and Unicode direction marks (CVE-2021-42574).
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def visible(text: str, encoding: str = "utf-8") -> str:
-    r"""A text with controls and what the encoding lacks written as escapes, as in "\x1b[31m".
+    r"""Text with control characters and unencodable ones written as escapes, as in "\x1b[31m".
 
     Examples
     --------
@@ -22,5 +22,5 @@ def visible(text: str, encoding: str = "utf-8") -> str:
 
 
 def one_line(text: str) -> str:
-    """A text in one line, for names: as `visible`, with line feeds and tabs written as escapes too."""
+    """Text in one line, for names: as `visible`, with line feeds and tabs also escaped."""
     return visible(text).replace("\n", "\\n").replace("\t", "\\t")

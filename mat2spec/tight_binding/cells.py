@@ -1,4 +1,4 @@
-"""The cell that is solved: primitive, with exact symmetry, whatever cell a crystal was given in."""
+"""The cell to be solved: primitive, with exact symmetry, whatever cell a crystal was given in."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class PrimitiveCell(Cell):
     ) -> PrimitiveCell:
         """Reduce a crystal to its standardised primitive cell.
 
-        Spectra per atom are the same in both, so a supercell costs what its primitive cell costs. A crystal whose
-        symmetry cannot be found, such as one with two atoms in one place, is kept as it is.
+        Spectra per atom are the same in both, so a supercell costs no more than its primitive cell. A crystal whose
+        symmetry cannot be found, e.g. with two atoms at one position, is kept unchanged.
         """
         numbers = np.asarray(atomic_numbers, dtype=np.int64)
         try:
@@ -75,7 +75,7 @@ class PrimitiveCell(Cell):
         frac_coords: NDArray[np.float64],
         atomic_numbers: NDArray[np.integer],
     ) -> PrimitiveCell:
-        """The cell as it is, with the symmetry of its lattice and its atoms in their order."""
+        """The unchanged cell, with the symmetry of its lattice and its atoms in order."""
         numbers = np.asarray(atomic_numbers, dtype=np.int64)
         found = find_symmetry(Cell(lattice, frac_coords, numbers))
         rotations = np.unique(np.array(found.operations.rotations, dtype=np.int64), axis=0)

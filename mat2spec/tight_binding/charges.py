@@ -1,4 +1,4 @@
-"""Charge self-consistency: the potential that the charges of the atoms make on each other.
+"""Charge self-consistency: the electrostatic potential of the atomic charges.
 
 Each atom carries a Gaussian charge whose self-repulsion is its Hubbard U (Elstner et al., Phys. Rev. B 58, 7260
 (1998)); the sums over the lattice are Ewald's.

@@ -1,8 +1,8 @@
 """The generalised eigenproblem H c = E S c at many k-points, batched and on any device.
 
-Where the smallest eigenvalue of S is surely large enough the basis is orthogonalised by Cholesky factors, otherwise by
-the eigenvectors of S; directions in which S is nearly singular, or negative (integrals cut off at a finite distance
-may make it so), are taken out of the basis.
+If the smallest eigenvalue of S is certainly large enough, the basis is orthogonalised by Cholesky factors, otherwise by
+the eigenvectors of S; directions in which S is nearly singular, or negative (as integrals cut off at a finite distance
+can make it), are removed from the basis.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 SMALLEST_OVERLAP = 1e-2
-# Energy of directions taken out of the basis: far above every window.
+# Energy of directions removed from the basis: far above every window.
 _REMOVED_EV = 60.0
 
 
@@ -26,7 +26,7 @@ class Orthogonaliser:
     transform
         X, shape (n_kpoints, n, n).
     removed
-        Columns of X that are taken out of the basis, shape (n_kpoints, n); None if none is.
+        Columns of X that are removed from the basis, shape (n_kpoints, n); None if there are none.
     """
 
     transform: Tensor
@@ -34,7 +34,7 @@ class Orthogonaliser:
 
     @property
     def n_removed(self) -> int:
-        """Directions taken out, summed over the k-points."""
+        """Number of directions removed, summed over the k-points."""
         return 0 if self.removed is None else int(self.removed.sum())
 
 
@@ -62,7 +62,7 @@ def orthogonalise(overlap: Tensor, smallest: float = SMALLEST_OVERLAP) -> Orthog
     overlap
         Hermitian, shape (n_kpoints, n, n).
     smallest
-        Directions in which S is below this are taken out.
+        Directions in which S is below this are removed.
     """
     factor, failed = torch.linalg.cholesky_ex(overlap)
     if not failed.any():

@@ -1,4 +1,4 @@
-"""More than a density of states: bands along the standard path and projections on elements and orbitals.
+"""Bands along the standard path, and projections on elements and orbitals.
 
 Bands are those of the mean corrections of the ensemble. The projected densities are theirs too, before the second network
 reweights site spectra, so that they sum to the density of the bands and not exactly to the predicted spectrum.
@@ -71,7 +71,7 @@ class ElectronicStructure:
         structure
             Any cell of the crystal.
         spin
-            Whether the spins of a crystal that can be magnetic are solved apart; the model must know how.
+            Whether the spins of a crystal that can be magnetic are solved separately, which the model must support.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class ElectronicStructure:
         )
 
     def projected_dos(self, grid: SpectralGrid = EDOS_GRID) -> pd.DataFrame:
-        """Density of states by element and shell, states/eV per primitive cell; one column each, one row a bin."""
+        """Density of states by element and shell, states/eV per primitive cell; one column each, one row per bin."""
         bands, problem = self.mesh_bands, self.problem
         relative = bands.energies - self.filling.zero_ev
         by_shell = average_equivalent(bands.by_shifts.unflatten(-1, (-1, N_SHELLS)).mT, problem).clamp_min(0)
@@ -136,7 +136,7 @@ class ElectronicStructure:
         return pd.DataFrame(columns, index=pd.Index(grid.centers, name="energy_ev"))
 
     def _solve_at(self, kpoints: NDArray[np.float64]) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Per spin energies (n_kpoints, n_bands) and projections as pymatgen has them, (n_bands, n_kpoints, 9, n_atoms)."""
+        """Energies (n_kpoints, n_bands) and projections in pymatgen's form (n_bands, n_kpoints, 9, n_atoms), per spin."""
         crystal = TightBindingCrystal.of(self.problem.cell)
         overlap, hopping = (torch.from_numpy(matrix) for matrix in crystal.matrices(kpoints))
         weights = torch.full((len(kpoints),), 1 / len(kpoints), dtype=torch.float64)

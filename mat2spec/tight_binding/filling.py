@@ -1,8 +1,8 @@
-"""Where the electrons end: Fermi level or valence band maximum, found by counting them.
+"""Fermi level or valence band maximum, found by counting electrons.
 
-Labels have their zero at the VBM if the gap is above 0.05 eV, else at E_F. A switch there makes the zero jump, so it
-is blended over a few hundredths of an eV around that gap; away from it nothing changes. Every function takes the
-gradient through the energies, that of E_F by implicit differentiation of the electron count.
+Labels have their zero at the VBM if the gap is above 0.05 eV, else at E_F. To avoid a jump of the zero, it is blended
+over a few hundredths of an eV around that gap. All functions propagate gradients through the energies, that of E_F by
+implicit differentiation of the electron count.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from torch import Tensor
 # Above this a crystal counts as gapped, as for the labels.
 GAP_THRESHOLD_EV = 0.05
 BLENDING_WIDTH_EV = 0.02
-# Broadening of the occupations, in eV; on coarse meshes it takes the place of an integration over k.
+# Broadening of the occupations, in eV; on coarse meshes it replaces an integration over k.
 TEMPERATURE_EV = 0.08
-# Half of the interval in which the level is looked for first, in units of the temperature.
+# Half width of the interval in which the level is searched first, in units of the temperature.
 _NEAR = 20.0
 _SMALLEST_DENSITY = 1e-8
 
@@ -85,7 +85,7 @@ def _solve_for_level(
     order = np.argsort(energies)
     filled = np.cumsum(weights[order])
     step = float(energies[order[min(int(np.searchsorted(filled, n_filled)), len(order) - 1)]])
-    # Mostly the level lies near the step of the occupation at zero temperature, where few states count.
+    # The level usually lies near the zero-temperature step of the occupation, where few states matter.
     for reach in (_NEAR * temperature_ev, float(np.ptp(energies)) + 1.0):
         near = np.abs(energies - step) < 2 * reach
         below = weights[energies <= step - 2 * reach].sum() - n_filled
@@ -108,7 +108,7 @@ def _solve_for_level(
 def band_edges(energies: Tensor, n_electrons: int, n_spins: int = 1) -> tuple[Tensor, Tensor] | None:
     """VBM and CBM in eV; None where the bands cannot be filled completely.
 
-    Of two spins each is filled with a whole number of bands: those numbers count between which the gap is widest.
+    Each of two spins is filled with a whole number of bands, chosen such that the gap is widest.
 
     Parameters
     ----------

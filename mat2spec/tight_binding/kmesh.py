@@ -46,7 +46,7 @@ def choose_divisions(cell: PrimitiveCell, kpoints_per_atom: float) -> NDArray[np
     groups = _mixed_axes(cell.rotations)
     lengths = np.array([reciprocal[groups == group].max() for group in groups])
     wanted = max(1.0, kpoints_per_atom / cell.n_atoms)
-    # The fewest points that are enough: spacings at which one of the axes gains a point, from coarse to fine.
+    # The minimum number of points: try spacings at which one of the axes gains a point, from coarse to fine.
     spacings = np.unique((lengths[:, None] / (np.arange(1, 200) - 1e-9)).ravel())[::-1]
     counts = np.ceil(lengths / spacings[:, None] - 1e-6).astype(np.int64).clip(min=1)
     return counts[np.argmax(counts.prod(axis=1) >= wanted)]
@@ -79,7 +79,7 @@ def make_mesh(cell: PrimitiveCell, kpoints_per_atom: float) -> KMesh:
 
 
 def _mixed_axes(rotations: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Group of each axis: axes that some rotation mixes must be divided alike, shape (3,)."""
+    """Group of each axis, shape (3,): axes mixed by a rotation must have equal divisions."""
     mixed = np.any(rotations != 0, axis=0)
     mixed = mixed | mixed.T | np.eye(3, dtype=bool)
     connected = np.linalg.matrix_power(mixed.astype(np.int64), 3) > 0

@@ -1,8 +1,8 @@
-"""What is learned: corrections of levels and hoppings from the chemistry of each site, and of the site spectra after it.
+"""Learned corrections of levels and hoppings from the chemistry of each site, and of the resulting site spectra.
 
-Each shell of each atom gets an energy shift and a hopping scale, with spin an exchange splitting too: an entry of a
-table of elements plus a small network on site descriptors. After the bands are solved, a second small network reweights the spectrum of each site and its
-share. Both start at zero, so that training starts from the tables.
+Each shell of each atom gets an energy shift and a hopping scale, with spin also an exchange splitting: an entry of a
+table of elements plus a small network on site descriptors. After the bands are solved, a second small network reweights
+the spectrum of each site and its share. Both start at zero, so that training starts from the tables.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from mat2spec.tight_binding.density_of_states import BROADENING_EV, projected_do
 from mat2spec.tight_binding.filling import Filling, fill
 from mat2spec.tight_binding.problem import Problem, corrected_bands
 
-# Units in which the networks answer: eV of a shift, and relative change of a hopping.
+# Units of the network outputs: eV of a shift, and relative change of a hopping.
 _SHIFT_EV, _SCALE, _SPLITTING_EV = 2.0, 0.3, 2.0
-# Splitting that training starts from, in eV, of the d shells of elements that may hold a moment and of all other shells:
-# at zero it has no gradient, as either sign is as good.
+# Initial splitting in eV, of the d shells of elements that may have a moment and of all other shells: at zero it has no
+# gradient, as both signs are equivalent.
 _FIRST_D_SPLITTING_EV, _FIRST_SPLITTING_EV = 1.5, 0.1
 _N_ELEMENTS = 100
 _LARGEST_INPUT = 6.0
@@ -76,7 +76,7 @@ class SiteInputs(nn.Module):
         self.std.copy_(inputs.std(dim=0) + 1e-3)
 
     def forward(self, descriptors: Tensor, atomic_numbers: Tensor) -> Tensor:
-        """Standardised inputs; what lies far out is drawn back."""
+        """Standardised inputs, with outliers compressed."""
         standard = (self.raw(descriptors, atomic_numbers) - self.mean) / self.std
         return standard.clamp(-_LARGEST_INPUT, _LARGEST_INPUT)
 
@@ -207,7 +207,7 @@ def atom_populations(problem: Problem, shares: Tensor) -> Tensor:
 
 
 def average_equivalent(values: Tensor, problem: Problem) -> Tensor:
-    """Mean over equivalent atoms along the last axis: the irreducible mesh alone breaks the symmetry between them."""
+    """Mean over equivalent atoms along the last axis, as the irreducible mesh breaks the symmetry between them."""
     equivalent = torch.from_numpy(problem.cell.equivalent_atoms).to(values.device)
     same = (equivalent[:, None] == equivalent).to(values.dtype)
     return values @ (same / same.sum(dim=0))

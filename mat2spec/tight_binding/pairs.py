@@ -35,7 +35,7 @@ class Neighbours(NamedTuple):
 
 
 def find_neighbours(lattice: NDArray[np.float64], frac_coords: NDArray[np.float64], reach_a: float) -> Neighbours:
-    """All atoms and images within a distance of each atom, but for the atom itself.
+    """All atoms and images within a distance of each atom, except the atom itself.
 
     Parameters
     ----------

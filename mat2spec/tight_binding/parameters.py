@@ -29,7 +29,7 @@ _MAKE = "`python -m scripts.tight_binding_parameters`"
 
 
 class ParametersError(ValueError):
-    """Tables are missing, damaged or do not know an element; the message says which."""
+    """Tables are missing or damaged or lack an element; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def save_tables(path: Path, tables: SlaterKosterTables) -> None:
 
 @cache
 def load_tables(path: Path = PARAMETERS_FILE) -> SlaterKosterTables:
-    """Read tables that `save_tables` wrote; kept in memory.
+    """Read tables written by `save_tables`; they are cached in memory.
 
     Raises
     ------
@@ -144,8 +144,8 @@ def load_tables(path: Path = PARAMETERS_FILE) -> SlaterKosterTables:
     with np.load(path) as packed:
         if int(packed["version"]) != FORMAT_VERSION:
             raise ParametersError(
-                f"The tight-binding parameters {path} have format version {packed['version']}, this program reads "
-                f"{FORMAT_VERSION}; make them anew with {_MAKE}."
+                f"The tight-binding parameters {path} have format version {packed['version']}, but this program reads "
+                f"{FORMAT_VERSION}; make them again with {_MAKE}."
             )
         small: dict[str, Any] = {name: packed[name] for name in _SMALL_ARRAYS}
         large: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Crystals in, electronic densities of states out, by learned tight binding.
+"""Prediction of electronic densities of states by learned tight binding.
 
 The counterpart of `mat2spec.prediction.SpectrumPredictor` for a model that reads crystals instead of graphs.
 """
@@ -39,11 +39,11 @@ from mat2spec.tight_binding.parameters import load_tables, tables_hash
 from mat2spec.tight_binding.problem import PreparationSettings, prepare
 from mat2spec.tight_binding.sevennet import SevenNetVersion, site_scalars, unknown_elements
 
-# At the level of theory of the Materials Project: with spin where a crystal can be magnetic.
+# At the level of theory of the Materials Project: with spin if a crystal can be magnetic.
 MODEL_NAME, MODEL_NAME_WITH_SPIN = MODEL_NAMES
-# Above so many atoms in the primitive cell the eigenproblem is left to a model whose cost grows linearly.
+# Primitive cells with more atoms are left to a model whose cost grows linearly.
 MAX_ATOMS = 60
-# Crystals that a thread works on: their descriptors together, their bands one after the other.
+# Crystals per thread: their descriptors are computed together, their bands one by one.
 _CHUNK = 16
 Fallback = Callable[[Crystals], Prediction]
 
@@ -69,13 +69,13 @@ class TightBindingPredictor:
     device
         Where the networks and the eigenproblems run.
     fallback
-        Predicts crystals with more than `max_atoms` atoms in the primitive cell; without it they get a reason.
+        Predictor for crystals with more than `max_atoms` atoms in the primitive cell; if None, these get a reason.
     fallback_name
-        Name of the model behind it, for the note of such a row.
+        Name of its model, for the remark in such a row.
     max_atoms
-        Largest primitive cell that is solved.
+        Maximum size of the primitive cell.
     spin
-        Whether the spins of crystals that can be magnetic are solved apart; the model must know how.
+        Whether the spins of crystals that can be magnetic are solved separately, which the model must support.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class TightBindingPredictor:
             features = site_scalars(cells, self.model.settings.descriptors)
         except CRYSTAL_FAULTS as error:
             if len(cells) == 1:
-                return [f"SevenNet does not describe its atoms: {reason_of_fault(error)}"]
+                return [f"SevenNet cannot describe its atoms: {reason_of_fault(error)}"]
             return [row for cell in cells for row in self._solve_chunk([cell])]
         return [self._solve(cell, values) for cell, values in zip(cells, features, strict=True)]
 
@@ -177,7 +177,7 @@ class TightBindingPredictor:
     def _hand_on(
         self, crystals: Crystals, cells: dict[int, PrimitiveCell], large: Sequence[int], answer: Prediction
     ) -> None:
-        """Let another model predict what is too large."""
+        """Let another model predict crystals that are too large."""
         why = "{} atoms in the primitive cell, more than the {} that tight binding solves"
         sentences = [why.format(cells[index].n_atoms, self.max_atoms) for index in large]
         if self.fallback is None:
@@ -200,12 +200,12 @@ def load_tight_binding(
     *,
     spin: bool | None = None,
 ) -> TightBindingPredictor:
-    """Make a predictor of a weights file; parameters as in `TightBindingPredictor`, with spin by default if they know it.
+    """Make a predictor from a weights file; parameters as in `TightBindingPredictor`, with spin by default if supported.
 
     Raises
     ------
     WeightsError
-        If the file is missing or damaged, does not fit, knows no spin though it is asked for, or was trained on other
+        If the file is missing or damaged, does not fit, lacks spin although it is requested, or was trained with other
         Slater-Koster tables.
     """
     card, tensors = read_weights(path)
@@ -217,19 +217,19 @@ def load_tight_binding(
         raise WeightsError(f"The weights {path} do not fit the model '{MODEL_NAME}': {error}") from error
     if settings.tables != tables_hash():
         raise WeightsError(
-            f"The weights {path} correct Slater-Koster tables {settings.tables}, those here are {tables_hash()}; "
+            f"The weights {path} were trained with Slater-Koster tables {settings.tables}, but those here are {tables_hash()}; "
             "retrain them."
         )
     spin = settings.spin if spin is None else spin
     if spin and not settings.spin:
         raise WeightsError(
-            f"The weights {path} know no spin; train them with `mat2spec train tight-binding --level mp`."
+            f"The weights {path} do not include spin; train them with `mat2spec train tight-binding --level mp`."
         )
     return TightBindingPredictor(model, device, fallback, fallback_name, spin=spin)
 
 
 def find_problems(crystals: Crystals, descriptors: SevenNetVersion) -> list[str | None]:
-    """Say for each crystal why it cannot be solved, or None where it can."""
+    """For each crystal, why it cannot be solved, or None if it can."""
     problems = checks.find_problems(crystals)
     tabulated = load_tables().atomic_numbers
     for index in np.flatnonzero([problem is None for problem in problems]):
@@ -242,7 +242,7 @@ def _problem(crystals: Crystals, index: int, tabulated: NDArray[np.int64], descr
     numbers = np.unique(crystals.atomic_numbers[sites])
     unknown = sorted({*numbers[~np.isin(numbers, tabulated)].tolist(), *unknown_elements(numbers, descriptors)})
     if unknown:
-        return f"Tight binding does not know the elements with atomic number {', '.join(map(str, unknown))}."
+        return f"Tight binding has no parameters for the elements with atomic number {', '.join(map(str, unknown))}."
     nearest = shortest_distance(crystals.lattices[index], crystals.frac_coords[sites], checks.MIN_DISTANCE_A)
     if nearest < checks.MIN_DISTANCE_A:
         return f"Two atoms are {nearest:.2f} Angstrom apart, closer than {checks.MIN_DISTANCE_A:g} Angstrom."

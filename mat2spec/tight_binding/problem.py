@@ -1,12 +1,12 @@
-"""One crystal made ready to be solved again and again with other corrections: matrices, mesh, self-consistent potential.
+"""One crystal prepared for repeated solution with different corrections: matrices, mesh, self-consistent potential.
 
 The corrected Hamiltonian is
 
     H_ij = H0_ij (1 + k_i + k_j) + S_ij (v_i + v_j) / 2 + on-site energies,
 
 with a shift v and a hopping scale k for every shell of every atom: linear in both, so that the gradients of an energy
-are populations (Hellmann and Feynman) and need no derivative of eigenvectors. With spin there is a v for either spin,
-and the states of both stand one after the other along the axis of k-points, with half the weight.
+are populations (Hellmann and Feynman) and need no derivative of eigenvectors. With spin there is a v for each spin, and
+the states of both are concatenated along the axis of k-points, with half the weight.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Problem:
     n_electrons
         Valence electrons in the cell.
     notes
-        What a reader of the result should know.
+        Remarks for readers of the result.
     n_spins
-        2 for a crystal whose spins are solved apart.
+        2 for a crystal whose spins are solved separately.
     """
 
     cell: PrimitiveCell
@@ -97,7 +97,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class PreparationSettings:
-    """How crystals are made ready.
+    """How crystals are prepared.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class PreparationSettings:
     self_consistent
         Whether the potential of the atomic charges is added.
     spin
-        Whether the spins of crystals that can be magnetic are solved apart.
+        Whether the spins of crystals that can be magnetic are solved separately.
     dtype
         Precision of the matrices.
     device
@@ -144,7 +144,7 @@ def prepare(cell: PrimitiveCell, settings: PreparationSettings | None = None) ->
             notes.append(f"The charges of the atoms are not self-consistent after {charges.steps} steps.")
     orthogonaliser = orthogonalise(overlap)
     if orthogonaliser.n_removed:
-        notes.append(f"{orthogonaliser.n_removed} nearly dependent directions were taken out of the basis.")
+        notes.append(f"{orthogonaliser.n_removed} nearly dependent directions were removed from the basis.")
     return Problem(
         cell,
         overlap,
@@ -206,7 +206,7 @@ class LinearBands:
 
 
 class CorrectedBands(torch.autograd.Function):
-    """Energies as a differentiable function of shifts and scales; populations of the shells beside them."""
+    """Energies as a differentiable function of shifts and scales, with the populations of the shells."""
 
     @staticmethod
     def forward(ctx: Any, shifts_ev: Tensor, scales: Tensor, problem: Problem) -> tuple[Tensor, Tensor]:

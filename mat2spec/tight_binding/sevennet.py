@@ -1,8 +1,7 @@
 """Rotation-invariant site descriptors of a frozen SevenNet potential (Park et al., J. Chem. Theory Comput. 20, 4857).
 
-The scalar (l = 0) part of the atom vectors after every interaction block: what the potential, trained on energies,
-forces and stresses of Materials Project relaxations and on no spectrum, knows of each atom. The weights come with the
-package sevenn (MIT).
+The scalar (l = 0) part of the atom vectors after every interaction block of a potential trained on energies, forces and
+stresses of Materials Project relaxations, not on spectra. The weights come with the package sevenn (MIT).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from torch import Tensor
 from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.pairs import find_neighbours
 
-# Atoms in one pass through the network; more only wait for memory.
+# Atoms per pass through the network; more would only be slower because of memory.
 ATOMS_PER_BATCH = 64
 # Width of the scalars of each block, and how many blocks there are.
 _SCALARS, _BLOCKS = 128, 5
@@ -71,15 +70,15 @@ def site_scalars(cells: Sequence[PrimitiveCell], version: SevenNetVersion) -> li
         together = _evaluate(network, [cells[index] for index in chosen])
         ends = np.cumsum([cells[index].n_atoms for index in chosen])
         for index, values in zip(chosen, np.split(together, ends[:-1]), strict=True):
-            # Equivalent sites differ by rounding only.
+            # Equivalent sites differ only by rounding.
             features[index] = cells[index].average_equivalent(values).astype(np.float32)
     return features
 
 
 @cache
 def _load(version: SevenNetVersion) -> _Network:
-    """The potential up to its last interaction block, with hooks that keep what each gate gives."""
-    # Takes seconds to import, and only those who predict with tight binding need it.
+    """The potential up to its last interaction block, with hooks that store the output of each gate."""
+    # Takes seconds to import, and is needed only for tight binding.
     from sevenn.util import load_checkpoint, pretrained_name_to_path
 
     checkpoint = load_checkpoint(pretrained_name_to_path(str(version)))

@@ -40,7 +40,7 @@ def slater_koster_blocks(
     image = np.einsum("mij,ej->emi", _FORMS, directions)
     along = np.einsum("emi,ei->em", image, directions)
     d_sigma = np.sqrt(1.5) * along[:, None, :]
-    # Part of each d function of pi symmetry about the pair, as a vector in the plane across it, shape (e, m, 3).
+    # Part of each d function with pi symmetry about the pair, as a vector in the plane across it, shape (e, m, 3).
     d_pi = np.sqrt(2.0) * (image - along[..., None] * p_sigma)
     p_p = p_sigma.transpose(0, 2, 1) * p_sigma
     p_d, p_d_pi = p_sigma.transpose(0, 2, 1) * d_sigma, d_pi.transpose(0, 2, 1)

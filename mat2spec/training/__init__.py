@@ -1,1 +1,1 @@
-"""Training: data in, weights with their card out."""
+"""Training: from data to weights with a model card."""

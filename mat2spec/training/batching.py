@@ -1,4 +1,4 @@
-"""Batches of labelled crystals: whole slices of one big graph, handed out by a DataLoader."""
+"""Batches of labelled crystals: slices of one large graph, served by a DataLoader."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def with_targets(model: SpectrumModel, data: LabelledSpectra) -> CrystalGraphs:
 def load_batches(graphs: CrystalGraphs, order: NDArray[np.integer], batch_size: int) -> DataLoader[CrystalGraphs]:
     """Batches of the graphs in an order.
 
-    The sampler gives all indices of a batch at once and `CrystalGraphs.take` cuts them out: no object is made for a
-    single crystal.
+    The sampler gives all indices of a batch at once and `CrystalGraphs.take` selects them, so no object is made per
+    crystal.
     """
     return DataLoader(
         graphs,
         batch_size=None,
         sampler=list(split_in_batches(order, batch_size)),
-        # Its own: it draws a seed from it, and the noise of a training must not depend on that.
+        # A separate generator: the loader draws a seed from it, on which the noise of a training must not depend.
         generator=torch.Generator(),
     )
 
 
 def split_in_batches(indices: NDArray[np.integer], batch_size: int) -> Iterator[NDArray[np.integer]]:
-    """Split indices into batches; a last batch of one joins the one before, for batch norm needs two."""
+    """Split indices into batches; a last batch of one is merged into the previous, as batch norm needs two."""
     n_batches = max(1, math.ceil(len(indices) / batch_size))
     if n_batches > 1 and len(indices) % batch_size == 1:
         n_batches -= 1

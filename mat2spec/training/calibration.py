@@ -1,4 +1,4 @@
-"""Predictions of labelled crystals, and the calibration of their uncertainty on materials that were not trained on."""
+"""Predictions for labelled crystals, and calibration of their uncertainty on materials not trained on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TINY = 1e-9
 
 
 class Forwarded(NamedTuple):
-    """What a model says of n crystals.
+    """Output of a model for n crystals.
 
     `spectra` are per atom for scale models and sum to one for the others, shape (n, size); `spread` is the standard
     deviation among members of the shape that sums to one; `vectors` are the crystals in the space of the encoder.
@@ -74,7 +74,7 @@ def spectra_with_uncertainty(
 def calibrate(model: SpectrumModel, data: LabelledSpectra) -> None:
     """Fit the model's uncertainty: its domain on the training split, its errors on calibration materials.
 
-    Where there are none, as among labels outside a label plan, the validation materials stand in for them.
+    If there are none, as for labels outside a label plan, the validation materials are used instead.
     """
     train, held_out = data.part("train"), data.part(calibration_split(data.split))
     true = torch.from_numpy(held_out.spectra.astype(np.float32))

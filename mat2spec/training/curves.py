@@ -1,4 +1,4 @@
-"""Curves of a training: a CSV file that is whole after every epoch, and a picture at the end."""
+"""Curves of a training: a CSV file that is complete after every epoch, and a picture at the end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Line = dict[str, float]
 
 
 def write_curves(folder: Path, history: Sequence[Line]) -> None:
-    """Write one line per epoch; an interrupted training leaves the lines of the epochs it can resume after."""
+    """Write one line per epoch; an interrupted training leaves the lines of the epochs from which it can resume."""
     if not history:
         return
     with atomic_path(folder / CURVES_FILE) as temporary, temporary.open("w", newline="") as stream:
@@ -28,7 +28,7 @@ def write_curves(folder: Path, history: Sequence[Line]) -> None:
 
 
 def read_curves(folder: Path) -> list[Line]:
-    """Lines of the epochs so far; none without a file."""
+    """Lines of the epochs so far; none if there is no file."""
     path = folder / CURVES_FILE
     if not path.is_file():
         return []

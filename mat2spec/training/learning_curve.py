@@ -1,4 +1,4 @@
-"""How much a model learns from how many materials: the same training on growing parts of the data."""
+"""Learning curves: the same training on growing parts of the data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mat2spec.tables.files import atomic_path
 
 CURVE_FILE = "learning_curve.csv"
 PICTURE_FILE = "learning_curve.png"
-# Shown in the picture where the metrics hold them, with their axis labels.
+# Metrics shown in the picture if available, with their axis labels.
 _SHOWN = {"mae": "MAE", "wasserstein": "Wasserstein distance", "r2": "$R^2$"}
 
 Train = Callable[[LabelledSpectra, Path], tuple[Path, dict[str, dict[str, float | None]]]]
@@ -25,10 +25,10 @@ Train = Callable[[LabelledSpectra, Path], tuple[Path, dict[str, dict[str, float 
 def learning_curve(
     data: LabelledSpectra, fractions: Sequence[float], folder: Path, seed: int, train: Train
 ) -> tuple[Path, list[dict[str, Any]]]:
-    """Train on parts of the training split; validation and test split stay whole.
+    """Train on parts of the training split; the validation and test splits stay complete.
 
-    A smaller part is contained in every larger one. Each training has its own folder, so that an
-    interrupted curve resumes with what is missing.
+    Smaller parts are subsets of larger ones. Each training has its own folder, so an interrupted curve
+    resumes with what is missing.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def learning_curve(
     """
     wanted = sorted(set(fractions))
     if not wanted or wanted[0] <= 0 or wanted[-1] > 1:
-        raise DataError("The parts of a learning curve are numbers above 0 and at most 1, e.g. 0.1,0.25,0.5,1.")
+        raise DataError("The parts of a learning curve must be numbers above 0 and at most 1, e.g. 0.1,0.25,0.5,1.")
     weights = folder
     rows: list[dict[str, Any]] = []
     for fraction in wanted:

@@ -30,7 +30,7 @@ CHECKPOINT_FILE = "last.ckpt"
 
 @dataclass
 class TrainingState:
-    """Where a training stands; part of its checkpoint."""
+    """State of a training; part of its checkpoint."""
 
     epoch: int = 0
     best_epoch: int = 0
@@ -39,11 +39,11 @@ class TrainingState:
     history: list[Line] = field(default_factory=list)
 
     def is_finished(self, settings: TrainingSettings) -> bool:
-        """Whether all epochs are done, or enough of them brought no improvement that it stops early."""
+        """Whether all epochs are done, or enough of them without improvement for early stopping."""
         return self.epoch >= settings.epochs or self.epoch - self.best_epoch >= settings.patience
 
     def add_epoch(self, terms: Mapping[str, float], valid_loss: float, seconds: float, folder: Path) -> Line:
-        """Note an epoch and return its line of the curves; raises a `TrainingError` if the loss is not finite."""
+        """Record an epoch and return its line of the curves; raises a `TrainingError` if the loss is not finite."""
         if not math.isfinite(valid_loss):
             raise TrainingError(
                 f"The validation loss of epoch {self.epoch + 1} is {valid_loss}; lower the learning rate. "
@@ -71,7 +71,7 @@ def train_model(
     """Train a model in place and leave it at its best validation epoch.
 
     After every epoch `folder` holds `last.ckpt`, from which a killed training resumes when called again, and one more
-    line of `curves.csv`; at the end `curves.png` too. With several devices each process trains on its share of an epoch.
+    line of `curves.csv`; at the end also `curves.png`. With several devices each process trains on its share of an epoch.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def train_model(
     fingerprint
         Identity of data, settings and initial weights; a checkpoint of another one is refused.
     on_epoch
-        Called with the numbers of every epoch.
+        Called with the figures of every epoch.
     keep_statistics
         Whether the model keeps the statistics of the data it was trained on before: fine-tuning.
 
@@ -104,7 +104,7 @@ def train_model(
         started = time.monotonic()
         _set_learning_rate(optimizer, settings, progress.epoch)
         terms = _run_epoch(fabric, trainable, optimizer, train_graphs, settings, progress.epoch)
-        # Every process has its own statistics of batch norm: the first one judges for all.
+        # Every process has its own batch-norm statistics: the first one evaluates for all.
         valid_loss = fabric.broadcast(validation_loss(model, valid_graphs, settings.batch_size, fabric.device))
         line = progress.add_epoch(terms, valid_loss, time.monotonic() - started, folder)
         if progress.best_epoch == progress.epoch:
@@ -188,14 +188,14 @@ def _run_epoch(
     model.train()
     if settings.encoder_learning_rate_factor == 0:
         model.module.encoder.eval()  # a kept encoder keeps the statistics of its batch norm too
-    # Order and noise depend on the epoch alone, so that a resumed training repeats what a whole one does.
+    # Order and noise depend only on the epoch, so that a resumed training equals an uninterrupted one.
     torch.manual_seed(settings.seed * 1_000_003 + epoch)
     order = np.random.default_rng([settings.seed, epoch]).permutation(len(train))
     share = _share_of(order, fabric.global_rank, fabric.world_size)
     totals: dict[str, float] = {}
     for batch in load_batches(train, share, settings.batch_size):
         graph = batch.to(fabric.device)
-        with fabric.autocast():  # `losses` alone would not be run in the precision of Fabric's forward
+        with fabric.autocast():  # called through forward, as `losses` alone would not run in the precision of Fabric
             terms = model.losses(graph, graph.y)
         optimizer.zero_grad()
         fabric.backward(torch.stack(list(terms.values())).sum())

@@ -1,4 +1,4 @@
-"""What a training may be asked for beyond its settings."""
+"""Options of a training beyond its settings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FINE_TUNING_RATE_FACTOR = 0.2
 
 
 class TrainingOptions(BaseModel):
-    """What a training starts from, which materials it sees and how many of them."""
+    """Initial weights of a training, and which and how many materials it uses."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,9 +26,9 @@ class TrainingOptions(BaseModel):
         default=(), description="Parts of the training split for a learning curve; none for a single training."
     )
     materials_class: str | None = Field(
-        default=None, description="Class with index files of its own in the paper's archive."
+        default=None, description="Material class with its own index files in the paper's archive."
     )
     level: Level = Field(default=Level.UNPOLARISED, description="Level of theory of electronic labels.")
     reserved_from: Path | None = Field(
-        default=None, description="Data folder whose list of reserved materials is kept out of other sources."
+        default=None, description="Data folder whose list of reserved materials is excluded from other sources."
     )

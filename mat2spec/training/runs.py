@@ -40,7 +40,7 @@ from mat2spec.training.settings import TrainingSettings
 from mat2spec.training.subclass import select
 
 EVALUATED_SPLITS = ("valid", "test")
-# A checkpoint can be gone on from on another machine, for longer or with more patience.
+# A checkpoint can be resumed on another machine, for longer or with more patience.
 _NO_IDENTITY = {"epochs", "accelerator", "devices", "num_nodes", "strategy", "patience"}
 
 
@@ -89,7 +89,7 @@ def train_edos(
     stores: Sequence[Path] | None = None,
     options: TrainingOptions | None = None,
 ) -> Path:
-    """Train on electronic densities of states, from an encoder that was trained before if given.
+    """Train on electronic densities of states, from a pretrained encoder if given.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def train_edos(
     on_epoch
         Called with the numbers of every epoch.
     stores
-        eDOS stores to train on too; by default the one that the project carries.
+        Further eDOS stores to train on; by default the shipped one.
     options
         Fine-tuning, a class of materials, a learning curve.
 
@@ -129,7 +129,7 @@ def train_edos(
 
 
 def starting_settings(settings: TrainingSettings, options: TrainingOptions) -> TrainingSettings:
-    """Settings that fit what a training starts from.
+    """Settings compatible with the initial weights of a training.
 
     Fine-tuning takes model, sizes, setting and graphs of its weights and a fifth of the learning
     rate; any other training takes graphs that its model can read.
@@ -164,7 +164,7 @@ def _train_on(
     if not options.fractions:
         return run_training(data, settings, folder, encoder_weights, on_epoch, options.fine_tune_from)
     if settings.devices * settings.num_nodes > 1:
-        raise TrainingError("A learning curve is trained on one device; set devices and num_nodes to 1.")
+        raise TrainingError("Learning curves are trained on one device; set devices and num_nodes to 1.")
 
     def train(part: LabelledSpectra, place: Path) -> tuple[Path, dict[str, dict[str, float | None]]]:
         weights = run_training(part, settings, place, encoder_weights, on_epoch, options.fine_tune_from)
@@ -216,7 +216,7 @@ def _train_in(
     keep = fine_tune_from is not None
     progress = train_model(model, data, settings, folder, fingerprint, on_epoch, keep_statistics=keep)
     if getattr(rank_zero_only, "rank", 0):
-        return path  # with several devices the first process alone measures and writes
+        return path  # with several devices only the first process evaluates and writes
     calibrate(model, data)
     training = _describe(data, settings, progress, encoder_weights)
     if fine_tune_from is not None:
@@ -275,7 +275,7 @@ def start_from_encoder(model: SpectrumModel, path: Path, settings: TrainingSetti
 
 
 def evaluated_splits(data: LabelledSpectra) -> tuple[str, ...]:
-    """Splits with metrics of their own; others than validation and test only where there are any."""
+    """Splits with separate metrics: validation, test, and any others present."""
     return (*EVALUATED_SPLITS, *further_splits(data.split))
 
 

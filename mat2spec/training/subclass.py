@@ -1,4 +1,4 @@
-"""Choose a class of materials to train on: by elements, number of elements or space group."""
+"""Select a class of materials to train on: by elements, number of elements or space group."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ SYMMETRY_TOLERANCE_A = 0.01
 
 
 class Subclass(BaseModel):
-    """A class of materials; without any condition it is all of them."""
+    """A class of materials; all materials if no condition is set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    elements: tuple[str, ...] = Field(default=(), description="Elements that every material holds.")
-    exclude_elements: tuple[str, ...] = Field(default=(), description="Elements that no material holds.")
+    elements: tuple[str, ...] = Field(default=(), description="Elements that every material contains.")
+    exclude_elements: tuple[str, ...] = Field(default=(), description="Elements that no material contains.")
     n_elements: int | None = Field(default=None, ge=1, description="Number of different elements.")
     space_group: int | None = Field(default=None, ge=1, le=230, description="International number of the space group.")
 
@@ -55,14 +55,14 @@ def select(data: LabelledSpectra, subclass: Subclass) -> LabelledSpectra:
         chosen = chosen[space_groups(data, chosen) == subclass.space_group]
     conditions = subclass.model_dump(mode="json", exclude_defaults=True)
     if len(chosen) == 0:
-        raise DataError(f"None of the {len(data)} materials of {data.name} is of the class {conditions}.")
+        raise DataError(f"None of the {len(data)} materials of {data.name} is in the class {conditions}.")
     return replace(data.take(chosen), name=f"{data.name}, class {conditions}")
 
 
 def space_groups(data: LabelledSpectra, indices: Sequence[int] | NDArray[np.integer]) -> NDArray[np.int64]:
     """International number of the space group of some materials, 0 where spglib finds none; shape (n,)."""
     if data.crystals is None:
-        raise DataError(f"{data.name} does not hold its crystals, so their space groups are unknown.")
+        raise DataError(f"The crystals of {data.name} are missing, so their space groups are unknown.")
     crystals = data.crystals
     return np.array(
         [

@@ -1,8 +1,8 @@
-"""Train learned tight binding: member by member, crystal by crystal, resumable after every epoch.
+"""Train learned tight binding member by member and crystal by crystal; resumable after every epoch.
 
-The crystals are solved on their mesh once in every epoch; gradients go through the energies (Hellmann-Feynman) and the
-zero of the spectrum. The learning rate falls to zero in the last epoch, whose weights are kept: the validation set
-chooses nothing and is left to calibrate the uncertainty.
+The crystals are solved on their mesh once per epoch; gradients flow through the energies (Hellmann-Feynman) and the
+zero of the spectrum. The learning rate falls to zero in the last epoch, whose weights are kept: the validation set is
+used only to calibrate the uncertainty.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class TightBindingTraining(BaseModel):
     model: TightBindingSettings = Field(default_factory=TightBindingSettings, description="Sizes of the model.")
     seed: int = Field(default=0, description="Seed of the first member; the others follow.")
     epochs: int = Field(default=13, ge=1, description="Passes over the training crystals.")
-    batch_size: int = Field(default=16, ge=1, description="Crystals between two steps.")
-    table_rate: float = Field(default=2e-2, gt=0, description="Largest learning rate of the element table.")
-    network_rate: float = Field(default=1.5e-3, gt=0, description="Largest learning rate of the networks.")
+    batch_size: int = Field(default=16, ge=1, description="Crystals per optimiser step.")
+    table_rate: float = Field(default=2e-2, gt=0, description="Maximum learning rate of the element table.")
+    network_rate: float = Field(default=1.5e-3, gt=0, description="Maximum learning rate of the networks.")
     weight_decay: float = Field(default=1e-2, ge=0, description="Weight decay; three times as much for the head.")
     kpoints_per_atom: float = Field(default=250.0, gt=0, description="Density of the meshes in training.")
     cumulative_weight: float = Field(
-        default=0.3, ge=0, description="Weight of the Wasserstein distance in bins beside the divergence."
+        default=0.3, ge=0, description="Weight of the Wasserstein distance in bins, added to the divergence."
     )
     integral_weight: float = Field(
         default=0.1, ge=0, description="Weight of the squared logarithm of predicted over true integral."
@@ -60,7 +60,7 @@ class TightBindingTraining(BaseModel):
 
 @dataclass(frozen=True)
 class SolvableCrystal:
-    """A crystal with what is needed to train on it.
+    """A crystal prepared for training.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def make_solvable(
     Parameters
     ----------
     crystals
-        n crystals of elements that tables and descriptors know.
+        n crystals of elements supported by tables and descriptors.
     spectra
         Per atom, shape (n, size).
     settings
@@ -103,7 +103,7 @@ def make_solvable(
     kpoints_per_atom
         Density of the mesh.
     spin
-        Whether the spectra are of spin-polarised calculations where a crystal can be magnetic.
+        Whether the spectra are from spin-polarised calculations if a crystal can be magnetic.
     """
     cells = [PrimitiveCell.of_crystal(crystals, index) for index in range(len(crystals))]
     descriptors = site_scalars(cells, settings.descriptors)
@@ -211,7 +211,7 @@ class _MemberTraining:
         )
 
     def run(self, train: Sequence[SolvableCrystal], checkpoint: Path, on_epoch: MemberReport | None) -> None:
-        """Train what is left of the epochs."""
+        """Train the remaining epochs."""
         if checkpoint.is_file():
             self._load(checkpoint)
         self.network.train()
@@ -229,7 +229,7 @@ class _MemberTraining:
         self.network.eval()
 
     def _train_epoch(self, train: Sequence[SolvableCrystal], inputs: Sequence[Tensor]) -> float:
-        # Order and dropout depend on seed and epoch alone, so that a resumed training is the same one.
+        # Order and dropout depend only on seed and epoch, so that a resumed training equals an uninterrupted one.
         order = np.random.default_rng([self.seed, self.epoch]).permutation(len(train))
         torch.manual_seed(self.seed * 10_007 + self.epoch)
         total, size = 0.0, self.settings.batch_size

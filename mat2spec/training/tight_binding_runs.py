@@ -1,4 +1,4 @@
-"""A whole training of learned tight binding: from labelled spectra to weights and card."""
+"""A complete training of learned tight binding: from labelled spectra to weights and card."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def run_tight_binding(
     on_epoch
         Called with the numbers of every epoch.
     unpolarised
-        Labels computed without spin, to train a model with spin on too: its crystals are solved without. Of these the
-        training materials count whose formula is not in `data`.
+        Further labels computed without spin for a model with spin, whose crystals are solved without spin. Only training
+        materials whose formula is not in `data` are used.
 
     Returns
     -------
@@ -66,10 +66,12 @@ def run_tight_binding(
     TrainingError
         If another process trains in the folder, or its state is damaged or of another training.
     DataError
-        If the data do not carry their crystals or lie on another grid.
+        If the data lack their crystals or are on another grid.
     """
     if data.crystals is None or data.grid != EDOS_GRID:
-        raise DataError("Tight binding learns electronic densities of states on the grid 'edos', with their crystals.")
+        raise DataError(
+            "Tight binding is trained on electronic densities of states on the grid 'edos', with their crystals."
+        )
     with alone_in(folder):
         return _train_in(folder, data, settings, on_epoch, unpolarised)
 
@@ -111,7 +113,7 @@ def _train_in(
 def _provenance(
     data: LabelledSpectra, also: LabelledSpectra | None, n_given: int, settings: TightBindingTraining
 ) -> dict[str, Any]:
-    """What the card says of a training: on the usable of `n_given` materials, and on those without spin."""
+    """Training data for the card: the usable ones of `n_given` materials, and those without spin."""
     materials = {str(split): int(n) for split, n in zip(*np.unique(data.split, return_counts=True), strict=True)}
     others = {} if also is None else {"train, without spin": len(also)}
     return {
@@ -130,7 +132,7 @@ def _provenance(
 
 
 def _solvable_part(data: LabelledSpectra, settings: TightBindingTraining) -> LabelledSpectra:
-    """The crystals that tight binding knows."""
+    """The crystals that tight binding supports."""
     assert data.crystals is not None
     problems = find_problems(data.crystals, settings.model.descriptors)
     return data.take(np.flatnonzero([problem is None for problem in problems]))

@@ -145,7 +145,7 @@ def test_unusable_device_is_a_sentence(device):
 
 
 def test_unknown_spectrum_and_missing_weights(tmp_path):
-    with pytest.raises(WeightsError, match="Unknown spectrum 'xas'; known are edos, phdos"):
+    with pytest.raises(WeightsError, match="Unknown spectrum 'xas'; choose from edos, phdos"):
         load_predictor("mat2spec", "xas")
     with pytest.raises(WeightsError, match="There are no weights"):
         load_predictor("mat2spec", "edos", tmp_path)

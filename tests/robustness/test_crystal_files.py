@@ -50,7 +50,7 @@ READ = {
         "Mg1 O2 H2",
         "",
     ),
-    "deuterium is noted": ("x.cif", cif("Li1 0 0 0\nD1 .5 .5 .5", group()), "Li1 H1", "D is taken for the element"),
+    "deuterium is noted": ("x.cif", cif("Li1 0 0 0\nD1 .5 .5 .5", group()), "Li1 H1", "D is treated as the element"),
     "charged symbols": (
         "x.cif",
         cif("Na1 Na1+ 0 0 0\nCl1 Cl1- .5 .5 .5", group(), columns=SYMBOLS),

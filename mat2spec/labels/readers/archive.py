@@ -96,7 +96,7 @@ def load_archive_phdos(archive: Path, graph_settings: GraphSettings, reserved: C
     ids = _read_ids(ids_path) if ids_path.is_file() else [f"phdos-{index}" for index in range(len(structures))]
     if len(ids) != len(structures):
         raise DataError(
-            f"{ids_path} names {len(ids)} materials, {structures_path} holds {len(structures)}; get both again."
+            f"{ids_path} lists {len(ids)} materials, but {structures_path} holds {len(structures)}; get both again."
         )
     chosen = np.flatnonzero(split != NOT_IN_SPLIT)
     crystals = [_explained(_crystal_of_record, structures[index]) for index in chosen]
@@ -154,7 +154,7 @@ def _split_of_indices(path: Path, indices: list[Any], n_materials: int) -> NDArr
         if members.size and (members.min() < 0 or members.max() >= n_materials):
             raise DataError(f"{path} refers to material {members.max()} of {n_materials}; it belongs to other data.")
         if (split[members] != NOT_IN_SPLIT).any():
-            raise DataError(f"{path} puts a material into two splits: what is tested on would be trained on.")
+            raise DataError(f"{path} puts a material into two splits: it would be both trained and tested on.")
         split[members] = name
     return split
 
@@ -201,7 +201,7 @@ def _read_spectra(path: Path, grid: SpectralGrid, n_materials: int, listed_in: P
 
 
 def _crystal_of_json(path: Path, digest: Any) -> CrystalArrays | str:
-    """The crystal of a file, or why there is none; the file's content goes into the digest."""
+    """The crystal of a file, or why there is none; the file's content is added to the digest."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -216,11 +216,11 @@ def _explained(read: Callable[[Any], CrystalArrays], content: Any) -> CrystalArr
     except _PartialOccupancyError:
         return "The crystal has partial occupancies."
     except (KeyError, ValueError, TypeError, AttributeError, IndexError):
-        return "Its crystal cannot be understood."
+        return "Its crystal cannot be read."
 
 
 def _arrays_of_json(content: bytes) -> CrystalArrays:
-    """Atomic numbers, fractional coordinates and lattice of what `Structure.as_dict` wrote."""
+    """Atomic numbers, fractional coordinates and lattice from a `Structure.as_dict`."""
     structure = orjson.loads(content)["structure"]
     numbers = [
         _atomic_number(_only([(kind["element"], kind["occu"]) for kind in site["species"]]))
@@ -251,7 +251,7 @@ def _symbol(kind: Record) -> str:
 
 
 class _PartialOccupancyError(ValueError):
-    """A site is shared by elements or not always occupied."""
+    """A site is shared by elements or partly occupied."""
 
 
 def _only(amounts: Sequence[tuple[str, float]]) -> str:
@@ -268,6 +268,6 @@ def _existing(archive: Path, name: str, is_folder: bool = False) -> Path:
     path = archive / name
     if not (path.is_dir() if is_folder else path.is_file()):
         raise DataError(
-            f"The archive {archive} lacks {name}; unpack the whole archive of the paper there, with its folders as they are."
+            f"The archive {archive} lacks {name}; unpack the complete archive of the paper there, keeping its folders."
         )
     return path

@@ -1,4 +1,4 @@
-"""Labelled spectra to train on: graphs, spectra per atom, and a split that leaks nothing."""
+"""Labelled spectra of a data folder: graphs, spectra per atom, and a split without leakage."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from mat2spec.tables.parquet import read_table
 DFPT_FILE = "phdos_dfpt.parquet"
 FINITE_DISPLACEMENT_FILE = "phdos_finite_displacement.parquet"
 EDOS_FILE = "edos_pbe.parquet"
-# A random sample for tests only: its formulas are never labelled again.
+# A random sample only for tests: its formulas are never labelled again.
 EDOS_NATURAL_FILE = "edos_pbe_natural.parquet"
 
 
 def load_phdos(data_dir: Path, graph_settings: GraphSettings, pretraining: bool = True) -> LabelledSpectra:
     """Phonon spectra: the published DFPT split, with the finite-displacement set as further training data.
 
-    From the finite-displacement set every material is dropped whose reduced formula is in the
-    validation or test split, that has 1 % imaginary modes or more, or that is in the DFPT set
-    already. No material of a reserved formula is trained on: the encoder is trained further on eDOS.
+    Materials of the finite-displacement set are dropped if their reduced formula is in the validation
+    or test split, if they have 1 % imaginary modes or more, or if they are in the DFPT set. No material
+    of a reserved formula is trained on, as the encoder is trained further on eDOS.
 
     Parameters
     ----------
@@ -77,13 +77,13 @@ def load_edos(
 ) -> LabelledSpectra:
     """Electronic densities of states of the table of a data folder and of eDOS stores.
 
-    Every material is put into a split by a hash of its reduced formula alone (`split_of_formula`: 80/10/10), so that
-    no formula is shared between training and held-out materials, whatever file they are in. The test materials of
-    the data folder stay ``"test"`` whatever stores are added; those of stores are ``"store_test"`` beside them, and
-    ``"test"`` without a data folder. Of a material that occurs twice the first is taken.
+    The split depends only on a hash of the reduced formula (`split_of_formula`: 80/10/10), so no formula is shared
+    between training and held-out materials of any files. The test materials of the data folder remain ``"test"``
+    whatever stores are added; those of stores are ``"store_test"``, or ``"test"`` if there is no data folder. Of
+    duplicate materials the first is used.
 
-    With labels of a label plan among them all are split by `mat2spec.labels.splits.split_labels`: the test sets of the
-    plan come beside those older ones, which stay what they are, whatever level of theory is wanted.
+    If labels of a label plan are among them, all are split by `mat2spec.labels.splits.split_labels`: the test sets of
+    the plan are added to the older ones, which are unchanged at any level of theory.
 
     Parameters
     ----------
@@ -92,10 +92,10 @@ def load_edos(
     graph_settings
         How graphs are made.
     stores
-        eDOS stores, files or folders of shards; by default those that the project carries for the level, if present.
-        The crystals of labels that name them by id are taken from `mp_structures.parquet` of the data folder.
+        eDOS stores, files or folders of shards; by default those shipped for the level, if present. Crystals of labels
+        that give only their id are taken from `mp_structures.parquet` of the data folder.
     level
-        Level of theory of the labels that are used; a store that names its own level in its metadata is used at that.
+        Level of theory of the labels; a store with a level of its own in its metadata is used at that level.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def load_edos(
     parts += [_load_store(Path(path), graph_settings, test_split, level, structures) for path in paths]
     if not parts:
         raise DataError(
-            "There are no electronic densities of states to train on: the project carries no data/edos_store.parquet "
+            "There are no electronic densities of states to train on: data/edos_store.parquet of the project is missing "
             "here; give the folder of labelled spectra with --data, or an eDOS store with --store."
         )
     for part in parts:
@@ -128,9 +128,9 @@ def _name(parts: Sequence[LabelledSpectra], level: Level) -> str:
 
 
 def _with_test_sets(data: LabelledSpectra, planned: Mapping[str, Part]) -> LabelledSpectra:
-    """Split labels beside those of a plan, whose part is given by id; what would leak is dropped.
+    """Split labels together with those of a plan, whose part is given by id; labels that would leak are dropped.
 
-    Test materials of labels of no plan keep the name of their test set.
+    Test materials outside the plan keep the name of their test set.
     """
     parts = [planned.get(str(material_id)) for material_id in data.material_ids]
     split = split_labels(data.formulas.tolist(), prototypes(_crystals_of(data)).tolist(), parts)
@@ -143,7 +143,7 @@ def _with_test_sets(data: LabelledSpectra, planned: Mapping[str, Part]) -> Label
 
 def _crystals_of(data: LabelledSpectra) -> Crystals:
     if data.crystals is None:
-        raise DataError(f"The crystals of {data.name} were not kept; their prototypes are unknown.")
+        raise DataError(f"The crystals of {data.name} are missing, so their prototypes are unknown.")
     return data.crystals
 
 
@@ -166,7 +166,7 @@ def _load_edos_table(path: Path, graph_settings: GraphSettings, level: Level) ->
 def _load_store(
     path: Path, graph_settings: GraphSettings, test_split: str, level: Level, structures: Path | None
 ) -> LabelledSpectra:
-    """The labels of one store at the level of theory that is trained on."""
+    """The labels of one store at the level of theory of the training."""
     store = read_edos_store(path)
     table, without_crystal = with_crystals(store, structures)
     own = training_level(store)
@@ -179,7 +179,7 @@ def _load_store(
     if not len(chosen):
         wanted = level if own is None else ", ".join(f"{name} {value}" for name, value in own.items())
         raise DataError(
-            f"The eDOS store {path} contains no label at the level that is trained on ({wanted}); leave it out."
+            f"The eDOS store {path} contains no label at the level of this training ({wanted}); leave it out."
         )
     crystals = Crystals.from_arrow(chosen)
     formulas = reduced_formulas(crystals)
@@ -194,7 +194,7 @@ def _load_store(
 
 
 def _old_split(table: pa.Table) -> NDArray[np.object_]:
-    """Split of each crystal of a table by its formula alone, shape (n,)."""
+    """Split of each crystal of a table by its formula, shape (n,)."""
     formulas = reduced_formulas(Crystals.from_arrow(table))
     return np.array([split_of_formula(str(formula)) for formula in formulas], dtype=object)
 

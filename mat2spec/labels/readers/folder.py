@@ -4,11 +4,11 @@
       structures/          one file per crystal, named after its material: mp-149.cif, mp-149.vasp,
                            mp-149.json; or JSON files that map material ids to crystals
       spectra.csv          material_id, then one column per bin whose header is the bin centre
-      spectra.npy          instead of the CSV file: (n, bins), with ids.txt, one material id a line
+      spectra.npy          instead of the CSV file: (n, bins), with ids.txt, one material id per line
       split.csv            optional: material_id,split with train, valid or test;
                            without it a hash of the formula decides
 
-Spectra are per cell of the structure file, as it is (a CIF is not reduced to its primitive cell).
+Spectra are per cell of the structure file (a CIF is not reduced to its primitive cell).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def load_folder(
     folder
         The folder.
     grid
-        The grid of the spectra; those on another one are refused.
+        The grid of the spectra; those on another grid are refused.
     graph_settings
         How graphs are made.
     reserved
@@ -79,10 +79,10 @@ def _read_spectra(folder: Path, grid: SpectralGrid) -> tuple[pd.DataFrame, dict[
         return _of_csv(table, grid), hash_of(table)
     if not array.is_file():
         raise DataError(
-            f"The folder {folder} holds neither spectra.csv nor spectra.npy; one of them must hold the labels."
+            f"The folder {folder} has neither spectra.csv nor spectra.npy; one of them must contain the labels."
         )
     if not ids.is_file():
-        raise DataError(f"The folder {folder} holds spectra.npy without ids.txt, which names the material of each row.")
+        raise DataError(f"The folder {folder} has spectra.npy without ids.txt, which lists the material of each row.")
     return _of_npy(array, ids, grid), {**hash_of(array), **hash_of(ids)}
 
 
@@ -93,7 +93,7 @@ def _of_csv(path: Path, grid: SpectralGrid) -> pd.DataFrame:
         frame = frame.astype(np.float64)
     except (ValueError, TypeError, IndexError) as error:
         raise DataError(
-            f"{path} cannot be read ({error}); its first column is material_id, all others are numbers below the bin centre."
+            f"{path} cannot be read ({error}); its first column must be material_id, all others numbers headed by the bin centre."
         ) from error
     if len(centers) != grid.size or np.abs(centers - grid.centers).max() > 0.01 * grid.width:
         raise DataError(
@@ -120,7 +120,7 @@ def _of_npy(path: Path, ids_path: Path, grid: SpectralGrid) -> pd.DataFrame:
 def _unique(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     repeated = frame.index[frame.index.duplicated()]
     if len(repeated):
-        raise DataError(f"{path} has several spectra of {repeated[0]}; keep one.")
+        raise DataError(f"{path} has several spectra for {repeated[0]}; keep one.")
     return frame
 
 

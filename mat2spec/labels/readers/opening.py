@@ -1,4 +1,4 @@
-"""Open whatever the user points at; its kind follows from the files in it."""
+"""Open any source of labelled spectra; its kind is recognised from its files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DATA_FOLDER_FILES = (EDOS_FILE, DFPT_FILE, FINITE_DISPLACEMENT_FILE, RESERVED_F
 
 
 class DataKind(StrEnum):
-    """What a path holds."""
+    """Kind of a source."""
 
     DATA_FOLDER = "data folder"
     ARCHIVE = "archive of the paper"
@@ -29,12 +29,12 @@ class DataKind(StrEnum):
 
 
 def data_kind(path: Path) -> DataKind:
-    """Tell what a path holds.
+    """Recognise the kind of a source.
 
     Raises
     ------
     DataError
-        If it holds nothing to train on.
+        If there is nothing to train on.
     """
     path = Path(path)
     if any((path / name).is_file() for name in _DATA_FOLDER_FILES):
@@ -79,12 +79,12 @@ def load_spectra(
     stores
         eDOS stores beside a data folder; see `mat2spec.labels.readers.data_folder.load_edos`.
     reserved
-        Reduced formulas that are neither trained nor validated on, for sources that do not bring
-        such a list themselves.
+        Reduced formulas that are neither trained nor validated on, for sources without such a
+        list.
     materials_class
         Subclass of the archive, see `load_archive_edos`.
     level
-        Level of theory of the labels of a data folder and of eDOS stores; other sources are of one level.
+        Level of theory of the labels of a data folder and of eDOS stores; other sources have a single level.
 
     Raises
     ------
@@ -93,9 +93,7 @@ def load_spectra(
     """
     kind = DataKind.DATA_FOLDER if path is None else data_kind(path)
     if materials_class is not None and (kind is not DataKind.ARCHIVE or spectrum != EDOS_GRID.name):
-        raise DataError(
-            "Classes of materials with their own index files belong to the eDOS of the paper's archive alone."
-        )
+        raise DataError("Material classes with their own index files exist only for the eDOS of the paper's archive.")
     if path is None or kind is DataKind.DATA_FOLDER:
         if spectrum == EDOS_GRID.name:
             return load_edos(path, graph_settings, stores, level)
@@ -103,7 +101,9 @@ def load_spectra(
             raise DataError("Phonon spectra need a source; give one with --data.")
         return load_phdos(path, graph_settings, pretraining)
     if set(map(Path, stores or ())) - set(shipped_stores(level)):
-        raise DataError(f"eDOS stores are added to a data folder, not to the {kind} {path}: its split is its own.")
+        raise DataError(
+            f"eDOS stores can be added only to a data folder, not to the {kind} {path}, which has its own split."
+        )
     if kind is DataKind.ARCHIVE:
         if spectrum == EDOS_GRID.name:
             return load_archive_edos(path, graph_settings, reserved, materials_class)

@@ -1,4 +1,4 @@
-"""Crystals and spectra as they were read one by one, put together to labelled spectra."""
+"""Assemble labelled spectra from crystals and spectra read one by one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CrystalArrays = tuple[Sequence[int], NDArray[np.float64], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Parts:
-    """What was read of every material.
+    """Data read for every material.
 
     Parameters
     ----------
@@ -59,13 +59,13 @@ def assemble_parts(
     name, grid, sources
         As in `LabelledSpectra`.
     parts
-        What was read.
+        The data read.
     graph_settings
         How graphs are made.
     reserved
         Reduced formulas that are neither trained nor validated on.
     per_cell
-        Whether the spectra are of the whole cell; they are divided by its atoms then.
+        Whether the spectra are per cell, and are to be divided by its number of atoms.
 
     Raises
     ------

@@ -1,9 +1,9 @@
-"""Reading pickles of strangers without running anything of theirs.
+"""Reading untrusted pickles without executing their code.
 
 A pickle is a program that may call any function by its name. Here the few names that pickled numpy
-arrays and pymatgen structures need stand for `Record`, which keeps what it is given and does
-nothing, so that neither numpy's nor pymatgen's own unpickling runs, whatever their version. Any
-other name ends the reading.
+arrays and pymatgen structures need are mapped to `Record`, which stores its arguments and does
+nothing, so neither numpy's nor pymatgen's own unpickling runs, whatever their version. Any
+other name stops the reading.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PYMATGEN = frozenset(
         "DummySpecies",
     }
 )
-# Fewer entries than this harm nobody; larger pickles are not looked through opcode by opcode, which takes seconds.
+# Fewer entries than this are harmless; larger pickles are not scanned opcode by opcode, which takes seconds.
 _FEW_ENTRIES = 100_000
 _SMALL_PICKLE_BYTES = 4_000_000
 _MOST_ENTRIES = 2**60
@@ -41,11 +41,11 @@ _PLAIN_KINDS = frozenset("fiub")
 
 
 class PickleRefusedError(DataError):
-    """A pickle is damaged or wants more than data; the message says which name it asked for."""
+    """A pickle is damaged or requests more than data; the message gives the requested name."""
 
 
 class Record:
-    """What a pickle says of one object: the arguments it is made with, and its state."""
+    """Pickled data of one object: its constructor arguments and its state."""
 
     arguments: tuple[Any, ...] = ()
     state: Any = None
@@ -57,14 +57,14 @@ class Record:
         return record
 
     def __init__(self, *arguments: Any) -> None:
-        """Do nothing: `__new__` has kept the arguments."""
+        """Do nothing: `__new__` has stored the arguments."""
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
     @property
     def fields(self) -> dict[str, Any]:
-        """Attributes of the object; of a pair (dictionary, slots) both."""
+        """Attributes of the object; both parts of a pair (dictionary, slots)."""
         parts = self.state if isinstance(self.state, tuple) else (self.state,)
         return {key: value for part in parts if isinstance(part, dict) for key, value in part.items()}
 
@@ -77,7 +77,7 @@ def read_pickle(path: Path) -> Any:
     Raises
     ------
     PickleRefusedError
-        If the file is damaged or asks for anything else, e.g. for a function to call.
+        If the file is damaged or requests anything else, e.g. a function call.
     """
     with path.open("rb") as stream:
         try:
@@ -87,31 +87,33 @@ def read_pickle(path: Path) -> Any:
         except PickleRefusedError:
             raise
         except MemoryError as error:
-            raise PickleRefusedError(f"Memory is not enough to read the pickle {path} of {size:,} bytes.") from error
-        # A damaged pickle can fail in any way; none of them may pass for data.
+            raise PickleRefusedError(
+                f"There is not enough memory to read the pickle {path} of {size:,} bytes."
+            ) from error
+        # A damaged pickle can fail in any way, and must never pass for data.
         except Exception as error:
             raise PickleRefusedError(f"The pickle {path} is damaged ({error}); get it again.") from error
     if _count_entries(content) > max(size, _FEW_ENTRIES):
         raise PickleRefusedError(
-            f"The pickle {path} of {size:,} bytes unpacks to more entries than it has bytes: it is made to fill the memory. "
-            "Nothing of it was used; get the file from the authors of the archive."
+            f"The pickle {path} of {size:,} bytes unpacks to more entries than it has bytes: it is designed to fill memory. "
+            "None of it was used; get the file from the authors of the archive."
         )
     return content
 
 
 def _check_memo(stream: IO[bytes], size: int, path: Path) -> None:
-    """Refuse a small pickle that numbers its objects beyond its bytes: the numbers are places in an array."""
+    """Refuse a small pickle with memo indices beyond its size in bytes: they are indices into an array."""
     if size <= _SMALL_PICKLE_BYTES:
         for opcode, argument, _ in pickletools.genops(stream):
             if opcode.name in {"PUT", "LONG_BINPUT"} and int(argument or 0) > size:
                 raise PickleRefusedError(
-                    f"The pickle {path} of {size:,} bytes asks for {int(argument or 0):,} places in memory: it is made to fill it."
+                    f"The pickle {path} of {size:,} bytes requests {int(argument or 0):,} memo entries: it is designed to fill memory."
                 )
     stream.seek(0)
 
 
 def _count_entries(content: Any) -> int:
-    """Entries that a walk through the content would meet, each as often as it is met."""
+    """Number of entries met in a walk through the content, with repetitions."""
     counts: dict[int, int] = {}
     stack: list[tuple[Any, bool]] = [(content, False)]
     while stack:
@@ -120,7 +122,7 @@ def _count_entries(content: Any) -> int:
         if is_open:
             counts[id(value)] = min(1 + sum(counts.get(id(entry), 1) for entry in inner), _MOST_ENTRIES)
         elif inner and id(value) not in counts:
-            counts[id(value)] = 1  # also what a cycle counts, which no list of crystals has
+            counts[id(value)] = 1  # also for cycles, which a list of crystals never has
             stack.append((value, True))
             stack += [(entry, False) for entry in inner if isinstance(entry, list | tuple | dict | Record)]
     return counts.get(id(content), 1)
@@ -201,8 +203,8 @@ class _Reader(pickle.Unpickler):
         if module in {"builtins", "__builtin__"} and name == "object":
             return object
         raise PickleRefusedError(
-            f"The pickle {self._path} asks for '{module}.{name}', which no list of crystals or numbers needs: it may run "
-            "a program of its writer. Nothing of it was used; get the file from the authors of the archive."
+            f"The pickle {self._path} requests '{module}.{name}', which a list of crystals or numbers never needs: it may "
+            "execute code. None of it was used; get the file from the authors of the archive."
         )
 
     def persistent_load(self, pid: Any) -> Any:
@@ -212,14 +214,14 @@ class _Reader(pickle.Unpickler):
 
 
 def _encode_latin1(text: str, encoding: str) -> bytes:
-    """What old protocols write bytes with; no other encoding is needed."""
+    """Used by old protocols to write bytes; no other encoding is needed."""
     if encoding not in {"latin1", "latin-1"}:
         raise ValueError(f"bytes written with the encoding {encoding!r}")
     return text.encode("latin-1")
 
 
 def _reconstructor(kind: type, base: type, state: Any) -> Record:
-    """What protocols 0 and 1 make objects with."""
+    """Used by protocols 0 and 1 to make objects."""
     if not issubclass(kind, Record) or base is not object or state is not None:
         raise ValueError(f"an object of {kind.__name__} built from {base.__name__}")
     return kind()

@@ -7,7 +7,7 @@
     edos             128 numbers, states/eV per cell (phdos_51: 51 numbers)
     split            optional: train, valid or test; without it a hash of the formula decides
 
-Metadata with the key `spectral_grid`, where a table has it, must name the grid that is asked for.
+If a table has metadata with the key `spectral_grid`, they must give the requested grid.
 """
 
 from __future__ import annotations
@@ -84,13 +84,13 @@ def _read(file: Path, grid: SpectralGrid) -> pa.Table:
     missing = [name for name in (*CRYSTAL_COLUMNS, spectrum) if name not in table.column_names]
     if missing:
         raise DataError(
-            f"The table {file} lacks {', '.join(missing)}; to train on it, it needs {', '.join(CRYSTAL_COLUMNS)} and "
+            f"The table {file} lacks {', '.join(missing)}; for training it needs {', '.join(CRYSTAL_COLUMNS)} and "
             f"{spectrum}."
         )
     text = (table.schema.metadata or {}).get(GRID_METADATA_KEY.encode())
     if text is not None and SpectralGrid.from_json(text.decode()) != grid:
         raise DataError(
-            f"The spectra of {file} lie on another grid than '{grid.name}' ({grid.size} bins from {grid.first_center:g} "
+            f"The spectra of {file} are on another grid than '{grid.name}' ({grid.size} bins from {grid.first_center:g} "
             f"to {grid.last_center:g} {grid.unit}); rebin them first."
         )
     kept = [*CRYSTAL_COLUMNS, spectrum, *(["split"] if "split" in table.column_names else [])]
@@ -117,6 +117,6 @@ def _split(table: pa.Table, path: Path, formulas: NDArray[np.object_]) -> NDArra
     unknown = sorted({str(name) for name in split} - set(SPLITS))
     if unknown:
         raise DataError(
-            f"The column split of {path} holds {', '.join(unknown)}; it must be one of {', '.join(SPLITS)}."
+            f"The column split of {path} contains {', '.join(unknown)}; values must be one of {', '.join(SPLITS)}."
         )
     return split

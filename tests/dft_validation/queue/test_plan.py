@@ -87,7 +87,7 @@ def test_a_missing_engine_is_a_row_and_a_sentence(fake_engine, selection, crysta
 
 
 def test_unknown_engines_and_crystals_are_refused(fake_engine, selection, crystals, settings):
-    with pytest.raises(ValueError, match="known are elk, fake, gpaw, vasp"):
+    with pytest.raises(ValueError, match="choose from elk, fake, gpaw, vasp"):
         get_engine("abacus")
     with pytest.raises(KeyError, match="not among the crystals"):
         plan_jobs(selection.assign(material_id="mp-x"), crystals, settings)

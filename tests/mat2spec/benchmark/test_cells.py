@@ -143,7 +143,7 @@ def test_equivariant_models_get_graphs_of_all_atoms():
 
 
 def test_unknown_recipe_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"Unknown recipe or model 'megnet'; known are .*mat2spec-no-alignment"):
+    with pytest.raises(ValueError, match=r"Unknown recipe or model 'megnet'; choose from .*mat2spec-no-alignment"):
         find_recipes(["megnet"], "edos")
 
 

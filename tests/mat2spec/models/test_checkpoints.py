@@ -78,7 +78,7 @@ def test_truncated_weights(path):
 
 def test_foreign_safetensors(path):
     rewrite(path, change_metadata=lambda metadata: {})
-    with pytest.raises(WeightsError, match="carries no description"):
+    with pytest.raises(WeightsError, match="has no model description"):
         load_weights(path)
 
 

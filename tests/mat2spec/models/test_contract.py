@@ -144,7 +144,7 @@ def test_every_setting_predicts_and_trains(name, setting, size):
 
 
 def test_unknown_model_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"Unknown model 'megnet'; known are .*gatgnn, .*mat2spec"):
+    with pytest.raises(ValueError, match=r"Unknown model 'megnet'; choose from .*gatgnn, .*mat2spec"):
         build_model("megnet", None, 128, Setting.SUMNORM_KL)
 
 

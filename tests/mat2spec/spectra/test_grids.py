@@ -20,7 +20,7 @@ def test_edges_enclose_centres_and_grid_survives_json(grid):
 
 
 def test_spectrum_on_another_grid_is_refused_with_a_sentence():
-    with pytest.raises(ValueError, match=r"has 128 bins, this one has shape \(3, 51\)"):
+    with pytest.raises(ValueError, match=r"has 128 bins, but this one has shape \(3, 51\)"):
         EDOS_GRID.check(np.zeros((3, 51)))
 
 

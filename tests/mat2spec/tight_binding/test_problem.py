@@ -83,7 +83,7 @@ def test_nearly_dependent_orbitals_are_noted():
     problem = prepare(crushed, COARSE)
     energies, _ = corrected_bands(problem, torch.zeros(1, 6), torch.zeros(6))
     assert torch.isfinite(energies).all()
-    assert any("taken out of the basis" in note for note in problem.notes)
+    assert any("removed from the basis" in note for note in problem.notes)
 
 
 def test_small_changes_of_the_corrections_are_first_order():

@@ -99,7 +99,7 @@ def test_missing_and_unusable_crystals_are_counted_and_the_others_go_on(edos):
     assert len(data) == 17
     assert data.dropped == {
         "Its file in materials_with_edos is missing.": 1,
-        "Its crystal cannot be understood.": 1,
+        "Its crystal cannot be read.": 1,
         "The crystal has partial occupancies.": 1,
     }
 
@@ -203,7 +203,7 @@ class Malicious:
 def test_malicious_pickle_is_refused_and_runs_nothing(phdos, tmp_path, where, protocol):
     trace = tmp_path / "trace"
     write_pickle(phdos / "phdos" / where, [Malicious(trace)], protocol)
-    with pytest.raises(DataError, match=r"asks for '(posix|nt)\.system'.*Nothing of it was used"):
+    with pytest.raises(DataError, match=r"requests '(posix|nt)\.system'.*None of it was used"):
         load_archive_phdos(phdos, GRAPHS)
     assert not trace.exists()
 

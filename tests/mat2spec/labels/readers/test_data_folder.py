@@ -208,7 +208,7 @@ def test_other_levels_of_theory_and_repeated_materials_are_left_out(tmp_path):
     assert data.dropped == {"another level of theory": 1, "labelled more than once": 1}
     assert len(data.sources) == 2
     only_polarised = edos_store(tmp_path / "polarised.parquet", ["b"], SALTS[:1], spin=["polarised"])
-    with pytest.raises(DataError, match="no label at the level that is trained on"):
+    with pytest.raises(DataError, match="no label at the level of this training"):
         load_edos(None, GRAPHS, [only_polarised])
 
 

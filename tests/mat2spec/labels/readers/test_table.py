@@ -120,5 +120,5 @@ def test_nothing_to_train_on_lists_what_could_be(tmp_path):
     with pytest.raises(DataError, match=r"nothing to train on .*label_edos/.*structures/.*MAT2SPEC_DATA_DIR"):
         load_spectra(tmp_path, "edos", GRAPHS)
     (tmp_path / "structures").mkdir()
-    with pytest.raises(DataError, match="belong to the eDOS of the paper's archive"):
+    with pytest.raises(DataError, match="exist only for the eDOS of the paper's archive"):
         load_spectra(tmp_path, "edos", GRAPHS, materials_class="oxides")
