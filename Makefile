@@ -79,6 +79,7 @@ docs: setup
 wheel: setup
 	@rm -rf build/lib  # what setuptools built before would go into the wheel too
 	@$(PIP) wheel --no-deps --wheel-dir dist .
+	@cp constraints.txt requirements-predict.txt dist/
 	@$(BIN)/python -m pytest -m network -s tests/packaging/test_wheel.py $(PYTEST_FLAGS)
 
 serve: setup

@@ -66,11 +66,18 @@ def sentence_of(error: BaseException) -> str | None:
     """A sentence for the user, or None where only a traceback helps.
 
     Errors that our packages raise on purpose are sentences. Of others only those of the operating
-    system are, since they name the file and what is wrong with it.
+    system are, since they name the file and what is wrong with it, and packages that are not installed.
     """
     if isinstance(error, OSError) and error.strerror:
         where = f" {error.filename}" if error.filename else ""
         return f"{error.strerror}:{where}" if where else f"{error.strerror}."
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        package = error.name.partition(".")[0]
+        if package not in OUR_PACKAGES:
+            return (
+                f"This command needs the Python package '{package}', which is not installed. An environment made with "
+                "requirements-predict.txt predicts and screens; docs/install.md says what to add for the other commands."
+            )
     if isinstance(error, ValueError | RuntimeError | OSError | LookupError) and _raised_by_us(error):
         return str(error.args[0]) if error.args else str(error)
     return None

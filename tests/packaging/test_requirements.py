@@ -32,7 +32,7 @@ import sys
 class Missing:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {modules}:
-            raise ModuleNotFoundError(f"No module named '{{name}}'")
+            raise ModuleNotFoundError(f"No module named '{{name}}'", name=name)
 sys.meta_path.insert(0, Missing())
 from flows.cli.program import run
 sys.exit(run(sys.argv[1:]))
@@ -78,6 +78,16 @@ def test_prediction_needs_nothing_else(command, tmp_path, strontium_vanadate_cif
         [sys.executable, "-c", code, *command], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_is_not_installed_is_named_in_a_sentence(tmp_path):
+    code = WITHOUT.format(modules={"prefect"})
+    done = subprocess.run(
+        [sys.executable, "-c", code, "serve"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("This command needs the Python package 'prefect'")
+    assert "Traceback" not in done.stderr
 
 
 def test_version_and_date_agree_in_project_citation_and_changelog():
