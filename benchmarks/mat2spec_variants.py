@@ -2,11 +2,13 @@
 
     python benchmarks/mat2spec_variants.py pack DATA FOLDER
     python benchmarks/mat2spec_variants.py train FOLDER OUTPUT --device cuda --time-limit 290
+    python benchmarks/mat2spec_variants.py table benchmarks/mat2spec_variants.json
 
 `pack` makes graphs and labels of the data folder into arrays; `train` needs nothing but these, PyTorch, PyTorch
 Geometric, SciPy and pydantic, so that it runs on a machine without the rest. It writes `metrics.json` (a row for each
 spectrum, setting, variant and seed), the predictions of the test materials and the weights of the best seed of each
-variant. Trainings that must be resumable are those of `mat2spec benchmark`, see its recipes.
+variant. `table` prints the tables of such a file. Trainings that must be resumable are those of `mat2spec benchmark`, see
+its recipes.
 """
 
 from __future__ import annotations
@@ -53,6 +55,33 @@ WRITTEN: dict[tuple[str, str], tuple[str, ...]] = {
     (PHONONS, "sumnorm-kl"): ("published", "mixture", "mixture-weak"),
     (ELECTRONS, "sumnorm-kl"): ("mixture",),
     (ELECTRONS, "standard-mae"): ("mixture",),
+}
+# Columns of the tables: figure to title and format. An electronic shape has its blind scale from standard-mae.
+TEST_COLUMNS = {
+    PHONONS: {
+        "r2_modes": ("R2 3N", "{:.3f}"),
+        "r2_blind": ("R2 blind", "{:.3f}"),
+        "mae_blind": ("MAE blind", "{:.4f}"),
+        "wasserstein_cm1": ("WD / cm-1", "{:.1f}"),
+        "heat_capacity_mae": ("C_V MAE", "{:.2f}"),
+        "mean_frequency_mae_cm1": ("mean freq. MAE", "{:.1f}"),
+        "r2_oracle": ("R2 oracle", "{:.3f}"),
+        "mae_oracle": ("MAE oracle", "{:.4f}"),
+    },
+    ELECTRONS: {
+        "r2_blind": ("R2 blind", "{:.3f}"),
+        "mae_blind": ("MAE blind", "{:.3f}"),
+        "wasserstein_ev": ("WD / eV", "{:.3f}"),
+        "r2_oracle": ("R2 oracle", "{:.3f}"),
+        "mae_oracle": ("MAE oracle", "{:.3f}"),
+    },
+}
+LATENT = {
+    "feature_components": ("feature components (of 10)", "{:.1f}"),
+    "label_components": ("label components (of the bins)", "{:.1f}"),
+    "r2": ("R2 of the targets", "{:.3f}"),
+    "r2_rebuilt": ("R2 of rebuilt labels", "{:.3f}"),
+    "cost": ("R2 lost with Z frozen", "{:.3f}"),
 }
 
 
@@ -144,7 +173,7 @@ def train(folder: Path, output: Path, device: str, time_limit_s: float, epochs: 
         report |= {"rows": rows, "seconds": round(time.monotonic() - started, 1)}
         (output / "metrics.json").write_text(json.dumps(report, indent=1))
         np.savez_compressed(output / "spectra.npz", **spectra)
-    print_table(rows)
+    print_tables(rows)
 
 
 def run_stage(
@@ -243,19 +272,38 @@ def write_best(stage: Stage, rows: list[dict[str, Any]], models: list[Any], outp
         save_file(tensors, path, metadata={"variant": variant, "seed": str(rows[chosen]["seed"])})
 
 
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """Mean and standard deviation over seeds."""
-    names = ("r2_blind", "mae_blind", "mse_blind", "r2_modes", "r2_oracle", "wasserstein_cm1", "wasserstein_ev")
-    more = ("heat_capacity_mae", "mean_frequency_mae_cm1")
-    groups = {(row["spectrum"], row["setting"], row["variant"]): [] for row in rows}
+def print_tables(rows: list[dict[str, Any]]) -> None:
+    """Figures of the test materials and of the latent space as Markdown, a pair of tables for each spectrum and setting."""
+    stages: dict[tuple[str, str, int], dict[str, list[dict[str, Any]]]] = {}
     for row in rows:
-        groups[(row["spectrum"], row["setting"], row["variant"])].append(row)
-    for key, members in groups.items():
-        test = {name: [row["test"].get(name) for row in members] for name in (*names, *more)}
-        figures = test | {name: [row["latent"].get(name) for row in members] for name in members[0]["latent"]}
-        known = {name: values for name, values in figures.items() if None not in values}
-        text = "  ".join(f"{name} {np.mean(values):.4g}+-{np.std(values):.2g}" for name, values in known.items())
-        print(*key, f"{members[0]['epochs']} epochs:", text, flush=True)
+        key = (row["spectrum"], row["setting"], row["epochs"])
+        stages.setdefault(key, {}).setdefault(row["variant"], []).append(row)
+    for (spectrum, setting, epochs), variants in stages.items():
+        print(f"\n{spectrum} {setting}, {epochs} epochs\n")
+        print_table({name: [row["test"] for row in group] for name, group in variants.items()}, TEST_COLUMNS[spectrum])
+        print()
+        print_table({name: [_latent_row(row["latent"]) for row in group] for name, group in variants.items()}, LATENT)
+
+
+def print_table(groups: dict[str, list[dict[str, Any]]], columns: dict[str, tuple[str, str]]) -> None:
+    """A line for each group: mean and standard deviation over its members."""
+    print("| variant | " + " | ".join(title for title, _ in columns.values()) + " |")
+    print("|---" * (len(columns) + 1) + "|")
+    for name, members in groups.items():
+        known = {key: [member[key] for member in members if member.get(key) is not None] for key in columns}
+        cells = [_mean_and_spread(known[key], form) for key, (_, form) in columns.items()]
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def _latent_row(latent: dict[str, float]) -> dict[str, float]:
+    return {**latent, "cost": latent["r2"] - latent["r2_frozen"]}
+
+
+def _mean_and_spread(values: list[float], form: str) -> str:
+    if not values:
+        return ""
+    mean = form.format(np.mean(values))
+    return mean if len(values) == 1 else f"{mean} ± {form.format(np.std(values, ddof=1))}"
 
 
 def _say(line: str) -> None:
@@ -294,7 +342,12 @@ def main() -> None:
     training.add_argument("--time-limit", type=float, default=float("inf"), help="seconds")
     training.add_argument("--epochs", type=int, default=200)
     training.add_argument("--seeds", default=",".join(map(str, SEEDS)))
+    table = commands.add_parser("table", help="print the tables of a metrics.json")
+    table.add_argument("metrics", type=Path)
     given = parser.parse_args()
+    if given.command == "table":
+        print_tables(json.loads(given.metrics.read_text())["rows"])
+        return
     if given.command == "pack":
         pack(given.data, given.folder)
         return
