@@ -159,7 +159,7 @@ def test_an_engine_that_is_missing_leaves_reasons_and_empty_tables(assignments, 
 
 def test_no_candidates_is_a_sentence_that_names_the_filter(assignments, fake_engine):
     settings = load_settings(None, [*assignments, "filters.allowed_elements=[Xe]"])
-    with pytest.raises(NoCandidatesError, match="'elements allowed' removed most"):
+    with pytest.raises(NoCandidatesError, match="'elements allowed' removed the most"):
         run_all(settings)
 
 

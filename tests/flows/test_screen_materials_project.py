@@ -91,7 +91,7 @@ def test_the_command_screens_the_materials_project(server, command, tmp_path, ca
 def test_without_a_key_the_command_stops_before_any_work(server, command, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("MP_API_KEY")
     assert run(command) == 1
-    assert "none was found. Get yours from https://next-gen.materialsproject.org/api" in capsys.readouterr().err
+    assert "none was found. Get one from https://next-gen.materialsproject.org/api" in capsys.readouterr().err
     assert not server.requests
     assert not (tmp_path / "results").exists()
 

@@ -196,7 +196,7 @@ def test_a_mixed_list_is_predicted_with_failed_rows_and_gives_frames_and_pymatge
     np.testing.assert_allclose(axes.lines[0].get_ydata(), prediction.spectra[0])
     assert "states/eV" in axes.get_ylabel()
     for ask in (prediction.dos, prediction.plot):
-        with pytest.raises(ValueError, match="no prediction of crystal-1: An object of type str"):
+        with pytest.raises(ValueError, match="no prediction for crystal-1: An object of type str"):
             ask(1)
 
 

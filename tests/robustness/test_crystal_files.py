@@ -155,11 +155,11 @@ REFUSED = {
     "VASP 4 without elements": ("POSCAR", poscar(""), "names no elements"),
     "VASP 4 with a formula as comment": ("POSCAR", poscar("", title="CsCl relaxed"), "names no elements"),
     "unknown elements": ("POSCAR", poscar("Cs Xx"), "'Xx' in the line of elements"),
-    "more names than numbers": ("POSCAR", poscar(counts="2"), "names 2 elements (Cs Cl) and gives 1"),
-    "fewer names than numbers": ("POSCAR", poscar("Cs"), "names 1 elements (Cs) and gives 2"),
+    "more names than numbers": ("POSCAR", poscar(counts="2"), "names 2 elements (Cs Cl) but gives 1"),
+    "fewer names than numbers": ("POSCAR", poscar("Cs"), "names 1 elements (Cs) but gives 2"),
     "more coordinates than counted": ("POSCAR", poscar(sites="0 0 0\n.5 .5 .5\n.25 .25 .25"), "more coordinates"),
     "fewer coordinates than counted": ("POSCAR", poscar(sites="0 0 0"), "parse"),
-    "elements that contradict": ("POSCAR", poscar(sites="0 0 0 Cs\n.5 .5 .5 Br"), "Site 2 is Cl by the line"),
+    "elements that contradict": ("POSCAR", poscar(sites="0 0 0 Cs\n.5 .5 .5 Br"), "Site 2 is Cl according to the line"),
     "three scales": ("POSCAR", poscar(scale="1 1 1"), "scales each axis"),
     "some other text": ("POSCAR", "Dear all,\nplease find\nattached\n\n\n\n\n\nme", "not a CIF, POSCAR or JSON"),
     "an empty POSCAR": ("POSCAR", "", "not a CIF, POSCAR or JSON"),
@@ -176,7 +176,7 @@ REFUSED = {
     "a length of another lattice": (
         "x.json",
         json.dumps(salt_dict(lattice=salt_dict()["lattice"] | {"a": 7.79})),
-        "says a = 7.79",
+        "gives a = 7.79",
     ),
     "a lattice of text": ("x.json", json.dumps(salt_dict(lattice="cubic")), "three vectors"),
     "a document of another formula": (

@@ -55,9 +55,9 @@ def test_no_data_are_no_crystals():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pos": None}, "hold no coordinates, Cartesian and in Angstrom; name them 'pos'"),
-        ({"cell": None}, "hold no lattice vectors; name them 'cell'"),
-        ({"z": None}, "hold no atomic numbers; name them 'z'"),
+        ({"pos": None}, "have no coordinates, Cartesian and in Angstrom; name them 'pos'"),
+        ({"cell": None}, "have no lattice vectors; name them 'cell'"),
+        ({"z": None}, "have no atomic numbers; name them 'z'"),
         ({"pos": torch.zeros(3, 3)}, r"coordinates have the shape \(3, 3\) instead of \(5, 3\)"),
         ({"cell": torch.ones(6)}, r"lattice vectors have the shape \(6,\) instead of \(1, 3, 3\)"),
         ({"pbc": torch.tensor([True, True, False])}, "only crystals can be predicted"),

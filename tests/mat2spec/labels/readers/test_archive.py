@@ -211,7 +211,7 @@ def test_malicious_pickle_is_refused_and_runs_nothing(phdos, tmp_path, where, pr
 @pytest.mark.parametrize("name", ["eval", "getattr", "__import__", "exec"])
 def test_builtin_functions_are_refused(phdos, name):
     (phdos / "phdos/ph_structures.pkl").write_bytes(b"cbuiltins\n" + name.encode() + b"\n(S'1'\ntR.")
-    with pytest.raises(DataError, match=f"asks for 'builtins.{name}'"):
+    with pytest.raises(DataError, match=f"requests 'builtins.{name}'"):
         load_archive_phdos(phdos, GRAPHS)
 
 

@@ -115,5 +115,5 @@ def test_nothing_usable_says_why(folder):
 
 def test_two_spectra_of_one_material_are_refused(folder):
     spectra_frame(["salt", "salt"]).to_csv(folder / "spectra.csv")
-    with pytest.raises(DataError, match="several spectra of salt"):
+    with pytest.raises(DataError, match="several spectra for salt"):
         load_folder(folder, EDOS_GRID, GRAPHS)

@@ -84,7 +84,7 @@ def test_missing_columns_unknown_splits_and_damage_are_sentences(tmp_path):
     with pytest.raises(DataError, match="lacks phdos_51"):
         load_table(path, PHDOS_GRID, GRAPHS)
     pq.write_table(columns(np.ones((3, 128)), split=["train", "dev", "test"]), path)
-    with pytest.raises(DataError, match=r"split of .* holds dev"):
+    with pytest.raises(DataError, match=r"split of .* contains dev"):
         load_table(path, EDOS_GRID, GRAPHS)
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(TableError, match="not a readable Parquet file"):
