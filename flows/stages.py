@@ -41,6 +41,7 @@ from screening.evaluate.published import (
 )
 from screening.evaluate.threshold_curves import threshold_curve
 from screening.progress import Progress, no_progress
+from screening.report.comparison import Comparison
 from screening.report.picks import GAPPED_METAL, picks_table, with_space_groups
 from screening.report.result_page import PAGE_FILE, PageContent, result_page, shown_picks
 from screening.runs.contents import RunTables
@@ -351,6 +352,8 @@ def draw_page(
     results: pd.DataFrame | None,
     merit: pd.DataFrame,
     curve: pd.DataFrame | None,
+    comparison: Comparison | None = None,
+    other_predictions: pd.DataFrame | None = None,
 ) -> str:
     """The page of a run with these picks and, if available, DFT results, precision and recall, and threshold curve."""
     info = inputs.run.info
@@ -370,6 +373,8 @@ def draw_page(
         crystals=inputs.crystals(shown) if has_crystals else None,
         gap=settings.gap,
         grid=EDOS_GRID,
+        comparison=comparison,
+        other_predictions=other_predictions,
     )
     return result_page(content)
 

@@ -357,7 +357,7 @@ def predict_with_models(
         graphs, problems = made[predictor.graph_settings]
         predictions.append(predictor.predict_graphs(crystals.material_ids, graphs, problems, on_batch))
     notes = find_notes(crystals)
-    return [with_notes(prediction, notes) for prediction in predictions]
+    return [replace(with_notes(prediction, notes), crystals=crystals) for prediction in predictions]
 
 
 def with_notes(prediction: Prediction, notes: Sequence[str]) -> Prediction:

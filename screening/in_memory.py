@@ -19,6 +19,7 @@ from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.given import CrystalLike, crystals_given
 from mat2spec.prediction import load_predictor, predict_with_models
 from mat2spec.settings import EDOS_MODELS
+from mat2spec.spectra.prediction import Prediction
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
 from screening.classify.classes import classify, mark_targets
@@ -91,17 +92,24 @@ def screen(
     given, _ = crystals_given(crystals, material_ids)
     if len(set(given.material_ids)) < len(given):
         raise ValueError("Two crystals have the same material_id; give each a distinct name.")
-    candidates, materials = _candidates(given), Materials.of_crystals(given)
     made = predict_with_models([load_predictor(model, device=device) for model in models], given)
-    predictions = pd.concat([prediction.to_frame() for prediction in made], ignore_index=True)
-    keys = predictions[[str(Column.MATERIAL_ID), str(Column.MODEL)]]
-    classes = [classify(each.spectra, materials, gap, settings, each.uncertainty) for each in made]
-    table = pd.concat([keys, pd.concat(classes, ignore_index=True)], axis=1)
-    table = mark_targets(table, candidates, settings.target)
+    candidates, table, predictions = judge(given, made, gap, settings)
     jobs = to_frame(empty_table(TableName.DFT_JOBS))
     picks = picks_table(candidates, table, predictions, jobs, None, SelectionSettings()).drop(columns=list(_OF_A_RUN))
     rows = pd.Index(given.material_ids).get_indexer(pd.Index(picks[Column.MATERIAL_ID]))
     return Screened(with_space_groups(picks, given.take(rows)), table, predictions)
+
+
+def judge(
+    crystals: Crystals, made: Sequence[Prediction], gap: GapSettings | None, settings: ClassifySettings
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The tables `candidates`, `classifications` and `predictions` of crystals and what models predict of them."""
+    candidates, materials = _candidates(crystals), Materials.of_crystals(crystals)
+    predictions = pd.concat([prediction.to_frame() for prediction in made], ignore_index=True)
+    keys = predictions[[str(Column.MATERIAL_ID), str(Column.MODEL)]]
+    classes = [classify(each.spectra, materials, gap, settings, each.uncertainty) for each in made]
+    table = pd.concat([keys, pd.concat(classes, ignore_index=True)], axis=1)
+    return candidates, mark_targets(table, candidates, settings.target), predictions
 
 
 def _candidates(crystals: Crystals) -> pd.DataFrame:

@@ -22,6 +22,12 @@ def predict(
     plot: Annotated[Path, typer.Option("--plot", "-p", help="Where the plot goes: .html or .png.")] = Path(
         "predictions.html"
     ),
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", metavar="PAGE", help="Write a page too: spectra, gap, structure, a verdict, e.g. si.html."
+        ),
+    ] = None,
     spectrum: Annotated[
         str, typer.Option("--spectrum", help="edos: electronic, or phdos: phonon density of states.")
     ] = "edos",
@@ -45,6 +51,8 @@ def predict(
 
         mat2spec predict *.cif --table dos.csv --plot dos.png
 
+        mat2spec predict SrVO3.cif --report SrVO3.html
+
         mat2spec predict mp-149 relaxed/ --model mat2spec
 
         mat2spec predict POSCAR --spectrum phdos   # by sitedos, the best model for phonons
@@ -52,5 +60,7 @@ def predict(
     phonon_models = list(PHDOS_MODELS) if spectrum == "phdos" and config is None else None
     given = {"prediction.models": models or phonon_models, "prediction.device": device}
     raise typer.Exit(
-        commands.predict.predict_files(files, table, plot, config, as_assignments(given, assignments), spectrum)
+        commands.predict.predict_files(
+            files, table, plot, config, as_assignments(given, assignments), spectrum, page=page
+        )
     )

@@ -23,11 +23,14 @@ from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, GRIDS, Spectral
 from mat2spec.spectra.phonons import heat_capacity, mean_frequency
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
+from mat2spec.tables.files import atomic_path
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
 from screening.classify.classes import classify
 from screening.classify.materials import Materials
 from screening.evaluate.evaluation import is_true
+from screening.report.crystal_page import crystals_content
+from screening.report.result_page import MOST_PICKS, result_page
 from screening.report.story import describe_class, describe_trust
 from screening.sources.by_id import read_crystals
 
@@ -55,8 +58,12 @@ def predict_files(
     config: Path | None,
     assignments: Sequence[str],
     spectrum: str = EDOS_GRID.name,
+    *,
+    page: Path | None = None,
 ) -> int:
-    """Predict, print a summary, write table and plot; return the exit code."""
+    """Predict, print a summary, write table, plot and page; return the exit code."""
+    if page is not None and spectrum != EDOS_GRID.name:
+        raise SettingsRefusedError("The page shows electronic spectra; leave out --report or --spectrum.")
     if spectrum not in GRIDS:
         raise SettingsRefusedError(f"Unknown spectrum '{spectrum}'; choose from {', '.join(sorted(GRIDS))}.")
     check_ending(table, TABLE_ENDINGS)
@@ -74,10 +81,28 @@ def predict_files(
     if predictions and any(status == Status.OK for prediction in predictions for status in prediction.status):
         write_plot(predictions, plot)
         console.print(f"Plot: {plot}", soft_wrap=True)
+        if page is not None:
+            write_page(crystals, predictions, settings, page)
     n_failed = sum(status != Status.OK for status in rows[Column.STATUS].to_pylist())
     if n_failed:
         console.print(f"{n_failed} of {rows.num_rows} predictions failed; the table has the reason of each.")
     return ExitCode.FAILED if n_failed else ExitCode.DONE
+
+
+def write_page(crystals: Crystals, predictions: Sequence[Prediction], settings: ScreenSettings, path: Path) -> None:
+    """Write the page of some crystals, at most as many as it has room for, and say where it is."""
+    shown = np.arange(min(len(crystals), MOST_PICKS))
+    chosen = [prediction.take(shown) for prediction in predictions]
+    content = crystals_content(crystals.take(shown), chosen, settings.gap, settings.classify, say_models(chosen))
+    with atomic_path(path) as temporary:
+        temporary.write_text(result_page(content), encoding="utf-8")
+    console.print(f"Page: {path}", soft_wrap=True)
+
+
+def say_models(predictions: Sequence[Prediction]) -> str:
+    """Which models predicted, for the head of a page."""
+    leader, *others = [prediction.model for prediction in predictions]
+    return f"Predicted by {leader}" + (f", which leads, {' and '.join(others)}." if others else ".")
 
 
 def _without_phonons(entry: ReadStructure) -> ReadStructure:

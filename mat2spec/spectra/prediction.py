@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,7 @@ from pymatgen.electronic_structure.core import Spin
 from pymatgen.electronic_structure.dos import Dos
 from pymatgen.phonon.dos import PhononDos
 
+from mat2spec.crystals.arrays import Crystals
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.spectra.phonons import CM1_PER_THZ
 from mat2spec.tables.columns import Column
@@ -54,6 +57,8 @@ class Prediction:
         Identity of the weights.
     grid
         The spectral grid.
+    crystals
+        What it was predicted of; None where that is not known.
     """
 
     material_ids: NDArray[np.object_]
@@ -67,9 +72,17 @@ class Prediction:
     model: str
     weights_hash: str
     grid: SpectralGrid
+    crystals: Crystals | None = None
 
     def __len__(self) -> int:
         return len(self.material_ids)
+
+    def take(self, indices: NDArray[np.integer]) -> Prediction:
+        """The predictions at `indices`, in that order."""
+        arrays = ("material_ids", "spectra", "scale", "uncertainty", "relative_error", "domain_distance")
+        taken: dict[str, Any] = {name: getattr(self, name)[indices] for name in arrays}
+        taken |= {name: [getattr(self, name)[index] for index in indices] for name in ("status", "reason")}
+        return replace(self, **taken, crystals=None if self.crystals is None else self.crystals.take(indices))
 
     def to_frame(self) -> pd.DataFrame:
         """One row per crystal, failed ones included: the columns of the table `predictions`."""
@@ -90,6 +103,20 @@ class Prediction:
         if self.grid == EDOS_GRID:
             return Dos(0.0, self.grid.centers, {Spin.up: spectrum})
         return PhononDos(self.grid.centers / CM1_PER_THZ, spectrum * CM1_PER_THZ)
+
+    def classes(self) -> pd.DataFrame:
+        """What the rules of a screen, as they are by default, say of every electronic spectrum, one row each.
+
+        The columns are those of the table `classifications`; `screening.classify.classes.classify` takes other rules.
+
+        Raises
+        ------
+        ValueError
+            If the spectra are not electronic, or it is not known of which crystals they are.
+        """
+        # Classes are the business of the package above, which is looked up only when they are asked for.
+        classify: Callable[[Prediction], pd.DataFrame] = import_module("screening.classify.classes").classify_prediction
+        return classify(self)
 
     def plot(self, index: int, axes: Axes | None = None) -> Axes:
         """Draw the spectrum of one crystal with a band of one standard deviation; raises as `dos`."""

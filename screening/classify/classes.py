@@ -20,6 +20,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
+from mat2spec.spectra.prediction import Prediction
 from mat2spec.tables.columns import Column
 from screening.classify.gaps import BLOCK_SIZE, classify_spectra
 from screening.classify.materials import Materials
@@ -101,6 +102,27 @@ def classify(
         errors = None if uncertainty is None else uncertainty[rows]
         blocks.append(_classify_block(spectra[rows], materials.take(rows), gap, settings, errors, own))
     return pd.concat(blocks, ignore_index=True) if len(blocks) > 1 else blocks[0]
+
+
+def classify_prediction(
+    prediction: Prediction, gap: GapSettings | None = None, settings: ClassifySettings | None = None
+) -> pd.DataFrame:
+    """Classify what a model predicts: `material_id`, `model` and the columns of `classify`.
+
+    Raises
+    ------
+    ValueError
+        If the spectra are not electronic, or it is not known of which crystals they are.
+    """
+    if prediction.grid != EDOS_GRID:
+        raise ValueError(f"Only electronic spectra have classes, these are on the grid '{prediction.grid.name}'.")
+    if prediction.crystals is None:
+        raise ValueError("Classes need the cells of the crystals, which this prediction does not hold.")
+    materials = Materials.of_crystals(prediction.crystals)
+    classes = classify(prediction.spectra, materials, gap, settings, prediction.uncertainty)
+    classes.insert(0, str(Column.MATERIAL_ID), prediction.material_ids)
+    classes.insert(1, str(Column.MODEL), prediction.model)
+    return classes
 
 
 def _classify_block(

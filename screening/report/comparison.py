@@ -36,11 +36,15 @@ class Comparison:
     materials
         Materials whose verdict changed: `change`, `material_id`, `formula`, and the values before and after: mean
         confidence of the models, or verdict of DFT.
+    before, after
+        Names of the runs.
     """
 
     conditions: pd.DataFrame
     counts: pd.DataFrame
     materials: pd.DataFrame
+    before: str = ""
+    after: str = ""
 
 
 def compare_runs(before: RunTables, after: RunTables) -> Comparison:
@@ -58,7 +62,7 @@ def compare_runs(before: RunTables, after: RunTables) -> Comparison:
                 "again to resume it."
             )
     old, new = _Verdicts(before), _Verdicts(after)
-    return Comparison(_conditions(before, after), _counts(old, new), _materials(old, new))
+    return Comparison(_conditions(before, after), _counts(old, new), _materials(old, new), before.run_id, after.run_id)
 
 
 def _conditions(before: RunTables, after: RunTables) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -25,8 +25,10 @@ from mat2spec.crystals.writing import cif_block
 from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.tables.columns import Column
 from mat2spec.tables.status import Status
+from screening.choose.selection import target_of
 from screening.evaluate.evaluation import POPULATION, VALIDATED_SET
 from screening.evaluate.threshold_curves import PREDICTION_MOVED
+from screening.report.comparison import Comparison
 from screening.report.story import describe_class
 from screening.report.tables import describe_reference, format_score, format_value
 from screening.runs.schemas import CONFUSION_COLUMNS
@@ -66,6 +68,10 @@ class PageContent:
         The rule of the run.
     grid
         The grid of the spectra.
+    of_files
+        Whether these are crystals that a person gave, not the picks of a run: no precision, elements or filters then.
+    comparison, other_predictions
+        What changed from another run to this one, and the spectra that it predicted, to be shown beside those of this one.
     """
 
     run_id: str
@@ -81,6 +87,9 @@ class PageContent:
     crystals: Crystals | None
     gap: GapSettings
     grid: SpectralGrid
+    of_files: bool = False
+    comparison: Comparison | None = None
+    other_predictions: pd.DataFrame | None = None
 
 
 def shown_picks(picks: pd.DataFrame) -> pd.DataFrame:
@@ -93,10 +102,10 @@ def result_page(content: PageContent) -> str:
     """The page as one HTML file without network access."""
     assets = files("screening.report") / "assets"
     texts = {name: (assets / name).read_text(encoding="utf-8") for name in ("report.css", "report.js", "3Dmol-min.js")}
-    title = html.escape(f"Gapped metals, run {content.run_id}")
+    title = html.escape("Predicted spectra" if content.of_files else f"Gapped metals, run {content.run_id}")
     scripts = "".join(f"<script>{text}</script>\n" for text in (get_plotlyjs(), texts["3Dmol-min.js"]))
     # In a script element only "<" could end it.
-    data = json.dumps(_data(content), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    data = json.dumps(page_data(content), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -107,16 +116,35 @@ def result_page(content: PageContent) -> str:
 
 
 def _body(content: PageContent, title: str) -> str:
+    rest = "" if content.of_files else _of_the_run(content)
+    return f"""<header><h1>{title}</h1>
+<p>{_introduction(content)}</p></header>
+<main>{_UPLOAD}{_EXPLORER}{rest}</main>
+<footer>Curves by plotly.js (MIT), structures by 3Dmol.js (BSD-3-Clause).</footer>"""
+
+
+def _introduction(content: PageContent) -> str:
+    rule = (
+        f"A gapped metal is a metal with a gap in the valence band: {html.escape(content.gap.describe())}, and states "
+        "everywhere just above E<sub>F</sub>. "
+    )
+    if content.of_files:
+        return f"{html.escape(content.source)} {rule}Confidence is a ranking score, not a probability."
     picks = content.picks
     shown, named = len(shown_picks(picks)), int((picks[Column.N_MODELS_FOR] > 0).sum())
     rest = f" The page shows {shown:,} of {len(picks):,} picks; the table picks has all." if shown < len(picks) else ""
     where = html.escape(f"{content.source}, {content.created[:16].replace('T', ' ')} UTC.")
-    rule = html.escape(content.gap.describe())
-    return f"""<header><h1>{title}</h1>
-<p>{where} {named:,} predicted gapped metals. A gapped metal is a metal with a gap in the valence band: {rule}, and states
-everywhere just above E<sub>F</sub>. Predicted and computed spectra are judged by the same rule. Confidence is a ranking
-score, not a probability.{rest}</p></header>
-<main><div class="columns"><section aria-label="Picks"><div class="controls">
+    return (
+        f"{where} {named:,} predicted gapped metals. {rule}Predicted and computed spectra are judged by the same rule. "
+        f"Confidence is a ranking score, not a probability.{rest}"
+    )
+
+
+# Shown where a server on this machine answers.
+_UPLOAD = """<section id="upload" hidden aria-label="Upload"><label class="drop" id="drop">Drop a CIF, POSCAR or other file of
+crystals here, or choose one: <input type="file" id="files" multiple></label><p id="uploaded" class="note" role="status"></p></section>
+"""
+_EXPLORER = """<div class="columns"><section id="picks" aria-label="Picks"><div class="controls">
 <input type="search" id="filter" placeholder="formula, identifier, model, reason" aria-label="Filter">
 <select id="dft" aria-label="Verdict of DFT"><option value="">any verdict of DFT</option></select>
 <button id="symbol" hidden></button><span id="count" class="note"></span><a id="all" class="button" href="#">CSV</a></div>
@@ -131,17 +159,36 @@ dotted: the threshold of a gap.</p>
 <a id="link" class="button" target="_blank" rel="noopener noreferrer" hidden>Materials Project</a></div>
 <div class="pair"><div id="structure"></div><div class="scroll" style="max-height:320px"><table id="properties"></table></div></div>
 </section></div>
+"""
+
+
+def _of_the_run(content: PageContent) -> str:
+    """What a run has beside its picks."""
+    return f"""<section id="compared" hidden><h2>Compared with another run</h2><p id="others" class="note"></p>
+<div id="figures" class="wide"></div><h3>What differs</h3><div id="conditions" class="wide"></div>
+<h3>Materials whose verdict changed</h3><div id="changed" class="wide scroll"></div></section>
 <h2>Precision and recall</h2><div id="merit" class="wide"></div>{_merit_note(content.precision_recall)}
 <section id="curves"><h2>Precision and recall at other thresholds</h2>
 <label>DOS threshold of a gap in predictions: <input type="range" id="threshold" min="0" value="0"> <output id="at"></output></label>
 <div id="curve"></div><div id="moved" class="wide"></div></section>
+<section id="reliable"><h2>Confidence against DFT</h2>
+<p class="note">The share of computed materials that DFT calls gapped metals, in five ranges of confidence, with 95 % intervals
+(Wilson). The materials were chosen, the most confident first: this is no sample of all candidates.</p>
+<label>Count as found from this confidence on: <input type="range" id="cut" min="0" max="100" value="50">
+<output id="cutat"></output></label><div id="reliability"></div><div id="cutscores" class="wide"></div></section>
 <h2>Elements of the predicted gapped metals</h2><p class="note">Click an element to show only its picks.</p>
 <div class="wide"><div id="periodic"></div></div>
-<h2>Filters</h2><div id="funnel" class="funnel"></div></main>
-<footer>Curves by plotly.js (MIT), structures by 3Dmol.js (BSD-3-Clause).</footer>"""
+<h2>Filters</h2><div id="funnel" class="funnel"></div>"""
 
 
-def _data(content: PageContent) -> dict[str, Any]:
+def with_upload(page: str) -> str:
+    """A page that asks the server it comes from, and nobody else, for the spectra of files that are dropped on it."""
+    allowed = _POLICY + "; connect-src 'self'"
+    return page.replace(_POLICY, allowed, 1).replace("<body>", '<body data-upload="yes">', 1)
+
+
+def page_data(content: PageContent) -> dict[str, Any]:
+    """What the script of a page draws, as plain JSON values."""
     picks = shown_picks(content.picks)
     ids = set(picks[Column.MATERIAL_ID])
     classes = content.classifications[content.classifications[Column.MATERIAL_ID].isin(ids)]
@@ -152,18 +199,26 @@ def _data(content: PageContent) -> dict[str, Any]:
         "energies": _rounded(content.grid.centers),
         "threshold": content.gap.dos_threshold,
         "per_atom": content.gap.per_atom,
-        "spectra": _spectra(content.predictions[content.predictions[Column.MATERIAL_ID].isin(ids)]),
+        "spectra": _spectra(_rows_of(content.predictions, ids)),
         "dft": _dft_spectra(content.results),
         "verdicts": _verdicts(classes),
         "structures": _structures(content.crystals),
         "merit": _merit(content.precision_recall),
         "curve": _curve(content.curve, content.gap),
+        "reliability": _reliability(content.classifications, content.results),
+        "of_files": content.of_files,
+        "others": {} if content.other_predictions is None else _spectra(_rows_of(content.other_predictions, ids)),
+        "comparison": None if content.comparison is None else _comparison(content.comparison),
         "elements": list(_elements(content.picks)),
         "funnel": [
             {"name": row[Column.FILTER], "removed": int(row[Column.REMOVED]), "remaining": int(row[Column.REMAINING])}
             for row in content.filter_counts.to_dict("records")
         ],
     }
+
+
+def _rows_of(table: pd.DataFrame, material_ids: Collection[str]) -> pd.DataFrame:
+    return table[table[Column.MATERIAL_ID].isin(material_ids)]
 
 
 def _described(name: str) -> dict[str, str]:
@@ -293,6 +348,42 @@ def _curve(curve: pd.DataFrame, gap: GapSettings) -> list[dict[str, Any]]:
         **{str(name): name for name in CONFUSION_COLUMNS},
     }
     return [{key: _plain(row[name]) for key, name in names.items()} for row in curve[same].to_dict("records")]
+
+
+def _reliability(classes: pd.DataFrame, results: pd.DataFrame) -> list[dict[str, Any]]:
+    """Confidence of every model in every computed material, and whether DFT finds what is searched for."""
+    if results.empty or Column.IS_GAPPED_METAL not in results:
+        return []
+    flag = target_of(classes)
+    flag = flag if flag in results else Column.IS_GAPPED_METAL
+    truth = results.loc[results[flag].notna(), [Column.MATERIAL_ID, flag]].drop_duplicates(Column.MATERIAL_ID)
+    truth = truth.rename(columns={flag: "truth"})
+    names = [Column.MATERIAL_ID, Column.MODEL, Column.GAPPED_METAL_CONFIDENCE]
+    rows = classes[names].merge(truth, on=Column.MATERIAL_ID).dropna(subset=[Column.GAPPED_METAL_CONFIDENCE])
+    return [
+        {
+            "model": row[Column.MODEL],
+            "confidence": _plain(row[Column.GAPPED_METAL_CONFIDENCE]),
+            "truth": bool(row["truth"]),
+        }
+        for row in rows.to_dict("records")
+    ]
+
+
+def _comparison(found: Comparison) -> dict[str, Any]:
+    """Tables of a comparison, as words."""
+    return {
+        "before": found.before,
+        "after": found.after,
+        **{
+            name: {"head": list(table.columns), "rows": [[str(cell) for cell in row] for row in table.to_numpy()]}
+            for name, table in (
+                ("figures", found.counts),
+                ("conditions", found.conditions),
+                ("changed", found.materials.head(MOST_PICKS)),
+            )
+        },
+    }
 
 
 def _elements(picks: pd.DataFrame) -> Iterator[dict[str, Any]]:

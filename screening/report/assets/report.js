@@ -30,18 +30,21 @@
   const width = (pick, key, open) => (typeof pick[key] === "number" ? (pick[open] ? "≥" : "") + two(pick[key]) : unknown);
 
   // The list
-  const listed = [
+  const columns = [
     { key: "pick_rank", label: "#", number: true, text: (p) => show(p.pick_rank) },
     { key: "formula", label: "Formula", text: (p) => show(p.formula) },
     { key: "consensus_confidence", label: "Conf.", number: true, text: (p) => two(p.consensus_confidence) },
+    { key: "verdict", label: "Verdict", text: (p) => show(p.verdict).split(":")[0] },
     { key: "gap_width_ev", label: "Width", number: true, text: (p) => width(p, "gap_width_ev", "gap_open_at_bottom") },
     { key: "gap_top_ev", label: "Top", number: true, text: (p) => two(p.gap_top_ev) },
     { key: "n_models_for", label: "By", number: true, text: (p) => `${p.n_models_for}/${p.n_models}` },
-    { key: "dft_verdict", label: "By DFT", text: (p) => p.dft_verdict },
+    { key: "dft_verdict", label: "By DFT", text: (p) => show(p.dft_verdict) },
     { key: "trust", label: "Trust", text: (p) => show(p.trust) },
     { key: "material_id", label: "Material", text: (p) => p.material_id, className: "id" },
     { key: "domain_distance", label: "Distance", number: true, text: (p) => two(p.domain_distance) },
-  ].filter((column) => data.picks.some((pick) => pick[column.key] !== null && pick[column.key] !== undefined));
+  ];
+  const known = (key) => data.picks.some((pick) => pick[key] !== null && pick[key] !== undefined);
+  let listed = columns.filter((column) => known(column.key));
   const state = { sort: "pick_rank", down: false, words: "", dft: "", symbol: "", chosen: null };
 
   function compare(a, b) {
@@ -64,9 +67,9 @@
     const row = element("tr");
     for (const column of listed) {
       const head = element("th", undefined, column.number ? "number" : "");
-      const known = data.columns[column.key];
+      const described = data.columns[column.key];
       const button = element("button", column.label + (state.sort === column.key ? (state.down ? " ▾" : " ▴") : ""));
-      if (known) button.title = known.description + (known.unit ? ` In ${known.unit}.` : "");
+      if (described) button.title = described.description + (described.unit ? ` In ${described.unit}.` : "");
       button.addEventListener("click", () => {
         state.down = state.sort === column.key ? !state.down : false;
         state.sort = column.key;
@@ -103,7 +106,7 @@
     $("name").textContent = `${pick.formula} (${id})`;
     $("verdict").replaceChildren(...verdict(pick));
     $("models").replaceChildren(...(data.verdicts[id] || []).map((sentence) => element("li", sentence)));
-    $("choice").textContent = pick.choice + (pick.dft_reason ? ` – ${pick.dft_status}: ${pick.dft_reason}` : "");
+    $("choice").textContent = data.of_files || !pick.choice ? "" : pick.choice + (pick.dft_reason ? ` – ${pick.dft_status}: ${pick.dft_reason}` : "");
     drawSpectrum(pick);
     drawStructure(id);
     drawProperties(pick);
@@ -112,6 +115,10 @@
   }
 
   function verdict(pick) {
+    if (pick.verdict) {
+      const kind = pick.verdict.startsWith("unsure") ? "unsure" : pick.verdict.startsWith("gapped metal") ? "gapped" : "";
+      return [element("span", pick.verdict.charAt(0).toUpperCase() + pick.verdict.slice(1) + ".", kind)];
+    }
     const named = pick.n_models_for
       ? `${pick.n_models_for} of ${pick.n_models} models: gapped metal, gap ${pick.gap_open_at_bottom ? "at least " : ""}${two(pick.gap_width_ev)} eV wide, top at ${two(pick.gap_top_ev)} eV. `
       : "No model calls it a gapped metal. ";
@@ -138,6 +145,9 @@
       }
       made.push({ x: data.energies, y: spectrum.edos, name: plain(model), legendgroup: model, line: { color, width: 2 } });
     });
+    Object.entries(data.others[id] || {}).forEach(([model, spectrum]) => {
+      made.push({ x: data.energies, y: spectrum.edos, name: plain(`${model}, run before`), visible: "legendonly", line: { color: colors[Math.max(data.models.indexOf(model), 0) % colors.length], width: 1.5, dash: "dash" } });
+    });
     return made;
   }
 
@@ -156,7 +166,7 @@
     const shade = (low, high, color) => {
       if (typeof low === "number" && typeof high === "number") shapes.push({ type: "rect", x0: low, x1: high, yref: "paper", y0: 0, y1: 1, fillcolor: color, opacity: 0.16, line: { width: 0 }, layer: "below" });
     };
-    if (pick.n_models_for) shade(pick.gap_bottom_ev, pick.gap_top_ev, "#7a9e7e");
+    if (pick.n_models_for || pick.verdict) shade(pick.gap_bottom_ev, pick.gap_top_ev, "#7a9e7e");
     if (pick.dft_verdict === "gapped metal") shade(pick.dft_gap_bottom_ev, pick.dft_gap_top_ev, DFT);
     const low = $("low").checked;
     Plotly.react("spectrum", traces(pick.material_id), {
@@ -248,6 +258,7 @@
   }
 
   function drawPeriodic() {
+    if (!$("periodic")) return;
     const most = Math.max(1, ...data.elements.map((one) => one.n));
     $("periodic").replaceChildren(...data.elements.map((one) => {
       const button = element("button", one.symbol);
@@ -267,6 +278,7 @@
   }
 
   function drawFunnel() {
+    if (!$("funnel")) return;
     const most = Math.max(1, ...data.funnel.map((step) => step.remaining));
     for (const step of data.funnel) {
       const bar = element("div", step.remaining.toLocaleString("en") + (step.removed ? ` (${step.removed.toLocaleString("en")} removed)` : ""), "bar");
@@ -275,7 +287,99 @@
     }
   }
 
+  // How often DFT agrees, by confidence: Wilson's interval of a share.
+  function wilson(hits, n, z = 1.96) {
+    const share = hits / n;
+    const middle = (share + (z * z) / (2 * n)) / (1 + (z * z) / n);
+    const half = (z * Math.sqrt((share * (1 - share)) / n + (z * z) / (4 * n * n))) / (1 + (z * z) / n);
+    return [share, Math.max(0, middle - half), Math.min(1, middle + half)];
+  }
+
+  function drawReliability() {
+    if (!$("reliable")) return;
+    $("reliable").hidden = !data.reliability.length;
+    if (!data.reliability.length) return;
+    const models = [...new Set(data.reliability.map((one) => one.model))];
+    const bins = [0, 1, 2, 3, 4];
+    const lines = models.map((model) => {
+      const points = bins.map((bin) => {
+        const rows = data.reliability.filter((one) => one.model === model && Math.min(4, Math.floor(one.confidence * 5)) === bin);
+        return rows.length ? { x: rows.reduce((sum, one) => sum + one.confidence, 0) / rows.length, n: rows.length, y: wilson(rows.filter((one) => one.truth).length, rows.length) } : null;
+      }).filter(Boolean);
+      return {
+        x: points.map((p) => p.x), y: points.map((p) => p.y[0]), name: plain(model), mode: "lines+markers",
+        error_y: { array: points.map((p) => p.y[2] - p.y[0]), arrayminus: points.map((p) => p.y[0] - p.y[1]), thickness: 1 },
+        text: points.map((p) => `${p.n} materials`), line: { color: colors[Math.max(data.models.indexOf(model), 0) % colors.length] },
+      };
+    });
+    const same = { x: [0, 1], y: [0, 1], name: "as often as said", line: { color: "#999", dash: "dot", width: 1 }, hoverinfo: "skip" };
+    const move = () => {
+      const cut = Number($("cut").value) / 100;
+      $("cutat").textContent = cut.toFixed(2);
+      Plotly.react("reliability", [same, ...lines], {
+        margin: { l: 55, r: 10, t: 10, b: 45 }, template: "none", legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
+        xaxis: { title: { text: "confidence" }, range: [-0.02, 1.02] }, yaxis: { title: { text: "share by DFT" }, range: [-0.02, 1.02] },
+        shapes: [{ type: "line", x0: cut, x1: cut, yref: "paper", y0: 0, y1: 1, line: { color: "#444", dash: "dash", width: 1 } }],
+      }, { displaylogo: false, responsive: true });
+      drawTable($("cutscores"), ["Model", "Precision", "Recall", "tp", "fp", "fn", "tn"], models.map((model) => {
+        const rows = data.reliability.filter((one) => one.model === model);
+        const count = (found, truth) => rows.filter((one) => (one.confidence >= cut) === found && one.truth === truth).length;
+        const [tp, fp, fn, tn] = [count(true, true), count(true, false), count(false, true), count(false, false)];
+        return [model, two(tp + fp ? tp / (tp + fp) : null), two(tp + fn ? tp / (tp + fn) : null), show(tp), show(fp), show(fn), show(tn)];
+      }), 1);
+    };
+    $("cut").addEventListener("input", move);
+    move();
+  }
+
+  function drawComparison() {
+    if (!data.comparison) return;
+    const found = data.comparison;
+    $("compared").hidden = false;
+    $("others").textContent = `Before: ${found.before}; after: ${found.after}, this page. Spectra of the run before are in the legend of each pick.`;
+    for (const name of ["figures", "conditions", "changed"]) drawTable($(name), found[name].head, found[name].rows, 9);
+  }
+
+  // Where a server on this machine serves the page, it predicts the crystals of files that are dropped here.
+  function addUpload() {
+    if (!document.body.dataset.upload) return;
+    $("upload").hidden = false;
+    const drop = $("drop");
+    const send = async (files) => {
+      for (const file of files) {
+        $("uploaded").textContent = `Predicting ${file.name} ...`;
+        try {
+          const answer = await fetch("predict", { method: "POST", body: file, headers: { "X-Mat2spec-File": encodeURIComponent(file.name) } });
+          const content = await answer.json();
+          if (!answer.ok) throw new Error(content.error);
+          take(content);
+          $("uploaded").textContent = [`${content.picks.length} of ${file.name} predicted.`, ...content.failed].join(" ");
+        } catch (problem) {
+          $("uploaded").textContent = `${file.name}: ${problem.message}`;
+        }
+      }
+    };
+    $("files").addEventListener("change", (event) => send([...event.target.files]));
+    drop.addEventListener("dragover", (event) => { event.preventDefault(); drop.classList.add("over"); });
+    drop.addEventListener("dragleave", () => drop.classList.remove("over"));
+    drop.addEventListener("drop", (event) => { event.preventDefault(); drop.classList.remove("over"); send([...event.dataTransfer.files]); });
+  }
+
+  function take(content) {
+    const fresh = new Set(content.picks.map((pick) => pick.material_id));
+    data.picks = [...content.picks, ...data.picks.filter((pick) => !fresh.has(pick.material_id))];
+    for (const pick of content.picks) byId.set(pick.material_id, pick);
+    for (const name of ["spectra", "structures", "verdicts", "columns"]) Object.assign(data[name], content[name]);
+    data.models = [...data.models, ...content.models.filter((model) => !data.models.includes(model))];
+    listed = columns.filter((column) => known(column.key));
+    $("picks").hidden = $("detail").hidden = false;
+    drawHead();
+    drawList();
+    if (content.picks.length) choose(content.picks[0].material_id);
+  }
+
   function drawCurve() {
+    if (!$("curves")) return;
     $("curves").hidden = !data.curve.length;
     if (!data.curve.length) return;
     const thresholds = [...new Set(data.curve.map((row) => row.threshold))].sort((a, b) => a - b);
@@ -308,19 +412,25 @@
   $("symbol").addEventListener("click", () => { state.symbol = ""; $("symbol").hidden = true; drawList(); });
   $("low").addEventListener("change", () => { if (state.chosen) drawSpectrum(byId.get(state.chosen)); });
   $("all").addEventListener("click", () => download($("all"), "picks.csv", picksCsv()));
-  for (const word of [...new Set(data.picks.map((pick) => pick.dft_verdict))].sort()) {
+  $("dft").hidden = !known("dft_verdict");
+  for (const word of [...new Set(data.picks.map((pick) => pick.dft_verdict).filter(Boolean))].sort()) {
     const option = element("option", word);
     option.value = word;
     $("dft").append(option);
   }
   drawHead();
   drawList();
-  drawTable($("merit"), data.merit.head, data.merit.rows, 3);
+  if ($("merit")) drawTable($("merit"), data.merit.head, data.merit.rows, 3);
   drawPeriodic();
   drawFunnel();
   drawCurve();
+  drawReliability();
+  drawComparison();
+  addUpload();
   let wanted = "";
   try { wanted = decodeURIComponent(location.hash.slice(1)); } catch (problem) { /* not an address of ours */ }
   if (data.picks.length) choose(byId.has(wanted) ? wanted : data.picks[0].material_id);
   $("detail").hidden = !data.picks.length;
+  $("picks").hidden = data.of_files && data.picks.length < 2;
+  document.querySelector(".columns").classList.toggle("alone", $("picks").hidden);
 })();

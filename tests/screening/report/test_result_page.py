@@ -16,8 +16,9 @@ from screening.classify.gaps import classify_spectra
 from screening.evaluate.evaluation import precision_recall
 from screening.evaluate.threshold_curves import threshold_curve
 from screening.report import result_page as module
+from screening.report.comparison import Comparison
 from screening.report.picks import picks_table, with_space_groups
-from screening.report.result_page import PageContent, result_page, shown_picks
+from screening.report.result_page import PageContent, result_page, shown_picks, with_upload
 from screening.settings import EvaluationSettings, GapSettings, SelectionSettings
 
 CHROMIUM = shutil.which("chromium")
@@ -244,3 +245,72 @@ def test_names_with_markup_do_nothing_and_phones_see_the_page_whole(opened):
     page.set_viewport_size({"width": 400, "height": 800})
     page.wait_for_function("document.documentElement.scrollWidth <= 400", timeout=10_000)
     assert problems == []
+
+
+def test_confidence_against_dft_moves_with_its_slider(opened):
+    page, problems = opened
+    assert page.locator("#reliability .main-svg").count() > 0
+    rows = "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
+    before = page.eval_on_selector_all("#cutscores tr", rows)
+    assert ["m", "1.00", "1.00", "1", "0", "0", "1"] in before
+    page.evaluate(
+        "document.getElementById('cut').value = 0; document.getElementById('cut').dispatchEvent(new Event('input'))"
+    )
+    assert page.inner_text("#cutat") == "0.00"
+    assert ["m", "0.50", "1.00", "1", "1", "0", "0"] in page.eval_on_selector_all("#cutscores tr", rows)
+    assert problems == []
+
+
+def test_two_runs_side_by_side(browser, content, tmp_path):
+    comparison = Comparison(
+        pd.DataFrame({"setting": ["gap.min_width_ev"], "before": ["1.0"], "after": ["<i>2.0"]}),
+        pd.DataFrame({"what": ["candidates"], "before": ["4"], "after": ["4"]}),
+        pd.DataFrame(
+            {
+                "change": ["now a gapped metal"],
+                "material_id": [EVIL],
+                "formula": ["x"],
+                "before": [""],
+                "after": ["1.00"],
+            }
+        ),
+        "old run",
+        "new run",
+    )
+    others = content.predictions[["material_id", "model", "edos"]]
+    path = tmp_path / "report.html"
+    path.write_text(result_page(replace(content, comparison=comparison, other_predictions=others)), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page.goto(path.as_uri())
+    page.wait_for_selector("#spectrum .main-svg")
+    assert "Before: old run; after: new run" in page.inner_text("#others")
+    assert "<i>2.0" in page.inner_text("#conditions")
+    assert EVIL in page.inner_text("#changed")
+    names = page.evaluate("document.getElementById('spectrum').data.map(trace => [trace.name, trace.visible])")
+    assert ["m, run before", "legendonly"] in names
+    assert page.evaluate("window.evil") is None
+    page.close()
+
+
+def test_five_hundred_picks_are_listed_sorted_and_filtered_at_once(browser, content, tmp_path):
+    picks = pd.concat([content.picks] * 125, ignore_index=True)
+    picks["material_id"] = [f"mp-{number}" for number in range(500)]
+    path = tmp_path / "report.html"
+    path.write_text(result_page(replace(content, picks=picks, crystals=None)), encoding="utf-8")
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page.goto(path.as_uri())
+    page.wait_for_selector("#spectrum .main-svg")
+    assert len(ids_in(page)) == 500
+    sort = "() => { const start = performance.now(); document.querySelector('#head button').click();"
+    milliseconds = page.evaluate(sort + " document.body.offsetHeight; return performance.now() - start }")
+    assert milliseconds < 5000, "some 0.1 s on a machine that does nothing else"
+    page.fill("#filter", "mp-499")
+    assert ids_in(page) == ["mp-499"]
+    page.close()
+
+
+def test_only_the_page_of_a_server_may_ask_it(content):
+    page = with_upload(result_page(content))
+    assert "connect-src 'self'" in page
+    assert '<body data-upload="yes">' in page
+    assert "connect-src" not in result_page(content)
