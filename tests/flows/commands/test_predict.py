@@ -7,6 +7,7 @@ import pytest
 from flows.cli.exits import ExitCode
 from flows.cli.program import run
 from flows.commands import predict
+from flows.commands.terminal import console
 from tests.flows.conftest import rock_salt
 
 
@@ -19,13 +20,15 @@ def files(tmp_path, monkeypatch):
     return sorted(path.name for path in tmp_path.glob("*.cif"))
 
 
-def test_each_crystal_is_a_block_that_fits_80_columns(files, capfd):
+@pytest.mark.parametrize("width", [80, 140])
+def test_each_crystal_is_a_block_that_fits_the_terminal(files, capfd, monkeypatch, width):
+    monkeypatch.setattr(console, "width", width)
     assert run(["predict", *files, "--model", "mat2spec", "--model", "sitedos"]) == ExitCode.FAILED
     out = capfd.readouterr().out
-    assert max(map(len, out.splitlines())) <= 80
+    assert max(map(len, out.splitlines())) <= width
     assert "\ncrystal_with_quite_a_long_name_0.cif: TiN\n  mat2spec" in out
     assert "expected error" in out
-    assert "broken.cif\n  mat2spec         failed: " in out
+    assert "broken.cif\n  failed: " in out, "what no model could read is said once"
     assert "CHGNet" not in out
     assert "nan" not in out
 

@@ -12,6 +12,8 @@ from pymatgen.io.cif import CifParser
 
 from flows.cli.exits import ExitCode
 from flows.cli.program import run
+from flows.commands.screen import show_results
+from flows.commands.terminal import console
 from mat2spec.crystals.composition import reduced_formulas
 from screening.runs.schemas import TableName
 
@@ -146,3 +148,18 @@ def test_every_line_of_the_page_runs(say, picks, line):
     code, out, err = say(*words)
     assert code == ExitCode.DONE, err
     assert out
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_all_that_a_run_prints_fits_the_terminal_and_cuts_no_identifier(finished_run, picks, monkeypatch, capfd, width):
+    monkeypatch.setattr(console, "width", width)
+    folder = str(finished_run.path.parent)
+    show_results(finished_run)
+    for command in (["tables", "picks"], ["tables", "precision_recall"], ["tables", "dft_jobs"], ["why", "TiN"]):
+        assert run([*command, "--results-dir", folder]) == ExitCode.DONE
+    lines = capfd.readouterr().out.splitlines()
+    # Paths and commands are kept whole, to be copied.
+    assert max(len(line) for line in lines if "results" not in line and "mat2spec" not in line) <= width
+    out = "\n".join(lines)
+    assert all(name in out for name in picks.material_id)
+    assert not re.search(r"\bnan\b|…|\de\+0\d", out)
