@@ -50,6 +50,12 @@ def test_references_are_made_from_docstrings_settings_and_enums(site):
 
 
 @pytest.mark.slow
+def test_examples_stand_on_the_pages_about_them(site):
+    for name, words in {"own_classifier": "SHOULDER_EV", "own_model": "cubic_perovskite"}.items():
+        assert words in (site / "docs" / "howto" / name / "index.html").read_text()
+
+
+@pytest.mark.slow
 def test_no_page_asks_another_server_for_anything(site):
     loaded = re.compile(
         r"<(?:script|img|iframe)[^>]+src=\"?(https?:[^\" >]+)|<link[^>]+stylesheet[^>]+href=\"?(https?:[^\" >]+)"
