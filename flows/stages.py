@@ -22,7 +22,7 @@ import mat2spec
 from dft_validation.queue.store import QUEUE_FILE, JobQueue
 from dft_validation.results.outcomes import JobStatus
 from mat2spec.crystals.composition import ElementCounts
-from mat2spec.settings import PredictionSettings, model_name
+from mat2spec.settings import TIGHT_BINDING_MODELS, PredictionSettings, model_name
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
@@ -358,7 +358,8 @@ def draw_page(
     """The page of a run with these picks and, if available, DFT results, precision and recall, and threshold curve."""
     info = inputs.run.info
     shown = shown_picks(picks)[Column.MATERIAL_ID]
-    has_crystals = inputs.run.has_table(TableName.CRYSTALS)
+    crystals = inputs.crystals(shown) if inputs.run.has_table(TableName.CRYSTALS) else None
+    leads = crystals is not None and settings.prediction.models[0] in TIGHT_BINDING_MODELS
     content = PageContent(
         run_id=inputs.run.run_id,
         created=str(info.get("created", "")),
@@ -370,11 +371,12 @@ def draw_page(
         precision_recall=merit,
         curve=to_frame(empty_table(TableName.THRESHOLD_CURVE)) if curve is None else curve,
         filter_counts=inputs.read(TableName.FILTER_COUNTS),
-        crystals=inputs.crystals(shown) if has_crystals else None,
+        crystals=crystals,
         gap=settings.gap,
         grid=EDOS_GRID,
         comparison=comparison,
         other_predictions=other_predictions,
+        projections=mat2spec.project_spectra(crystals, load_predictors(settings.prediction)[0]) if leads else None,
     )
     return result_page(content)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mat2spec.crystals.arrays import Crystals
     from mat2spec.prediction import load_predictor, predict_structures, predict_with_models
     from mat2spec.spectra.prediction import Prediction
+    from mat2spec.tight_binding.projections import project_spectra
 
 try:
     __version__ = version("mat2spec-screening")
@@ -29,6 +30,7 @@ _MODULES = {
     "load_predictor": "prediction",
     "predict_structures": "prediction",
     "predict_with_models": "prediction",
+    "project_spectra": "tight_binding.projections",
 }
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "load_predictor",
     "predict_structures",
     "predict_with_models",
+    "project_spectra",
 ]
 
 

@@ -26,11 +26,12 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_path
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
+from mat2spec.tight_binding.projections import project_spectra
 from screening.classify.classes import classify
 from screening.classify.materials import Materials
 from screening.evaluate.evaluation import is_true
 from screening.report.crystal_page import crystals_content
-from screening.report.result_page import MOST_PICKS, result_page
+from screening.report.result_page import MOST_PICKS, PageContent, result_page
 from screening.report.story import describe_class, describe_trust
 from screening.sources.by_id import read_crystals
 
@@ -93,10 +94,17 @@ def write_page(crystals: Crystals, predictions: Sequence[Prediction], settings: 
     """Write the page of some crystals, at most as many as it has room for, and say where it is."""
     shown = np.arange(min(len(crystals), MOST_PICKS))
     chosen = [prediction.take(shown) for prediction in predictions]
-    content = crystals_content(crystals.take(shown), chosen, settings.gap, settings.classify, say_models(chosen))
+    content = page_content(crystals.take(shown), chosen, settings)
     with atomic_path(path) as temporary:
         temporary.write_text(result_page(content), encoding="utf-8")
     console.print(f"Page: {path}", soft_wrap=True)
+
+
+def page_content(crystals: Crystals, predictions: Sequence[Prediction], settings: ScreenSettings) -> PageContent:
+    """What the page of some crystals shows, with projections if the leading model gives them."""
+    content = crystals_content(crystals, predictions, settings.gap, settings.classify, say_models(predictions))
+    assert content.crystals is not None
+    return replace(content, projections=project_spectra(content.crystals, load_predictors(settings.prediction)[0]))
 
 
 def say_models(predictions: Sequence[Prediction]) -> str:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from flows.cli.exits import hear_interrupts
 from flows.commands.dft import READ_AFTER_DFT, settings_of, write_report
-from flows.commands.predict import crystals_of, say_models
+from flows.commands.predict import crystals_of, page_content
 from flows.commands.tables import find_run
 from flows.commands.terminal import console
 from flows.serve.page_server import page_server
@@ -21,7 +21,6 @@ from mat2spec.settings import is_external
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_path
 from screening.report.comparison import compare_runs
-from screening.report.crystal_page import crystals_content
 from screening.report.result_page import PAGE_FILE, page_data, with_upload
 from screening.runs.record import RunError
 from screening.runs.schemas import TableName
@@ -119,7 +118,7 @@ def predict_upload(read: Sequence[ReadStructure], settings: ScreenSettings) -> d
     notes = [entry.note for entry in read if entry.structure is not None]
     made = predict_with_models(load_predictors(settings.prediction), crystals)
     made = [with_notes(prediction, notes) for prediction in made]
-    data = page_data(crystals_content(crystals, made, settings.gap, settings.classify, say_models(made)))
+    data = page_data(page_content(crystals, made, settings))
     known = {pick["material_id"] for pick in data["picks"]}
     failed = [f"{entry.name}: {entry.reason}" for entry in read if entry.structure is None]
     failed += [

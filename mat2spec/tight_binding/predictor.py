@@ -88,6 +88,7 @@ class TightBindingPredictor:
         *,
         spin: bool = False,
     ) -> None:
+        self.spin = spin
         self.name = MODEL_NAME_WITH_SPIN if spin else MODEL_NAME
         self.device = device or torch.device("cpu")
         self.model = model.to(self.device).eval().requires_grad_(requires_grad=False)

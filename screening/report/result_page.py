@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs
 from pymatgen.core.periodic_table import Element
 
@@ -72,6 +73,8 @@ class PageContent:
         Whether these are crystals that a person gave, not the picks of a run: no precision, elements or filters then.
     comparison, other_predictions
         What changed from another run to this one, and the spectra that it predicted, to be shown beside those of this one.
+    projections
+        Of the first picks on elements and shells, where a model gives them.
     """
 
     run_id: str
@@ -90,6 +93,7 @@ class PageContent:
     of_files: bool = False
     comparison: Comparison | None = None
     other_predictions: pd.DataFrame | None = None
+    projections: Mapping[str, Mapping[str, NDArray[np.floating]]] | None = None
 
 
 def shown_picks(picks: pd.DataFrame) -> pd.DataFrame:
@@ -153,7 +157,7 @@ _EXPLORER = """<div class="columns"><section id="picks" aria-label="Picks"><div 
 <label><input type="checkbox" id="low"> low DOS only: where the verdict is made</label>
 <div id="spectrum"></div>
 <p class="note">Click a name to hide or show it. Bands: one standard deviation. Green: the predicted gap; blue: that of DFT;
-dotted: the threshold of a gap.</p>
+dotted: the threshold of a gap. The first picks have projections on elements and shells in the legend, if a model gives them.</p>
 <ul id="models" class="verdicts"></ul><p id="choice" class="note"></p>
 <div class="controls"><a id="cif" class="button" href="#">CIF</a><a id="csv" class="button" href="#">Spectra, CSV</a>
 <a id="link" class="button" target="_blank" rel="noopener noreferrer" hidden>Materials Project</a></div>
@@ -207,6 +211,10 @@ def page_data(content: PageContent) -> dict[str, Any]:
         "curve": _curve(content.curve, content.gap),
         "reliability": _reliability(content.classifications, content.results),
         "of_files": content.of_files,
+        "projections": {
+            material_id: {shell: _rounded(values) for shell, values in shells.items()}
+            for material_id, shells in (content.projections or {}).items()
+        },
         "others": {} if content.other_predictions is None else _spectra(_rows_of(content.other_predictions, ids)),
         "comparison": None if content.comparison is None else _comparison(content.comparison),
         "elements": list(_elements(content.picks)),

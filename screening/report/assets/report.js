@@ -44,7 +44,8 @@
     { key: "domain_distance", label: "Distance", number: true, text: (p) => two(p.domain_distance) },
   ];
   const known = (key) => data.picks.some((pick) => pick[key] !== null && pick[key] !== undefined);
-  let listed = columns.filter((column) => known(column.key));
+  const isListed = (column) => known(column.key) && (column.key !== "verdict" || data.of_files);
+  let listed = columns.filter(isListed);
   const state = { sort: "pick_rank", down: false, words: "", dft: "", symbol: "", chosen: null };
 
   function compare(a, b) {
@@ -144,6 +145,9 @@
         made.push({ x: [...data.energies, ...[...data.energies].reverse()], y: [...high, ...low.reverse()], fill: "toself", fillcolor: rgba(color, 0.15), line: { width: 0 }, hoverinfo: "skip", legendgroup: model, showlegend: false });
       }
       made.push({ x: data.energies, y: spectrum.edos, name: plain(model), legendgroup: model, line: { color, width: 2 } });
+    });
+    Object.entries(data.projections[id] || {}).forEach(([shell, values], i) => {
+      made.push({ x: data.energies, y: values, name: plain(shell), visible: "legendonly", line: { color: colors[i % colors.length], width: 1.2, dash: "dot" } });
     });
     Object.entries(data.others[id] || {}).forEach(([model, spectrum]) => {
       made.push({ x: data.energies, y: spectrum.edos, name: plain(`${model}, run before`), visible: "legendonly", line: { color: colors[Math.max(data.models.indexOf(model), 0) % colors.length], width: 1.5, dash: "dash" } });
@@ -369,9 +373,9 @@
     const fresh = new Set(content.picks.map((pick) => pick.material_id));
     data.picks = [...content.picks, ...data.picks.filter((pick) => !fresh.has(pick.material_id))];
     for (const pick of content.picks) byId.set(pick.material_id, pick);
-    for (const name of ["spectra", "structures", "verdicts", "columns"]) Object.assign(data[name], content[name]);
+    for (const name of ["spectra", "structures", "verdicts", "columns", "projections"]) Object.assign(data[name], content[name]);
     data.models = [...data.models, ...content.models.filter((model) => !data.models.includes(model))];
-    listed = columns.filter((column) => known(column.key));
+    listed = columns.filter(isListed);
     $("picks").hidden = $("detail").hidden = false;
     drawHead();
     drawList();
