@@ -13,9 +13,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 import dft_validation
 import mat2spec
@@ -359,7 +361,6 @@ def draw_page(
     info = inputs.run.info
     shown = shown_picks(picks)[Column.MATERIAL_ID]
     crystals = inputs.crystals(shown) if inputs.run.has_table(TableName.CRYSTALS) else None
-    leads = crystals is not None and settings.prediction.models[0] in TIGHT_BINDING_MODELS
     content = PageContent(
         run_id=inputs.run.run_id,
         created=str(info.get("created", "")),
@@ -376,9 +377,18 @@ def draw_page(
         grid=EDOS_GRID,
         comparison=comparison,
         other_predictions=other_predictions,
-        projections=mat2spec.project_spectra(crystals, load_predictors(settings.prediction)[0]) if leads else None,
+        projections=None if crystals is None else projections_of(crystals, settings),
     )
     return result_page(content)
+
+
+def projections_of(crystals: Crystals, settings: ScreenSettings) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Projections of the first crystals on elements and shells, if the model that leads gives them."""
+    leader = settings.prediction.models[:1]
+    if leader[0] not in TIGHT_BINDING_MODELS:
+        return {}
+    (predictor,) = load_predictors(settings.prediction.model_copy(update={"models": leader}))
+    return mat2spec.project_spectra(crystals, predictor)
 
 
 def _predictions_of(inputs: Inputs, material_ids: pd.Series) -> pd.DataFrame:

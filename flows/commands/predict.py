@@ -14,7 +14,7 @@ from flows.commands.spectrum_plots import PLOT_ENDINGS, write_plot
 from flows.commands.table_files import TABLE_ENDINGS, check_ending, write_rows
 from flows.commands.terminal import console, say_hanging, stage_progress
 from flows.settings_layers import SettingsRefusedError, load_settings
-from flows.stages import load_predictors
+from flows.stages import load_predictors, projections_of
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.readers import ReadStructure
 from mat2spec.prediction import predict_with_models, reason_of_isotopes, with_notes
@@ -26,7 +26,6 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_path
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
-from mat2spec.tight_binding.projections import project_spectra
 from screening.classify.classes import classify
 from screening.classify.materials import Materials
 from screening.evaluate.evaluation import is_true
@@ -104,7 +103,7 @@ def page_content(crystals: Crystals, predictions: Sequence[Prediction], settings
     """What the page of some crystals shows, with projections if the leading model gives them."""
     content = crystals_content(crystals, predictions, settings.gap, settings.classify, say_models(predictions))
     assert content.crystals is not None
-    return replace(content, projections=project_spectra(content.crystals, load_predictors(settings.prediction)[0]))
+    return replace(content, projections=projections_of(content.crystals, settings))
 
 
 def say_models(predictions: Sequence[Prediction]) -> str:
