@@ -51,6 +51,7 @@ def assignments(server, tmp_path):
         "source.mp_page_size=10",
         "source.mp_requests_per_second=25",
         "prediction.device=cpu",
+        "prediction.models=[mat2spec, gatgnn]",
         f"results_dir={tmp_path / 'results'}",
     ]
 
