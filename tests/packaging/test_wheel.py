@@ -31,7 +31,8 @@ def environment(request, wheel, tmp_path_factory):
     """An environment with all dependencies, and one with those of requirements-predict.txt."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    install = [folder / "bin" / "python", "-m", "pip", "install", "-q"]
+    # -I: what lies in this folder or on PYTHONPATH is not taken for installed.
+    install = [folder / "bin" / "python", "-I", "-m", "pip", "install", "-q"]
     subprocess.run([*install, TORCH], check=True)
     constrained = [*install, "-c", ROOT / "constraints.txt"]
     if request.param == "whole":
