@@ -102,8 +102,7 @@ class LabelFactory:
     settings
         Choice and store.
     dft
-        Engine, level of theory, limits of a job, workers, cache. Its budget of a run is ignored: the number of crystals
-        is the budget.
+        Engine, level of theory, limits of a job, workers, cache; its budget of a run is ignored.
     reserved
         Materials that are never labelled.
     uncertainty
@@ -156,9 +155,9 @@ class LabelFactory:
         return report
 
     def label_plan(self, path: Path, judges: Judges, progress: Progress) -> LabelReport:
-        """Label the crystals of a plan in its order; the plan is created if missing.
+        """Label the crystals of a plan in its order, shared with other processes; the plan is created if missing.
 
-        Several processes may work on one plan. Jobs ended by the machine are retried.
+        Jobs ended by the machine are retried.
 
         Parameters
         ----------
@@ -199,9 +198,8 @@ class LabelFactory:
         """Choose the crystals of a plan and write it."""
         plan = self.settings.plan
         properties = self.source.properties()
-        passed, _ = filter_candidates(
-            properties, self.filters.model_copy(update={"band_gap_min_ev": 0.0, "band_gap_max_ev": None})
-        )
+        filters = self.filters.model_copy(update={"band_gap_min_ev": 0.0, "band_gap_max_ev": None})
+        passed, _ = filter_candidates(properties, filters)
         crystals = self.source.crystals(passed[Column.MATERIAL_ID].tolist())
         labels = self.store.labels()
         formulas = self.labelled_formulas.union(labels["formula"].to_pylist())
@@ -210,8 +208,7 @@ class LabelFactory:
         chosen = make_plan(pool, self.settings, judges)
         if not len(chosen):
             raise LabelError(f"No crystal of the source is left for a plan ({_spell(pool.left_out)}).")
-        left_out = Counter(pool.left_out)
-        left_out["the filters"] = len(properties) - len(passed)
+        left_out = Counter({**pool.left_out, "the filters": len(properties) - len(passed)})
         provenance = {
             "settings": plan.model_dump(mode="json"),
             "source": self.source.fingerprint(),
@@ -251,8 +248,8 @@ class LabelFactory:
         wanted = self._known_ids() if ids is None else ids
         crystals, n_reserved = _without_reserved(self.reserved, self._crystals_of(wanted))
         report = LabelReport(left_out=Counter({"reserved": n_reserved}))
-        chosen = EXPLICIT if ids is not None else COLLECTED
-        collector = _Collector(self, crystals, dict.fromkeys(crystals.material_ids, chosen), report)
+        chosen = dict.fromkeys(crystals.material_ids, COLLECTED if ids is None else EXPLICIT)
+        collector = _Collector(self, crystals, chosen, report)
         for done, outcome in enumerate(self._finished_outcomes(crystals), start=1):
             if outcome is None:
                 report.n_not_computed += 1

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from scripts.architecture import circles, measure
+
+
+@pytest.fixture(scope="module")
+def house():
+    return measure()
+
+
+def test_no_module_imports_itself_through_others(house):
+    assert circles(house.imports) == []
+
+
+def test_packages_import_only_those_below_them(house):
+    assert house.wrong_arrows() == []
+
+
+def test_sizes_stay_within_limits(house):
+    assert max(house.modules.values()) <= 450
+    assert [one for one in house.classes if one.lines > 250] == []
+    assert [one for one in house.functions if one.lines > 80] == []
+    assert sum(house.imports_in_functions.values()) <= 60
+
+
+def test_circles_are_found_once():
+    graph = {"a": {"b"}, "b": {"c", "d"}, "c": {"a"}, "d": set(), "e": {"a"}}
+    assert circles(graph) == [["a", "b", "c"]]
+    assert circles({"a": {"b"}, "b": set()}) == []
