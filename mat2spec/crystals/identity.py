@@ -1,7 +1,11 @@
 """Which crystal it is: hashes of the elements, lattice and coordinates of a cell as it is given.
 
-`structure_hash` is the key under which results are kept, so it tells apart what differs by more than rounding errors.
-`rounded_structure_hashes` compares crystals of different tables and releases, which round coordinates in different ways.
+There are two on purpose. `structure_hash` is the key under which results are stored in the DFT cache and beside the labels:
+it distinguishes whatever differs by more than rounding errors, and must never change, or stored results would no longer be
+found. `rounded_structure_hashes` decides whether a crystal of another table or release is the same, where databases round
+coordinates differently: its steps are a hundred and ten times coarser, which would be wrong for a key (a change of 0.001
+Angstrom is another calculation), just as the fine one would report every rounding as a changed structure. Runs of all
+versions store the second, so neither can take the place of the other.
 """
 
 from __future__ import annotations
