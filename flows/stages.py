@@ -387,8 +387,8 @@ def projections_of(crystals: Crystals, settings: ScreenSettings) -> dict[str, di
     leader = settings.prediction.models[:1]
     if leader[0] not in TIGHT_BINDING_MODELS:
         return {}
-    (predictor,) = load_predictors(settings.prediction.model_copy(update={"models": leader}))
-    return mat2spec.project_spectra(crystals, predictor)
+    predictors = load_predictors(settings.prediction.model_copy(update={"models": leader}))
+    return mat2spec.project_spectra(crystals, predictors[0])
 
 
 def _predictions_of(inputs: Inputs, material_ids: pd.Series) -> pd.DataFrame:
