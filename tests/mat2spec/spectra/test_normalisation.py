@@ -31,7 +31,7 @@ def test_spectrum_without_states_has_no_shape(setting):
 
 def test_standard_setting_takes_an_empty_spectrum_and_refuses_nan():
     assert prepare_targets(torch.zeros(1, 4), Setting.STANDARD_MAE, MEAN, STD).tolist() == [[0, 0, 0, 0]]
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(ValueError, match="non-finite"):
         prepare_targets(torch.tensor([[float("nan"), 1, 1, 1]]), Setting.STANDARD_MAE, MEAN, STD)
 
 

@@ -180,7 +180,7 @@ def bad_label(labelled, value):
     return replace(labelled, spectra=spectra)
 
 
-@pytest.mark.parametrize(("value", "message"), [(np.nan, "not finite"), (0.0, "1 spectra are zero everywhere")])
+@pytest.mark.parametrize(("value", "message"), [(np.nan, "non-finite"), (0.0, "1 spectra are zero everywhere")])
 def test_bad_labels_that_reach_the_training_are_a_sentence(labelled, tmp_path, value, message):
     with pytest.raises(ValueError, match=message):
         run_training(bad_label(labelled, value), quick(), tmp_path)
