@@ -16,6 +16,7 @@ from flows.settings_layers import SettingsRefusedError, load_model
 from mat2spec.benchmark.cells import BusyCellError, make_cells, read_results, run_cell
 from mat2spec.benchmark.data import ElectronData, PhononData
 from mat2spec.benchmark.ensembles import evaluate_weights, judge_baselines, judge_cells, judge_ensembles
+from mat2spec.benchmark.error_table import ERRORS_FILE, error_table, write_error_table
 from mat2spec.benchmark.label_noise import read_label_noise
 from mat2spec.benchmark.layouts import LAYOUTS
 from mat2spec.benchmark.plots import draw_quintiles
@@ -58,7 +59,7 @@ class Benchmark:
     folder
         Where each training has its own folder.
     output
-        Where results, table and plot go.
+        Where results, tables and plot go.
     models, settings, seeds
         The cells; comma-separated lists.
     assignments
@@ -163,6 +164,7 @@ def report(benchmark: Benchmark, data: BenchmarkData) -> None:
     _print_tables(figures, layout)
     written = [*write_report(benchmark.output, figures, layout, read_label_noise(benchmark.output))]
     if cells or weights:
+        written.append(_write_errors(benchmark, data, [*cells, *ensembles, *weights]))
         written.append(_plot(benchmark, data, [*ensembles, *weights, *cells]))
     else:
         console.print(
@@ -175,6 +177,12 @@ def _results(judged: Sequence[Judged]) -> list[Result]:
     return [one.result for one in judged]
 
 
+def _write_errors(benchmark: Benchmark, data: BenchmarkData, judged: Sequence[Judged]) -> Path:
+    path = benchmark.output / ERRORS_FILE
+    write_error_table(path, error_table(judged, data))
+    return path
+
+
 def _plot(benchmark: Benchmark, data: BenchmarkData, candidates: Sequence[Judged]) -> Path:
     if benchmark.plot:
         candidates = [one for one in candidates if _name(one) == benchmark.plot]
@@ -182,7 +190,7 @@ def _plot(benchmark: Benchmark, data: BenchmarkData, candidates: Sequence[Judged
             raise ValueError(
                 f"No finished training matches '{benchmark.plot}'; give MODEL/SETTING as in a row of the table."
             )
-    best, spectra = max(candidates, key=_goodness)
+    best, spectra, _ = max(candidates, key=_goodness)
     kind = f"seed {best['seed']}" if "seed" in best else f"{best['n_members']} trainings"
     path = benchmark.output / f"quintiles-{best['contender']}-{best['setting']}.png"
     title = f"{best['contender']}, {best['setting']}, {kind}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,10 +37,11 @@ COMPOSITION_ONLY = "composition only"
 
 
 class Judged(NamedTuple):
-    """A result with the evaluated spectra."""
+    """A result with the evaluated spectra, and for shapes the predicted sums of their bins per atom, by split."""
 
     result: Result
     spectra: Spectra
+    totals: Mapping[str, Array] = MappingProxyType({})
 
 
 def judge_cells(results: Sequence[Result], data: BenchmarkData) -> list[Judged]:
@@ -49,8 +51,8 @@ def judge_cells(results: Sequence[Result], data: BenchmarkData) -> list[Judged]:
     for result in results:
         spectra = _saved_spectra(result)
         scale = scales.get((result["contender"], result["seed"]))
-        on_scale = _with_totals([result], [scale], spectra, data) if scale is not None and _is_shape(result) else {}
-        judged.append(Judged({**result, **on_scale}, spectra))
+        one = Judged(result, spectra)
+        judged.append(one if scale is None or not _is_shape(result) else _on_scale(one, [result], [scale], data))
     return judged
 
 
@@ -71,8 +73,7 @@ def judge_ensembles(groups: Mapping[tuple[str, str], Sequence[Result]], data: Be
         ensemble = ensemble_of_cells(group, data)
         scales = groups.get((str(Setting.STANDARD_MAE), contender), ()) if data.needs_scale else ()
         if scales and _is_shape(group[0]):
-            on_scale = _with_totals(group, scales, ensemble.spectra, data)
-            ensemble = Judged({**ensemble.result, **on_scale}, ensemble.spectra)
+            ensemble = _on_scale(ensemble, group, scales, data)
         judged.append(ensemble)
     return judged
 
@@ -137,7 +138,7 @@ def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> J
         "material_ids": ids[0],
         **data.evaluate_splits(spectra, labelled, totals),
     }
-    return Judged(result, spectra)
+    return Judged(result, spectra, totals or {})
 
 
 def evaluate_predictor(name: str, predictor: Predictor, card: WeightsCard, data: BenchmarkData) -> Judged:
@@ -223,12 +224,12 @@ def calibration_factor(error: NDArray[np.float64], spread: NDArray[np.float64]) 
     return float(np.nanquantile(error / spread, 0.9)) / SIGMAS_OF_90_PERCENT
 
 
-def _with_totals(
-    shapes: Sequence[Result], scales: Sequence[Result], spectra: Spectra, data: BenchmarkData
-) -> dict[str, Any]:
-    """Figures of shapes on the scale predicted by the results `scales`."""
+def _on_scale(judged: Judged, shapes: Sequence[Result], scales: Sequence[Result], data: BenchmarkData) -> Judged:
+    """Shapes judged on the scale predicted by the results `scales`."""
     _, labelled = _common_labels([*shapes, *scales], data)
-    return data.evaluate_splits(spectra, labelled, _mean_totals([_saved_spectra(result) for result in scales]))
+    totals = _mean_totals([_saved_spectra(result) for result in scales])
+    figures = data.evaluate_splits(judged.spectra, labelled, totals)
+    return Judged({**judged.result, **figures}, judged.spectra, totals)
 
 
 def _mean_totals(scales: Sequence[Spectra]) -> dict[str, Array]:

@@ -52,6 +52,14 @@ class Contributions:
         """The figures of all materials, each counted once; None where undefined."""
         return {name: _or_none(float(value[0])) for name, value in self.drawn(np.ones((1, self.n))).items()}
 
+    def of_materials(self) -> dict[str, FloatArray]:
+        """``mae_`` and ``mse_`` of each scale and all means, of every material; each of shape (n,)."""
+        figures = dict(self.means)
+        for scale, (true, predicted) in self.curves.items():
+            figures[f"mae_{scale}"] = np.abs(true - predicted).mean(axis=1)
+            figures[f"mse_{scale}"] = ((true - predicted) ** 2).mean(axis=1)
+        return figures
+
     def intervals(self, formulas: NDArray[np.object_]) -> Intervals:
         """Central 95 % interval of each figure over bootstrap samples of formulas (Efron, Ann. Statist. 7, 1, 1979).
 

@@ -1,5 +1,6 @@
 import json
 
+import pandas as pd
 import pytest
 
 from flows.cli.exits import ExitCode
@@ -33,9 +34,15 @@ def test_benchmark_trains_reports_and_goes_on(command, tmp_path, capsys):
     assert [result["n_members"] for result in content["ensembles"]] == [2, 2]
     assert "ensemble of 2" in (tmp_path / "out" / "table.md").read_text()
     assert list((tmp_path / "out").glob("quintiles-*.png"))
+    errors = pd.read_parquet(tmp_path / "out" / "errors.parquet")
+    assert len(errors) == 6 * 7, "four trainings and two ensembles of seven test materials"
+    means = errors.groupby(["setting", "seed"])["mae_blind"].mean()
+    for cell in content["cells"]:
+        assert means[cell["setting"], cell["seed"]] == pytest.approx(cell["metrics"]["test"]["mae_blind"])
     weights = next((tmp_path / "cells" / "gatgnn-sumnorm-kl-seed0").glob("gatgnn*.safetensors"))
     assert command("--only-report", "--weights", f"ours={weights}", "--plot", "ours/sumnorm-kl") == ExitCode.DONE
     assert (tmp_path / "out" / "quintiles-ours-sumnorm-kl.png").is_file()
+    assert len(pd.read_parquet(tmp_path / "out" / "errors.parquet")) == 7 * 7, "earlier rows stay, none is doubled"
 
 
 def test_one_command_makes_table_one_of_the_archive(tmp_path, capsys):
@@ -60,6 +67,8 @@ def test_one_command_makes_table_two_of_the_archive(tmp_path, capsys):
         assert scores["n"] == 2
         assert scores["mae_blind"] > 0, "shapes have the scale of the same seed's standard-mae"
         assert {"gap_f1", "wasserstein_ev", "mse_oracle"} <= scores.keys()
+    errors = pd.read_parquet(tmp_path / "out" / "errors.parquet")
+    assert errors["mae_blind"].notna().all(), "shapes have their scale in the table too"
     table = (tmp_path / "out" / "table.md").read_text()
     assert "Only on the paper's own archive" in table
     assert "| sumnorm-kl | mat2spec | paper |" in table

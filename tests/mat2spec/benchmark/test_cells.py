@@ -78,7 +78,10 @@ def test_another_accelerator_makes_no_other_cell_but_other_epochs_do(data, train
 def test_a_cell_in_other_hands_is_left_to_them(data, tmp_path):
     (cell,) = make_cells(small("gatgnn"), KL, [0], QUICK)
     (tmp_path / cell.name).mkdir()
-    with FileLock(tmp_path / cell.name / ".lock"), pytest.raises(BusyCellError, match="Another process trains gatgnn"):
+    with (
+        FileLock(tmp_path / cell.name / ".lock"),
+        pytest.raises(BusyCellError, match="Another process is training gatgnn"),
+    ):
         run_cell(cell, data, tmp_path)
 
 
@@ -102,7 +105,7 @@ def test_an_interrupted_cell_goes_on_where_it_was(data, tmp_path):
 def test_seeds_differ_and_their_ensemble_carries_an_uncertainty(data, trained):
     results = read_results(trained)
     assert results[0]["metrics"]["test"] != results[1]["metrics"]["test"]
-    ensemble, spectra = ensemble_of_cells(results, data)
+    ensemble, spectra, _ = ensemble_of_cells(results, data)
     assert ensemble["n_members"] == 2
     assert PHDOS_GRID.integrate(spectra["test"][0]) == pytest.approx(np.full(7, 3.0), rel=1e-6)
     assert ensemble["metrics"]["valid"]["coverage_90"] == pytest.approx(0.9, abs=0.01)
@@ -112,10 +115,10 @@ def test_seeds_differ_and_their_ensemble_carries_an_uncertainty(data, trained):
 def test_saved_weights_are_judged_like_the_cell_that_made_them(data, trained):
     (place, _) = sorted(path.parent for path in trained.glob("*/result.json"))
     (weights,) = place.glob("gatgnn*.safetensors")
-    result, _ = evaluate_weights("ours", [weights], data)
+    result, *_ = evaluate_weights("ours", [weights], data)
     expected = json.loads((place / "result.json").read_text())["metrics"]["test"]
     assert result["metrics"]["test"] == pytest.approx(expected, rel=1e-5)
-    both, _ = evaluate_weights("ours", [weights, weights], data)
+    both, *_ = evaluate_weights("ours", [weights, weights], data)
     assert both["n_members"] == 2
     assert both["metrics"]["test"]["r2_blind"] == pytest.approx(expected["r2_blind"], rel=1e-5)
 
@@ -165,7 +168,7 @@ def test_a_predictor_of_crystals_is_judged_as_users_have_it(data):
         training={"materials": {"train": 19}, "epochs": 1, "seconds": 2},
         metrics={},
     )
-    result, spectra = evaluate_predictor("ours", Perfect(), card, data)
+    result, spectra, _ = evaluate_predictor("ours", Perfect(), card, data)
     assert result["metrics"]["test"]["r2_modes"] == pytest.approx(1)
     assert result["metrics"]["test"]["coverage_90"] == 1
     low, high = result["intervals"]["test"]["r2_modes"]
@@ -177,7 +180,7 @@ def test_a_predictor_of_crystals_is_judged_as_users_have_it(data):
 def test_weights_of_a_predictor_are_found_by_their_name_only(data, tmp_path):
     shipped = SHIPPED_WEIGHTS / "tight-binding-edos-sumnorm-kl.safetensors"
     (tmp_path / "mine.safetensors").write_bytes(shipped.read_bytes())
-    with pytest.raises(BenchmarkError, match=r"name the file tight-binding-edos-sumnorm-kl\.safetensors"):
+    with pytest.raises(BenchmarkError, match=r"rename the file to tight-binding-edos-sumnorm-kl\.safetensors"):
         evaluate_weights("mine", [tmp_path / "mine.safetensors"], data)
 
 
