@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows import stages
 from flows.stages import Counts, Inputs, Outcome
+from mat2spec.models.metal_head import METAL_HEAD, shipped_metal_head
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.columns import Column
 from screening.progress import Progress, no_progress
@@ -128,6 +129,13 @@ PIPELINE = (
         run=stages.evaluate,
     ),
     Stage(
+        "predict_phonons",
+        "Predict phonons",
+        reads=(TableName.CRYSTALS, TableName.CLASSIFICATIONS, TableName.DFT_JOBS),
+        writes=(TableName.PHONONS,),
+        run=stages.predict_phonons,
+    ),
+    Stage(
         "collect_picks",
         "Collect picks",
         reads=(
@@ -137,6 +145,7 @@ PIPELINE = (
             TableName.CLASSIFICATIONS,
             TableName.DFT_JOBS,
             TableName.DFT_RESULTS,
+            TableName.PHONONS,
         ),
         writes=(TableName.PICKS,),
         run=stages.collect_picks,
@@ -144,7 +153,13 @@ PIPELINE = (
     Stage(
         "move_thresholds",
         "Move thresholds",
-        reads=(TableName.CANDIDATES, TableName.PREDICTIONS, TableName.DFT_JOBS, TableName.DFT_RESULTS),
+        reads=(
+            TableName.CANDIDATES,
+            TableName.PREDICTIONS,
+            TableName.CLASSIFICATIONS,
+            TableName.DFT_JOBS,
+            TableName.DFT_RESULTS,
+        ),
         writes=(TableName.THRESHOLD_CURVE,),
         run=stages.move_thresholds,
         needs_dft=True,
@@ -226,6 +241,7 @@ def open_run(settings: ScreenSettings, progress: Progress = no_progress) -> RunF
 def identity_of(settings: ScreenSettings) -> dict[str, Any]:
     """The part of `run.json` that decides which previous runs a run with these settings is compared with."""
     hashes = {predictor.name: predictor.weights_hash for predictor in stages.load_predictors(settings.prediction)}
+    hashes[METAL_HEAD] = shipped_metal_head().weights_hash
     return {"settings": settings.of_the_run(), "weights_hashes": hashes}
 
 

@@ -25,15 +25,17 @@ from dft_validation.queue.store import QUEUE_FILE, JobQueue
 from dft_validation.results.outcomes import JobStatus
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.settings import TIGHT_BINDING_MODELS, PredictionSettings, model_name
-from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import matrix_column, to_frame
 from mat2spec.tables.status import Status
 from screening.choose.candidates import choose_candidates
-from screening.choose.selection import drawable, select_for_dft
+from screening.choose.selection import drawable, rank_by_consensus, select_for_dft
 from screening.classify.classes import classify, mark_targets
 from screening.classify.materials import Materials
+from screening.classify.metals import MetalEvidence
+from screening.classify.phonons import phonon_rows
 from screening.evaluate.evaluation import is_true, precision_recall
 from screening.evaluate.published import (
     previous_classifications,
@@ -44,7 +46,7 @@ from screening.evaluate.published import (
 from screening.evaluate.threshold_curves import threshold_curve
 from screening.progress import Progress, no_progress
 from screening.report.comparison import Comparison
-from screening.report.picks import GAPPED_METAL, picks_table, with_space_groups
+from screening.report.picks import GAPPED_METAL, picks_table, with_phonons, with_space_groups
 from screening.report.result_page import PAGE_FILE, PageContent, result_page, shown_picks
 from screening.runs.contents import RunTables
 from screening.runs.history import PreviousRuns
@@ -53,6 +55,8 @@ from screening.sources.opening import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from dft_validation.results.cache import Outcome as DftOutcome
     from flows.settings import ScreenSettings
@@ -227,7 +231,9 @@ def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     elements = ElementCounts.from_lists([inputs.read_arrow(TableName.CRYSTALS, [Column.ATOMIC_NUMBERS])[0]])
     rows = pd.Index(candidates[Column.MATERIAL_ID]).get_indexer(keys[Column.MATERIAL_ID])
     materials = Materials.of_rows(candidates, elements).take(rows)
-    classes = classify(spectra, materials, settings.gap, settings.classify, uncertainty)
+    band_gaps = candidates[Column.BAND_GAP].to_numpy(dtype=np.float64, na_value=np.nan)[rows]
+    evidence = MetalEvidence(keys[Column.MODEL].to_numpy(dtype=object), _prior(inputs, len(keys)), band_gaps)
+    classes = classify(spectra, materials, settings.gap, settings.classify, uncertainty, evidence=evidence)
     table = mark_targets(pd.concat([keys, classes], axis=1), candidates, settings.classify.target)
     per_model = table[is_true(table[Column.IS_TARGET])][Column.MODEL].value_counts()
     name = "gapped_metals" if settings.classify.target == Column.IS_GAPPED_METAL else "hits"
@@ -235,6 +241,14 @@ def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
         {f"{name}_{model}": int(per_model.get(model, 0)) for model in map(model_name, settings.prediction.models)},
         {TableName.CLASSIFICATIONS: table},
     )
+
+
+def _prior(inputs: Inputs, n: int) -> NDArray[np.float64]:
+    """What the metal head says of every prediction; NaN in a run that did not ask it."""
+    name = Column.PRIOR_METAL_PROBABILITY
+    if name not in inputs.run.column_names(TableName.PREDICTIONS):
+        return np.full(n, np.nan)
+    return inputs.read_arrow(TableName.PREDICTIONS, [name])[name].to_numpy().astype(np.float64)
 
 
 def queue_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
@@ -299,6 +313,19 @@ def against_dft(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame,
     return precision_recall(classes, results, jobs, settings.evaluation, gap_rule=settings.gap.describe(), pool=pool)
 
 
+def predict_phonons(inputs: Inputs, settings: ScreenSettings) -> Outcome:
+    """Predict the phonons of the picks of the highest ranks and of what goes to DFT, and what follows from them."""
+    model, most = settings.prediction.phonon_model, settings.prediction.max_phonons
+    ranked = rank_by_consensus(inputs.read(TableName.CLASSIFICATIONS))[Column.MATERIAL_ID].tolist()[:most]
+    chosen = list(dict.fromkeys([*ranked, *inputs.read(TableName.DFT_JOBS)[Column.MATERIAL_ID]]))
+    if model is None or not chosen or not inputs.run.has_table(TableName.CRYSTALS):
+        return Outcome({"predicted": 0}, {TableName.PHONONS: to_frame(empty_table(TableName.PHONONS))})
+    crystals = inputs.crystals(chosen)
+    predictor = _load(model, PHDOS_GRID.name, None, settings.prediction.device, settings.prediction.max_edges_per_batch)
+    rows = phonon_rows(predictor.predict(crystals), crystals)
+    return Outcome({"predicted": int((rows[Column.STATUS] == Status.OK).sum())}, {TableName.PHONONS: rows})
+
+
 def collect_picks(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Collect in one table what was found about every material that a model picked or that was chosen for DFT."""
     picks = find_picks(inputs, settings, inputs.read(TableName.DFT_JOBS), inputs.find(TableName.DFT_RESULTS))
@@ -320,6 +347,8 @@ def find_picks(
         results,
         settings.selection,
     )
+    phonons = inputs.find(TableName.PHONONS)
+    picks = picks if phonons is None else with_phonons(picks, phonons)
     if not inputs.run.has_table(TableName.CRYSTALS):
         return picks
     return with_space_groups(picks, inputs.crystals(picks[Column.MATERIAL_ID]))
@@ -334,7 +363,8 @@ def move_thresholds(inputs: Inputs, settings: ScreenSettings) -> Outcome:
 def find_curve(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     """The threshold curve for some DFT results."""
     candidates = inputs.read(TableName.CANDIDATES)
-    predictions = _predictions_of(inputs, jobs[Column.MATERIAL_ID])
+    classes = inputs.read(TableName.CLASSIFICATIONS, [Column.MATERIAL_ID, Column.MODEL, Column.IS_METAL])
+    predictions = _predictions_of(inputs, jobs[Column.MATERIAL_ID]).merge(classes, "left")
     return threshold_curve(predictions, results, jobs, candidates, settings.gap, settings.evaluation)
 
 
@@ -378,6 +408,7 @@ def draw_page(
         comparison=comparison,
         other_predictions=other_predictions,
         projections=None if crystals is None else projections_of(crystals, settings),
+        target=settings.classify.target,
     )
     return result_page(content)
 

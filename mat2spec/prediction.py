@@ -28,6 +28,7 @@ from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models import MODELS, SpectrumModel
 from mat2spec.models.checkpoints import SHIPPED_WEIGHTS, WeightsError, load_weights, tensors_hash, weights_name
+from mat2spec.models.metal_head import shipped_metal_head
 from mat2spec.settings import DEFAULT_MAX_EDGES, EDOS_MODELS, PHDOS_MODELS, PredictionSettings, is_external
 from mat2spec.spectra.grids import EDOS_GRID, GRIDS, SpectralGrid
 from mat2spec.spectra.normalisation import Setting, to_spectra_per_atom
@@ -345,7 +346,10 @@ def without_isotopes(crystals: Crystals, found: Sequence[Sequence[str]]) -> Crys
 def predict_with_models(
     predictors: Sequence[Predictor], crystals: Crystals, on_batch: BatchReport | None = None
 ) -> list[Prediction]:
-    """Predict with several models; graphs are made once for models with the same graph settings."""
+    """Predict with several models; graphs are made once for models with the same graph settings.
+
+    Electronic spectra come with the probability of a metal that the metal head gives each crystal.
+    """
     made: dict[GraphSettings, tuple[CrystalGraphs, list[str | None]]] = {}
     predictions = []
     for predictor in predictors:
@@ -357,7 +361,18 @@ def predict_with_models(
         graphs, problems = made[predictor.graph_settings]
         predictions.append(predictor.predict_graphs(crystals.material_ids, graphs, problems, on_batch))
     notes = find_notes(crystals)
+    predictions = _with_metal_head(predictions, crystals)
     return [replace(with_notes(prediction, notes), crystals=crystals) for prediction in predictions]
+
+
+def _with_metal_head(predictions: Sequence[Prediction], crystals: Crystals) -> list[Prediction]:
+    if all(prediction.grid != EDOS_GRID for prediction in predictions):
+        return list(predictions)
+    prior = shipped_metal_head().probability_of_metal(crystals).astype(np.float32)
+    return [
+        replace(prediction, prior_metal_probability=prior) if prediction.grid == EDOS_GRID else prediction
+        for prediction in predictions
+    ]
 
 
 def with_notes(prediction: Prediction, notes: Sequence[str]) -> Prediction:

@@ -90,6 +90,13 @@ class PredictionSettings(BaseModel):
         description="Models to predict with, the leading one first. "
         "A file of published predictions (.npz, .parquet, .csv) counts as one.",
     )
+    phonon_model: str | None = Field(
+        default="sitedos",
+        description="Model, with the shipped weights, that predicts the phonons of the picks of a screen; null for none.",
+    )
+    max_phonons: int = Field(
+        default=200, ge=0, description="Maximum number of picks, by rank, whose phonons are predicted."
+    )
     device: str = Field(default="auto", description="cpu, cuda, cuda:1, ...; auto uses a GPU if there is one.")
     weights_dir: Path | None = Field(default=None, description="Folder of the weights; the shipped ones if not given.")
     max_edges_per_batch: int = Field(

@@ -24,6 +24,7 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
 from screening.classify.classes import classify, mark_targets
 from screening.classify.materials import Materials
+from screening.classify.metals import MetalEvidence
 from screening.report.picks import picks_table, with_space_groups
 from screening.runs.schemas import TableName, empty_table
 from screening.settings import ClassifySettings, GapSettings, SelectionSettings
@@ -107,7 +108,10 @@ def judge(
     candidates, materials = _candidates(crystals), Materials.of_crystals(crystals)
     predictions = pd.concat([prediction.to_frame() for prediction in made], ignore_index=True)
     keys = predictions[[str(Column.MATERIAL_ID), str(Column.MODEL)]]
-    classes = [classify(each.spectra, materials, gap, settings, each.uncertainty) for each in made]
+    classes = [
+        classify(each.spectra, materials, gap, settings, each.uncertainty, evidence=MetalEvidence.of_prediction(each))
+        for each in made
+    ]
     table = pd.concat([keys, pd.concat(classes, ignore_index=True)], axis=1)
     return candidates, mark_targets(table, candidates, settings.target), predictions
 

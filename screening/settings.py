@@ -389,6 +389,13 @@ class ClassifySettings(BaseModel):
         allow_inf_nan=False,
         description="Minimum gap of an insulator, in eV; materials with a smaller gap are semiconductors.",
     )
+    class_confidence_min: float = Field(
+        default=0.9,
+        ge=0.5,
+        le=1,
+        description="Probability of a metal, or of a non-metal, below which the electronic class of a predicted material is "
+        "'unsure'.",
+    )
 
 
 class EvaluationSettings(BaseModel):

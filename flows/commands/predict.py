@@ -16,11 +16,11 @@ from flows.commands.terminal import console, say_hanging, stage_progress
 from flows.settings_layers import SettingsRefusedError, load_settings
 from flows.stages import load_predictors, projections_of
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.readers import ReadStructure
 from mat2spec.prediction import predict_with_models, reason_of_isotopes, with_notes
 from mat2spec.settings import model_name
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, GRIDS, SpectralGrid
-from mat2spec.spectra.phonons import heat_capacity, mean_frequency
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_path
@@ -28,6 +28,8 @@ from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
 from screening.classify.classes import classify
 from screening.classify.materials import Materials
+from screening.classify.metals import MetalEvidence
+from screening.classify.phonons import atoms_per_formula_unit, derive_phonon_properties
 from screening.evaluate.evaluation import is_true
 from screening.report.crystal_page import crystals_content
 from screening.report.result_page import MOST_PICKS, PageContent, result_page
@@ -40,11 +42,11 @@ if TYPE_CHECKING:
 
     import pandas as pd
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from flows.settings import ScreenSettings
     from mat2spec.spectra.prediction import Prediction
 
-TEMPERATURE_K = 300.0
 # Maximum number of crystals described one by one in the terminal.
 MAX_BLOCKS = 10
 # Length of the longest model name and a space.
@@ -150,6 +152,7 @@ def prediction_rows(
     `crystals` are those that `crystals_of` gives, and the rows of each prediction.
     """
     materials = Materials.of_crystals(crystals)
+    atoms_per_formula = atoms_per_formula_unit(ElementCounts.from_crystals(crystals))
     formulas = {
         entry.name: entry.structure.composition.reduced_formula for entry in read if entry.structure is not None
     }
@@ -158,7 +161,7 @@ def prediction_rows(
     parts = []
     for prediction in predictions:
         table = predictions_table(with_notes(prediction, notes))
-        for name, values in _properties(prediction, materials, settings).items():
+        for name, values in _properties(prediction, materials, atoms_per_formula, settings).items():
             table = table.append_column(str(name), pa.array(values, from_pandas=True))
         parts.append(table)
     parts.append(_unread_rows([entry for entry in read if entry.structure is None], models))
@@ -171,18 +174,15 @@ def prediction_rows(
     return rows.take(order).replace_schema_metadata({GRID_METADATA_KEY: grid.to_json()})
 
 
-def _properties(prediction: Prediction, materials: Materials, settings: ScreenSettings) -> pd.DataFrame:
+def _properties(
+    prediction: Prediction, materials: Materials, atoms_per_formula: NDArray[np.int64], settings: ScreenSettings
+) -> pd.DataFrame:
     """What follows from the spectra: classes for electronic ones, thermal properties for phonons."""
     spectra, grid = prediction.spectra, prediction.grid
     if grid == EDOS_GRID:
-        return classify(spectra, materials, settings.gap, settings.classify, prediction.uncertainty)
-    n_sites = materials.sizes.n_sites.astype(np.float64)
-    return pd.DataFrame(
-        {
-            Column.HEAT_CAPACITY_300K: heat_capacity(grid.centers, spectra, n_sites, TEMPERATURE_K),
-            Column.MEAN_FREQUENCY: mean_frequency(grid.centers, spectra),
-        }
-    )
+        evidence = MetalEvidence.of_prediction(prediction)
+        return classify(spectra, materials, settings.gap, settings.classify, prediction.uncertainty, evidence=evidence)
+    return derive_phonon_properties(spectra, materials.sizes, atoms_per_formula, prediction.uncertainty, grid)
 
 
 def _unread_rows(unread: Sequence[ReadStructure], models: Sequence[str]) -> pa.Table:
@@ -229,7 +229,8 @@ def _say_row(row: dict[Any, Any]) -> str:
     if Column.IS_GAPPED_METAL in row:
         words += [describe_class(row), f"DOS at E_F {row[Column.DOS_AT_EFERMI]:.2f} states/eV"]
     if Column.HEAT_CAPACITY_300K in row:
-        words += [f"heat capacity at 300 K {row[Column.HEAT_CAPACITY_300K]:.1f} J/(mol K)"]
+        words += [f"heat capacity at 300 K {row[Column.HEAT_CAPACITY_300K]:.1f} J/(mol K) per mole of atoms"]
+        words += [f"Debye temperature {row[Column.DEBYE_TEMPERATURE]:.0f} K"]
         words += [f"mean frequency {row[Column.MEAN_FREQUENCY]:.0f} cm-1"]
     return "; ".join([*words, *describe_trust(row)]) + "."
 

@@ -59,6 +59,9 @@ class Prediction:
         The spectral grid.
     crystals
         What it was predicted of; None where that is not known.
+    prior_metal_probability
+        Probability of a metal by the metal head, which does not see the spectrum, shape (n,); None for phonons and where
+        it was not asked.
     """
 
     material_ids: NDArray[np.object_]
@@ -73,6 +76,7 @@ class Prediction:
     weights_hash: str
     grid: SpectralGrid
     crystals: Crystals | None = None
+    prior_metal_probability: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.material_ids)
@@ -142,6 +146,8 @@ def predictions_table(prediction: Prediction) -> pa.Table:
     """Rows of the table of predictions, one per material; the spectra are in the column named after their grid."""
     ok = np.array([status == Status.OK for status in prediction.status], dtype=np.bool_)
     n_materials = len(prediction.status)
+    prior = prediction.prior_metal_probability
+    known = {} if prior is None else {Column.PRIOR_METAL_PROBABILITY: pa.array(prior, mask=np.isnan(prior))}
     return pa.table(
         {
             Column.MATERIAL_ID: pa.array(prediction.material_ids, type=pa.string()),
@@ -154,6 +160,7 @@ def predictions_table(prediction: Prediction) -> pa.Table:
             Column.UNCERTAINTY: list_column(prediction.uncertainty),
             Column.RELATIVE_ERROR: pa.array(prediction.relative_error, from_pandas=True, type=pa.float32()),
             Column.DOMAIN_DISTANCE: pa.array(prediction.domain_distance, from_pandas=True, type=pa.float32()),
+            **known,
             Column.WEIGHTS_HASH: pa.array([prediction.weights_hash] * n_materials, type=pa.string()),
         }
     )

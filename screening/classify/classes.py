@@ -11,6 +11,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,25 @@ from mat2spec.spectra.prediction import Prediction
 from mat2spec.tables.columns import Column
 from screening.classify.gaps import BLOCK_SIZE, classify_spectra
 from screening.classify.materials import Materials
+from screening.classify.metals import DecidedBy, MetalEvidence
 from screening.classify.properties import derive_properties
 from screening.settings import ClassifySettings, GapSettings
 
 # Keeps the order of rows while the condition is evaluated.
 _ROW = "row_of_the_table"
+
+
+class ElectronicClass(StrEnum):
+    """Names of the electronic classes."""
+
+    METAL = "metal"
+    SEMIMETAL = "semimetal"
+    SEMICONDUCTOR = "semiconductor"
+    INSULATOR = "insulator"
+    # Its gap is not known: the metal head, which knows no gap, overrules a spectrum without one.
+    NON_METAL = "non-metal"
+    # Evidence for a metal and for a non-metal.
+    UNSURE = "unsure"
 
 
 class ClassifierError(ValueError):
@@ -67,6 +82,7 @@ def classify(
     settings: ClassifySettings | None = None,
     uncertainty: NDArray[np.floating] | None = None,
     functions: Sequence[Classifier] = (),
+    evidence: MetalEvidence | None = None,
 ) -> pd.DataFrame:
     """Classify spectra and derive their properties.
 
@@ -82,6 +98,8 @@ def classify(
         Standard deviations of the bins in the unit of the spectra, where they are known.
     functions
         Custom classifiers besides those named in the settings; each is called once per block of spectra.
+    evidence
+        What is known beside predicted spectra of whether they belong to metals; for computed ones None.
 
     Returns
     -------
@@ -100,7 +118,8 @@ def classify(
     for start in range(0, max(len(spectra), 1), BLOCK_SIZE):
         rows = np.arange(start, min(start + BLOCK_SIZE, len(spectra)))
         errors = None if uncertainty is None else uncertainty[rows]
-        blocks.append(_classify_block(spectra[rows], materials.take(rows), gap, settings, errors, own))
+        known = None if evidence is None else evidence.take(rows)
+        blocks.append(_classify_block(spectra[rows], materials.take(rows), gap, settings, errors, own, known))
     return pd.concat(blocks, ignore_index=True) if len(blocks) > 1 else blocks[0]
 
 
@@ -132,30 +151,47 @@ def _classify_block(
     settings: ClassifySettings,
     uncertainty: NDArray[np.floating] | None,
     own: Sequence[Classifier],
+    evidence: MetalEvidence | None,
 ) -> pd.DataFrame:
     sizes = materials.sizes
-    classes = classify_spectra(spectra, EDOS_GRID, gap, sizes.n_sites, sizes.n_primitive)
+    classes = classify_spectra(spectra, EDOS_GRID, gap, sizes.n_sites, sizes.n_primitive, evidence)
     n_sites = np.maximum(sizes.n_sites, 1)[:, None]
     per_atom = np.asarray(spectra, dtype=np.float64) / n_sites
     errors = None if uncertainty is None else np.asarray(uncertainty, dtype=np.float64) / n_sites
     properties = derive_properties(per_atom, classes, materials, EDOS_GRID, errors)
     table = pd.concat([classes, properties], axis=1)
-    table = table.assign(**electronic_classes(table, settings))
+    band_gaps = None if evidence is None else evidence.band_gaps_ev
+    table = table.assign(**electronic_classes(table, settings, band_gaps))
     for function in own:
         table = _with_own(table, function, Spectra(per_atom, EDOS_GRID, materials, table))
     return table
 
 
-def electronic_classes(table: pd.DataFrame, settings: ClassifySettings) -> dict[str, pd.Series]:
-    """Metal, semimetal, semiconductor or insulator, with a confidence, from the other columns."""
+def electronic_classes(
+    table: pd.DataFrame, settings: ClassifySettings, band_gaps_ev: NDArray[np.float64] | None = None
+) -> dict[str, pd.Series]:
+    """Electronic class and how sure it is, from the other columns and, where known, the band gap of the source.
+
+    One of `ElectronicClass`; the confidence is that of metal or non-metal.
+    """
     metal = table[Column.IS_METAL]
     is_metal = metal.fillna(value=False).to_numpy(dtype=np.bool_)
-    is_low = (table[Column.DOS_AT_EFERMI_PER_ATOM] < settings.semimetal_dos_per_atom).to_numpy(dtype=np.bool_)
-    is_wide = (table[Column.DOS_GAP_EV] >= settings.insulator_gap_ev).to_numpy(dtype=np.bool_)
-    names = np.select([is_metal & is_low, is_metal, is_wide], ["semimetal", "metal", "insulator"], "semiconductor")
+    gaps = table[Column.DOS_GAP_EV].to_numpy(dtype=np.float64)
+    if band_gaps_ev is not None:
+        gaps = np.where(np.isfinite(band_gaps_ev), band_gaps_ev, gaps)
     confidence = table[Column.METAL_CONFIDENCE].where(is_metal, 1 - table[Column.METAL_CONFIDENCE])
+    is_judged = (table[Column.METAL_BY] != DecidedBy.SPECTRUM).to_numpy(dtype=np.bool_)
+    is_low = (table[Column.DOS_AT_EFERMI_PER_ATOM] < settings.semimetal_dos_per_atom).to_numpy(dtype=np.bool_)
+    cases = {
+        ElectronicClass.UNSURE: is_judged & (confidence < settings.class_confidence_min).to_numpy(dtype=np.bool_),
+        ElectronicClass.SEMIMETAL: is_metal & is_low,
+        ElectronicClass.METAL: is_metal,
+        ElectronicClass.INSULATOR: gaps >= settings.insulator_gap_ev,
+        ElectronicClass.SEMICONDUCTOR: np.isfinite(gaps),
+    }
+    names = np.select(list(cases.values()), list(cases), ElectronicClass.NON_METAL).astype(object)
     return {
-        Column.ELECTRONIC_CLASS: pd.Series(names.astype(object), index=table.index).where(metal.notna(), None),
+        Column.ELECTRONIC_CLASS: pd.Series(names, index=table.index).where(metal.notna(), None),
         Column.ELECTRONIC_CLASS_CONFIDENCE: confidence,
     }
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.tables.columns import Column
+from screening.classify.metals import MetalEvidence, judge_metals
 from screening.classify.properties import count_bins, dos_above_efermi, dos_at_efermi, first_bin_above_zero
 from screening.settings import GapSettings
 
@@ -30,6 +31,7 @@ CLASSIFICATION_COLUMNS = (
     Column.GAPPED_METAL_CONFIDENCE,
     Column.GAP_CONFIDENCE,
     Column.METAL_CONFIDENCE,
+    Column.METAL_BY,
     Column.GAP_TOP_EV,
     Column.GAP_BOTTOM_EV,
     Column.GAP_WIDTH_EV,
@@ -78,6 +80,7 @@ def classify_spectra(
     settings: GapSettings | None = None,
     n_sites: NDArray[np.integer] | None = None,
     n_primitive: NDArray[np.integer] | None = None,
+    evidence: MetalEvidence | None = None,
 ) -> pd.DataFrame:
     """Find gaps in the valence band, metals, and materials that are both.
 
@@ -99,6 +102,8 @@ def classify_spectra(
         Sites per given cell, shape (n,); needed for thresholds per atom.
     n_primitive
         Sites per primitive cell, shape (n,); the given cells count as primitive if None.
+    evidence
+        What is known beside predicted spectra of whether they belong to metals; for computed ones None.
 
     Returns
     -------
@@ -106,10 +111,10 @@ def classify_spectra(
         One row per spectrum, in the same order. The gap columns describe the widest run that
         satisfies the rule, or otherwise the widest run below the threshold that begins below E_F
         (null if there is none). Energies are bin edges, so that width = top - bottom; DOS values
-        are per primitive cell. `gap_confidence` and `metal_confidence` are shares (0 to 1) of the thresholds
-        around the set one at which that rule holds, weighted by proximity;
-        `gapped_metal_confidence` is their product. All columns are null for a spectrum with
-        non-finite values.
+        are per primitive cell. `gap_confidence` is the share (0 to 1) of the thresholds around the set one at which
+        that rule holds, weighted by proximity, and so is `metal_confidence` without evidence; with it, the probability
+        of a metal (`screening.classify.metals.judge_metals`). `gapped_metal_confidence` is their product. All columns
+        are null for a spectrum with non-finite values.
 
     Raises
     ------
@@ -122,7 +127,14 @@ def classify_spectra(
     rule = _rule_in_bins(grid, settings)
     share, atoms = _cells(len(spectra), settings, n_sites, n_primitive)
     blocks = [
-        _classify_block(_per_primitive_cell(spectra, share, i), grid, settings, rule, atoms[i : i + BLOCK_SIZE])
+        _classify_block(
+            _per_primitive_cell(spectra, share, i),
+            grid,
+            settings,
+            rule,
+            atoms[i : i + BLOCK_SIZE],
+            None if evidence is None else evidence.take(slice(i, i + BLOCK_SIZE)),
+        )
         for i in range(0, max(len(spectra), 1), BLOCK_SIZE)
     ]
     return pd.concat(blocks, ignore_index=True) if len(blocks) > 1 else blocks[0]
@@ -175,11 +187,12 @@ def _classify_block(
     settings: GapSettings,
     rule: _Rule,
     atoms: NDArray[np.float64],
+    evidence: MetalEvidence | None,
 ) -> pd.DataFrame:
     usable = np.asarray(np.isfinite(values).all(axis=1), dtype=np.bool_)
     values = np.where(usable[:, None], values, 0.0)
     gap = _gap_columns(values, grid, rule, settings, settings.dos_threshold * atoms)
-    metal = _metal_columns(values, grid, settings, settings.metal_dos_threshold * atoms)
+    metal = _metal_columns(values, grid, settings, settings.metal_dos_threshold * atoms, evidence)
     upper = _gap_columns(values[:, ::-1], _mirrored(grid), rule, settings, settings.dos_threshold * atoms)
     columns: dict[str, NDArray] = gap | metal | _above_columns(upper)
     everywhere = columns[Column.BELOW_THRESHOLD_EVERYWHERE]
@@ -189,9 +202,7 @@ def _classify_block(
     columns[Column.PARTLY_FILLED_BAND_EV] = np.where(
         columns[Column.IS_METAL], _partly_filled_band(values, grid, settings.dos_threshold * atoms), np.nan
     )
-    columns[Column.DOS_GAP_EV] = np.where(
-        columns[Column.IS_METAL], np.nan, _empty_stretch(values, grid, settings, settings.metal_dos_threshold * atoms)
-    )
+    columns[Column.DOS_GAP_EV] = np.where(columns[Column.IS_METAL], np.nan, columns[Column.DOS_GAP_EV])
     frame = pd.DataFrame({name: _nullable(columns[name], usable) for name in CLASSIFICATION_COLUMNS})
     for flag, energy in (
         (Column.GAP_OPEN_AT_BOTTOM, Column.GAP_TOP_EV),
@@ -290,15 +301,25 @@ def _gap_columns(
 
 
 def _metal_columns(
-    values: NDArray[np.float64], grid: SpectralGrid, settings: GapSettings, threshold: NDArray[np.float64]
+    values: NDArray[np.float64],
+    grid: SpectralGrid,
+    settings: GapSettings,
+    threshold: NDArray[np.float64],
+    evidence: MetalEvidence | None,
 ) -> dict[str, NDArray]:
     above_efermi = dos_above_efermi(values, grid, settings.metal_window_ev, settings.metal_stretch_ev)
     factors, weights = _threshold_factors(settings)
+    by_spectrum = np.asarray(above_efermi >= threshold, dtype=np.bool_)
+    gaps = np.where(by_spectrum, np.nan, _empty_stretch(values, grid, settings, threshold))
+    share = (above_efermi[:, None] >= threshold[:, None] * factors) @ weights
+    verdict = judge_metals(by_spectrum, share, above_efermi / threshold, np.nan_to_num(gaps), evidence)
     return {
-        Column.IS_METAL: above_efermi >= threshold,
+        Column.IS_METAL: verdict.is_metal,
         Column.DOS_AT_EFERMI: dos_at_efermi(values, grid),
         Column.DOS_ABOVE_EFERMI: above_efermi,
-        Column.METAL_CONFIDENCE: (above_efermi[:, None] >= threshold[:, None] * factors) @ weights,
+        Column.METAL_CONFIDENCE: verdict.probability,
+        Column.METAL_BY: verdict.decided_by,
+        Column.DOS_GAP_EV: gaps,
     }
 
 

@@ -44,6 +44,7 @@ class _Spectra:
 
     dft: NDArray[np.float32]
     predicted: dict[str, NDArray[np.float32]]
+    is_metal: dict[str, NDArray[np.bool_] | None]
     sizes: CellSizes
     weights: NDArray[np.float64] | None
 
@@ -62,7 +63,8 @@ def threshold_curve(
     Parameters
     ----------
     predictions
-        `material_id`, `model`, `edos`.
+        `material_id`, `model`, `edos`, and, if there, `is_metal`: the verdict of the run, which no rule moves; without it
+        the spectrum says.
     dft_results
         `material_id`, `status`, `edos`, and where known the level of theory.
     picks
@@ -115,14 +117,24 @@ def _validated_spectra(
     predicted = {
         str(model): _matrix(group, material_ids) for model, group in predictions.groupby(Column.MODEL, sort=True)
     }
+    is_metal = {
+        str(model): _metals(group, material_ids) for model, group in predictions.groupby(Column.MODEL, sort=True)
+    }
     sizes = CellSizes.of_rows(candidates.set_index(Column.MATERIAL_ID).loc[material_ids])
-    return _Spectra(_matrix(computed, material_ids), predicted, sizes, design_weights(picks, answered))
+    return _Spectra(_matrix(computed, material_ids), predicted, is_metal, sizes, design_weights(picks, answered))
 
 
 def _matrix(rows: pd.DataFrame, material_ids: list[str]) -> NDArray[np.float32]:
     """Spectra of materials in the given order, shape (n, bins)."""
     ordered = rows.set_index(Column.MATERIAL_ID)[[Column.EDOS]].reindex(material_ids)
     return matrix_column(ordered, Column.EDOS, EDOS_GRID.size)
+
+
+def _metals(rows: pd.DataFrame, material_ids: list[str]) -> NDArray[np.bool_] | None:
+    """Which materials the run calls metals, in their order."""
+    if Column.IS_METAL not in rows:
+        return None
+    return is_true(rows.set_index(Column.MATERIAL_ID)[Column.IS_METAL].reindex(material_ids))
 
 
 def _rows(spectra: _Spectra, gap: GapSettings, settings: EvaluationSettings) -> Iterator[dict[str, object]]:
@@ -144,7 +156,14 @@ def _gapped_metals(spectra: _Spectra, rule: GapSettings) -> list[NDArray[np.bool
         np.tile(sizes, len(matrices)) for sizes in (spectra.sizes.n_sites, spectra.sizes.n_primitive)
     )
     classes = classify_spectra(np.concatenate(matrices), EDOS_GRID, rule, n_sites, n_primitive)
-    return np.split(is_true(classes[Column.IS_GAPPED_METAL]), len(matrices))
+    by_spectrum = np.split(is_true(classes[Column.IS_GAPPED_METAL]), len(matrices))
+    has_gap = np.split(
+        is_true(classes[Column.HAS_VB_GAP]) & ~is_true(classes[Column.BELOW_THRESHOLD_EVERYWHERE]), len(matrices)
+    )
+    verdicts = [None, *(spectra.is_metal[model] for model in spectra.predicted)]
+    return [
+        own if metal is None else gap & metal for own, gap, metal in zip(by_spectrum, has_gap, verdicts, strict=True)
+    ]
 
 
 def _rule_columns(rule: GapSettings) -> dict[str, object]:

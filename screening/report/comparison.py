@@ -10,15 +10,17 @@ import pandas as pd
 
 from mat2spec.tables.columns import Column
 from mat2spec.tables.status import Status
-from screening.choose.selection import rank_by_consensus
+from screening.choose.selection import rank_by_consensus, target_of
 from screening.evaluate.evaluation import POPULATION, VALIDATED_SET, is_true
 from screening.report.picks import dft_verdict
+from screening.report.wording import target_of_run
 from screening.runs.contents import RunTables
 from screening.runs.record import RunError
 from screening.runs.schemas import TableName
 
-APPEARED, DISAPPEARED = "now a gapped metal", "no longer a gapped metal"
-ADDED, DROPPED = "now a candidate, a gapped metal", "no longer a candidate, was a gapped metal"
+# Followed by what the run searched for, as in "now a gapped metal".
+APPEARED, DISAPPEARED = "now", "no longer"
+ADDED, DROPPED = "now a candidate,", "no longer a candidate, was"
 DFT_CHANGED = "DFT verdict changed"
 CHANGE, BEFORE, AFTER = "change", "before", "after"
 
@@ -99,9 +101,10 @@ def _counts(before: _Verdicts, after: _Verdicts) -> pd.DataFrame:
 
 def _figures(found: _Verdicts) -> Iterator[tuple[str, str]]:
     yield "candidates", f"{len(found.candidates):,}"
-    yield "gapped metals by any model", f"{len(found.gapped):,}"
+    flag = target_of(found.classes)
+    yield f"{found.words.heading} by any model", f"{len(found.hits):,}"
     for model, rows in found.classes.groupby(Column.MODEL):
-        yield f"gapped metals by {model}", f"{int(is_true(rows[Column.IS_GAPPED_METAL]).sum()):,}"
+        yield f"{found.words.heading} by {model}", f"{int(is_true(rows[flag]).sum()):,}"
     if found.dft:
         yield "computed by DFT", f"{len(found.dft):,}"
     if found.run.has_table(TableName.PRECISION_RECALL):
@@ -129,21 +132,23 @@ def _dft(run: RunTables) -> dict[str, str]:
 
 
 def _materials(old: _Verdicts, new: _Verdicts) -> pd.DataFrame:
-    came = sorted(new.gapped - old.gapped, key=lambda name: (-new.confidence[name], name))
-    went = sorted(old.gapped - new.gapped, key=lambda name: (-old.confidence[name], name))
+    came = sorted(new.hits - old.hits, key=lambda name: (-new.confidence[name], name))
+    went = sorted(old.hits - new.hits, key=lambda name: (-old.confidence[name], name))
     both = sorted(old.dft.keys() & new.dft.keys())
     rows = [
-        *((APPEARED if name in old.candidates else ADDED, name, old.score(name), new.score(name)) for name in came),
-        *(
-            (DISAPPEARED if name in new.candidates else DROPPED, name, old.score(name), new.score(name))
-            for name in went
-        ),
+        *(_change(APPEARED if name in old.candidates else ADDED, new, name, old, new) for name in came),
+        *(_change(DISAPPEARED if name in new.candidates else DROPPED, old, name, old, new) for name in went),
         *((DFT_CHANGED, name, old.dft[name], new.dft[name]) for name in both if old.dft[name] != new.dft[name]),
     ]
     formulas = old.candidates | new.candidates
     frame = pd.DataFrame(rows, columns=[CHANGE, str(Column.MATERIAL_ID), BEFORE, AFTER])
     frame.insert(2, str(Column.FORMULA), [formulas[name] for name in frame[Column.MATERIAL_ID]])
     return frame
+
+
+def _change(kind: str, searched: _Verdicts, name: str, old: _Verdicts, new: _Verdicts) -> tuple[str, str, str, str]:
+    """A row on a material that is found in one of the runs only, in the words of the run that found it."""
+    return f"{kind} {searched.words.singular}", name, old.score(name), new.score(name)
 
 
 class _Verdicts:
@@ -154,7 +159,8 @@ class _Verdicts:
         table = run.read_table(TableName.CANDIDATES, [Column.MATERIAL_ID, Column.FORMULA])
         self.candidates = dict(zip(table[Column.MATERIAL_ID], table[Column.FORMULA], strict=True))
         self.classes = run.read_table(TableName.CLASSIFICATIONS)
-        self.gapped = set(rank_by_consensus(self.classes)[Column.MATERIAL_ID])
+        self.words = target_of_run(run.info)
+        self.hits = set(rank_by_consensus(self.classes)[Column.MATERIAL_ID])
         self.dft = _dft(run)
         self.confidence = self.classes.groupby(Column.MATERIAL_ID)[Column.GAPPED_METAL_CONFIDENCE].mean().to_dict()
 

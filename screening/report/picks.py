@@ -100,6 +100,12 @@ def with_space_groups(picks: pd.DataFrame, crystals: Crystals) -> pd.DataFrame:
     return picks.assign(**columns)
 
 
+def with_phonons(picks: pd.DataFrame, phonons: pd.DataFrame) -> pd.DataFrame:
+    """Add what follows from the predicted phonons of each pick, as single numbers; null where there are none."""
+    numbers = phonons.select_dtypes("float").columns
+    return picks.merge(phonons[[str(Column.MATERIAL_ID), *numbers]], "left", Column.MATERIAL_ID)
+
+
 def _leading_rows(classifications: pd.DataFrame, ids: list[str]) -> pd.DataFrame:
     """The row of the most confident model for each material: among those that call it a hit, if any does."""
     rows = classifications[classifications[Column.MATERIAL_ID].isin(ids)]

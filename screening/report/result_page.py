@@ -32,6 +32,7 @@ from screening.evaluate.threshold_curves import PREDICTION_MOVED
 from screening.report.comparison import Comparison
 from screening.report.story import describe_class
 from screening.report.tables import describe_reference, format_score, format_value
+from screening.report.wording import target_words
 from screening.runs.schemas import CONFUSION_COLUMNS
 from screening.settings import GapSettings
 
@@ -75,6 +76,8 @@ class PageContent:
         What changed from another run to this one, and the spectra that it predicted, to be shown beside those of this one.
     projections
         Of the first picks on elements and shells, where a model gives them.
+    target
+        What the run searched for: `classify.target`.
     """
 
     run_id: str
@@ -94,6 +97,7 @@ class PageContent:
     comparison: Comparison | None = None
     other_predictions: pd.DataFrame | None = None
     projections: Mapping[str, Mapping[str, NDArray[np.floating]]] | None = None
+    target: str = Column.IS_GAPPED_METAL
 
 
 def shown_picks(picks: pd.DataFrame) -> pd.DataFrame:
@@ -106,7 +110,8 @@ def result_page(content: PageContent) -> str:
     """The page as one HTML file without network access."""
     assets = files("screening.report") / "assets"
     texts = {name: (assets / name).read_text(encoding="utf-8") for name in ("report.css", "report.js", "3Dmol-min.js")}
-    title = html.escape("Predicted spectra" if content.of_files else f"Gapped metals, run {content.run_id}")
+    searched = target_words(content.target).plural.capitalize()
+    title = html.escape("Predicted spectra" if content.of_files else f"{searched}, run {content.run_id}")
     scripts = "".join(f"<script>{text}</script>\n" for text in (get_plotlyjs(), texts["3Dmol-min.js"]))
     # In a script element only "<" could end it.
     data = json.dumps(page_data(content), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
@@ -138,8 +143,9 @@ def _introduction(content: PageContent) -> str:
     shown, named = len(shown_picks(picks)), int((picks[Column.N_MODELS_FOR] > 0).sum())
     rest = f" The page shows {shown:,} of {len(picks):,} picks; the table picks has all." if shown < len(picks) else ""
     where = html.escape(f"{content.source}, {content.created[:16].replace('T', ' ')} UTC.")
+    what = html.escape(target_words(content.target).heading)
     return (
-        f"{where} {named:,} predicted gapped metals. {rule}Predicted and computed spectra are judged by the same rule. "
+        f"{where} {named:,} predicted {what}. {rule}Predicted and computed spectra are judged by the same rule. "
         f"Confidence is a ranking score, not a probability.{rest}"
     )
 
@@ -180,7 +186,7 @@ def _of_the_run(content: PageContent) -> str:
 (Wilson). The materials were chosen, the most confident first: this is no sample of all candidates.</p>
 <label>Count as found from this confidence on: <input type="range" id="cut" min="0" max="100" value="50">
 <output id="cutat"></output></label><div id="reliability"></div><div id="cutscores" class="wide"></div></section>
-<h2>Elements of the predicted gapped metals</h2><p class="note">Click an element to show only its picks.</p>
+<h2>Elements of the predicted {target_words(content.target).plural}</h2><p class="note">Click an element to show only its picks.</p>
 <div class="wide"><div id="periodic"></div></div>
 <h2>Filters</h2><div id="funnel" class="funnel"></div>"""
 

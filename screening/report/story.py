@@ -13,9 +13,12 @@ from mat2spec.crystals.primitive import CellSizes
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
-from screening.choose.selection import rank_by_consensus
+from screening.choose.selection import rank_by_consensus, target_of
+from screening.classify.classes import ElectronicClass
+from screening.classify.metals import DecidedBy
 from screening.evaluate.evaluation import is_true
 from screening.report.picks import GAPPED_METAL, describe_choice, dft_verdict
+from screening.report.wording import TargetWords, target_of_run
 from screening.runs.contents import RunTables
 from screening.runs.record import RunError
 from screening.runs.schemas import TableName
@@ -88,7 +91,7 @@ def _of_candidate(run: RunTables, candidate: Row, candidates: pd.DataFrame) -> I
     own = classes[classes[Column.MATERIAL_ID] == material_id]
     for row in own.sort_values(Column.MODEL).to_dict("records"):
         yield _say_model(row, predictions.get(row[Column.MODEL], {}))
-    yield from _say_rank(classes, material_id, candidates)
+    yield from _say_rank(classes, material_id, candidates, target_of_run(run.info))
     yield from _say_dft(run, material_id, n_primitive, own)
 
 
@@ -149,18 +152,32 @@ def describe_trust(prediction: Row) -> list[str]:
 def describe_class(row: Row) -> str:
     """The class of a spectrum in words, with the confidence: "insulator, not a gapped metal: ..."."""
     confidence = f"confidence {row[Column.GAPPED_METAL_CONFIDENCE]:.2f}"
+    # Tables of older runs have no electronic class.
+    kind = row.get(Column.ELECTRONIC_CLASS)
+    unsure = kind == ElectronicClass.UNSURE
     if row[Column.IS_GAPPED_METAL] is True:
-        return f"gapped metal with a gap {describe_gap(row)} ({confidence})"
+        hedge = f"unsure whether a metal ({row[Column.METAL_CONFIDENCE]:.0%}); if so, a " if unsure else ""
+        return f"{hedge}gapped metal with a gap {describe_gap(row)} ({confidence})"
     if row[Column.BELOW_THRESHOLD_EVERYWHERE] is True:
         return "not a gapped metal: the whole spectrum is below the threshold"
     is_metal = row[Column.IS_METAL] is True
-    reasons = [] if is_metal else [f"its DOS above E_F falls to {row[Column.DOS_ABOVE_EFERMI]:.2f} states/eV"]
+    reasons = [] if is_metal else [_why_no_metal(row)]
     if row[Column.HAS_VB_GAP] is not True:
         has_any = _known(row[Column.GAP_TOP_EV])
         reasons.append(f"its widest gap is {describe_gap(row)}" if has_any else "it has no gap below E_F")
-    # Tables of older runs have no electronic class.
-    kind = row.get(Column.ELECTRONIC_CLASS) or ("metal" if is_metal else "not a metal")
+    kind = kind or ("metal" if is_metal else "not a metal")
+    if unsure:
+        kind = f"unsure whether a metal ({row[Column.METAL_CONFIDENCE]:.0%})"
     return f"{kind}, not a gapped metal: {' and '.join(reasons)} ({confidence})"
+
+
+def _why_no_metal(row: Row) -> str:
+    decided_by = row.get(Column.METAL_BY)
+    if decided_by == DecidedBy.BAND_GAP:
+        return "its source knows a band gap"
+    if decided_by == DecidedBy.BOTH:
+        return f"a metal with a probability of {row[Column.METAL_CONFIDENCE]:.2f} by spectrum and metal head"
+    return f"its DOS above E_F falls to {row[Column.DOS_ABOVE_EFERMI]:.2f} states/eV"
 
 
 def describe_gap(row: Row) -> str:
@@ -169,16 +186,17 @@ def describe_gap(row: Row) -> str:
     return f"{least}{row[Column.GAP_WIDTH_EV]:.2f} eV wide, top at {row[Column.GAP_TOP_EV]:+.2f} eV"
 
 
-def _say_rank(classes: pd.DataFrame, material_id: str, candidates: pd.DataFrame) -> Iterator[str]:
+def _say_rank(classes: pd.DataFrame, material_id: str, candidates: pd.DataFrame, words: TargetWords) -> Iterator[str]:
     ranked = rank_by_consensus(classes)
     ids = ranked[Column.MATERIAL_ID].tolist()
     if material_id not in ids:
-        yield "No model calls it a gapped metal."
+        searched = f": the run searches for {words.condition}" if words.condition else ""
+        yield f"No model calls it {words.singular}{searched}."
         return
     place = ids.index(material_id)
     confidence = ranked[Column.GAPPED_METAL_CONFIDENCE].iloc[place]
     yield (
-        f"Together the models rank it {place + 1} of {len(ids):,} predicted gapped metals among {len(candidates):,} "
+        f"Together the models rank it {place + 1} of {len(ids):,} predicted {words.heading} among {len(candidates):,} "
         f"candidates (mean confidence {confidence:.2f})."
     )
 
@@ -198,9 +216,10 @@ def _say_dft(run: RunTables, material_id: str, n_sites: int, own: pd.DataFrame) 
 
 
 def _say_not_chosen(n_sites: int, own: pd.DataFrame, selection: SelectionSettings) -> str:
-    if own[Column.IS_GAPPED_METAL].isna().all():
+    flags = own[target_of(own)]
+    if flags.isna().all():
         return "It was not chosen for DFT: it has no prediction."
-    if is_true(own[Column.IS_GAPPED_METAL]).any() or (selection.max_sites or n_sites) < n_sites:
+    if is_true(flags).any() or (selection.max_sites or n_sites) < n_sites:
         return f"It was {describe_choice(None, n_sites, selection).replace('not chosen:', 'not chosen for DFT:')}."
     return (
         f"It was not chosen for DFT: it is not one of the {selection.n_random_negatives} negatives that were drawn at "
@@ -221,6 +240,10 @@ def _say_result(run: RunTables, job: Row) -> str:
         if isinstance(result.get(name), str)
     )
     verdict = dft_verdict(dict(result))
+    words = target_of_run(run.info)
+    if words.condition:
+        is_hit = "is" if result.get(Column.IS_TARGET) is True else "is not"
+        return f"DFT ({engine}) finds {verdict}: it {is_hit} {words.singular} of {words.condition}."
     if verdict == GAPPED_METAL:
         return f"DFT ({engine}) finds a gapped metal with a gap {describe_gap(result)}."
     gap = f"; its widest gap is {describe_gap(result)}" if _known(result.get(Column.GAP_TOP_EV)) else ""

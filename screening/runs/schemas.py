@@ -36,6 +36,7 @@ class TableName(StrEnum):
     PREDICTIONS = "predictions", "Predicted spectra, one row per material and model."
     CLASSIFICATIONS = "classifications", "Classes of the predicted spectra, one row per material and model."
     DFT_JOBS = "dft_jobs", "Materials chosen for DFT, and the states of their jobs."
+    PHONONS = "phonons", "Phonon spectra predicted for the picks, and what follows from them."
     DFT_RESULTS = "dft_results", "Computed spectra and their classes."
     PRECISION_RECALL = "precision_recall", "Precision and recall of each model for each class."
     CHANGES = "changes", "What is new about the materials of the source since the previous runs."
@@ -55,6 +56,20 @@ class Field(NamedTuple):
 
 
 SPECTRUM_COLUMNS = (Column.EDOS, Column.UNCERTAINTY)
+_THERMAL_NUMBERS = (
+    Column.HEAT_CAPACITY_300K,
+    Column.HEAT_CAPACITY_300K_STD,
+    Column.HEAT_CAPACITY_300K_FORMULA,
+    Column.ENTROPY_300K,
+    Column.ENTROPY_300K_STD,
+    Column.ZERO_POINT_ENERGY,
+    Column.ZERO_POINT_ENERGY_STD,
+    Column.DEBYE_TEMPERATURE,
+    Column.DEBYE_TEMPERATURE_STD,
+    Column.MEAN_FREQUENCY,
+    Column.HIGHEST_FREQUENCY,
+    Column.ACOUSTIC_OPTIC_GAP,
+)
 CONFUSION_COLUMNS = (Column.TRUE_POSITIVES, Column.FALSE_POSITIVES, Column.FALSE_NEGATIVES, Column.TRUE_NEGATIVES)
 LEVEL_OF_THEORY = (Column.FUNCTIONAL, Column.SPIN, Column.U_VALUES)
 
@@ -80,10 +95,11 @@ _NUMBERS_OF_A_CLASS = (
     Column.DOS_AT_EFERMI,
     Column.DOS_ABOVE_EFERMI,
 )
-_WORDS_OF_A_CLASS = (Column.ELECTRONIC_CLASS, Column.GAPPED_METAL_TYPE)
+_WORDS_OF_A_CLASS = (Column.ELECTRONIC_CLASS, Column.GAPPED_METAL_TYPE, Column.METAL_BY)
 # Not stored by older versions.
 _PROPERTIES = (
     Column.IS_TARGET,
+    Column.METAL_BY,
     Column.ELECTRONIC_CLASS,
     Column.ELECTRONIC_CLASS_CONFIDENCE,
     Column.DOS_GAP_EV,
@@ -183,8 +199,14 @@ _TYPES: dict[Column, pa.DataType] = {
     **dict.fromkeys(_INTEGERS, pa.int64()),
     **dict.fromkeys((*_FLAGS, *_OTHER_FLAGS), pa.bool_()),
     **dict.fromkeys(SPECTRUM_COLUMNS, pa.list_(pa.float32())),
-    **dict.fromkeys((Column.SCALE_STATES, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE), pa.float32()),
-    **dict.fromkeys((Column.LATTICE, Column.FRAC_COORDS), pa.list_(pa.float64())),
+    **dict.fromkeys(
+        (Column.SCALE_STATES, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE, Column.PRIOR_METAL_PROBABILITY),
+        pa.float32(),
+    ),
+    **dict.fromkeys((Column.PHDOS, Column.PHDOS_UNCERTAINTY), pa.list_(pa.float32())),
+    **dict.fromkeys(
+        (Column.LATTICE, Column.FRAC_COORDS, Column.TEMPERATURES, Column.HEAT_CAPACITY_CURVE), pa.list_(pa.float64())
+    ),
     Column.ATOMIC_NUMBERS: pa.list_(pa.int32()),
 }
 
@@ -227,7 +249,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_fields(Column.DFT_GAP_TOP_EV, Column.DFT_GAP_BOTTOM_EV, Column.DFT_GAP_WIDTH_EV),
         *_filled(Column.DFT_GAP_OPEN_AT_BOTTOM),
         *_fields(Column.ENERGY_ABOVE_HULL, Column.BAND_GAP),
-        *_optional(Column.NSITES_PRIMITIVE, Column.ORIGIN),
+        *_optional(Column.NSITES_PRIMITIVE, Column.ORIGIN, *_THERMAL_NUMBERS),
         *_filled(Column.LINK),
     ),
     TableName.CANDIDATES: (
@@ -246,7 +268,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
     TableName.PREDICTIONS: (
         *_filled(Column.MATERIAL_ID, Column.MODEL, Column.STATUS),
         *_fields(Column.REASON, Column.EDOS, Column.SCALE_STATES, Column.UNCERTAINTY),
-        *_optional(Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE),
+        *_optional(Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE, Column.PRIOR_METAL_PROBABILITY),
         *_fields(Column.WEIGHTS_HASH),
     ),
     TableName.CLASSIFICATIONS: (
@@ -260,6 +282,11 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_filled(Column.STATUS),
         *_fields(Column.REASON),
         *_optional(Column.ENGINE, Column.ESTIMATED_CPU_SECONDS, Column.SETTINGS_HASH),
+    ),
+    TableName.PHONONS: (
+        *_filled(Column.MATERIAL_ID, Column.MODEL, Column.STATUS),
+        *_fields(Column.REASON, Column.PHDOS, Column.PHDOS_UNCERTAINTY, *_THERMAL_NUMBERS),
+        *_fields(Column.TEMPERATURES, Column.HEAT_CAPACITY_CURVE, Column.WEIGHTS_HASH),
     ),
     TableName.DFT_RESULTS: (
         *_filled(Column.MATERIAL_ID, Column.STATUS),

@@ -79,6 +79,7 @@ def make_assignments(folder, crystals_path):
         "prediction.models=[mat2spec, gatgnn]",
         "prediction.shard_size=5",
         "prediction.device=cpu",
+        "prediction.phonon_model=null",
         "selection.max_positives=2",
         "selection.n_random_negatives=2",
         "dft.engine=fake",

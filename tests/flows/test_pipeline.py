@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from pymatgen.core import Composition
 
 from flows import pipeline, stages
 from flows.settings_layers import load_settings
@@ -228,9 +229,24 @@ def test_published_predictions_are_screened_and_validated_like_a_model(settings,
     )
     pd.testing.assert_frame_equal(mine, theirs)
     assert set(run.read_table(TableName.PRECISION_RECALL)["model"]) == {"mat2spec", "published.npz"}
-    assert set(run.info["weights_hashes"]) == {"mat2spec", "published.npz"}
+    assert set(run.info["weights_hashes"]) == {"mat2spec", "published.npz", "metal-head"}
     assert run.info["stages"]["classify_predictions"]["counts"].keys() == {
         "gapped_metals_mat2spec",
         "gapped_metals_published.npz",
     }
     assert "published.npz" in (run.path / "report.html").read_text()
+
+
+def test_phonons_of_the_picks_are_predicted_and_what_follows_from_them(assignments, fake_engine):
+    settings = load_settings(None, [*assignments, "prediction.phonon_model=gatgnn", "run_dft=false"])
+    run, counts = run_all(settings)
+    phonons = run.read_table(TableName.PHONONS).set_index("material_id")
+    picks = run.read_table(TableName.PICKS).set_index("material_id")
+    assert counts["predict_phonons"] == {"predicted": len(picks)}
+    assert set(phonons.index) == set(picks.index)
+    assert set(run.read_table(TableName.DFT_JOBS)["material_id"]) <= set(phonons.index)
+    heat = picks["heat_capacity_300k_j_per_mol_atoms_k"]
+    assert heat.between(10, 24.95).all(), "below Dulong and Petit's 3 R"
+    n_atoms = picks["formula"].map(lambda text: Composition(text).num_atoms)
+    assert picks["heat_capacity_300k_j_per_mol_formula_k"].to_numpy() == pytest.approx((n_atoms * heat).to_numpy())
+    assert phonons["temperatures_k"].str.len().eq(20).all()

@@ -219,7 +219,7 @@ def test_predict_phonons_gives_three_modes_an_atom_and_what_follows_from_them(ca
     n_atoms = rows["scale_states"].to_numpy() / 3
     assert n_atoms.tolist() == pytest.approx([2, 8]), "a CIF is read as its primitive cell"
     assert 20.0 * np.stack(rows["phdos"]).sum(axis=1) == pytest.approx(3 * n_atoms, rel=1e-5)
-    capacity = rows["heat_capacity_300k_j_per_mol_k"].to_numpy() / n_atoms
+    capacity = rows["heat_capacity_300k_j_per_mol_atoms_k"].to_numpy()
     assert (capacity > 15).all()
     assert (capacity < 24.95).all(), "Dulong and Petit's limit is 3 R"
     assert capacity[0] == pytest.approx(capacity[1], rel=1e-5)

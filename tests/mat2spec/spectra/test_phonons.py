@@ -13,10 +13,16 @@ from mat2spec.spectra.grids import PHDOS_GRID
 from mat2spec.spectra.phonons import (
     GAS_CONSTANT_J_PER_MOL_K,
     KELVIN_PER_CM1,
+    acoustic_optic_gap,
+    debye_temperature,
+    deviation_of_average,
     einstein_function,
+    entropy,
     heat_capacity,
+    highest_frequency,
     mean_frequency,
     scale_to_modes,
+    zero_point_energy,
 )
 
 DULONG_PETIT = 3 * GAS_CONSTANT_J_PER_MOL_K
@@ -93,3 +99,49 @@ def test_published_heat_capacities_are_met():
         errors.append(heat_capacity(frequencies[real], density[real], n_atoms) - row["heat_capacity_300k"])
     assert len(errors) > 100
     assert np.abs(errors).max() < 0.1
+
+
+def test_an_einstein_solid_has_the_entropy_and_the_zero_point_energy_of_its_oscillators():
+    x = KELVIN_PER_CM1 * 200 / 300
+    expected = DULONG_PETIT * (x / (np.exp(x) - 1) - np.log(1 - np.exp(-x)))
+    spectrum = single_peak(200)
+    assert entropy(PHDOS_GRID.centers, spectrum) == pytest.approx(expected, rel=1e-12)
+    assert zero_point_energy(PHDOS_GRID.centers, spectrum) == pytest.approx(1.5 * 200 * 0.12398, rel=1e-4)
+
+
+def test_entropy_is_the_integral_of_the_heat_capacity_over_temperature():
+    spectrum = single_peak(300) + single_peak(500)
+    expected, _ = quad(lambda t: float(heat_capacity(PHDOS_GRID.centers, spectrum, 1, t)) / t, 1, 300)
+    assert entropy(PHDOS_GRID.centers, spectrum, 300.0) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_debye_spectrum_has_its_debye_temperature():
+    frequencies = np.linspace(0, 400, 4001)
+    assert debye_temperature(frequencies, frequencies**2) == pytest.approx(KELVIN_PER_CM1 * 400, rel=1e-3)
+
+
+def test_the_highest_frequency_holds_nearly_all_modes():
+    box = (PHDOS_GRID.centers <= 500).astype(float)[None]
+    assert highest_frequency(PHDOS_GRID, box) == pytest.approx(-10 + 0.99 * 520)
+    assert np.isnan(highest_frequency(PHDOS_GRID, np.zeros((1, 51)))).all()
+
+
+def test_the_gap_between_acoustic_and_optic_modes_is_found_by_counting_modes():
+    acoustic = (PHDOS_GRID.centers > 100) & (PHDOS_GRID.centers <= 200)
+    optic = (PHDOS_GRID.centers > 500) & (PHDOS_GRID.centers <= 600)
+    spectra = np.stack([acoustic + 1.0 * optic, acoustic + 3.0 * optic, np.ones(51), np.zeros(51)])
+    two = acoustic_optic_gap(PHDOS_GRID, spectra, np.array([2, 2, 2, 2]))
+    assert two[0] == pytest.approx(300)
+    assert two[1] == 0, "half a mode of four lies below"
+    assert two[2] == 0
+    assert np.isnan(two[3])
+    assert acoustic_optic_gap(PHDOS_GRID, spectra[1:2], np.array([4])) == pytest.approx(300)
+    assert np.isnan(acoustic_optic_gap(PHDOS_GRID, spectra[:1], np.array([1])))
+
+
+def test_the_deviation_of_an_average_is_that_of_random_spectra():
+    rng = np.random.default_rng(0)
+    spectrum, errors = rng.uniform(1, 2, 51), rng.uniform(0.01, 0.05, 51)
+    drawn = spectrum + errors * rng.standard_normal((20000, 51))
+    found = deviation_of_average(PHDOS_GRID.centers, spectrum, errors)
+    assert found == pytest.approx(mean_frequency(PHDOS_GRID.centers, drawn).std(), rel=0.03)

@@ -18,8 +18,9 @@ def table_of(name, rows):
 def make_run(tmp_path):
     """Makes a run of materials with the confidence of each; above a half one is a gapped metal."""
 
-    def make(confidences, threshold=0.7, weights="a", dft=None):
-        with RunFolder.open(tmp_path, {"gap": {"dos": threshold}}, weights_hashes={"m": weights}) as run:
+    def make(confidences, threshold=0.7, weights="a", dft=None, **further):
+        settings = {"gap": {"dos": threshold}, **further}
+        with RunFolder.open(tmp_path, settings, weights_hashes={"m": weights}) as run:
             rows = [{"material_id": i, "formula": f"F{i}", "nsites": 1, "nelements": 1} for i in confidences]
             run.write_table(TableName.CANDIDATES, table_of(TableName.CANDIDATES, rows))
             classes = [
@@ -45,9 +46,9 @@ def test_verdicts_that_changed_are_listed_with_both_scores(make_run):
     new = make_run({"a": 0.3, "b": 0.7, "c": 0.8, "d": 0.6}, threshold=0.5, dft={"a": False})
     found = compare_runs(old, new).materials
     assert found[["change", "material_id", "formula", "before", "after"]].to_numpy().tolist() == [
-        [APPEARED, "b", "Fb", "0.20", "0.70"],
-        [ADDED, "d", "Fd", "", "0.60"],
-        [DISAPPEARED, "a", "Fa", "0.90", "0.30"],
+        [f"{APPEARED} a gapped metal", "b", "Fb", "0.20", "0.70"],
+        [f"{ADDED} a gapped metal", "d", "Fd", "", "0.60"],
+        [f"{DISAPPEARED} a gapped metal", "a", "Fa", "0.90", "0.30"],
         [DFT_CHANGED, "a", "Fa", "gapped metal", "metal without such a gap"],
     ]
 
@@ -66,3 +67,10 @@ def test_figures_stand_beside_each_other(make_run):
 def test_a_run_that_stopped_early_cannot_be_compared(make_run, tmp_path):
     with RunFolder.open(tmp_path, {"other": 1}) as unfinished, pytest.raises(RunError, match="to resume it"):
         compare_runs(unfinished, make_run({"a": 0.9}))
+
+
+def test_hits_of_a_target_of_the_users_are_named_as_such(make_run):
+    own = {"classify": {"target": "carriers_per_cm3 > 1e21"}}
+    found = compare_runs(make_run({"a": 0.9}), make_run({"a": 0.9, "b": 0.9}, **own))
+    assert found.materials["change"].tolist() == [f"{ADDED} a hit"]
+    assert "hits (carriers_per_cm3 > 1e21) by any model" in found.counts["what"].tolist()

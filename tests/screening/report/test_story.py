@@ -8,6 +8,7 @@ from mat2spec.spectra.grids import EDOS_GRID
 from screening.classify.classes import classify
 from screening.classify.gaps import classify_spectra
 from screening.classify.materials import Materials
+from screening.classify.metals import MetalEvidence
 from screening.report.story import describe_class, describe_trust
 
 
@@ -49,3 +50,17 @@ def test_the_kind_of_material_comes_first(make_spectrum):
 )
 def test_how_far_a_prediction_can_be_trusted(row, expected):
     assert describe_trust(row) == expected
+
+
+def test_what_is_unsure_or_decided_by_others_is_said(make_spectrum):
+    sizes = CellSizes(np.ones(1, dtype=np.int64), np.ones(1, dtype=np.int64), np.full(1, 20.0))
+
+    def words(spectrum, prior, gap=np.nan):
+        evidence = MetalEvidence(np.array(["mat2spec"], dtype=object), np.array([prior]), np.array([gap]))
+        classes = classify(spectrum[None], Materials(sizes, np.zeros(1)), evidence=evidence)
+        return describe_class(classes.to_dict("records")[0])
+
+    assert words(make_spectrum(), 0.6).startswith("unsure whether a metal (")
+    assert "); if so, a gapped metal with a gap " in words(make_spectrum(), 0.6)
+    assert "by spectrum and metal head" in words(make_spectrum(), 0.001)
+    assert words(make_spectrum(), 0.999, 4.0).startswith("insulator, not a gapped metal: its source knows a band gap")
