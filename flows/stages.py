@@ -24,6 +24,7 @@ import mat2spec
 from dft_validation.queue.store import QUEUE_FILE, JobQueue
 from dft_validation.results.outcomes import JobStatus
 from mat2spec.crystals.composition import ElementCounts
+from mat2spec.crystals.material_ids import in_digits
 from mat2spec.settings import TIGHT_BINDING_MODELS, PredictionSettings, model_name
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID
 from mat2spec.spectra.prediction import predictions_table
@@ -51,6 +52,8 @@ from screening.report.result_page import PAGE_FILE, PageContent, result_page, sh
 from screening.runs.contents import RunTables
 from screening.runs.history import PreviousRuns
 from screening.runs.schemas import TableName, empty_table
+from screening.settings import SourceKind
+from screening.sources.known_edos import known_edos_ids
 from screening.sources.opening import open_source
 
 if TYPE_CHECKING:
@@ -62,6 +65,8 @@ if TYPE_CHECKING:
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
     from mat2spec.prediction import Predictor
+    from screening.settings import SourceSettings
+    from screening.sources.base import CrystalSource
 
 Counts = dict[str, int]
 _SHOWN_REASONS = 3
@@ -138,7 +143,7 @@ def find_candidates(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Filter the materials of the source and store their coordinates in the run: later stages do not open the source."""
     info = inputs.run.info
     source = open_source(settings.source, settings.filters, db_version=info["db_version"])
-    previous = PreviousRuns.find(inputs.run.path.parent, info)
+    previous = PreviousRuns.find(inputs.run.path.parent, info, asked_about(source, settings.source))
     chosen = choose_candidates(source, settings.source, settings.filters, previous, only_new=settings.only_new)
     counts = chosen.counts
     return Outcome(
@@ -155,6 +160,11 @@ def find_candidates(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     )
 
 
+def asked_about(source: CrystalSource, settings: SourceSettings) -> pd.Series | None:
+    """The materials whose past matters; None for all, where those that are gone are looked up too."""
+    return None if settings.kind is SourceKind.MATERIALS_PROJECT else source.properties()[Column.MATERIAL_ID]
+
+
 def _nothing_new(counts: pd.DataFrame, release: str) -> str:
     n_before = int(counts[Column.REMOVED].iloc[-1])
     return (
@@ -166,8 +176,9 @@ def _nothing_new(counts: pd.DataFrame, release: str) -> str:
 def find_published(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Find spectra that were published after a previous run had predicted them, with that prediction."""
     results_dir = inputs.run.path.parent
-    previous = PreviousRuns.find(results_dir, inputs.run.info)
     known = inputs.read(TableName.KNOWN_EDOS)[Column.MATERIAL_ID]
+    in_store = known_edos_ids(settings.source.store_of_known_edos)
+    previous = PreviousRuns.find(results_dir, inputs.run.info, {*known, *in_store, *map(in_digits, in_store)})
     fetched = published_since(settings.source, previous, known)
     stores = [store for store in (settings.source.store_of_known_edos, fetched.store) if store is not None]
     results = published_results(stores, previous, settings.gap, fetched.failures)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dft_validation.results.outcomes import JobStatus
-from flows import pipeline
+from flows import pipeline, stages
 from flows.cli.exits import resumable
 from flows.commands.terminal import console, say_counts, say_hanging, stage_progress
 from flows.settings_layers import list_settings, load_settings
@@ -136,7 +136,9 @@ def say_plan(settings: ScreenSettings, config: Path | None, assignments: Sequenc
             console.print(f"{setting.key} = {setting.value}   ({setting.source})", highlight=False)
     # The source first: if its key is missing, the rest need not be waited for.
     source = open_source(settings.source, settings.filters)
-    previous = PreviousRuns.find(settings.results_dir, pipeline.identity_of(settings))
+    previous = PreviousRuns.find(
+        settings.results_dir, pipeline.identity_of(settings), stages.asked_about(source, settings.source)
+    )
     chosen = choose_candidates(source, settings.source, settings.filters, previous, only_new=settings.only_new)
     console.print(report.filter_counts_table(chosen.counts))
     models, n_candidates = list(map(model_name, settings.prediction.models)), len(chosen.table)

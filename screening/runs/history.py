@@ -8,7 +8,7 @@ reports what changed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import TableError
-from mat2spec.tables.parquet import read_frame, require_columns
+from mat2spec.tables.parquet import read_table, require_columns, to_frame
 from screening.runs.record import RunStatus, list_runs
 from screening.runs.schemas import TableName
 
@@ -61,7 +63,9 @@ class PreviousRuns:
     asked_before: frozenset[str] = frozenset()
 
     @classmethod
-    def find(cls, results_dir: Path, identity: Mapping[str, Any]) -> PreviousRuns:
+    def find(
+        cls, results_dir: Path, identity: Mapping[str, Any], material_ids: Iterable[str] | None = None
+    ) -> PreviousRuns:
         """Read the finished runs of a folder that used the same weights and the same rule for gaps.
 
         Only one run at a time is in memory besides the result. A run whose tables are damaged or missing is left out with
@@ -73,25 +77,31 @@ class PreviousRuns:
             Folder of all runs.
         identity
             `weights_hashes` and `settings` of the present run, as `run.json` holds them.
+        material_ids
+            The materials that will be asked about; of all others nothing is kept. All by default.
         """
+        wanted = None if material_ids is None else pa.array(sorted(set(material_ids)), pa.string())
         found = cls(pd.DataFrame({name: pd.Series(dtype=object) for name in _SCREENED}), frozenset(), None)
         for info in list_runs(results_dir):
             if not _is_comparable(info, identity):
                 continue
             try:
-                found = found._with_run(results_dir / str(info["run_id"]), info, identity)
+                found = found._with_run(results_dir / str(info["run_id"]), info, identity, wanted)
             except TableError as error:
                 logger.warning("The previous run %s is left out of the comparison. %s", info["run_id"], error)
         return found
 
-    def _with_run(self, folder: Path, info: Mapping[str, Any], identity: Mapping[str, Any]) -> PreviousRuns:
+    def _with_run(
+        self, folder: Path, info: Mapping[str, Any], identity: Mapping[str, Any], wanted: pa.Array | None
+    ) -> PreviousRuns:
         """These runs and a later one."""
         path = folder / f"{TableName.CANDIDATES}.parquet"
         if Column.STRUCTURE_HASH not in require_columns(path, [Column.MATERIAL_ID]):
             return self
-        known = frozenset(read_frame(folder / f"{TableName.KNOWN_EDOS}.parquet")[Column.MATERIAL_ID])
+        known_table = _rows_of(folder / f"{TableName.KNOWN_EDOS}.parquet", [Column.MATERIAL_ID], wanted)
+        known = frozenset(known_table[Column.MATERIAL_ID].to_pylist())
         # Plain Python strings are looked up ten times faster than pandas' own.
-        rows = read_frame(path, [Column.MATERIAL_ID, Column.STRUCTURE_HASH]).astype(object)
+        rows = to_frame(_rows_of(path, [Column.MATERIAL_ID, Column.STRUCTURE_HASH], wanted)).astype(object)
         both = pd.concat([self.screened, rows.assign(**{Column.RUN_ID: info["run_id"]})], ignore_index=True)
         both = both.drop_duplicates([Column.MATERIAL_ID, Column.STRUCTURE_HASH], keep="last", ignore_index=True)
         asked = _what_is_asked(info) == _what_is_asked(identity)
@@ -110,6 +120,14 @@ class PreviousRuns:
         """The last run that screened each material; null if none did."""
         last = self.screened.drop_duplicates(Column.MATERIAL_ID, keep="last").set_index(Column.MATERIAL_ID)
         return material_ids.map(last[Column.RUN_ID])
+
+
+def _rows_of(path: Path, columns: Sequence[str], wanted: pa.Array | None) -> pa.Table:
+    """Some columns of a table, of the wanted materials."""
+    table = read_table(path, columns)
+    if wanted is None:
+        return table
+    return table.filter(pc.is_in(table[Column.MATERIAL_ID].cast(pa.string()), value_set=wanted))
 
 
 def _is_comparable(info: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:

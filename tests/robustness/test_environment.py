@@ -128,6 +128,14 @@ def test_what_is_kept_of_former_runs_does_not_grow_with_them(tmp_path):
     assert previous.last_run_of(pd.Series(["mp-1"])).tolist() == [previous.last_run_id]
 
 
+def test_of_former_runs_only_what_is_asked_about_is_kept(tmp_path):
+    finished_run(tmp_path, candidates(mp_1="a", mp_2="b", mp_3="c"), known=["mp-8", "mp-9"])
+    previous = PreviousRuns.find(tmp_path, IDENTITY, ["mp-2", "mp-9", "mp-77"])
+    assert previous.screened["material_id"].tolist() == ["mp-2"]
+    assert previous.known_edos == {"mp-9"}
+    assert PreviousRuns.find(tmp_path, IDENTITY, []).screened.empty
+
+
 MACHINES = (
     "dft.workers=7",
     "dft.cache_dir=/elsewhere",
