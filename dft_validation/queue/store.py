@@ -16,7 +16,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,21 @@ class JobQueue:
                     raise
                 _put_aside(path, error)
                 self._connection = self._open()
+
+    @classmethod
+    def copy_of(cls, path: Path) -> JobQueue:
+        """A copy in memory of a queue whose folder cannot be written; an empty one where there is no file.
+
+        Raises
+        ------
+        QueueError
+            If the file cannot be read.
+        """
+        queue = cls()
+        if path.exists():
+            with _sentences(path), closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as source:
+                source.backup(queue._connection)
+        return queue
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

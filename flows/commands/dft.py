@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -54,8 +55,9 @@ def print_status(run_name: str | None, results_dir: Path | None) -> None:
     """Show the states of the jobs, why some failed, and when the rest will be done."""
     run = _find(run_name, results_dir)
     settings = settings_of(run)
-    with closing(open_queue(run)) as queue:
-        free_abandoned(queue, DocumentCache(settings.dft.cache_dir))
+    with closing(look_at_queue(run)) as queue:
+        if queue.path is not None:
+            free_abandoned(queue, DocumentCache(settings.dft.cache_dir))
         status = queue_status(queue, settings.dft.workers)
     _say_status(run, status, settings.dft.workers)
 
@@ -110,7 +112,7 @@ def write_report(run_name: str | None, results_dir: Path | None) -> Path:
     merit = stages.against_dft(inputs, settings, results, jobs)
     picks = stages.find_picks(inputs, settings, jobs, results)
     curve = stages.find_curve(inputs, settings, results, jobs)
-    path = run.path / PAGE_FILE
+    path = _place_of_page(run)
     with atomic_path(path) as temporary:
         temporary.write_text(stages.draw_page(inputs, settings, picks, results, merit, curve), encoding="utf-8")
     console.print(precision_recall_table(merit))
@@ -136,6 +138,28 @@ def open_queue(run: RunFolder) -> JobQueue:
     queue = JobQueue(run.path / QUEUE_FILE)
     queue.add(queue_rows(run.read_table(TableName.DFT_JOBS)))
     return queue
+
+
+def look_at_queue(run: RunFolder) -> JobQueue:
+    """The queue of a run, or a copy in memory where only others may write it; raises as `open_queue`."""
+    if _is_writable(run.path):
+        return open_queue(run)
+    queue = JobQueue.copy_of(run.path / QUEUE_FILE)
+    queue.add(queue_rows(run.read_table(TableName.DFT_JOBS)) if run.has_table(TableName.DFT_JOBS) else [])
+    return queue
+
+
+def _place_of_page(run: RunFolder) -> Path:
+    """Where a page goes: into the run, or into the current folder where only others may write that."""
+    if _is_writable(run.path):
+        return run.path / PAGE_FILE
+    path = Path(f"{run.run_id}-{PAGE_FILE}")
+    console.print(f"{run.path} cannot be written by you; the page goes into the current folder.", soft_wrap=True)
+    return path
+
+
+def _is_writable(folder: Path) -> bool:
+    return os.access(folder, os.W_OK)
 
 
 def settings_of(run: RunFolder, assignments: Sequence[str] = ()) -> ScreenSettings:
@@ -243,7 +267,7 @@ def _exchange_with_remote(run: RunFolder, settings: ScreenSettings) -> bool:
 def _finished_so_far(run: RunFolder, settings: ScreenSettings) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Results and jobs of a run: from its tables or, while it is running, from its queue."""
     jobs = run.read_table(TableName.DFT_JOBS)
-    with closing(open_queue(run)) as queue:
+    with closing(look_at_queue(run)) as queue:
         n_ended = sum(job.attempts > 0 for job in queue.jobs())
         if run.has_table(TableName.DFT_RESULTS):
             results = run.read_table(TableName.DFT_RESULTS)

@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mat2spec.tables import locks
-from mat2spec.tables.files import atomic_file, explain_os_error, remove_unfinished_files
+from mat2spec.tables.files import TableError, atomic_file, explain_os_error, remove_unfinished_files
 from mat2spec.tables.provenance import DISTRIBUTION, hash_json, package_versions, utc_now
 
 logger = logging.getLogger(__name__)
@@ -154,10 +154,13 @@ def take_lock(path: Path) -> FileLock:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process is working on the run in this folder; the system frees the lock of one that died."""
+    """Whether a process is working on the run in this folder; the system frees the lock of one that died.
+
+    Where only others may write the folder, this cannot be found out and counts as yes.
+    """
     try:
         take_lock(path).release()
-    except RunLockedError:
+    except (RunLockedError, TableError):
         return True
     return False
 
