@@ -12,6 +12,7 @@ from mat2spec.spectra.normalisation import Setting
 MODELS: dict[str, type[SpectrumModel]] = {
     "mat2spec": Mat2Spec,
     "gatgnn": Gatgnn,
+    "student": Gatgnn,
     "e3nn": E3nn,
     "sitedos": SiteDos,
 }

@@ -25,7 +25,7 @@ from mat2spec.tight_binding.pairs import find_neighbours
 # Atoms per pass through the network; more would only be slower because of memory.
 ATOMS_PER_BATCH = 64
 # Width of the scalars of each block, and how many blocks there are.
-_SCALARS, _BLOCKS = 128, 5
+SCALARS, _BLOCKS = 128, 5
 _LOCK = threading.Lock()
 
 
@@ -38,10 +38,12 @@ class SevenNetVersion(StrEnum):
     @property
     def width(self) -> int:
         """Numbers per site."""
-        return _SCALARS * _BLOCKS
+        return SCALARS * _BLOCKS
 
 
-class _Network(NamedTuple):
+class Potential(NamedTuple):
+    """Interaction blocks of a potential; `outputs` collects what each gives for the atoms of one call."""
+
     model: Any
     cutoff_a: float
     known: NDArray[np.bool_]
@@ -50,7 +52,7 @@ class _Network(NamedTuple):
 
 def unknown_elements(atomic_numbers: NDArray[np.integer], version: SevenNetVersion) -> list[int]:
     """Atomic numbers that the potential was not trained on."""
-    known = _load(version).known
+    known = potential(version).known
     return sorted({int(z) for z in atomic_numbers if z >= len(known) or not known[z]})
 
 
@@ -64,7 +66,7 @@ def site_scalars(cells: Sequence[PrimitiveCell], version: SevenNetVersion) -> li
     version
         Which weights.
     """
-    network = _load(version)
+    network = potential(version)
     features: list[NDArray[np.float32]] = [np.empty((0, version.width), dtype=np.float32)] * len(cells)
     for chosen in _batches(cells):
         together = _evaluate(network, [cells[index] for index in chosen])
@@ -76,7 +78,7 @@ def site_scalars(cells: Sequence[PrimitiveCell], version: SevenNetVersion) -> li
 
 
 @cache
-def _load(version: SevenNetVersion) -> _Network:
+def potential(version: SevenNetVersion) -> Potential:
     """The potential up to its last interaction block, with hooks that store the output of each gate."""
     # Takes seconds to import, and is needed only for tight binding.
     from sevenn.util import load_checkpoint, pretrained_name_to_path
@@ -95,10 +97,10 @@ def _load(version: SevenNetVersion) -> _Network:
         getattr(model, name).register_forward_hook(lambda _module, _inputs, data: outputs.append(data["x"]))
     known = np.zeros(119, dtype=bool)
     known[list(model.type_map or {})] = True
-    return _Network(model, float(model.cutoff), known, outputs)
+    return Potential(model, float(model.cutoff), known, outputs)
 
 
-def _evaluate(network: _Network, cells: Sequence[PrimitiveCell]) -> NDArray[np.float64]:
+def _evaluate(network: Potential, cells: Sequence[PrimitiveCell]) -> NDArray[np.float64]:
     edges, vectors, first_atom = [], [], 0
     for cell in cells:
         coordinates = cell.frac_coords @ cell.lattice
@@ -117,7 +119,7 @@ def _evaluate(network: _Network, cells: Sequence[PrimitiveCell]) -> NDArray[np.f
     with _LOCK, torch.inference_mode():
         network.outputs.clear()
         network.model(data)
-        scalars = torch.cat([output[:, :_SCALARS] for output in network.outputs], dim=1)
+        scalars = torch.cat([output[:, :SCALARS] for output in network.outputs], dim=1)
     return scalars.double().numpy()
 
 

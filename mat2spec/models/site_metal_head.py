@@ -1,0 +1,149 @@
+"""Is it a metal? A probability from what a potential knows of the sites, learned from known band gaps.
+
+It stands beside a spectrum of tight binding, whose site descriptors it reads, and takes the place of the composition head
+(`mat2spec.models.metal_head`) there: it sees how the atoms are arranged and tells diamond from graphite.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from mat2spec.crystals.elements import element_features
+from mat2spec.tight_binding.cells import PrimitiveCell
+from mat2spec.tight_binding.sevennet import SevenNetVersion
+
+SITE_METAL_HEAD_FILE = Path(__file__).resolve().parents[1] / "weights" / "site-metal-head.safetensors"
+# Whose scalars the weights were trained on.
+DESCRIPTORS = SevenNetVersion.SEVENNET_0
+N_FURTHER = 4
+# Standardised inputs beyond it are drawn back.
+LARGEST_INPUT = 6.0
+_NO_VALUE = -1e4
+_SMALLEST_VARIANCE = 1e-6
+
+
+class SiteNetwork(nn.Module):
+    """One member: sites to vectors; their mean, deviation and largest values to the logit of a metal and a gap in eV.
+
+    Parameters
+    ----------
+    n_inputs
+        Numbers per site.
+    width, hidden
+        Of the vectors of sites, and of the layers behind the pooling.
+    """
+
+    def __init__(self, n_inputs: int, width: int, hidden: int) -> None:
+        super().__init__()
+        self.width = width
+        self.site = nn.Sequential(
+            nn.Dropout(0.1), nn.Linear(n_inputs, width), nn.SiLU(), nn.Dropout(0.1), nn.Linear(width, width), nn.SiLU()
+        )
+        self.crystal = nn.Sequential(
+            nn.Linear(3 * width + N_FURTHER, hidden),
+            nn.SiLU(),
+            nn.Dropout(0.2),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
+            nn.Dropout(0.2),
+            nn.Linear(hidden, 2),
+        )
+
+    def forward(self, inputs: Tensor, crystal: Tensor, further: Tensor) -> Tensor:
+        """Logit of a metal and raw gap, shape (n, 2).
+
+        Parameters
+        ----------
+        inputs
+            Standardised numbers of the sites, shape (n_sites, n_inputs).
+        crystal
+            Crystal of each site, shape (n_sites,).
+        further
+            `further_inputs` of the crystals, shape (n, 4).
+        """
+        sites, n = self.site(inputs), len(further)
+        count = torch.bincount(crystal, minlength=n).clamp_min(1)[:, None]
+        empty = torch.zeros(n, self.width, device=sites.device)
+        mean = empty.index_add(0, crystal, sites) / count
+        variance = empty.index_add(0, crystal, sites**2) / count - mean**2
+        largest = torch.full_like(empty, _NO_VALUE).index_reduce(0, crystal, sites, "amax")
+        return self.crystal(torch.cat([mean, variance.clamp_min(_SMALLEST_VARIANCE).sqrt(), largest, further], dim=1))
+
+
+def further_inputs(cell: PrimitiveCell) -> NDArray[np.float32]:
+    """What the head sees of a primitive cell beside its sites: parities of electrons and atoms, size, volume per atom."""
+    volume = abs(float(np.linalg.det(cell.lattice))) / cell.n_atoms
+    electrons = int(cell.atomic_numbers.sum())
+    return np.array([electrons % 2, cell.n_atoms % 2, np.log(cell.n_atoms) / 2, np.log(volume) - 3], dtype=np.float32)
+
+
+class SiteMetalHead(nn.Module):
+    """An ensemble of `SiteNetwork` and what turns its mean logit into a probability.
+
+    Parameters
+    ----------
+    card
+        Facts of the weights file: sizes, number of members, slope and intercept of Platt's scaling.
+    """
+
+    mean: Tensor
+    std: Tensor
+    elements: Tensor
+
+    def __init__(self, card: dict[str, Any]) -> None:
+        super().__init__()
+        self.card = card
+        elements = torch.from_numpy(element_features())
+        n_inputs = DESCRIPTORS.width + elements.shape[1]
+        self.register_buffer("elements", elements, persistent=False)
+        self.register_buffer("mean", torch.zeros(n_inputs))
+        self.register_buffer("std", torch.ones(n_inputs))
+        self.members = nn.ModuleList(
+            SiteNetwork(n_inputs, card["width"], card["hidden"]) for _ in range(card["members"])
+        )
+
+    @torch.no_grad()
+    def probability_of_metal(
+        self, cells: Sequence[PrimitiveCell], descriptors: Sequence[NDArray[np.float32]]
+    ) -> NDArray[np.float64]:
+        """Probability that each crystal is a metal (PBE gap of the Materials Project up to 0.1 eV), shape (n,).
+
+        Parameters
+        ----------
+        cells
+            Primitive cells.
+        descriptors
+            Of the sites of each, as `mat2spec.tight_binding.sevennet.site_scalars` gives them.
+        """
+        if not cells:
+            return np.empty(0)
+        numbers = torch.from_numpy(np.concatenate([cell.atomic_numbers for cell in cells]))
+        raw = torch.cat([torch.from_numpy(np.concatenate(descriptors)), self.elements.cpu()[numbers]], dim=1)
+        crystal = torch.repeat_interleave(torch.tensor([cell.n_atoms for cell in cells]))
+        further = torch.from_numpy(np.stack([further_inputs(cell) for cell in cells]))
+        device = self.mean.device
+        inputs = ((raw.to(device) - self.mean) / self.std).clamp(-LARGEST_INPUT, LARGEST_INPUT)
+        answers = [member(inputs, crystal.to(device), further.to(device))[:, 0] for member in self.members]
+        logit = torch.stack(answers).mean(dim=0).double()
+        return torch.sigmoid(self.card["slope"] * logit + self.card["intercept"]).cpu().numpy()
+
+
+@cache
+def shipped_site_metal_head() -> SiteMetalHead:
+    """The head that ships; its weights are read once."""
+    with safe_open(SITE_METAL_HEAD_FILE, framework="pt") as file:
+        card = json.loads(file.metadata()["card"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+    head = SiteMetalHead(card)
+    head.load_state_dict(tensors)
+    return head.eval().requires_grad_(requires_grad=False)
