@@ -366,13 +366,20 @@ def predict_with_models(
 
 
 def _with_metal_head(predictions: Sequence[Prediction], crystals: Crystals) -> list[Prediction]:
+    """By what the model knows of the sites where it says so, else by composition."""
     if all(prediction.grid != EDOS_GRID for prediction in predictions):
         return list(predictions)
-    prior = shipped_metal_head().probability_of_metal(crystals).astype(np.float32)
+    by_composition = shipped_metal_head().probability_of_metal(crystals).astype(np.float32)
     return [
-        replace(prediction, prior_metal_probability=prior) if prediction.grid == EDOS_GRID else prediction
+        replace(prediction, prior_metal_probability=_known_first(prediction.prior_metal_probability, by_composition))
+        if prediction.grid == EDOS_GRID
+        else prediction
         for prediction in predictions
     ]
+
+
+def _known_first(by_sites: NDArray[np.float32] | None, by_composition: NDArray[np.float32]) -> NDArray[np.float32]:
+    return by_composition if by_sites is None else np.where(np.isfinite(by_sites), by_sites, by_composition)
 
 
 def with_notes(prediction: Prediction, notes: Sequence[str]) -> Prediction:

@@ -48,12 +48,12 @@ def main() -> None:
     given = parser.parse_args()
     rows, crystals = draw(*read_gaps(given.data))
     head = shipped_metal_head()
-    prior = head.probability_of_metal(crystals)
+    by_composition = head.probability_of_metal(crystals)
     file = Path(metals.__file__).with_name(CALIBRATION_FILE)
     before = json.loads(file.read_text()) if file.exists() else {"models": {}}
     models = before["models"] if before.get("metal_head") == head.weights_hash else {}
     for name in given.models:
-        models[name] = calibrate(name, rows, crystals, prior, given.spectra)
+        models[name] = calibrate(name, rows, crystals, by_composition, given.spectra)
         print(name, json.dumps(models[name], indent=1), flush=True)
     content = {"metal_head": head.weights_hash, "metal_gap_ev": METAL_GAP_EV, "models": dict(sorted(models.items()))}
     file.write_text(json.dumps(content, indent=2) + "\n")
@@ -69,12 +69,13 @@ def draw(rows: pd.DataFrame, crystals: Crystals) -> tuple[pd.DataFrame, Crystals
 
 
 def calibrate(
-    model: str, rows: pd.DataFrame, crystals: Crystals, prior: NDArray[np.float64], folder: Path | None
+    model: str, rows: pd.DataFrame, crystals: Crystals, by_composition: NDArray[np.float64], folder: Path | None
 ) -> dict[str, object]:
     """Coefficients of one model and how it does on the test formulas."""
     predictor = load_predictor(model)
     sizes = CellSizes.of_crystals(crystals)
-    spectra = predict(predictor, crystals, folder)
+    spectra, by_sites = predict(predictor, crystals, folder)
+    prior = np.where(np.isfinite(by_sites), by_sites, by_composition)
     classes = classify_spectra(spectra, predictor.grid, None, sizes.n_sites, sizes.n_primitive)
     over = classes[Column.DOS_ABOVE_EFERMI].to_numpy(dtype=np.float64) / GapSettings().metal_dos_threshold
     gaps = np.nan_to_num(classes[Column.DOS_GAP_EV].to_numpy(dtype=np.float64))
@@ -92,14 +93,20 @@ def calibrate(
     }
 
 
-def predict(predictor: Predictor, crystals: Crystals, folder: Path | None) -> NDArray[np.float32]:
-    """Spectra of the drawn crystals, from the folder if they are there."""
-    if folder is None:
-        return predictor.predict(crystals).spectra
-    file = folder / f"{predictor.name}-{predictor.weights_hash}-{len(crystals)}.npy"
-    if not file.exists():
-        np.save(file, predictor.predict(crystals).spectra)
-    return np.asarray(np.load(file))
+def predict(
+    predictor: Predictor, crystals: Crystals, folder: Path | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Spectra of the drawn crystals and what the site metal head says where it speaks, from the folder if they are there."""
+    file = None if folder is None else folder / f"{predictor.name}-{predictor.weights_hash}-{len(crystals)}.npz"
+    if file is not None and file.exists():
+        with np.load(file) as kept:
+            return kept["spectra"], kept["by_sites"]
+    prediction = predictor.predict(crystals)
+    by_sites = prediction.prior_metal_probability
+    by_sites = np.full(len(crystals), np.nan, dtype=np.float32) if by_sites is None else by_sites
+    if file is not None:
+        np.savez(file, spectra=prediction.spectra, by_sites=by_sites)
+    return prediction.spectra, by_sites
 
 
 def fit(features: NDArray[np.float64], is_metal: NDArray[np.bool_]) -> Voices:

@@ -22,6 +22,7 @@ from mat2spec.crystals.compact import reduce_skewed_cells
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
 from mat2spec.models.checkpoints import WeightsError, read_weights, tensors_hash
+from mat2spec.models.site_metal_head import DESCRIPTORS, shipped_site_metal_head
 from mat2spec.models.tight_binding import (
     TightBinding,
     TightBindingSettings,
@@ -56,6 +57,7 @@ class _Row:
     uncertainty: NDArray[np.float32]
     relative_error: float
     domain_distance: float
+    metal_probability: float
     note: str
 
 
@@ -142,6 +144,8 @@ class TightBindingPredictor:
             answer.scale[index] = self.grid.integrate(answer.spectra[index])
             answer.relative_error[index], answer.domain_distance[index] = row.relative_error, row.domain_distance
             answer.reason[index] = row.note
+            if answer.prior_metal_probability is not None:
+                answer.prior_metal_probability[index] = row.metal_probability
 
     def _solve_chunk(self, cells: Sequence[PrimitiveCell]) -> list[_Row | str]:
         try:
@@ -172,8 +176,15 @@ class TightBindingPredictor:
             _numpy(deviation),
             math.hypot(float(unsure.per_spectrum[0]), integral_error),
             float(unsure.domain_distance[0]),
+            self._metal_probability(cell, features),
             " ".join(problem.notes),
         )
+
+    def _metal_probability(self, cell: PrimitiveCell, features: NDArray[np.float32]) -> float:
+        """By the site metal head; NaN where the descriptors are not those that it reads."""
+        if self.model.settings.descriptors is not DESCRIPTORS:
+            return math.nan
+        return float(shipped_site_metal_head().probability_of_metal([cell], [features])[0])
 
     def _hand_on(
         self, crystals: Crystals, cells: dict[int, PrimitiveCell], large: Sequence[int], answer: Prediction
@@ -265,6 +276,7 @@ def _blank(crystals: Crystals, reasons: Sequence[str | None], predictor: TightBi
         model=predictor.name,
         weights_hash=predictor.weights_hash,
         grid=predictor.grid,
+        prior_metal_probability=np.full(n, np.nan, dtype=np.float32),
     )
 
 
