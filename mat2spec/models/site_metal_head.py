@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch_geometric.utils import scatter
 
 from mat2spec.crystals.elements import element_features
 from mat2spec.tight_binding.cells import PrimitiveCell
@@ -28,7 +29,6 @@ DESCRIPTORS = SevenNetVersion.SEVENNET_0
 N_FURTHER = 4
 # Standardised inputs beyond it are drawn back.
 LARGEST_INPUT = 6.0
-_NO_VALUE = -1e4
 _SMALLEST_VARIANCE = 1e-6
 
 
@@ -76,7 +76,7 @@ class SiteNetwork(nn.Module):
         empty = torch.zeros(n, self.width, device=sites.device)
         mean = empty.index_add(0, crystal, sites) / count
         variance = empty.index_add(0, crystal, sites**2) / count - mean**2
-        largest = torch.full_like(empty, _NO_VALUE).index_reduce(0, crystal, sites, "amax")
+        largest = scatter(sites, crystal, dim_size=n, reduce="max")
         return self.crystal(torch.cat([mean, variance.clamp_min(_SMALLEST_VARIANCE).sqrt(), largest, further], dim=1))
 
 
