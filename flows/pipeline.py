@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from flows import stages
 from flows.stages import Counts, Inputs, Outcome
 from mat2spec.models.metal_head import METAL_HEAD, shipped_metal_head
+from mat2spec.models.site_metal_head import SITE_METAL_HEAD, shipped_site_metal_head
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.columns import Column
 from screening.progress import Progress, no_progress
@@ -242,6 +243,7 @@ def identity_of(settings: ScreenSettings) -> dict[str, Any]:
     """The part of `run.json` that decides which previous runs a run with these settings is compared with."""
     hashes = {predictor.name: predictor.weights_hash for predictor in stages.load_predictors(settings.prediction)}
     hashes[METAL_HEAD] = shipped_metal_head().weights_hash
+    hashes[SITE_METAL_HEAD] = shipped_site_metal_head().weights_hash
     return {"settings": settings.of_the_run(), "weights_hashes": hashes}
 
 

@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python -m scripts.calibrate_metals DATA [MODEL ...] [--spectra FOLDER]
 
 Materials with a known PBE gap in `mp_structures.parquet`, at most 24 sites per cell, drawn at random: 900 of the formulas
-that calibrated the metal head and that no model of spectra was trained on, and 900 of those that tested it, on which nothing
-is chosen. Reserved ids and formulas take no part. The coefficients go to `screening/classify/metal_calibration.json`;
+that calibrated the metal head and that no model of spectra was trained on, and 900 of those that tested it, on which a few
+forms of the features and the least sure class were compared too. Reserved ids and formulas take no part. The coefficients go to `screening/classify/metal_calibration.json`;
 only the models named are replaced there. The graph models take two minutes on one core, tight binding some five each;
 spectra that are kept in a folder are not predicted again.
 """

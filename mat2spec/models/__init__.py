@@ -12,12 +12,14 @@ from mat2spec.spectra.normalisation import Setting
 MODELS: dict[str, type[SpectrumModel]] = {
     "mat2spec": Mat2Spec,
     "gatgnn": Gatgnn,
-    "student": Gatgnn,
     "e3nn": E3nn,
     "sitedos": SiteDos,
 }
 
-__all__ = ["MODELS", "ModelSettings", "SpectrumModel", "build_model", "model_class"]
+# Weights that were trained on the predictions of another model, and the model whose layout they have.
+DISTILLED = {"student": "gatgnn"}
+
+__all__ = ["DISTILLED", "MODELS", "ModelSettings", "SpectrumModel", "build_model", "model_class"]
 
 
 def model_class(name: str) -> type[SpectrumModel]:
@@ -30,9 +32,10 @@ def model_class(name: str) -> type[SpectrumModel]:
     """
     if name == "tight-binding":
         raise ValueError("The model 'tight-binding' does not use graphs; train it with `mat2spec train tight-binding`.")
-    if name not in MODELS:
+    layout = DISTILLED.get(name, name)
+    if layout not in MODELS:
         raise ValueError(f"Unknown model '{name}'; choose from {', '.join(sorted(MODELS))}.")
-    return MODELS[name]
+    return MODELS[layout]
 
 
 def build_model(name: str, settings: dict[str, object] | None, size: int, setting: Setting) -> SpectrumModel:

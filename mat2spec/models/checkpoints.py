@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mat2spec.graphs.settings import GraphSettings
-from mat2spec.models import MODELS, SpectrumModel, build_model
+from mat2spec.models import DISTILLED, MODELS, SpectrumModel, build_model
 from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.tables.files import atomic_path
@@ -85,7 +85,7 @@ def load_weights(path: Path) -> tuple[SpectrumModel, WeightsCard]:
             f"The weights {path} have format version {card.format_version}, but this program reads version {FORMAT_VERSION}; "
             "retrain them or use the version of the program that made them."
         )
-    if card.model not in MODELS:
+    if card.model not in {*MODELS, *DISTILLED}:
         raise WeightsError(f"The weights {path} belong to the model '{card.model}', which is not registered here.")
     try:
         model = build_model(card.model, card.model_settings, card.spectral_grid.size, card.setting)

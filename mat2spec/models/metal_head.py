@@ -29,7 +29,7 @@ from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER, count_valence_electron
 from mat2spec.crystals.primitive import CellSizes
 
 METAL_HEAD = "metal-head"
-METAL_HEAD_FILE = Path(__file__).resolve().parents[1] / "weights" / f"{METAL_HEAD}.safetensors"
+METAL_HEAD_FILE = Path(__file__).resolve().parents[1] / "weights" / "heads" / f"{METAL_HEAD}.safetensors"
 # Gaps up to this count as metals: what the Materials Project's k-meshes leave of a metal.
 METAL_GAP_EV = 0.1
 # Materials whose features are in memory at once.

@@ -6,6 +6,7 @@ It stands beside a spectrum of tight binding, whose site descriptors it reads, a
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from functools import cache
@@ -20,10 +21,12 @@ from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
 from mat2spec.crystals.elements import element_features
+from mat2spec.models.checkpoints import tensors_hash
 from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.sevennet import SevenNetVersion
 
-SITE_METAL_HEAD_FILE = Path(__file__).resolve().parents[1] / "weights" / "site-metal-head.safetensors"
+SITE_METAL_HEAD = "site-metal-head"
+SITE_METAL_HEAD_FILE = Path(__file__).resolve().parents[1] / "weights" / "heads" / f"{SITE_METAL_HEAD}.safetensors"
 # Whose scalars the weights were trained on.
 DESCRIPTORS = SevenNetVersion.SEVENNET_0
 N_FURTHER = 4
@@ -111,6 +114,12 @@ class SiteMetalHead(nn.Module):
         self.members = nn.ModuleList(
             SiteNetwork(n_inputs, card["width"], card["hidden"]) for _ in range(card["members"])
         )
+
+    @property
+    def weights_hash(self) -> str:
+        """Identity of the weights, 16 hexadecimal digits."""
+        content = json.dumps([tensors_hash(self.state_dict()), self.card["slope"], self.card["intercept"]])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @torch.no_grad()
     def probability_of_metal(

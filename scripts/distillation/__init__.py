@@ -6,7 +6,7 @@ where there is one. What ships took 8 minutes on an H200 with 16 cores.
     python -m scripts.distillation.population DATA population.npz
     python -m scripts.distillation.sites population.npz WORK
     python -m scripts.distillation.teacher population.npz WORK taught.npz --seconds 215
-    python -m scripts.distillation.metal_head population.npz WORK mat2spec/weights/site-metal-head.safetensors
+    python -m scripts.distillation.metal_head population.npz WORK mat2spec/weights/heads/site-metal-head.safetensors
     python -m scripts.distillation.student DATA population.npz WORK taught.npz
 
 No label that we computed enters the training, and no formula and no prototype of a test set: the split of every crystal is

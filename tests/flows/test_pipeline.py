@@ -229,7 +229,7 @@ def test_published_predictions_are_screened_and_validated_like_a_model(settings,
     )
     pd.testing.assert_frame_equal(mine, theirs)
     assert set(run.read_table(TableName.PRECISION_RECALL)["model"]) == {"mat2spec", "published.npz"}
-    assert set(run.info["weights_hashes"]) == {"mat2spec", "published.npz", "metal-head"}
+    assert set(run.info["weights_hashes"]) == {"mat2spec", "published.npz", "metal-head", "site-metal-head"}
     assert run.info["stages"]["classify_predictions"]["counts"].keys() == {
         "gapped_metals_mat2spec",
         "gapped_metals_published.npz",

@@ -35,7 +35,13 @@ def say(capfd, results):
 
 def test_the_stored_run_is_one_of_version_0_1():
     assert json.loads((OLD_RUN / "run.json").read_text())["versions"]["mat2spec-screening"] == "0.1.0"
-    later = {TableName.CRYSTALS, TableName.PREVIOUS_CLASSIFICATIONS, TableName.PICKS, TableName.REMOVED}
+    later = {
+        TableName.CRYSTALS,
+        TableName.PREVIOUS_CLASSIFICATIONS,
+        TableName.PICKS,
+        TableName.REMOVED,
+        TableName.PHONONS,
+    }
     assert set(TableName) - OLD_TABLES == later
 
 
