@@ -137,6 +137,31 @@ def benchmark_edos(
     )
 
 
+@benchmark_app.command("figures")
+def benchmark_figures(
+    errors: Annotated[Path, typer.Argument(help="errors.parquet of a benchmark.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where the figures go; beside the table by default.")
+    ] = None,
+    models: Annotated[
+        str, typer.Option("--models", metavar="MODEL/SETTING,...", help="Which rows; all by default.")
+    ] = "",
+    test_set: Annotated[str | None, typer.Option("--test-set", help="Test set; the first by default.")] = None,
+) -> None:
+    """Draw what the errors of a benchmark go with, and write the numbers as Markdown.
+
+    Error against elements, sites, similar training materials, Fourier components and subclass, and the error of every
+    model in the quintiles of each.
+
+    **Examples**
+
+        mat2spec benchmark figures benchmarks/edos/errors.parquet
+
+        mat2spec benchmark figures benchmarks/phdos/errors.parquet --models shipped-sitedos/sumnorm-kl,shipped-e3nn/sumnorm-kl
+    """
+    commands.benchmark.draw_errors(errors, output or errors.parent, models, test_set)
+
+
 def _assigned(assignments: list[str] | None, **short: float | str | None) -> list[str]:
     """Settings of all trainings, including the short options."""
     return [*(assignments or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]

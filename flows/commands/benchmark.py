@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import pandas as pd
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -14,8 +15,9 @@ from flows.cli.exits import resumable
 from flows.commands.terminal import console
 from flows.settings_layers import SettingsRefusedError, load_model
 from mat2spec.benchmark.cells import BusyCellError, make_cells, read_results, run_cell
-from mat2spec.benchmark.data import ElectronData, PhononData
+from mat2spec.benchmark.data import BenchmarkError, ElectronData, PhononData
 from mat2spec.benchmark.ensembles import evaluate_weights, judge_baselines, judge_cells, judge_ensembles
+from mat2spec.benchmark.error_figures import chosen_rows, draw_error_figures, error_tables, summarise_errors
 from mat2spec.benchmark.error_table import ERRORS_FILE, error_table, write_error_table
 from mat2spec.benchmark.label_noise import read_label_noise
 from mat2spec.benchmark.layouts import LAYOUTS
@@ -29,6 +31,7 @@ from mat2spec.prediction import shipped_weights
 from mat2spec.settings import Level
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.normalisation import Setting
+from mat2spec.tables.files import atomic_path
 from mat2spec.tight_binding.predictor import MODEL_NAMES as TIGHT_BINDING_MODELS
 from mat2spec.training.settings import TrainingSettings
 from screening.evaluate.gap_scores import find_gapped_metals
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 EPOCHS_BETWEEN_LINES = 20
 # The tables are wider than most terminals; their lines are not truncated.
 TABLE_WIDTH = 320
+ERROR_TABLES_FILE = "errors.md"
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,32 @@ def report(benchmark: Benchmark, data: BenchmarkData) -> None:
             f"No training in {benchmark.folder} is finished and no weights were given: only baselines are shown."
         )
     console.print("Written: " + ", ".join(str(path) for path in written), soft_wrap=True)
+
+
+def draw_errors(errors: Path, output: Path, models: str, test_set: str | None) -> None:
+    """Draw the figures of a table of errors and write their numbers as Markdown.
+
+    Parameters
+    ----------
+    errors
+        The table that a benchmark writes.
+    output
+        Where the pictures and `errors.md` go.
+    models
+        ``"MODEL/SETTING"``, separated by commas; all if empty.
+    test_set
+        One of the table's; its first by default.
+    """
+    if not errors.is_file():
+        raise BenchmarkError(f"There is no table {errors}; mat2spec benchmark edos or phdos writes it.")
+    rows = chosen_rows(pd.read_parquet(errors), test_set, _split(models))
+    summary = summarise_errors(rows)
+    written = draw_error_figures(output, summary)
+    with atomic_path(output / ERROR_TABLES_FILE) as temporary:
+        temporary.write_text(error_tables(summary), encoding="utf-8")
+    console.print(
+        f"Written: {', '.join(map(str, [*written, output / ERROR_TABLES_FILE]))}", soft_wrap=True, highlight=False
+    )
 
 
 def _results(judged: Sequence[Judged]) -> list[Result]:

@@ -45,6 +45,19 @@ def test_benchmark_trains_reports_and_goes_on(command, tmp_path, capsys):
     assert len(pd.read_parquet(tmp_path / "out" / "errors.parquet")) == 7 * 7, "earlier rows stay, none is doubled"
 
 
+def test_figures_of_the_errors_are_drawn_from_the_table_alone(command, tmp_path, capsys):
+    cells = ["--models", "gatgnn", "--settings", "sumnorm-kl", "--epochs", "1", "--set", SIZES, "--seeds", "0,1"]
+    assert command(*cells, "--set", "accelerator=cpu") == ExitCode.DONE
+    errors = tmp_path / "out" / "errors.parquet"
+    assert run(["benchmark", "figures", str(errors), "-o", str(tmp_path / "figures")]) == ExitCode.DONE
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    names = ("composition", "similarity", "fourier", "subclass", "quintiles")
+    assert drawn == {"errors.md", *(f"errors-{name}.png" for name in names)}
+    assert "gatgnn/sumnorm-kl, ensemble" in (tmp_path / "figures" / "errors.md").read_text()
+    assert run(["benchmark", "figures", str(errors), "--models", "megnet/x"]) == ExitCode.FAILED
+    assert "The model 'megnet/x' is not in the table" in " ".join(capsys.readouterr().err.split())
+
+
 def test_one_command_makes_table_one_of_the_archive(tmp_path, capsys):
     archive = write_phdos_archive(tmp_path)
     cells = ["--models", "gatgnn", "--settings", "sumnorm-kl", "--seeds", "0", "--epochs", "1", "--set", SIZES]
