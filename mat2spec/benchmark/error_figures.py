@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -22,17 +23,17 @@ N_FOURIER_GROUPS = 3
 PANEL_SIZE_IN = (4.2, 3.2)
 PANELS_PER_ROW = 3
 ERROR_AXIS = "share of states in wrong bins"
-# Upper ends of the groups of each number, both inclusive; the last group has no end.
+# Title, smallest number and upper ends (inclusive) of the groups of each number; the last group has no end.
 NUMBERS = {
     "composition": {
-        "n_elements": ("elements", (1, 2, 3, 4)),
-        "n_sites": ("sites per cell", (2, 4, 8, 16, 32)),
+        "n_elements": ("elements", 1, (1, 2, 3, 4)),
+        "n_sites": ("sites per cell", 1, (2, 4, 8, 16, 32)),
     },
     "similarity": {
-        "n_train_chemical_system": ("training materials of the same elements", (0, 1, 3)),
-        "n_train_rarest_element": ("training materials with its rarest element", (3, 9, 29, 99)),
-        "n_train_space_group": ("training materials of its space group", (0, 3, 9, 29, 99)),
-        "n_train_prototype": ("training materials of its prototype", (0, 3, 9, 29)),
+        "n_train_chemical_system": ("training materials of the same elements", 0, (0, 1, 3)),
+        "n_train_rarest_element": ("training materials with its rarest element", 0, (3, 9, 29, 99)),
+        "n_train_space_group": ("training materials of its space group", 0, (0, 3, 9, 29, 99)),
+        "n_train_prototype": ("training materials of its prototype", 0, (0, 3, 9, 29)),
     },
 }
 
@@ -69,9 +70,9 @@ def summarise_errors(table: pd.DataFrame) -> pd.DataFrame:
         subclasses. Groups without a material are left out.
     """
     parts = [
-        _summarise(figure, title, table, number_groups(table[column], ends))
+        _summarise(figure, title, table, number_groups(table[column], ends, first))
         for figure, panels in NUMBERS.items()
-        for column, (title, ends) in panels.items()
+        for column, (title, first, ends) in panels.items()
     ]
     for band in ("low", "high"):
         groups = ranked_groups(table[f"fourier_{band}"], table["material_id"], N_FOURIER_GROUPS)
@@ -88,17 +89,19 @@ def summarise_errors(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def number_groups(numbers: pd.Series, ends: Sequence[int]) -> pd.Series:
+def number_groups(numbers: pd.Series, ends: Sequence[int], first: int = 0) -> pd.Series:
     """Name of the group of each number, such as ``"2-3"``, in an ordered category; missing numbers have none.
 
     Parameters
     ----------
     numbers
-        Whole numbers from 0.
+        Whole numbers.
     ends
         Largest number of each group but the last.
+    first
+        Smallest number that there can be.
     """
-    begins = [0, *(end + 1 for end in ends)]
+    begins = [first, *(end + 1 for end in ends)]
     names = [f"{end}" if begin == end else f"{begin}-{end}" for begin, end in zip(begins[:-1], ends, strict=True)]
     bounds = [-1, *ends, np.inf]
     return pd.cut(numbers.astype("Float64").astype(float), bounds, labels=[*names, f"{begins[-1]} or more"])
@@ -121,8 +124,10 @@ def ranked_groups(values: pd.Series, material_ids: pd.Series, n_groups: int, nam
     per_material = values.groupby(material_ids.to_numpy()).first().dropna().sort_values(kind="stable")
     number = np.arange(len(per_material)) * n_groups // max(len(per_material), 1)
     ends = per_material.groupby(number).agg(["min", "max"])
-    names = [name.format(i + 1) if name else f"{ends['min'][i]:.2f}-{ends['max'][i]:.2f}" for i in ends.index]
-    of_material = pd.Series(pd.Categorical.from_codes(number, dict.fromkeys(names)), index=per_material.index)
+    names = {i: name.format(i + 1) if name else f"{ends['min'][i]:.2f}-{ends['max'][i]:.2f}" for i in ends.index}
+    # Groups whose ranges read alike are one.
+    groups = pd.Categorical([names[i] for i in number], categories=list(dict.fromkeys(names.values())), ordered=True)
+    of_material = pd.Series(groups, index=per_material.index)
     return material_ids.map(of_material).astype(of_material.dtype)
 
 
@@ -200,7 +205,9 @@ def _draw(path: Path, rows: pd.DataFrame) -> None:
             ends = np.abs(one[["low", "high"]].to_numpy().T - one["error"].to_numpy())
             axis.errorbar(at, one["error"], ends, marker="o", markersize=3, linewidth=0.8, label=label)
         counts = of_panel.groupby(GROUP, sort=False)["n"].max()
-        axis.set_xticks(range(len(groups)), [f"{group}\n{counts[group]}" for group in groups], fontsize=7)
+        axis.set_xticks(
+            range(len(groups)), [f"{fill(str(group), 22)}\n{counts[group]}" for group in groups], fontsize=7
+        )
         axis.set_title(title, fontsize=8)
         axis.set_ylim(bottom=0)
     for axis in axes[len(panels) :]:
@@ -228,10 +235,10 @@ def _ternary_oxides(table: pd.DataFrame) -> pd.Series:
 
 # Name to the rows in it; the first two are those to which the paper fine-tunes.
 SUBCLASSES: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
-    "ternary oxides\nno rare earth": _ternary_oxides,
+    "ternary oxides, no rare earth": _ternary_oxides,
     "space group 225": lambda table: (table["space_group"] == 225).fillna(value=False).astype(bool),
     "oxides": _with("O"),
-    "sulphides,\nselenides, tellurides": _with("S", "Se", "Te"),
+    "sulphides, selenides, tellurides": _with("S", "Se", "Te"),
     "halides": _with("F", "Cl", "Br", "I"),
     "hydrides": _with("H"),
     "with 3d metal": _with("Sc", "Ti", "V", "Cr", "Mn", "Fe", "Co", "Ni", "Cu"),

@@ -82,7 +82,7 @@ def test_summary_has_the_means_of_the_table(table):
 
 
 def test_subclasses_of_the_paper(table):
-    ternary = SUBCLASSES["ternary oxides\nno rare earth"]
+    ternary = SUBCLASSES["ternary oxides, no rare earth"]
     names = pd.DataFrame(
         {"chemical_system": ["O-Sr-Ti", "La-O-Ti", "Cl-O-Sr-Ti", "Cl-Na-Sr"], "n_elements": [3, 3, 4, 3]}
     )
