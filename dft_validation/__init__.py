@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dft_validation.engines import available_engines, register_engine
+    from dft_validation.engines import available_engines, computable_elements, register_engine
     from dft_validation.jobs.calculation import calculate_edos
     from dft_validation.jobs.maker import EdosMaker
     from dft_validation.queue.cost import CostModel
@@ -34,6 +34,7 @@ _MODULES = {
     "FailedJob": "results.outcomes",
     "JobStatus": "results.outcomes",
     "available_engines": "engines",
+    "computable_elements": "engines",
     "calculate_edos": "jobs.calculation",
     "plan_jobs": "queue.plan",
     "register_engine": "engines",
@@ -47,6 +48,7 @@ __all__ = [  # noqa: RUF022 - in the order of use
     "DftSettings",
     "available_engines",
     "register_engine",
+    "computable_elements",
     "plan_jobs",
     "remaining_cpu_seconds",
     "run_jobs",

@@ -23,6 +23,7 @@ import dft_validation
 import mat2spec
 from dft_validation.queue.store import QUEUE_FILE, JobQueue
 from dft_validation.results.outcomes import JobStatus
+from flows.choice import choose_and_plan
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.material_ids import in_digits
 from mat2spec.settings import TIGHT_BINDING_MODELS, PredictionSettings, model_name
@@ -32,7 +33,7 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import matrix_column, to_frame
 from mat2spec.tables.status import Status
 from screening.choose.candidates import choose_candidates
-from screening.choose.selection import drawable, rank_by_consensus, select_for_dft
+from screening.choose.selection import consensus, drawable, rank_by_consensus
 from screening.classify.classes import classify, mark_targets
 from screening.classify.materials import Materials
 from screening.classify.metals import MetalEvidence
@@ -47,7 +48,7 @@ from screening.evaluate.published import (
 from screening.evaluate.threshold_curves import threshold_curve
 from screening.progress import Progress, no_progress
 from screening.report.comparison import Comparison
-from screening.report.picks import GAPPED_METAL, picks_table, with_phonons, with_space_groups
+from screening.report.picks import FROM_PREDICTIONS, GAPPED_METAL, picks_table, with_phonons, with_space_groups
 from screening.report.result_page import PAGE_FILE, PageContent, result_page, shown_picks
 from screening.runs.contents import RunTables
 from screening.runs.history import PreviousRuns
@@ -233,11 +234,14 @@ def _load(model: str, spectrum: str, weights_dir: Path | None, device: str, max_
 
 
 def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
-    """Classify the predicted spectra, derive properties of the materials and mark the hits."""
-    columns = [Column.MATERIAL_ID, Column.MODEL, Column.EDOS, Column.UNCERTAINTY]
-    predictions = inputs.read_arrow(TableName.PREDICTIONS, columns)
-    keys = predictions.select([Column.MATERIAL_ID, Column.MODEL]).to_pandas()
-    spectra, uncertainty = (matrix_column(predictions, name, EDOS_GRID.size) for name in columns[2:])
+    """Classify the predicted spectra, derive properties of the materials and mark what is searched for."""
+    there = inputs.run.column_names(TableName.PREDICTIONS)
+    names = [name for name in (Column.MATERIAL_ID, Column.MODEL, Column.TRUST) if name in there]
+    predictions = inputs.read_arrow(TableName.PREDICTIONS, [*names, Column.EDOS, Column.UNCERTAINTY])
+    keys = predictions.select(names).to_pandas()
+    spectra, uncertainty = (
+        matrix_column(predictions, name, EDOS_GRID.size) for name in (Column.EDOS, Column.UNCERTAINTY)
+    )
     candidates = inputs.read(TableName.CANDIDATES)
     elements = ElementCounts.from_lists([inputs.read_arrow(TableName.CRYSTALS, [Column.ATOMIC_NUMBERS])[0]])
     rows = pd.Index(candidates[Column.MATERIAL_ID]).get_indexer(keys[Column.MATERIAL_ID])
@@ -246,6 +250,8 @@ def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     evidence = MetalEvidence(keys[Column.MODEL].to_numpy(dtype=object), _prior(inputs, len(keys)), band_gaps)
     classes = classify(spectra, materials, settings.gap, settings.classify, uncertainty, evidence=evidence)
     table = mark_targets(pd.concat([keys, classes], axis=1), candidates, settings.classify.target)
+    number = consensus(table, settings.classify.rank_by, allow_outside=settings.selection.allow_outside)
+    table = table.assign(**{Column.CONSENSUS_CONFIDENCE: number})
     per_model = table[is_true(table[Column.IS_TARGET])][Column.MODEL].value_counts()
     name = "gapped_metals" if settings.classify.target == Column.IS_GAPPED_METAL else "hits"
     return Outcome(
@@ -263,13 +269,11 @@ def _prior(inputs: Inputs, n: int) -> NDArray[np.float64]:
 
 
 def queue_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
-    """Choose candidates for DFT, the most confident positives and random negatives, and plan their jobs."""
+    """Choose candidates for DFT, the best-ranked positives and random samples, and plan their jobs."""
     classes, candidates = inputs.read(TableName.CLASSIFICATIONS), inputs.read(TableName.CANDIDATES)
-    selection = select_for_dft(classes, candidates, settings.selection, settings.classify.rank_by)
-    picks = selection.picks
-    jobs = dft_validation.plan_jobs(picks, inputs.crystals(picks[Column.MATERIAL_ID]), settings.dft)
-    n_queued = int((jobs[Column.STATUS] == JobStatus.QUEUED).sum())
-    return Outcome({**selection.counts(), "queued": n_queued}, {TableName.DFT_JOBS: jobs})
+    selection, jobs = choose_and_plan(classes, candidates, inputs.crystals, settings)
+    counts = {**selection.counts(), "queued": int((jobs[Column.STATUS] == JobStatus.QUEUED).sum())}
+    return Outcome(counts, {TableName.DFT_JOBS: jobs})
 
 
 def run_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
@@ -320,7 +324,8 @@ def evaluate(inputs: Inputs, settings: ScreenSettings) -> Outcome:
 def against_dft(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     """Precision and recall against the DFT of the run."""
     classes = inputs.read(TableName.CLASSIFICATIONS)
-    pool = drawable(inputs.read(TableName.CANDIDATES), settings.selection)
+    computable = dft_validation.computable_elements(settings.dft)
+    pool = drawable(inputs.read(TableName.CANDIDATES), settings.selection, classes, computable)
     return precision_recall(classes, results, jobs, settings.evaluation, gap_rule=settings.gap.describe(), pool=pool)
 
 
@@ -347,8 +352,8 @@ def collect_picks(inputs: Inputs, settings: ScreenSettings) -> Outcome:
 def find_picks(
     inputs: Inputs, settings: ScreenSettings, jobs: pd.DataFrame, results: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """The table of picks with these DFT jobs and results; without space groups if the run has no coordinates."""
-    wanted = (Column.MATERIAL_ID, Column.MODEL, Column.REASON, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE)
+    """The table of picks with these DFT jobs and results; without space groups where a run has no coordinates."""
+    wanted = (Column.MATERIAL_ID, Column.MODEL, *FROM_PREDICTIONS)
     there = inputs.run.column_names(TableName.PREDICTIONS)
     picks = picks_table(
         inputs.read(TableName.CANDIDATES),

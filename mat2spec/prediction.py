@@ -7,7 +7,6 @@ the scale is predicted too and never taken from a label. A phonon spectrum holds
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -34,8 +33,9 @@ from mat2spec.spectra.grids import EDOS_GRID, GRIDS, SpectralGrid
 from mat2spec.spectra.normalisation import Setting, to_spectra_per_atom
 from mat2spec.spectra.phonons import MODES_PER_ATOM
 from mat2spec.spectra.prediction import BatchReport, Prediction
+from mat2spec.spectra.trust import CrystalFacts, TrustCalibration, judge, load_trust
 from mat2spec.tables.status import Status
-from mat2spec.threads import worker_threads
+from mat2spec.threads import deterministic, worker_threads
 from mat2spec.tight_binding.predictor import MODEL_NAME_WITH_SPIN as TIGHT_BINDING_WITH_SPIN
 from mat2spec.tight_binding.predictor import MODEL_NAMES as TIGHT_BINDING_MODELS
 from mat2spec.tight_binding.predictor import TightBindingPredictor, load_tight_binding
@@ -113,6 +113,7 @@ class SpectrumPredictor:
         self.shape_model = shape_model.to(self.device).eval()
         self.scale_model = None if scale_model is None else scale_model.to(self.device).eval()
         self.weights_hash = self._hash_weights()
+        self.trust: TrustCalibration | None = None
         # Heads trained on the same frozen encoder share one pass through it.
         self._shares_encoder = scale_model is not None and tensors_hash(
             dict(shape_model.encoder.state_dict())
@@ -131,7 +132,8 @@ class SpectrumPredictor:
         """
         crystals = as_crystals(crystals)
         graphs, problems = build_graphs(crystals, self.graph_settings)
-        return self.predict_graphs(crystals.material_ids, graphs, problems, on_batch)
+        prediction = self.predict_graphs(crystals.material_ids, graphs, problems, on_batch)
+        return judge(prediction, self.trust, CrystalFacts.of(crystals))
 
     def predict_graphs(
         self,
@@ -140,12 +142,12 @@ class SpectrumPredictor:
         problems: Sequence[str | None],
         on_batch: BatchReport | None = None,
     ) -> Prediction:
-        """Predict from graphs that were made with `graph_settings` (`mat2spec.graphs.building.build_graphs`)."""
+        """Predict from graphs made with `graph_settings` (`build_graphs`); errors are the model's own, without a verdict."""
         usable = np.flatnonzero([problem is None for problem in problems])
         answers = _Answers.unknown(len(graphs), self.grid.size)
         failures: dict[int, str] = {}
         batches = list(split_by_edges(usable, graphs.n_edges.cpu().numpy(), self.max_edges_per_batch))
-        with _deterministic(self.device), worker_threads(self.device) as executor:
+        with deterministic(self.device), worker_threads(self.device) as executor:
             results = executor.map(lambda chosen: self._predict_batch(graphs, chosen, failures), batches)
             for chosen, answer in zip(batches, results, strict=True):
                 answers.put(chosen, answer)
@@ -266,9 +268,11 @@ def load_predictor(
                 f"The shape and scale weights of '{model}' in {folder} were trained on different graphs or grids; "
                 "train both with the same settings."
             )
-    return SpectrumPredictor(
+    predictor = SpectrumPredictor(
         model, shape_model, scale_model, card.graph_settings, card.spectral_grid, device, max_edges_per_batch
     )
+    predictor.trust = load_trust(folder, model, spectrum, predictor.weights_hash)
+    return predictor
 
 
 def _load_tight_binding(
@@ -284,15 +288,15 @@ def _load_tight_binding(
     path = folder / weights_name(model, spectrum, SHAPE_SETTING)
     spin = model == TIGHT_BINDING_WITH_SPIN
     speaker = f"{MODEL_OF_LARGE_CELLS}, without spin" if spin else MODEL_OF_LARGE_CELLS
-    return load_tight_binding(path, resolve_device(device), predict_large, speaker, spin=spin)
+    predictor = load_tight_binding(path, resolve_device(device), predict_large, speaker, spin=spin)
+    predictor.trust = load_trust(folder, model, spectrum, predictor.weights_hash)
+    return predictor
 
 
 def shipped_weights(spectrum: str) -> dict[str, list[Path]]:
     """Graph models with shipped weights for a spectrum, and their files: a shape, and for eDOS also a scale."""
     settings = [SHAPE_SETTING, *([SCALE_SETTING] if spectrum == EDOS_GRID.name else [])]
-    files = {
-        model: [SHIPPED_WEIGHTS / weights_name(model, spectrum, setting) for setting in settings] for model in MODELS
-    }
+    files = {model: [SHIPPED_WEIGHTS / weights_name(model, spectrum, each) for each in settings] for model in MODELS}
     return {model: paths for model, paths in files.items() if all(path.is_file() for path in paths)}
 
 
@@ -352,17 +356,22 @@ def predict_with_models(
     """
     made: dict[GraphSettings, tuple[CrystalGraphs, list[str | None]]] = {}
     predictions = []
+    facts = CrystalFacts.of(crystals)
     for predictor in predictors:
-        if not isinstance(predictor, SpectrumPredictor):
-            predictions.append(predictor.predict(crystals, on_batch))
+        if isinstance(predictor, TightBindingPredictor):
+            predictions.append(predictor.predict(crystals, on_batch, facts))
+            continue
+        if isinstance(predictor, ExternalPredictions):
+            predictions.append(judge(predictor.predict(crystals, on_batch), None, facts))
             continue
         if predictor.graph_settings not in made:
             made[predictor.graph_settings] = build_graphs(crystals, predictor.graph_settings)
         graphs, problems = made[predictor.graph_settings]
-        predictions.append(predictor.predict_graphs(crystals.material_ids, graphs, problems, on_batch))
+        prediction = predictor.predict_graphs(crystals.material_ids, graphs, problems, on_batch)
+        predictions.append(judge(prediction, predictor.trust, facts))
     notes = find_notes(crystals)
-    predictions = _with_metal_head(predictions, crystals)
-    return [replace(with_notes(prediction, notes), crystals=crystals) for prediction in predictions]
+    judged = _with_metal_head(predictions, crystals)
+    return [replace(with_notes(prediction, notes), crystals=crystals) for prediction in judged]
 
 
 def _with_metal_head(predictions: Sequence[Prediction], crystals: Crystals) -> list[Prediction]:
@@ -430,17 +439,3 @@ def split_by_edges(
 def _per_atom(model: SpectrumModel, vectors: Tensor, graph: CrystalGraphs) -> Tensor:
     predicted = model.forward_from_vectors(vectors, graph)
     return to_spectra_per_atom(predicted, model.setting, model.target_mean, model.target_std)
-
-
-@contextmanager
-def _deterministic(device: torch.device) -> Iterator[None]:
-    """Sums over groups in a fixed order, also on a GPU."""
-    if device.type == "cpu":
-        yield
-        return
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before)

@@ -1,4 +1,4 @@
-"""Threads that compute in parallel."""
+"""How predictions are computed: threads in parallel, and sums in a fixed order."""
 
 from __future__ import annotations
 
@@ -25,3 +25,17 @@ def worker_threads(device: torch.device) -> Iterator[ThreadPoolExecutor]:
     finally:
         executor.shutdown(cancel_futures=True)
         torch.set_num_threads(n_threads)
+
+
+@contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Sums over groups in a fixed order, also on a GPU."""
+    if device.type == "cpu":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)

@@ -22,6 +22,7 @@ from mat2spec.settings import EDOS_MODELS
 from mat2spec.spectra.prediction import Prediction
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
+from screening.choose.selection import consensus
 from screening.classify.classes import classify, mark_targets
 from screening.classify.materials import Materials
 from screening.classify.metals import MetalEvidence
@@ -107,13 +108,15 @@ def judge(
     """The tables `candidates`, `classifications` and `predictions` of crystals and what models predict of them."""
     candidates, materials = _candidates(crystals), Materials.of_crystals(crystals)
     predictions = pd.concat([prediction.to_frame() for prediction in made], ignore_index=True)
-    keys = predictions[[str(Column.MATERIAL_ID), str(Column.MODEL)]]
+    keys = predictions[[str(Column.MATERIAL_ID), str(Column.MODEL), str(Column.TRUST)]]
     classes = [
         classify(each.spectra, materials, gap, settings, each.uncertainty, evidence=MetalEvidence.of_prediction(each))
         for each in made
     ]
     table = pd.concat([keys, pd.concat(classes, ignore_index=True)], axis=1)
-    return candidates, mark_targets(table, candidates, settings.target), predictions
+    table = mark_targets(table, candidates, settings.target)
+    number = consensus(table, settings.rank_by)
+    return candidates, table.assign(**{Column.CONSENSUS_CONFIDENCE: number}), predictions
 
 
 def _candidates(crystals: Crystals) -> pd.DataFrame:

@@ -233,6 +233,10 @@ class SelectionSettings(BaseModel):
         ge=1,
         description="Materials with more sites per primitive cell are not chosen for DFT; None: no limit.",
     )
+    allow_outside: bool = Field(
+        default=False,
+        description="Choose also materials whose predictions are all outside of what the models know (trust).",
+    )
     seed: int = Field(default=2022, ge=0, description="Seed of the random sample.")
 
 

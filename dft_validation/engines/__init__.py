@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mat2spec.crystals.composition import symbols
+from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER
+
 if TYPE_CHECKING:
     from dft_validation.engines.base import Engine
     from dft_validation.settings import DftSettings
@@ -52,6 +55,17 @@ def choose_engine(settings: DftSettings, atomic_numbers: list[int]) -> Engine:
         return engine
     fallback = get_engine(settings.fallback_engine)
     return engine if fallback.find_unsupported(atomic_numbers) else fallback
+
+
+def computable_elements(settings: DftSettings) -> list[frozenset[str]]:
+    """Symbols of the elements that the engine can compute, and those of the fallback where one is set."""
+    names = [settings.engine, *([settings.fallback_engine] if settings.fallback_engine else [])]
+    return [_elements_of(get_engine(name)) for name in names]
+
+
+def _elements_of(engine: Engine) -> frozenset[str]:
+    numbers = range(1, MAX_ATOMIC_NUMBER + 1)
+    return frozenset(symbols()[number] for number in numbers if not engine.find_unsupported([number]))
 
 
 def available_engines() -> dict[str, str]:

@@ -49,7 +49,9 @@ def publish(run: RunFolder) -> None:
 def most_confident(run: RunFolder) -> pd.DataFrame:
     """Predicted gapped metals, the most confident first."""
     columns = [Column.MATERIAL_ID, Column.MODEL, Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV]
-    classes = run.read_table(TableName.CLASSIFICATIONS, [*columns, Column.IS_GAPPED_METAL])
+    there = run.column_names(TableName.CLASSIFICATIONS)
+    more = [Column.IS_GAPPED_METAL, Column.IS_TARGET, Column.TRUST, Column.CONSENSUS_CONFIDENCE]
+    classes = run.read_table(TableName.CLASSIFICATIONS, [*columns, *(name for name in more if name in there)])
     return rank_by_consensus(classes)[columns].head(N_GAPPED_METALS)
 
 

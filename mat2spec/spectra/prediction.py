@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
@@ -62,6 +62,15 @@ class Prediction:
     prior_metal_probability
         Probability of a metal by the metal head, which does not see the spectrum, shape (n,); None for phonons and where
         it was not asked.
+    implausibility
+        How unlike real crystals each is, shape (n,): `mat2spec.crystals.plausibility`. Nothing was asked if it is empty, and so
+        for what follows.
+    unseen_elements
+        Symbols of the elements that no training label has, joined by commas.
+    trust
+        `mat2spec.spectra.trust.Trust`, or None where there is no prediction or the weights have no calibration.
+    trust_reason
+        Why the verdict is not ``"ok"``; else empty.
     """
 
     material_ids: NDArray[np.object_]
@@ -77,15 +86,22 @@ class Prediction:
     grid: SpectralGrid
     crystals: Crystals | None = None
     prior_metal_probability: NDArray[np.float32] | None = None
+    implausibility: NDArray[np.float32] = field(default_factory=lambda: np.empty(0, dtype=np.float32))
+    unseen_elements: list[str] = field(default_factory=list)
+    trust: list[str | None] = field(default_factory=list)
+    trust_reason: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.material_ids)
 
     def take(self, indices: NDArray[np.integer]) -> Prediction:
         """The predictions at `indices`, in that order."""
-        arrays = ("material_ids", "spectra", "scale", "uncertainty", "relative_error", "domain_distance")
-        taken: dict[str, Any] = {name: getattr(self, name)[indices] for name in arrays}
-        taken |= {name: [getattr(self, name)[index] for index in indices] for name in ("status", "reason")}
+        taken: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, np.ndarray) and len(value):
+                taken[name] = value[indices]
+            elif isinstance(value, list) and value:
+                taken[name] = [value[index] for index in indices]
         return replace(self, **taken, crystals=None if self.crystals is None else self.crystals.take(indices))
 
     def to_frame(self) -> pd.DataFrame:
@@ -148,6 +164,8 @@ def predictions_table(prediction: Prediction) -> pa.Table:
     n_materials = len(prediction.status)
     prior = prediction.prior_metal_probability
     known = {} if prior is None else {Column.PRIOR_METAL_PROBABILITY: pa.array(prior, mask=np.isnan(prior))}
+    unknown = [None] * n_materials
+    odd = prediction.implausibility
     return pa.table(
         {
             Column.MATERIAL_ID: pa.array(prediction.material_ids, type=pa.string()),
@@ -161,6 +179,10 @@ def predictions_table(prediction: Prediction) -> pa.Table:
             Column.RELATIVE_ERROR: pa.array(prediction.relative_error, from_pandas=True, type=pa.float32()),
             Column.DOMAIN_DISTANCE: pa.array(prediction.domain_distance, from_pandas=True, type=pa.float32()),
             **known,
+            Column.IMPLAUSIBILITY: pa.array(odd if len(odd) else unknown, type=pa.float32(), from_pandas=True),
+            Column.UNSEEN_ELEMENTS: pa.array(prediction.unseen_elements or unknown, type=pa.string()),
+            Column.TRUST: pa.array(prediction.trust or unknown, type=pa.string()),
+            Column.TRUST_REASON: pa.array(prediction.trust_reason or unknown, type=pa.string()),
             Column.WEIGHTS_HASH: pa.array([prediction.weights_hash] * n_materials, type=pa.string()),
         }
     )

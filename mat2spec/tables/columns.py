@@ -85,6 +85,10 @@ class Column(StrEnum):
     RELATIVE_ERROR = "relative_error"
     DOMAIN_DISTANCE = "domain_distance"
     PRIOR_METAL_PROBABILITY = "prior_metal_probability"
+    IMPLAUSIBILITY = "implausibility"
+    UNSEEN_ELEMENTS = "unseen_elements"
+    TRUST = "trust"
+    TRUST_REASON = "trust_reason"
     WEIGHTS_HASH = "weights_hash"
 
     # Classes of a spectrum, predicted or computed

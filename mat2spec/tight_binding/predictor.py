@@ -32,6 +32,7 @@ from mat2spec.models.tight_binding import (
 from mat2spec.settings import TIGHT_BINDING_MODELS as MODEL_NAMES
 from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.spectra.prediction import BatchReport, Prediction
+from mat2spec.spectra.trust import CrystalFacts, TrustCalibration, judge
 from mat2spec.tables.status import Status
 from mat2spec.threads import worker_threads
 from mat2spec.tight_binding.cells import PrimitiveCell
@@ -97,11 +98,14 @@ class TightBindingPredictor:
         self.grid: SpectralGrid = model.grid
         self.fallback, self.fallback_name, self.max_atoms = fallback, fallback_name, max_atoms
         self.weights_hash = tensors_hash(self.model.state_dict())
+        self.trust: TrustCalibration | None = None
         self._preparation = PreparationSettings(
             model.settings.kpoints_per_atom, spin=spin, dtype=torch.complex64, device=self.device
         )
 
-    def predict(self, crystals: CrystalsOrData, on_batch: BatchReport | None = None) -> Prediction:
+    def predict(
+        self, crystals: CrystalsOrData, on_batch: BatchReport | None = None, facts: CrystalFacts | None = None
+    ) -> Prediction:
         """Predict the spectrum of every crystal; one that cannot be predicted gets a reason.
 
         Parameters
@@ -110,8 +114,11 @@ class TightBindingPredictor:
             Any crystals, also as data of PyTorch Geometric (`mat2spec.graphs.from_data.crystals_from_data`).
         on_batch
             Called with the number of crystals of every finished batch.
+        facts
+            Of these crystals, where they are known.
         """
         crystals = as_crystals(crystals)
+        facts = facts or CrystalFacts.of(crystals)
         reasons = find_problems(crystals, self.model.settings.descriptors)
         crystals = reduce_skewed_cells(crystals)
         usable = np.flatnonzero([reason is None for reason in reasons])
@@ -126,6 +133,7 @@ class TightBindingPredictor:
                 self._put(answer, crystals, chosen, rows)
                 if on_batch:
                     on_batch(len(chosen))
+        answer = judge(answer, self.trust, facts)
         if large:
             self._hand_on(crystals, cells, large, answer)
         if on_batch and len(small) < len(crystals):
@@ -200,6 +208,11 @@ class TightBindingPredictor:
         for name in ("spectra", "scale", "uncertainty", "relative_error", "domain_distance"):
             getattr(answer, name)[large] = getattr(other, name)
         for row, index in enumerate(large):
+            if answer.trust:
+                judged = bool(other.trust)
+                answer.trust[index] = other.trust[row] if judged else None
+                answer.trust_reason[index] = other.trust_reason[row] if judged else ""
+                answer.unseen_elements[index] = other.unseen_elements[row] if judged else ""
             answer.status[index] = other.status[row]
             answer.reason[index] = other.reason[row] or f"Predicted by {self.fallback_name}: {sentences[row]}."
 

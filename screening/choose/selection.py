@@ -1,4 +1,7 @@
-"""Choice of the materials that DFT checks: confident positives, and random samples of all others.
+"""Choice of the materials that DFT checks: the best-ranked positives, and random samples of all others.
+
+Materials are ranked by one number, `consensus_confidence`: the mean confidence of all models that know the material. What
+every model calls outside of what it knows has no such number, and is neither ranked nor drawn unless it is asked for.
 
 Confident positives alone would show how good the best picks are, but not how good all predicted positives are or what
 is missed. Uniform random samples of the other positives and of the negatives are therefore computed as well.
@@ -6,12 +9,14 @@ is missed. Uniform random samples of the other positives and of the negatives ar
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from mat2spec.crystals.primitive import CellSizes
+from mat2spec.spectra.trust import Trust
 from mat2spec.tables.columns import Column
 from screening.settings import SelectionSettings
 
@@ -20,6 +25,8 @@ RANDOM_POSITIVE = "random_positive"
 # Groups of which a sample stands for all members.
 SAMPLED_GROUPS = (RANDOM_POSITIVE, RANDOM_NEGATIVE)
 POSITIVE_PREFIX = "positive:"
+# How the ranked ones are chosen now; older runs name the model whose turn it was.
+BY_CONSENSUS = POSITIVE_PREFIX + "consensus"
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,10 @@ class Selection:
         Materials in the pool that every model calls negative.
     n_unpredicted
         Materials left out because no model has a prediction for them.
+    n_outside
+        Materials left out because every prediction of them is outside of what its model knows.
+    n_not_computable
+        Materials left out because the engine cannot compute their elements.
     """
 
     picks: pd.DataFrame
@@ -47,6 +58,8 @@ class Selection:
     n_positives: int
     n_negatives: int
     n_unpredicted: int
+    n_outside: int = 0
+    n_not_computable: int = 0
 
     def counts(self) -> dict[str, int]:
         """Counts for the record of the run: how many were chosen, out of how many."""
@@ -56,6 +69,8 @@ class Selection:
             "negatives": self.n_negatives,
             "too_large": self.n_too_large,
             "unpredicted": self.n_unpredicted,
+            "outside": self.n_outside,
+            "not_computable": self.n_not_computable,
         }
 
 
@@ -64,24 +79,30 @@ def select_for_dft(
     candidates: pd.DataFrame,
     settings: SelectionSettings | None = None,
     rank_by: str = Column.GAPPED_METAL_CONFIDENCE,
+    computable: Collection[Collection[str]] | None = None,
+    refused: Collection[str] = frozenset(),
 ) -> Selection:
     """Choose materials for DFT.
 
-    Hits are the rows with `is_target`: gapped metals unless a condition is set. The models take turns in alphabetical
-    order, each naming its most confident hit not chosen yet. The random positives are a uniform sample without
-    replacement of the remaining hits of any model; the random negatives, of the materials that no model calls a hit.
+    Hits are what `is_target` says: gapped metals unless a condition is set. The first of `rank_by_consensus` are
+    computed. The random positives are a uniform sample without replacement of the hits of any model that are left, the random
+    negatives one of the materials that no model calls a hit.
 
     Parameters
     ----------
     classifications
         One row per material and model: `material_id`, `model`, `is_gapped_metal`, `is_target` (where there is one),
-        `gapped_metal_confidence`, `gap_width_ev`.
+        `gapped_metal_confidence`, `gap_width_ev`, and where known `trust`.
     candidates
-        The candidates: `material_id`, `nsites`, and `nsites_primitive` where known.
+        The candidates: `material_id`, `nsites`, and where known `nsites_primitive` and `chemsys`.
     settings
         How many to choose; the defaults if not given.
     rank_by
         Column that ranks the hits, the largest first.
+    computable
+        Sets of elements: a crystal can be computed if one of them holds all of its own. None: any can.
+    refused
+        Materials that turned out not to be computable: they take no place among the ranked ones.
 
     Raises
     ------
@@ -99,30 +120,66 @@ def select_for_dft(
         raise ValueError(f"Hits cannot be ranked by '{rank_by}': that is not a column of the classifications.")
     rows = classifications[classifications[Column.MATERIAL_ID].isin(candidates[Column.MATERIAL_ID])]
     predicted = rows[rows[flag].notna()]
-    n_unpredicted = rows[Column.MATERIAL_ID].nunique() - predicted[Column.MATERIAL_ID].nunique()
-    small_enough = predicted[Column.MATERIAL_ID].isin(drawable(candidates, settings))
-    pool = predicted[small_enough]
-    positive = pool[pool[flag].astype(bool)]
-    positive_ids = set(positive[Column.MATERIAL_ID])
-    negative_ids = sorted(set(pool[Column.MATERIAL_ID]) - positive_ids)
-    ranked = _take_turns(positive, settings.max_positives, flag, rank_by)
-    other_ids = sorted(positive_ids - {material_id for material_id, *_ in ranked})
+    ids = set(predicted[Column.MATERIAL_ID])
+    known = ids if settings.allow_outside else ids - outside_of_all_models(predicted)
+    can = known - _not_computable(candidates, computable)
+    pool_ids = can & set(_small(candidates, settings))
+    pool = predicted[predicted[Column.MATERIAL_ID].isin(pool_ids)]
+    positive_ids = set(pool.loc[pool[flag].astype(bool), Column.MATERIAL_ID])
+    order = rank_by_consensus(_with_consensus(pool, rank_by, settings), rank_by)[Column.MATERIAL_ID]
+    best = order[~order.isin(list(refused))].head(settings.max_positives)
+    ranked = [(str(name), BY_CONSENSUS, place, 1.0) for place, name in enumerate(best, 1)]
+    other_ids = sorted(positive_ids - set(best))
     drawn = _draw(other_ids, settings.n_random_positives, RANDOM_POSITIVE, settings.seed + 1)
-    drawn += _draw(negative_ids, settings.n_random_negatives, RANDOM_NEGATIVE, settings.seed)
+    drawn += _draw(sorted(pool_ids - positive_ids), settings.n_random_negatives, RANDOM_NEGATIVE, settings.seed)
     return Selection(
         picks=_picks_table(ranked + drawn),
-        n_too_large=int(predicted[Column.MATERIAL_ID][~small_enough].nunique()),
+        n_too_large=len(can - pool_ids),
         n_positives=len(positive_ids),
-        n_negatives=len(negative_ids),
-        n_unpredicted=int(n_unpredicted),
+        n_negatives=len(pool_ids - positive_ids),
+        n_unpredicted=rows[Column.MATERIAL_ID].nunique() - len(ids),
+        n_outside=len(ids - known),
+        n_not_computable=len(known - can),
     )
 
 
-def drawable(candidates: pd.DataFrame, settings: SelectionSettings) -> list[str]:
-    """Candidates whose primitive cells are small enough for DFT."""
+def drawable(
+    candidates: pd.DataFrame,
+    settings: SelectionSettings,
+    classifications: pd.DataFrame | None = None,
+    computable: Collection[Collection[str]] | None = None,
+) -> list[str]:
+    """Candidates that may be chosen: small enough, of elements that can be computed, and known to a model."""
+    left_out = _not_computable(candidates, computable)
+    if classifications is not None and not settings.allow_outside:
+        left_out |= outside_of_all_models(classifications)
+    return [name for name in _small(candidates, settings) if name not in left_out]
+
+
+def _small(candidates: pd.DataFrame, settings: SelectionSettings) -> list[str]:
+    """Candidates whose primitive cells, which DFT computes, are small enough."""
     limit = np.inf if settings.max_sites is None else settings.max_sites
     small = CellSizes.of_rows(candidates).n_primitive <= limit
-    return candidates.loc[small, Column.MATERIAL_ID].tolist()
+    return [str(name) for name in candidates.loc[small, Column.MATERIAL_ID]]
+
+
+def _not_computable(candidates: pd.DataFrame, computable: Collection[Collection[str]] | None) -> set[str]:
+    """Candidates with elements that no set of `computable` holds all of."""
+    if computable is None or Column.CHEMSYS not in candidates:
+        return set()
+    allowed = [set(elements) for elements in computable]
+    systems = candidates[Column.CHEMSYS].dropna()
+    hopeless = [name for name in systems.unique() if not any(set(name.split("-")) <= known for known in allowed)]
+    return set(candidates.loc[candidates[Column.CHEMSYS].isin(hopeless), Column.MATERIAL_ID])
+
+
+def outside_of_all_models(classifications: pd.DataFrame) -> set[str]:
+    """Materials whose predictions are all outside of what their models know; none in tables of older runs."""
+    if Column.TRUST not in classifications:
+        return set()
+    predicted = classifications[classifications[target_of(classifications)].notna()]
+    outside = (predicted[Column.TRUST] == Trust.OUTSIDE).groupby(predicted[Column.MATERIAL_ID]).all()
+    return set(outside.index[outside.to_numpy(dtype=np.bool_)])
 
 
 def target_of(classifications: pd.DataFrame) -> str:
@@ -144,46 +201,61 @@ def rank_gapped_metals(
     )
 
 
-def rank_by_consensus(classifications: pd.DataFrame) -> pd.DataFrame:
-    """Materials that any model calls a hit, by decreasing mean confidence of all models.
+def consensus(
+    classifications: pd.DataFrame, rank_by: str = Column.GAPPED_METAL_CONFIDENCE, *, allow_outside: bool = False
+) -> pd.Series:
+    """The number that materials are ranked by, for each row: mean over the models that know the material.
+
+    A single model far from its training data can be certain and wrong. Null where every prediction is outside, unless
+    these are allowed.
+    """
+    values = classifications[rank_by].astype("float64")
+    if Column.TRUST in classifications and not allow_outside:
+        values = values.where(classifications[Column.TRUST] != Trust.OUTSIDE)
+    return values.groupby(classifications[Column.MATERIAL_ID]).transform("mean")
+
+
+def known_consensus(classifications: pd.DataFrame, rank_by: str = Column.GAPPED_METAL_CONFIDENCE) -> pd.Series:
+    """The `consensus_confidence` of a table, computed for one of an older run."""
+    if Column.CONSENSUS_CONFIDENCE in classifications and classifications[Column.CONSENSUS_CONFIDENCE].notna().any():
+        return classifications[Column.CONSENSUS_CONFIDENCE]
+    return consensus(classifications, rank_by)
+
+
+def _with_consensus(classifications: pd.DataFrame, rank_by: str, settings: SelectionSettings) -> pd.DataFrame:
+    number = consensus(classifications, rank_by, allow_outside=settings.allow_outside)
+    return classifications.assign(**{Column.CONSENSUS_CONFIDENCE: number})
+
+
+def rank_by_consensus(classifications: pd.DataFrame, rank_by: str = Column.GAPPED_METAL_CONFIDENCE) -> pd.DataFrame:
+    """Materials that any model calls a gapped metal, or what else is searched for, the largest `consensus` first.
 
     Parameters
     ----------
     classifications
-        One row per material and model, as for `select_for_dft`.
+        One row per material and model, as for `select_for_dft`; its `consensus_confidence` is taken where it has one.
+    rank_by
+        Column behind the consensus of tables that lack it.
 
     Returns
     -------
     pandas.DataFrame
-        One row per material: that of its most confident model, with `gapped_metal_confidence`
-        replaced by the mean over all models, including those that call it negative: a single model far
-        from its training data can be certain and wrong.
+        One row per material: that of its most confident model, of those that know it, with
+        `consensus_confidence`, also as `gapped_metal_confidence`. What no model knows comes last.
     """
-    consensus = classifications.groupby(Column.MATERIAL_ID)[Column.GAPPED_METAL_CONFIDENCE].mean()
-    best = rank_gapped_metals(classifications, target_of(classifications)).drop_duplicates(Column.MATERIAL_ID)
-    best = best.assign(**{Column.GAPPED_METAL_CONFIDENCE: best[Column.MATERIAL_ID].map(consensus)})
+    number = known_consensus(classifications, rank_by)
+    classifications = classifications.assign(**{Column.CONSENSUS_CONFIDENCE: number})
+    best = rank_gapped_metals(classifications, target_of(classifications), rank_by)
+    if Column.TRUST in best:
+        best = best.sort_values(Column.TRUST, key=lambda trust: trust == Trust.OUTSIDE, kind="stable")
+    best = best.drop_duplicates(Column.MATERIAL_ID)
+    best = best.assign(**{Column.GAPPED_METAL_CONFIDENCE: best[Column.CONSENSUS_CONFIDENCE]})
     return best.sort_values(
-        [Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV, Column.MATERIAL_ID],
+        [Column.CONSENSUS_CONFIDENCE, Column.GAP_WIDTH_EV, Column.MATERIAL_ID],
         ascending=[False, False, True],
         kind="stable",
         ignore_index=True,
     )
-
-
-def _take_turns(positive: pd.DataFrame, most: int, flag: str, rank_by: str) -> list[tuple[str, str, int, float]]:
-    """Let each model in turn name its best material that is not chosen yet."""
-    ranked = rank_gapped_metals(positive, flag, rank_by)
-    queues = {str(model): list(group[Column.MATERIAL_ID]) for model, group in ranked.groupby(Column.MODEL, sort=True)}
-    chosen: dict[str, str] = {}
-    while len(chosen) < most and any(queues.values()):
-        for model, queue in queues.items():
-            while queue and queue[0] in chosen:
-                queue.pop(0)
-            if queue and len(chosen) < most:
-                chosen[queue.pop(0)] = model
-    return [
-        (material_id, POSITIVE_PREFIX + model, rank, 1.0) for rank, (material_id, model) in enumerate(chosen.items(), 1)
-    ]
 
 
 def _draw(ids: list[str], most: int, kind: str, seed: int) -> list[tuple[str, str, int, float]]:

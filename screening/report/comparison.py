@@ -10,7 +10,7 @@ import pandas as pd
 
 from mat2spec.tables.columns import Column
 from mat2spec.tables.status import Status
-from screening.choose.selection import rank_by_consensus, target_of
+from screening.choose.selection import known_consensus, rank_by_consensus, target_of
 from screening.evaluate.evaluation import POPULATION, VALIDATED_SET, is_true
 from screening.report.picks import dft_verdict
 from screening.report.wording import target_of_run
@@ -132,8 +132,8 @@ def _dft(run: RunTables) -> dict[str, str]:
 
 
 def _materials(old: _Verdicts, new: _Verdicts) -> pd.DataFrame:
-    came = sorted(new.hits - old.hits, key=lambda name: (-new.confidence[name], name))
-    went = sorted(old.hits - new.hits, key=lambda name: (-old.confidence[name], name))
+    came = sorted(new.hits - old.hits, key=new.place)
+    went = sorted(old.hits - new.hits, key=old.place)
     both = sorted(old.dft.keys() & new.dft.keys())
     rows = [
         *(_change(APPEARED if name in old.candidates else ADDED, new, name, old, new) for name in came),
@@ -162,7 +162,12 @@ class _Verdicts:
         self.words = target_of_run(run.info)
         self.hits = set(rank_by_consensus(self.classes)[Column.MATERIAL_ID])
         self.dft = _dft(run)
-        self.confidence = self.classes.groupby(Column.MATERIAL_ID)[Column.GAPPED_METAL_CONFIDENCE].mean().to_dict()
+        self.confidence = known_consensus(self.classes).groupby(self.classes[Column.MATERIAL_ID]).first().to_dict()
+
+    def place(self, material_id: str) -> tuple[float, str]:
+        """Sorts the most confident first; what no model knows comes last."""
+        value = self.confidence[material_id]
+        return (1.0 if pd.isna(value) else -value), material_id
 
     def score(self, material_id: str) -> str:
         value = self.confidence.get(material_id)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.spectra.prediction import Prediction
+from mat2spec.spectra.trust import Trust
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
@@ -127,7 +128,9 @@ def describe_verdict(rows: Sequence[Mapping[Any, Any]], leader: str) -> str:
     if UNSURE_FROM < confidence < UNSURE_TO:
         doubts.append(f"the confidence of {first[Column.MODEL]} is {confidence:.2f}")
     distance = first.get(Column.DOMAIN_DISTANCE)
-    if pd.notna(distance) and distance > 1:
+    if first.get(Column.TRUST) == Trust.OUTSIDE:
+        doubts.append(f"it is outside of what {first[Column.MODEL]} knows")
+    elif pd.notna(distance) and distance > 1:
         doubts.append("the crystal is unlike those that it was trained on")
     if first[Column.MODEL] != leader:
         doubts.append(f"{leader} could not predict it")

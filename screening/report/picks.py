@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -10,12 +11,16 @@ from pymatgen.symmetry.groups import sg_symbol_from_int_number
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.crystals.prototypes import UNKNOWN_SPACE_GROUP, space_group_number
+from mat2spec.spectra.trust import Trust
 from mat2spec.tables.columns import Column
 from mat2spec.tables.status import Status
 from screening.choose.selection import (
+    BY_CONSENSUS,
     POSITIVE_PREFIX,
     RANDOM_NEGATIVE,
     RANDOM_POSITIVE,
+    known_consensus,
+    outside_of_all_models,
     rank_by_consensus,
     target_of,
 )
@@ -35,7 +40,15 @@ _FROM_CANDIDATES = (
     Column.BAND_GAP,
     Column.ORIGIN,
 )
-_FROM_PREDICTIONS = (Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE, Column.REASON)
+FROM_PREDICTIONS = (
+    Column.TRUST,
+    Column.TRUST_REASON,
+    Column.UNSEEN_ELEMENTS,
+    Column.RELATIVE_ERROR,
+    Column.DOMAIN_DISTANCE,
+    Column.IMPLAUSIBILITY,
+    Column.REASON,
+)
 _DFT_NUMBERS = {
     Column.GAP_TOP_EV: Column.DFT_GAP_TOP_EV,
     Column.GAP_BOTTOM_EV: Column.DFT_GAP_BOTTOM_EV,
@@ -58,7 +71,7 @@ def picks_table(
     candidates, classifications, jobs
         The tables `candidates`, `classifications` and `dft_jobs` of a run.
     predictions
-        `material_id`, `model`, `reason` and, if there, `relative_error` and `domain_distance`.
+        `material_id`, `model` and those of `FROM_PREDICTIONS` that are there.
     results
         The table `dft_results`; None where DFT was only queued.
     selection
@@ -77,11 +90,11 @@ def picks_table(
     picks = _leading_rows(classifications, ids)
     picks[Column.PICK_RANK] = pd.array([*range(1, len(ranked) + 1), *([None] * len(chosen))], dtype="Int64")
     picks = _with_models(picks, classifications)
-    picks = picks.merge(
-        _known(predictions, [Column.MODEL, *_FROM_PREDICTIONS]), "left", [Column.MATERIAL_ID, Column.MODEL]
+    picks = picks.drop(columns=[Column.TRUST], errors="ignore").merge(
+        _known(predictions, [Column.MODEL, *FROM_PREDICTIONS]), "left", [Column.MATERIAL_ID, Column.MODEL]
     )
     picks = picks.merge(_known(candidates, list(_FROM_CANDIDATES)), "left", Column.MATERIAL_ID)
-    picks[Column.CHOICE] = _choices(picks, jobs, selection)
+    picks[Column.CHOICE] = _choices(picks, jobs, selection, outside_of_all_models(classifications))
     picks = _with_dft(picks, jobs, results)
     picks[Column.LINK] = [_MATERIAL_PAGE + name if name.startswith("mp-") else "" for name in picks[Column.MATERIAL_ID]]
     flags = picks.select_dtypes("boolean").columns
@@ -109,11 +122,12 @@ def with_phonons(picks: pd.DataFrame, phonons: pd.DataFrame) -> pd.DataFrame:
 def _leading_rows(classifications: pd.DataFrame, ids: list[str]) -> pd.DataFrame:
     """The row of the most confident model for each material: among those that call it a hit, if any does."""
     rows = classifications[classifications[Column.MATERIAL_ID].isin(ids)]
-    rows = rows.assign(_named=is_true(rows[target_of(rows)]))
-    order = ["_named", Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV, Column.MODEL]
-    rows = rows.sort_values(order, ascending=[False, False, False, True], kind="stable")
+    outside = rows[Column.TRUST] == Trust.OUTSIDE if Column.TRUST in rows else False
+    rows = rows.assign(_named=is_true(rows[target_of(rows)]), _known=~pd.Series(outside, index=rows.index))
+    order = ["_named", "_known", Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV, Column.MODEL]
+    rows = rows.sort_values(order, ascending=[False, False, False, False, True], kind="stable")
     first = rows.drop_duplicates(Column.MATERIAL_ID).set_index(Column.MATERIAL_ID)
-    return first.drop(columns="_named").loc[ids].reset_index()
+    return first.drop(columns=["_named", "_known"]).loc[ids].reset_index()
 
 
 def _with_models(picks: pd.DataFrame, classifications: pd.DataFrame) -> pd.DataFrame:
@@ -122,7 +136,7 @@ def _with_models(picks: pd.DataFrame, classifications: pd.DataFrame) -> pd.DataF
     predicted = classifications[classifications[flag].notna()]
     named = predicted[is_true(predicted[flag])].groupby(Column.MATERIAL_ID)[Column.MODEL]
     ids = picks[Column.MATERIAL_ID]
-    confidence = classifications.groupby(Column.MATERIAL_ID)[Column.GAPPED_METAL_CONFIDENCE].mean()
+    confidence = known_consensus(classifications).groupby(classifications[Column.MATERIAL_ID]).first()
     names = named.agg(lambda models: ", ".join(sorted(models))).to_dict()
     asked = predicted.groupby(Column.MATERIAL_ID)[Column.MODEL].nunique()
     columns: dict[str, Any] = {
@@ -139,28 +153,37 @@ def _known(table: pd.DataFrame, columns: list[Column]) -> pd.DataFrame:
     return table[[str(name) for name in (Column.MATERIAL_ID, *columns) if name in table.columns]]
 
 
-def _choices(picks: pd.DataFrame, jobs: pd.DataFrame, selection: SelectionSettings) -> list[str]:
+def _choices(
+    picks: pd.DataFrame, jobs: pd.DataFrame, selection: SelectionSettings, outside: Collection[str]
+) -> list[str]:
     selected = dict(zip(jobs[Column.MATERIAL_ID], jobs[Column.SELECTED_AS], strict=True))
     sizes = CellSizes.of_rows(picks).n_primitive.tolist()
     return [
-        describe_choice(selected.get(name), n_sites, selection)
+        describe_choice(selected.get(name), n_sites, selection, is_outside=name in outside)
         for name, n_sites in zip(picks[Column.MATERIAL_ID], sizes, strict=True)
     ]
 
 
-def describe_choice(selected_as: Any, n_sites: int, selection: SelectionSettings) -> str:
-    """Why a predicted gapped metal with `n_sites` in its primitive cell was chosen for DFT, or why not, in words."""
+def describe_choice(selected_as: Any, n_sites: int, selection: SelectionSettings, *, is_outside: bool = False) -> str:
+    """Why a predicted gapped metal with `n_sites` in its primitive cell was chosen for DFT, or why not, in words.
+
+    `is_outside` says that every model calls it outside of what it knows.
+    """
     if isinstance(selected_as, str):
         return _chosen_words(selected_as)
     if selection.max_sites is not None and n_sites > selection.max_sites:
         return f"not chosen: {n_sites} sites, more than selection.max_sites = {selection.max_sites}"
+    if is_outside and not selection.allow_outside:
+        return "not chosen: outside of what the models know (selection.allow_outside)"
     return (
-        f"not chosen: neither among the {selection.max_positives} that the models named in turn (selection.max_positives) "
-        f"nor one of the {selection.n_random_positives} drawn at random from the others"
+        f"not chosen: neither among the {selection.max_positives} best-ranked that can be computed "
+        f"(selection.max_positives) nor one of the {selection.n_random_positives} drawn at random from the others"
     )
 
 
 def _chosen_words(selected_as: str) -> str:
+    if selected_as == BY_CONSENSUS:
+        return "chosen: one of the best-ranked by all models together"
     if selected_as.startswith(POSITIVE_PREFIX):
         return f"chosen: most confident by {selected_as.removeprefix(POSITIVE_PREFIX)}"
     words = {RANDOM_POSITIVE: "chosen: drawn at random from the other positives"}

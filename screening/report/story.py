@@ -13,11 +13,11 @@ from mat2spec.crystals.primitive import CellSizes
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
-from screening.choose.selection import rank_by_consensus, target_of
+from screening.choose.selection import outside_of_all_models, rank_by_consensus, target_of
 from screening.classify.classes import ElectronicClass
 from screening.classify.metals import DecidedBy
 from screening.evaluate.evaluation import is_true
-from screening.report.picks import GAPPED_METAL, describe_choice, dft_verdict
+from screening.report.picks import FROM_PREDICTIONS, GAPPED_METAL, describe_choice, dft_verdict
 from screening.report.wording import TargetWords, target_of_run
 from screening.runs.contents import RunTables
 from screening.runs.record import RunError
@@ -96,8 +96,8 @@ def _of_candidate(run: RunTables, candidate: Row, candidates: pd.DataFrame) -> I
 
 
 def _predictions(run: RunTables, material_id: str) -> dict[str, dict[Any, Any]]:
-    """The row of every model's prediction, without the spectra."""
-    wanted = (Column.MODEL, Column.STATUS, Column.REASON, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE)
+    """Row of every model's prediction, without the spectra."""
+    wanted = (Column.MODEL, Column.STATUS, *FROM_PREDICTIONS)
     known = run.column_names(TableName.PREDICTIONS)
     columns = [str(name) for name in (Column.MATERIAL_ID, *wanted) if name in known]
     table = run.read_arrow(TableName.PREDICTIONS, columns)
@@ -138,8 +138,12 @@ def _say_model(row: Row, prediction: Row) -> str:
 
 
 def describe_trust(prediction: Row) -> list[str]:
-    """How far a prediction can be trusted: its expected error, its distance to the training crystals, its remark."""
+    """How far a prediction can be trusted: verdict, expected error, distance to the training crystals, its note."""
     notes = []
+    verdict = prediction.get(Column.TRUST)
+    if isinstance(verdict, str):
+        why = prediction.get(Column.TRUST_REASON)
+        notes.append(f"trust: {verdict}" + (f", {why}" if isinstance(why, str) and why else ""))
     if _known(prediction.get(Column.RELATIVE_ERROR)):
         notes.append(f"expected error {prediction[Column.RELATIVE_ERROR]:.0%} of the spectrum")
     if _known(prediction.get(Column.DOMAIN_DISTANCE)):
@@ -194,10 +198,11 @@ def _say_rank(classes: pd.DataFrame, material_id: str, candidates: pd.DataFrame,
         yield f"No model calls it {words.singular}{searched}."
         return
     place = ids.index(material_id)
-    confidence = ranked[Column.GAPPED_METAL_CONFIDENCE].iloc[place]
+    confidence = ranked[Column.CONSENSUS_CONFIDENCE].iloc[place]
+    certainty = f"mean confidence {confidence:.2f}" if _known(confidence) else "outside of what any of them knows"
     yield (
         f"Together the models rank it {place + 1} of {len(ids):,} predicted {words.heading} among {len(candidates):,} "
-        f"candidates (mean confidence {confidence:.2f})."
+        f"candidates ({certainty})."
     )
 
 
@@ -219,8 +224,11 @@ def _say_not_chosen(n_sites: int, own: pd.DataFrame, selection: SelectionSetting
     flags = own[target_of(own)]
     if flags.isna().all():
         return "It was not chosen for DFT: it has no prediction."
-    if is_true(flags).any() or (selection.max_sites or n_sites) < n_sites:
-        return f"It was {describe_choice(None, n_sites, selection).replace('not chosen:', 'not chosen for DFT:')}."
+    is_outside = bool(outside_of_all_models(own))
+    is_left_out = is_outside and not selection.allow_outside
+    if is_true(flags).any() or is_left_out or (selection.max_sites or n_sites) < n_sites:
+        words = describe_choice(None, n_sites, selection, is_outside=is_outside)
+        return f"It was {words.replace('not chosen:', 'not chosen for DFT:')}."
     return (
         f"It was not chosen for DFT: it is not one of the {selection.n_random_negatives} negatives that were drawn at "
         "random (selection.n_random_negatives)."

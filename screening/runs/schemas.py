@@ -71,8 +71,10 @@ _THERMAL_NUMBERS = (
     Column.ACOUSTIC_OPTIC_GAP,
 )
 CONFUSION_COLUMNS = (Column.TRUE_POSITIVES, Column.FALSE_POSITIVES, Column.FALSE_NEGATIVES, Column.TRUE_NEGATIVES)
+TRUST_WORDS = (Column.TRUST, Column.TRUST_REASON, Column.UNSEEN_ELEMENTS)
 LEVEL_OF_THEORY = (Column.FUNCTIONAL, Column.SPIN, Column.U_VALUES)
 
+_ERRORS = (Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE)
 _CLASSES = (Column.IS_GAPPED_METAL, Column.HAS_VB_GAP, Column.IS_METAL)
 _FLAGS = (*_CLASSES, Column.GAP_OPEN_AT_BOTTOM, Column.BELOW_THRESHOLD_EVERYWHERE)
 _OTHER_FLAGS = (
@@ -164,6 +166,7 @@ _TEXTS = (
     Column.STATUS,
     Column.REASON,
     Column.WEIGHTS_HASH,
+    *TRUST_WORDS,
     Column.SELECTED_AS,
     Column.ENGINE,
     Column.SETTINGS_HASH,
@@ -200,7 +203,7 @@ _TYPES: dict[Column, pa.DataType] = {
     **dict.fromkeys((*_FLAGS, *_OTHER_FLAGS), pa.bool_()),
     **dict.fromkeys(SPECTRUM_COLUMNS, pa.list_(pa.float32())),
     **dict.fromkeys(
-        (Column.SCALE_STATES, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE, Column.PRIOR_METAL_PROBABILITY),
+        (Column.SCALE_STATES, *_ERRORS, Column.IMPLAUSIBILITY, Column.PRIOR_METAL_PROBABILITY),
         pa.float32(),
     ),
     **dict.fromkeys((Column.PHDOS, Column.PHDOS_UNCERTAINTY), pa.list_(pa.float32())),
@@ -243,7 +246,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_fields(Column.CONSENSUS_CONFIDENCE),
         *_filled(Column.GAPPED_METAL_BY, Column.N_MODELS_FOR, Column.N_MODELS, Column.MODEL, *_FLAGS),
         *_fields(*_NUMBERS_OF_A_CLASS),
-        *_optional(Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE),
+        *_optional(*_ERRORS, Column.IMPLAUSIBILITY, *TRUST_WORDS),
         *_fields(Column.REASON),
         *_filled(Column.CHOICE, Column.DFT_STATUS, Column.DFT_REASON, Column.DFT_VERDICT),
         *_fields(Column.DFT_GAP_TOP_EV, Column.DFT_GAP_BOTTOM_EV, Column.DFT_GAP_WIDTH_EV),
@@ -268,13 +271,13 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
     TableName.PREDICTIONS: (
         *_filled(Column.MATERIAL_ID, Column.MODEL, Column.STATUS),
         *_fields(Column.REASON, Column.EDOS, Column.SCALE_STATES, Column.UNCERTAINTY),
-        *_optional(Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE, Column.PRIOR_METAL_PROBABILITY),
+        *_optional(*_ERRORS, Column.IMPLAUSIBILITY, *TRUST_WORDS, Column.PRIOR_METAL_PROBABILITY),
         *_fields(Column.WEIGHTS_HASH),
     ),
     TableName.CLASSIFICATIONS: (
         *_filled(Column.MATERIAL_ID, Column.MODEL),
         *_fields(*_FLAGS, *_NUMBERS_OF_A_CLASS),
-        *_optional(*_PROPERTIES),
+        *_optional(*_PROPERTIES, Column.TRUST, Column.CONSENSUS_CONFIDENCE),
     ),
     TableName.DFT_JOBS: (
         *_filled(Column.MATERIAL_ID),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from screening.choose.selection import rank_by_consensus, select_for_dft
+from screening.choose.selection import drawable, rank_by_consensus, select_for_dft
 from screening.settings import SelectionSettings
 
 FLAG = st.sampled_from([True, False, None])
@@ -53,22 +53,60 @@ def test_a_selection_keeps_its_promises(make_classifications, screen, most, othe
     pd.testing.assert_frame_equal(again.picks, picks)
 
 
-def test_models_take_turns_and_name_no_material_twice(make_classifications):
+def three_materials(make_classifications, **trust):
     frame = make_classifications(
         ("a", "mat2spec", True, 0.9, 1.0),
         ("b", "mat2spec", True, 0.8, 1.0),
         ("a", "gatgnn", True, 0.7, 1.0),
         ("c", "gatgnn", True, 0.6, 1.0),
         ("b", "gatgnn", False, 0.0, 1.0),
-        ("c", "mat2spec", False, 0.0, 1.0),
+        ("c", "mat2spec", False, 0.1, 1.0),
     )
-    materials = pd.DataFrame({"material_id": ["a", "b", "c"], "nsites": 1})
-    picks = select_for_dft(frame, materials, SelectionSettings(n_random_negatives=0)).picks
+    frame["trust"] = [trust.get(f"{row.material_id}_{row.model}", "ok") for row in frame.itertuples()]
+    return frame, pd.DataFrame({"material_id": ["a", "b", "c"], "nsites": 1, "chemsys": ["O-Sr", "Al-Ni", "Si"]})
+
+
+LIMITS = SelectionSettings(n_random_negatives=0, n_random_positives=0)
+
+
+def test_materials_are_chosen_by_their_consensus_and_named_once(make_classifications):
+    frame, materials = three_materials(make_classifications)
+    picks = select_for_dft(frame, materials, LIMITS).picks
     assert picks[["material_id", "selected_as", "rank"]].to_records(index=False).tolist() == [
-        ("a", "positive:gatgnn", 1),
-        ("b", "positive:mat2spec", 2),
-        ("c", "positive:gatgnn", 3),
+        ("a", "positive:consensus", 1),
+        ("b", "positive:consensus", 2),
+        ("c", "positive:consensus", 3),
     ]
+    assert picks.material_id.tolist() == rank_by_consensus(frame).material_id.tolist()
+
+
+def test_a_model_counts_only_for_what_it_knows(make_classifications):
+    frame, materials = three_materials(make_classifications, c_mat2spec="outside")
+    assert select_for_dft(frame, materials, LIMITS).picks.material_id.tolist() == ["a", "c", "b"]
+    assert rank_by_consensus(frame).consensus_confidence.tolist() == pytest.approx([0.8, 0.6, 0.4])
+
+
+def test_what_no_model_knows_is_not_chosen_unless_it_is_asked_for(make_classifications):
+    frame, materials = three_materials(make_classifications, a_mat2spec="outside", a_gatgnn="outside")
+    chosen = select_for_dft(frame, materials, LIMITS)
+    assert chosen.picks.material_id.tolist() == ["b", "c"]
+    assert (chosen.n_outside, chosen.n_positives) == (1, 2)
+    assert drawable(materials, LIMITS, frame) == ["b", "c"]
+    assert rank_by_consensus(frame).material_id.tolist() == ["b", "c", "a"]
+    asked = LIMITS.model_copy(update={"allow_outside": True})
+    assert select_for_dft(frame, materials, asked).picks.material_id.tolist() == ["a", "b", "c"]
+
+
+def test_what_the_engine_cannot_compute_takes_no_place(make_classifications):
+    frame, materials = three_materials(make_classifications)
+    one = SelectionSettings(max_positives=1, n_random_positives=0, n_random_negatives=0)
+    chosen = select_for_dft(frame, materials, one, computable=[{"Al", "Ni"}, {"Si"}])
+    assert chosen.picks.material_id.tolist() == ["b"]
+    assert chosen.n_not_computable == 1
+    assert drawable(materials, one, frame, [{"Al", "Ni"}, {"Si"}]) == ["b", "c"]
+    refused = select_for_dft(frame, materials, one, refused={"a"})
+    assert refused.picks.material_id.tolist() == ["b"]
+    assert refused.n_positives == 3
 
 
 def test_ties_go_to_the_wider_gap_then_by_identifier(make_classifications):

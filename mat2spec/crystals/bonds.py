@@ -1,0 +1,51 @@
+"""Bonds whose vibrations lie above the grid of phonon spectra, which ends at 1,000 cm-1."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mat2spec.crystals import checks
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.compact import reduce_skewed_cells
+from mat2spec.crystals.composition import symbols
+from mat2spec.crystals.plausibility import Contacts
+
+# Longest bond in Angstrom. Stretching modes of borates, carbonates and nitrates lie between 1,000 and 1,500 cm-1, those of
+# hydrogen up to 3,700 cm-1 (Nakamoto, Infrared and Raman Spectra of Inorganic and Coordination Compounds, Wiley 2009).
+_STIFF_BONDS = {("B", "O"): 1.65, ("C", "O"): 1.5, ("N", "O"): 1.5}
+_HYDROGEN = "H"
+
+
+def high_frequency_bonds(crystals: Crystals) -> list[str]:
+    """Why modes above 1,000 cm-1 are likely in each crystal, as in "H" or "B-O bonds"; empty where they are not."""
+    found = [""] * len(crystals)
+    names = symbols()
+    problems = checks.find_problems(crystals)
+    present = [
+        {names[z] for z in set(crystals.atomic_numbers[crystals.sites(i)].tolist()) if 0 < z < len(names)}
+        for i in range(len(crystals))
+    ]
+    maybe = [
+        index
+        for index, elements in enumerate(present)
+        if problems[index] is None and (_HYDROGEN in elements or any(set(pair) <= elements for pair in _STIFF_BONDS))
+    ]
+    compact = reduce_skewed_cells(crystals)
+    for index in maybe:
+        found[index] = _stiff_bonds(compact.take([index]), present[index])
+    return found
+
+
+def _stiff_bonds(crystal: Crystals, elements: set[str]) -> str:
+    if _HYDROGEN in elements:
+        return _HYDROGEN
+    contacts = Contacts.of(crystal)
+    names = np.array(symbols(), dtype=object)
+    centre = names[contacts.site_element[contacts.bond_site[contacts.first]]]
+    other, distance = names[contacts.bond_element[contacts.first]], contacts.bond_distance[contacts.first]
+    near = [
+        "-".join(pair)
+        for pair, longest in _STIFF_BONDS.items()
+        if ((centre == pair[0]) & (other == pair[1]) & (distance < longest)).any()
+    ]
+    return f"{' and '.join(near)} bonds" if near else ""
