@@ -19,7 +19,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dft_validation.engines.limits import end_with_parent, limit_cpu, started_by
+from dft_validation.engines.limits import end_with_parent, limit_cpu, make_session_as_nice, started_by
 
 EXIT_MEMORY = 77  # as in child.py, which a worker short of memory must not import
 SERVE = "--serve"
@@ -298,6 +298,7 @@ def main(arguments: list[str]) -> int:
     """Compute one crystal, or serve."""
     started = time.monotonic()
     end_with_parent(started_by())
+    make_session_as_nice()
     if arguments == [SERVE]:
         _serve()
     else:

@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from dft_validation.engines.limits import end_with_parent, limit_cpu, started_by
+from dft_validation.engines.limits import end_with_parent, limit_cpu, make_session_as_nice, started_by
 
 EXIT_NOT_FOUND = 127
 
@@ -46,6 +46,7 @@ def main(arguments: list[str]) -> int:
     """Run the program; return its exit status."""
     memory_limit_mib, cpu_limit_s, cost_file, *command = arguments
     end_with_parent(started_by())
+    make_session_as_nice()
     started = time.monotonic()
     _, status, usage = os.wait4(_start(int(memory_limit_mib), int(cpu_limit_s), command), 0)
     to_mib = 2**10 if sys.platform == "linux" else 2**20

@@ -5,12 +5,14 @@ Uses only the standard library, so that a worker loads nothing but its engine.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import os
 import resource
 import signal
 import sys
+from pathlib import Path
 
 # Environment variable with the process id of the program that starts a child.
 PARENT_VARIABLE = "STARTED_BY_MAT2SPEC"
@@ -37,6 +39,16 @@ def end_with_parent(parent: int) -> None:
     # It may have died before the request.
     if os.getppid() != parent:
         os._exit(1)
+
+
+def make_session_as_nice() -> None:
+    """Give the session of this process the niceness of the process.
+
+    A Linux that groups processes by session weighs the niceness of a process only against others of its session, and a
+    worker has one of its own: it would take as much of the machine as a program that is not nice at all.
+    """
+    with contextlib.suppress(OSError):  # grouping is off, or belongs to a container
+        Path("/proc/self/autogroup").write_text(str(os.nice(0)))
 
 
 def limit_cpu(cpu_limit_s: float) -> None:
