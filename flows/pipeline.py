@@ -15,10 +15,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import mat2spec
 from flows import stages
 from flows.stages import Counts, Inputs, Outcome
-from mat2spec.models.metal_head import METAL_HEAD, shipped_metal_head
-from mat2spec.models.site_metal_head import SITE_METAL_HEAD, shipped_site_metal_head
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.columns import Column
 from screening.progress import Progress, no_progress
@@ -241,9 +240,8 @@ def open_run(settings: ScreenSettings, progress: Progress = no_progress) -> RunF
 
 def identity_of(settings: ScreenSettings) -> dict[str, Any]:
     """The part of `run.json` that decides which previous runs a run with these settings is compared with."""
-    hashes = {predictor.name: predictor.weights_hash for predictor in stages.load_predictors(settings.prediction)}
-    hashes[METAL_HEAD] = shipped_metal_head().weights_hash
-    hashes[SITE_METAL_HEAD] = shipped_site_metal_head().weights_hash
+    predictors = stages.load_predictors(settings.prediction)
+    hashes = {predictor.name: predictor.weights_hash for predictor in predictors} | mat2spec.hashes_of_metal_heads()
     return {"settings": settings.of_the_run(), "weights_hashes": hashes}
 
 

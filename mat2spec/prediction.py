@@ -27,7 +27,8 @@ from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models import MODELS, SpectrumModel
 from mat2spec.models.checkpoints import SHIPPED_WEIGHTS, WeightsError, load_weights, tensors_hash, weights_name
-from mat2spec.models.metal_head import shipped_metal_head
+from mat2spec.models.metal_head import METAL_HEAD, shipped_metal_head
+from mat2spec.models.site_metal_head import SITE_METAL_HEAD, shipped_site_metal_head
 from mat2spec.settings import DEFAULT_MAX_EDGES, EDOS_MODELS, PHDOS_MODELS, PredictionSettings, is_external
 from mat2spec.spectra.grids import EDOS_GRID, GRIDS, SpectralGrid
 from mat2spec.spectra.normalisation import Setting, to_spectra_per_atom
@@ -372,6 +373,14 @@ def predict_with_models(
     notes = find_notes(crystals)
     judged = _with_metal_head(predictions, crystals)
     return [replace(with_notes(prediction, notes), crystals=crystals) for prediction in judged]
+
+
+def hashes_of_metal_heads() -> dict[str, str]:
+    """Name to identity of the weights that say beside an electronic spectrum whether a material is a metal."""
+    return {
+        METAL_HEAD: shipped_metal_head().weights_hash,
+        SITE_METAL_HEAD: shipped_site_metal_head().weights_hash,
+    }
 
 
 def _with_metal_head(predictions: Sequence[Prediction], crystals: Crystals) -> list[Prediction]:

@@ -57,10 +57,16 @@ def choose_engine(settings: DftSettings, atomic_numbers: list[int]) -> Engine:
     return engine if fallback.find_unsupported(atomic_numbers) else fallback
 
 
-def computable_elements(settings: DftSettings) -> list[frozenset[str]]:
-    """Symbols of the elements that the engine can compute, and those of the fallback where one is set."""
+def computable_elements(settings: DftSettings) -> list[frozenset[str]] | None:
+    """Symbols of the elements that the engine can compute, and those of the fallback where one is set.
+
+    None if an engine is not known here, as for a run of another installation: nobody can say then.
+    """
     names = [settings.engine, *([settings.fallback_engine] if settings.fallback_engine else [])]
-    return [_elements_of(get_engine(name)) for name in names]
+    engines = _engines()
+    if any(name not in engines for name in names):
+        return None
+    return [_elements_of(engines[name]) for name in names]
 
 
 def _elements_of(engine: Engine) -> frozenset[str]:
