@@ -139,8 +139,6 @@ def fuzz(seconds: float, seed: int, findings: Path | None = None) -> tuple[Count
     contents = seeds()
     everything = [content for some in contents.values() for content in some]
     signal.signal(signal.SIGPROF, _too_slow)
-    # What asks for more gets a MemoryError, and no other program on the machine is ended for it.
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
     end = time.process_time() + seconds
     report_at = time.process_time() + REPORT_EVERY_S
     with tempfile.TemporaryDirectory() as folder:
@@ -179,6 +177,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--findings", type=Path, default=None, help="Folder for files that break a promise.")
     arguments = parser.parse_args()
+    # What asks for more gets a MemoryError, and no other program on the machine is ended for it.
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
     counts, n_findings = fuzz(arguments.seconds, arguments.seed, arguments.findings)
     say(counts, n_findings)
     return int(n_findings > 0)

@@ -28,7 +28,7 @@ from mat2spec.crystals.compact import reduce_skewed_cells
 from mat2spec.crystals.contacts import covalent_radii
 from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER
 
-STATISTICS_FILE = Path(__file__).parents[1] / "weights" / "crystal_statistics.safetensors"
+STATISTICS_FILE = Path(__file__).with_name("crystal_statistics.safetensors")
 N_ELEMENTS = MAX_ATOMIC_NUMBER + 1
 # Contacts are searched up to here, in Angstrom.
 REACH_A = 6.0
