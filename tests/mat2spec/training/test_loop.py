@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from mat2spec.models.checkpoints import load_weights, read_card
+from mat2spec.models.checkpoints import read_card, read_weights
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.training.loop import TrainingError, _share_of
 from mat2spec.training.runs import run_training
@@ -60,8 +60,8 @@ def epochs_in(folder):
 
 
 def assert_same_weights(first, second):
-    others = load_weights(second)[0].state_dict()
-    for name, tensor in load_weights(first)[0].state_dict().items():
+    others = read_weights(second)[1]
+    for name, tensor in read_weights(first)[1].items():
         torch.testing.assert_close(others[name], tensor, msg=name, equal_nan=True)
 
 
