@@ -11,11 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.given import CrystalLike, crystals_given
 from mat2spec.prediction import load_predictor, predict_with_models
 from mat2spec.settings import EDOS_MODELS
@@ -29,9 +27,10 @@ from screening.classify.metals import MetalEvidence
 from screening.report.picks import picks_table, with_space_groups
 from screening.runs.schemas import TableName, empty_table
 from screening.settings import ClassifySettings, GapSettings, SelectionSettings
+from screening.sources.base import properties_of
 
 # Columns that only a run with DFT can fill.
-_OF_A_RUN = (
+OF_DFT = (
     Column.CHOICE,
     Column.DFT_STATUS,
     Column.DFT_REASON,
@@ -97,7 +96,7 @@ def screen(
     made = predict_with_models([load_predictor(model, device=device) for model in models], given)
     candidates, table, predictions = judge(given, made, gap, settings)
     jobs = to_frame(empty_table(TableName.DFT_JOBS))
-    picks = picks_table(candidates, table, predictions, jobs, None, SelectionSettings()).drop(columns=list(_OF_A_RUN))
+    picks = picks_table(candidates, table, predictions, jobs, None, SelectionSettings()).drop(columns=list(OF_DFT))
     rows = pd.Index(given.material_ids).get_indexer(pd.Index(picks[Column.MATERIAL_ID]))
     return Screened(with_space_groups(picks, given.take(rows)), table, predictions)
 
@@ -106,7 +105,7 @@ def judge(
     crystals: Crystals, made: Sequence[Prediction], gap: GapSettings | None, settings: ClassifySettings
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The tables `candidates`, `classifications` and `predictions` of crystals and what models predict of them."""
-    candidates, materials = _candidates(crystals), Materials.of_crystals(crystals)
+    candidates, materials = properties_of(crystals), Materials.of_crystals(crystals)
     predictions = pd.concat([prediction.to_frame() for prediction in made], ignore_index=True)
     keys = predictions[[str(Column.MATERIAL_ID), str(Column.MODEL), str(Column.TRUST)]]
     classes = [
@@ -117,20 +116,3 @@ def judge(
     table = mark_targets(table, candidates, settings.target)
     number = consensus(table, settings.rank_by)
     return candidates, table.assign(**{Column.CONSENSUS_CONFIDENCE: number}), predictions
-
-
-def _candidates(crystals: Crystals) -> pd.DataFrame:
-    """The crystals as a table `candidates`, without the columns that only a database can fill."""
-    composition = ElementCounts.from_crystals(crystals)
-    unknown = np.full(len(crystals), np.nan)
-    return pd.DataFrame(
-        {
-            Column.MATERIAL_ID: crystals.material_ids,
-            Column.FORMULA: composition.reduced_formulas(),
-            Column.CHEMSYS: composition.chemical_systems(),
-            Column.NSITES: crystals.n_sites,
-            Column.NELEMENTS: composition.n_elements,
-            Column.ENERGY_ABOVE_HULL: unknown,
-            Column.BAND_GAP: unknown,
-        }
-    )

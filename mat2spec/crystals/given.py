@@ -47,15 +47,33 @@ def crystals_given(
         raise ValueError(f"{len(ids)} material_ids were given for {len(entries)} crystals; give one for each.")
     read = [_read(entry) for entry in entries]
     structures = [structure for structure, _ in read]
+    found = [[] if structure is None else isotopes(structure) for structure in structures]
+    return crystals_with_problems(ids, structures, [problem for _, problem in read]), found
+
+
+def crystals_with_problems(
+    material_ids: Sequence[str], structures: Sequence[Structure | None], problems: Sequence[str]
+) -> Crystals:
+    """Arrays of structures; one that is missing becomes a crystal without sites.
+
+    Parameters
+    ----------
+    material_ids
+        A name for each.
+    structures
+        None where there is none.
+    problems
+        Why it is missing, for `Crystals.problems`; else empty.
+    """
     crystals = Crystals.from_lists(
-        ids,
+        material_ids,
         [[] if structure is None else structure.atomic_numbers for structure in structures],
         [np.empty((0, 3)) if structure is None else structure.frac_coords for structure in structures],
         [np.full((3, 3), np.nan) if structure is None else structure.lattice.matrix for structure in structures],
     )
-    problems = np.array([problem or None for _, problem in read], dtype=object)
-    found = [[] if structure is None else isotopes(structure) for structure in structures]
-    return replace(crystals, problems=problems), found
+    if not any(problems):
+        return crystals
+    return replace(crystals, problems=np.array([problem or None for problem in problems], dtype=object))
 
 
 def _read(entry: object) -> tuple[Structure | None, str]:

@@ -13,24 +13,14 @@ from mat2spec.spectra.trust import Trust
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
-from screening.in_memory import judge
+from screening.in_memory import OF_DFT, judge
 from screening.report.picks import picks_table, with_space_groups
 from screening.report.result_page import PageContent
 from screening.runs.schemas import TableName, empty_table
 from screening.settings import ClassifySettings, GapSettings, SelectionSettings
 
 # Columns of picks that only a run can fill.
-OF_A_RUN = (
-    Column.PICK_RANK,
-    Column.CHOICE,
-    Column.DFT_STATUS,
-    Column.DFT_REASON,
-    Column.DFT_VERDICT,
-    Column.DFT_GAP_TOP_EV,
-    Column.DFT_GAP_BOTTOM_EV,
-    Column.DFT_GAP_WIDTH_EV,
-    Column.DFT_GAP_OPEN_AT_BOTTOM,
-)
+OF_A_RUN = (Column.PICK_RANK, *OF_DFT)
 # Between these confidences of the leading model its verdict is open.
 UNSURE_FROM, UNSURE_TO = 0.2, 0.8
 
@@ -71,7 +61,7 @@ def crystals_content(
         run_id="",
         created="",
         source=source,
-        picks=with_space_groups(picks, shown).drop(columns=[*OF_A_RUN], errors="ignore").assign(choice=""),
+        picks=with_space_groups(picks, shown).drop(columns=list(OF_A_RUN)).assign(choice=""),
         classifications=classes,
         predictions=rows,
         results=to_frame(empty_table(TableName.DFT_RESULTS)),

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.composition import ElementCounts
+from mat2spec.tables.columns import Column
 
 # Metadata of a table: the database it comes from, and what was filtered before it was written.
 DB_VERSION_KEY = "db_version"
@@ -52,3 +55,20 @@ class CrystalSource(Protocol):
 
     def crystals(self, material_ids: Sequence[str]) -> Crystals:
         """The crystals of the given materials, in that order."""
+
+
+def properties_of(crystals: Crystals) -> pd.DataFrame:
+    """`CrystalSource.properties` of crystals of which only the coordinates are known."""
+    composition = ElementCounts.from_crystals(crystals)
+    unknown = np.full(len(crystals), np.nan)
+    return pd.DataFrame(
+        {
+            Column.MATERIAL_ID: crystals.material_ids,
+            Column.FORMULA: composition.reduced_formulas(),
+            Column.CHEMSYS: composition.chemical_systems(),
+            Column.NSITES: crystals.n_sites,
+            Column.NELEMENTS: composition.n_elements,
+            Column.BAND_GAP: unknown,
+            Column.ENERGY_ABOVE_HULL: unknown,
+        }
+    )

@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.crystals.composition import ElementCounts
+from mat2spec.crystals.given import crystals_with_problems
 from mat2spec.crystals.readers import ReadStructure, expand_paths
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import file_sha256
 from screening.settings import SourceKind, SourceSettings
-from screening.sources.base import SourceError
+from screening.sources.base import SourceError, properties_of
 from screening.sources.by_id import read_crystals
 
 
@@ -41,16 +39,10 @@ class FilesSource:
 
     def __init__(self, read: Sequence[ReadStructure], fingerprint: str, label: str) -> None:
         self._read, self._fingerprint, self._label = read, fingerprint, label
-        structures = [entry.structure for entry in read]
-        crystals = Crystals.from_lists(
-            [entry.name for entry in read],
-            [[] if structure is None else structure.atomic_numbers for structure in structures],
-            [np.empty((0, 3)) if structure is None else structure.frac_coords for structure in structures],
-            [np.full((3, 3), np.nan) if structure is None else structure.lattice.matrix for structure in structures],
+        self._crystals = crystals_with_problems(
+            [entry.name for entry in read], [entry.structure for entry in read], [entry.reason for entry in read]
         )
-        problems = np.array([entry.reason or None for entry in read], dtype=object)
-        self._crystals = replace(crystals, problems=problems) if any(entry.reason for entry in read) else crystals
-        self._rows = {name: row for row, name in enumerate(crystals.material_ids)}
+        self._rows = {name: row for row, name in enumerate(self._crystals.material_ids)}
 
     def fingerprint(self) -> str:
         """SHA-256 of the content of the files."""
@@ -70,21 +62,11 @@ class FilesSource:
 
     def properties(self) -> pd.DataFrame:
         """All materials without coordinates, see `CrystalSource.properties`; `origin` and the reason why one is unreadable."""
-        composition = ElementCounts.from_crystals(self._crystals)
-        unknown = np.full(len(self._crystals), np.nan)
-        return pd.DataFrame(
-            {
-                Column.MATERIAL_ID: list(self._crystals.material_ids),
-                Column.FORMULA: composition.reduced_formulas(),
-                Column.CHEMSYS: composition.chemical_systems(),
-                Column.NSITES: self._crystals.n_sites,
-                Column.NELEMENTS: composition.n_elements,
-                Column.BAND_GAP: unknown,
-                Column.ENERGY_ABOVE_HULL: unknown,
-                Column.ORIGIN: [entry.origin or entry.file for entry in self._read],
-                Column.REASON: [entry.reason for entry in self._read],
-            }
-        )
+        columns = {
+            Column.ORIGIN: [entry.origin or entry.file for entry in self._read],
+            Column.REASON: [entry.reason for entry in self._read],
+        }
+        return properties_of(self._crystals).assign(**columns)
 
     def crystals(self, material_ids: Sequence[str]) -> Crystals:
         """The crystals of the given materials, in that order; one that could not be read has its reason.
