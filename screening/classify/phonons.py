@@ -37,23 +37,6 @@ ROOM_TEMPERATURE_K = 300.0
 # Of the heat capacity as a function of temperature.
 TEMPERATURES_K = tuple(float(value) for value in range(50, 1001, 50))
 
-PHONON_COLUMNS = (
-    Column.HEAT_CAPACITY_300K,
-    Column.HEAT_CAPACITY_300K_STD,
-    Column.HEAT_CAPACITY_300K_FORMULA,
-    Column.HEAT_CAPACITY_CURVE,
-    Column.TEMPERATURES,
-    Column.ENTROPY_300K,
-    Column.ENTROPY_300K_STD,
-    Column.ZERO_POINT_ENERGY,
-    Column.ZERO_POINT_ENERGY_STD,
-    Column.DEBYE_TEMPERATURE,
-    Column.DEBYE_TEMPERATURE_STD,
-    Column.MEAN_FREQUENCY,
-    Column.HIGHEST_FREQUENCY,
-    Column.ACOUSTIC_OPTIC_GAP,
-)
-
 # Columns of predictions that mean nothing beside phonons.
 _NOT_KEPT = (Column.SCALE_STATES, Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE)
 
@@ -83,8 +66,8 @@ def derive_phonon_properties(
     Returns
     -------
     pandas.DataFrame
-        One row per spectrum in the same order, columns `PHONON_COLUMNS`, whose definitions `Column` holds; null without a
-        spectrum. Errors of bins are taken as independent.
+        One row per spectrum in the same order, columns `screening.runs.schemas.PHONON_COLUMNS`, whose definitions
+        `Column` holds; null without a spectrum. Errors of bins are taken as independent.
     """
     grid.check(spectra)
     values = np.asarray(spectra, dtype=np.float64)

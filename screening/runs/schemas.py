@@ -56,10 +56,12 @@ class Field(NamedTuple):
 
 
 SPECTRUM_COLUMNS = (Column.EDOS, Column.UNCERTAINTY)
-_THERMAL_NUMBERS = (
+PHONON_COLUMNS = (
     Column.HEAT_CAPACITY_300K,
     Column.HEAT_CAPACITY_300K_STD,
     Column.HEAT_CAPACITY_300K_FORMULA,
+    Column.HEAT_CAPACITY_CURVE,
+    Column.TEMPERATURES,
     Column.ENTROPY_300K,
     Column.ENTROPY_300K_STD,
     Column.ZERO_POINT_ENERGY,
@@ -70,6 +72,8 @@ _THERMAL_NUMBERS = (
     Column.HIGHEST_FREQUENCY,
     Column.ACOUSTIC_OPTIC_GAP,
 )
+_CURVES_OF_PHONONS = (Column.TEMPERATURES, Column.HEAT_CAPACITY_CURVE)
+_THERMAL_NUMBERS = tuple(name for name in PHONON_COLUMNS if name not in _CURVES_OF_PHONONS)
 CONFUSION_COLUMNS = (Column.TRUE_POSITIVES, Column.FALSE_POSITIVES, Column.FALSE_NEGATIVES, Column.TRUE_NEGATIVES)
 TRUST_WORDS = (Column.TRUST, Column.TRUST_REASON, Column.UNSEEN_ELEMENTS)
 LEVEL_OF_THEORY = (Column.FUNCTIONAL, Column.SPIN, Column.U_VALUES)
@@ -207,9 +211,7 @@ _TYPES: dict[Column, pa.DataType] = {
         pa.float32(),
     ),
     **dict.fromkeys((Column.PHDOS, Column.PHDOS_UNCERTAINTY), pa.list_(pa.float32())),
-    **dict.fromkeys(
-        (Column.LATTICE, Column.FRAC_COORDS, Column.TEMPERATURES, Column.HEAT_CAPACITY_CURVE), pa.list_(pa.float64())
-    ),
+    **dict.fromkeys((Column.LATTICE, Column.FRAC_COORDS, *_CURVES_OF_PHONONS), pa.list_(pa.float64())),
     Column.ATOMIC_NUMBERS: pa.list_(pa.int32()),
 }
 
@@ -289,7 +291,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
     TableName.PHONONS: (
         *_filled(Column.MATERIAL_ID, Column.MODEL, Column.STATUS),
         *_fields(Column.REASON, Column.PHDOS, Column.PHDOS_UNCERTAINTY, *_THERMAL_NUMBERS),
-        *_fields(Column.TEMPERATURES, Column.HEAT_CAPACITY_CURVE, Column.WEIGHTS_HASH),
+        *_fields(*_CURVES_OF_PHONONS, Column.WEIGHTS_HASH),
     ),
     TableName.DFT_RESULTS: (
         *_filled(Column.MATERIAL_ID, Column.STATUS),

@@ -8,7 +8,8 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.spectra.grids import PHDOS_GRID
-from screening.classify.phonons import PHONON_COLUMNS, atoms_per_formula_unit, derive_phonon_properties
+from screening.classify.phonons import atoms_per_formula_unit, derive_phonon_properties
+from screening.runs.schemas import PHONON_COLUMNS
 
 SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
