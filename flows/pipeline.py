@@ -20,7 +20,7 @@ from flows import stages
 from flows.stages import Counts, Inputs, Outcome
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.columns import Column
-from screening.progress import Progress, no_progress
+from screening.progress import Progress, adding_up, no_progress
 from screening.runs.folder import RunFolder
 from screening.runs.schemas import TableName
 from screening.sources.opening import open_source
@@ -341,19 +341,7 @@ def _run_shards(stage: Stage, run: RunFolder, settings: ScreenSettings, progress
     if run.has_table(table):
         return
     shards = plan_shards(run, settings)
-    on_batch = _counter(progress, len(settings.prediction.models) * sum(shard.stop - shard.start for shard in shards))
+    on_batch = adding_up(progress, len(settings.prediction.models) * sum(shard.stop - shard.start for shard in shards))
     for shard in shards:
         run_shard(stage, run, settings, shard, on_batch)
     run.merge_shards(table, len(shards))
-
-
-def _counter(progress: Progress, total: int) -> Callable[[int], None]:
-    """Adds up progress."""
-    done = 0
-
-    def on_batch(n_more: int) -> None:
-        nonlocal done
-        done += n_more
-        progress(done, total)
-
-    return on_batch

@@ -60,8 +60,6 @@ from screening.sources.opening import open_source
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from dft_validation.results.cache import Outcome as DftOutcome
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
@@ -380,7 +378,7 @@ def find_curve(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame, 
     """The threshold curve for some DFT results."""
     candidates = inputs.read(TableName.CANDIDATES)
     classes = inputs.read(TableName.CLASSIFICATIONS, [Column.MATERIAL_ID, Column.MODEL, Column.IS_METAL])
-    predictions = _predictions_of(inputs, jobs[Column.MATERIAL_ID]).merge(classes, "left")
+    predictions = spectra_of(inputs, jobs[Column.MATERIAL_ID]).merge(classes, "left")
     return threshold_curve(predictions, results, jobs, candidates, settings.gap, settings.evaluation)
 
 
@@ -413,7 +411,7 @@ def draw_page(
         source=str(info.get("db_version", "")),
         picks=picks,
         classifications=inputs.read(TableName.CLASSIFICATIONS),
-        predictions=_predictions_of(inputs, shown),
+        predictions=spectra_of(inputs, shown, Column.UNCERTAINTY),
         results=to_frame(empty_table(TableName.DFT_RESULTS)) if results is None else results,
         precision_recall=merit,
         curve=to_frame(empty_table(TableName.THRESHOLD_CURVE)) if curve is None else curve,
@@ -438,9 +436,8 @@ def projections_of(crystals: Crystals, settings: ScreenSettings) -> dict[str, di
     return mat2spec.project_spectra(crystals, predictors[0])
 
 
-def _predictions_of(inputs: Inputs, material_ids: pd.Series) -> pd.DataFrame:
-    """Predicted spectra of some materials only: a screen may hold a million others."""
-    columns = [Column.MATERIAL_ID, Column.MODEL, Column.EDOS, Column.UNCERTAINTY]
-    table = inputs.read_arrow(TableName.PREDICTIONS, columns)
-    chosen = pa.array(material_ids.tolist(), type=pa.string())
+def spectra_of(tables: Inputs | RunTables, material_ids: Sequence[str] | pd.Series, *more: Column) -> pd.DataFrame:
+    """Predicted spectra of some materials only, with more columns if wanted: a screen may hold a million others."""
+    table = tables.read_arrow(TableName.PREDICTIONS, [Column.MATERIAL_ID, Column.MODEL, Column.EDOS, *more])
+    chosen = pa.array(list(material_ids), type=pa.string())
     return table.filter(pc.is_in(table[Column.MATERIAL_ID], value_set=chosen)).to_pandas()

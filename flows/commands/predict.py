@@ -31,6 +31,7 @@ from screening.classify.materials import Materials
 from screening.classify.metals import MetalEvidence
 from screening.classify.phonons import atoms_per_formula_unit, derive_phonon_properties
 from screening.evaluate.evaluation import is_true
+from screening.progress import adding_up
 from screening.report.crystal_page import crystals_content
 from screening.report.result_page import MOST_PICKS, PageContent, result_page
 from screening.report.story import describe_class, describe_trust
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import pandas as pd
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from flows.settings import ScreenSettings
@@ -129,15 +128,10 @@ def crystals_of(read: Sequence[ReadStructure]) -> Crystals:
 
 def predict_crystals(crystals: Crystals, settings: ScreenSettings, spectrum: str) -> list[Prediction]:
     """One prediction per model of all crystals that could be read."""
-    done, total = 0, len(crystals) * len(settings.prediction.models)
+    total = len(crystals) * len(settings.prediction.models)
     with stage_progress("Predict spectra") as progress:
-
-        def on_batch(n_predicted: int) -> None:
-            nonlocal done
-            done += n_predicted
-            progress(done, total)
-
-        return predict_with_models(load_predictors(settings.prediction, spectrum), crystals, on_batch)
+        predictors = load_predictors(settings.prediction, spectrum)
+        return predict_with_models(predictors, crystals, adding_up(progress, total))
 
 
 def prediction_rows(

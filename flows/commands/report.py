@@ -5,17 +5,14 @@ from __future__ import annotations
 import webbrowser
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from flows.cli.exits import hear_interrupts
 from flows.commands.dft import READ_AFTER_DFT, settings_of, write_report
 from flows.commands.predict import crystals_of, page_content
 from flows.commands.tables import find_run
 from flows.commands.terminal import console
-from flows.serve.page_server import page_server
+from flows.serve.page_server import HOST, page_server
 from flows.settings_layers import load_settings
-from flows.stages import Inputs, draw_page, load_predictors
+from flows.stages import Inputs, draw_page, load_predictors, spectra_of
 from mat2spec.prediction import predict_with_models, with_notes
 from mat2spec.settings import is_external
 from mat2spec.tables.columns import Column
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
 
     from flows.settings import ScreenSettings
     from mat2spec.crystals.readers import ReadStructure
-    from screening.runs.contents import RunTables
     from screening.runs.folder import RunFolder
 
 # What the page needs of a run besides its own tables, for a page with another run beside it.
@@ -77,14 +73,8 @@ def _page_of(run: RunFolder, other: RunFolder | None = None) -> str:
         inputs.read(TableName.PRECISION_RECALL),
         inputs.find(TableName.THRESHOLD_CURVE),
         comparison=None if other is None else compare_runs(other, run),
-        other_predictions=None if other is None else _spectra_of(other, picks[Column.MATERIAL_ID].tolist()),
+        other_predictions=None if other is None else spectra_of(other, picks[Column.MATERIAL_ID]),
     )
-
-
-def _spectra_of(run: RunTables, material_ids: Sequence[str]) -> Any:
-    """Spectra that another run predicted of these materials."""
-    table = run.read_arrow(TableName.PREDICTIONS, [Column.MATERIAL_ID, Column.MODEL, Column.EDOS])
-    return table.filter(pc.is_in(table[Column.MATERIAL_ID], value_set=pa.array(material_ids, pa.string()))).to_pandas()
 
 
 def serve_report(run_name: str | None, results_dir: Path | None, *, open_it: bool, port: int) -> None:
@@ -102,7 +92,7 @@ def serve_report(run_name: str | None, results_dir: Path | None, *, open_it: boo
     )
     load_predictors(settings.prediction)  # before a person waits for the first answer
     with page_server(with_upload(_page_of(run)), lambda read: predict_upload(read, settings), port) as server:
-        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        url = f"http://{HOST}:{server.server_port}/"
         console.print(f"Page: {url}   (this machine only; Ctrl-C stops)", soft_wrap=True, highlight=False)
         if open_it:
             webbrowser.open(url)

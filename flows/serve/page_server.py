@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -157,6 +158,4 @@ def read_upload(name: str, body: bytes) -> list[ReadStructure]:
 
 
 def _renamed(entry: ReadStructure, path: str, name: str) -> ReadStructure:
-    return ReadStructure(
-        name + entry.name.removeprefix(path), entry.structure, entry.reason, entry.note, entry.key, entry.isotopes
-    )
+    return replace(entry, name=name + entry.name.removeprefix(path))
