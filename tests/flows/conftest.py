@@ -12,6 +12,7 @@ from pymatgen.core import Lattice, Structure
 
 from dft_validation import engines
 from dft_validation.engines.gpaw import GpawEngine
+from flows.commands.terminal import console
 from flows.settings_layers import load_settings
 
 FAKE_WORKER = Path(__file__).parents[1] / "dft_validation" / "fake_worker.py"
@@ -51,6 +52,13 @@ def crystals_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("source") / "crystals.parquet"
     pq.write_table(crystals_table(), path)
     return path
+
+
+@pytest.fixture
+def wide_and_apart(tmp_path, monkeypatch):
+    """A wide terminal, so that no sentence is wrapped, and a folder of its own for what commands write."""
+    monkeypatch.setattr(console, "width", 400)
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

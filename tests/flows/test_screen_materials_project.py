@@ -17,6 +17,7 @@ from tests.screening.sources.materials_project.loopback import (
     GOOD_KEY,
     SUMMARY,
     LoopbackServer,
+    everything_written,
     legacy_id,
     make_documents,
 )
@@ -65,10 +66,6 @@ def command(assignments):
         "--no-dft",
         *(word for assignment in assignments for word in ("--set", assignment)),
     ]
-
-
-def everything_written(folder):
-    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
 
 
 def test_the_command_screens_the_materials_project(server, command, tmp_path, capsys):

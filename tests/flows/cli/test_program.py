@@ -19,16 +19,9 @@ from flows.cli.program import run
 from flows.commands.screen import screen
 
 ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.usefixtures("wide_and_apart")
+
 PROGRAM = [sys.executable, "-c", "from flows.cli.program import main; main()"]
-
-
-@pytest.fixture(autouse=True)
-def _wide_and_apart(tmp_path, monkeypatch):
-    """A wide terminal, so that no sentence is wrapped, and a folder of its own for what commands write."""
-    from flows.commands.terminal import console
-
-    monkeypatch.setattr(console, "width", 400)
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture

@@ -25,18 +25,12 @@ from screening.runs.record import RunStatus
 from screening.runs.schemas import TableName
 from tests.flows.conftest import FAKE_WORKER, make_assignments
 
+pytestmark = pytest.mark.usefixtures("wide_and_apart")
+
 ROOT = Path(__file__).parents[3]
 # What is measured, or tells the folder of the cache.
 MEASURED = {"cpu_seconds", "wall_seconds", "peak_memory_mib"}
 RESULTS = (TableName.DFT_RESULTS, TableName.THRESHOLD_CURVE, TableName.PRECISION_RECALL)
-
-
-@pytest.fixture(autouse=True)
-def _wide_and_apart(tmp_path, monkeypatch):
-    from flows.commands.terminal import console
-
-    monkeypatch.setattr(console, "width", 400)
-    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -13,15 +13,13 @@ from flows.commands.screen import screen
 from mat2spec.labels.edos_store import LATER_COLUMNS, read_edos_store
 from tests.mat2spec.labels.readers.test_data_folder import SPLIT_SALTS, edos_store
 
+pytestmark = pytest.mark.usefixtures("wide_and_apart")
+
 ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)
-def _wide_and_apart(tmp_path, monkeypatch):
-    from flows.commands.terminal import console
-
-    monkeypatch.setattr(console, "width", 400)
-    monkeypatch.chdir(tmp_path)
+def _no_data_folder(monkeypatch):
     monkeypatch.delenv("MAT2SPEC_DATA_DIR", raising=False)
 
 

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mat2spec.benchmark.data import PhononData
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.spectra.grids import PHDOS_GRID
 from tests.mat2spec.conftest import rock_salt_primitive
@@ -40,3 +41,8 @@ def phonon_folder(tmp_path_factory):
     pq.write_table(table.select(["material_id", "formula"]), folder / "mp_structures.parquet")
     (folder / "reserved_ids.txt").write_text("mp-0\n")
     return folder
+
+
+@pytest.fixture(scope="module")
+def data(phonon_folder):
+    return PhononData(phonon_folder)

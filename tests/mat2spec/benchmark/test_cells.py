@@ -7,7 +7,7 @@ from filelock import FileLock
 
 from mat2spec.benchmark import cells as cells_module
 from mat2spec.benchmark.cells import BusyCellError, make_cells, read_results, run_cell
-from mat2spec.benchmark.data import BenchmarkError, PhononData, read_spectra, without_polymorphs
+from mat2spec.benchmark.data import BenchmarkError, read_spectra, without_polymorphs
 from mat2spec.benchmark.ensembles import ensemble_of_cells, evaluate_predictor, evaluate_weights, judge_baselines
 from mat2spec.benchmark.recipes import RECIPES, Recipe, find_recipes
 from mat2spec.graphs.settings import GraphSettings
@@ -22,11 +22,6 @@ QUICK = {"epochs": 2, "batch_size": 8, "accelerator": "cpu"}
 
 def small(*models):
     return {name: Recipe(model=name, training={"model_settings": SMALL_SIZES[name]}) for name in models}
-
-
-@pytest.fixture
-def data(phonon_folder):
-    return PhononData(phonon_folder)
 
 
 @pytest.fixture

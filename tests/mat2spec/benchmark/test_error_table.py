@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mat2spec.benchmark.data import PhononData, held_out_ids
+from mat2spec.benchmark.data import held_out_ids
 from mat2spec.benchmark.ensembles import Judged
 from mat2spec.benchmark.error_table import (
     FOURIER_BANDS,
@@ -18,11 +18,6 @@ from mat2spec.benchmark.evaluation import phonon_contributions
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.spectra.grids import PHDOS_GRID
 from mat2spec.spectra.metrics import wasserstein_distances
-
-
-@pytest.fixture(scope="module")
-def data(phonon_folder):
-    return PhononData(phonon_folder)
 
 
 def judged(data, name, shift):

@@ -6,12 +6,8 @@ import pytest
 from screening.report.comparison import ADDED, APPEARED, DFT_CHANGED, DISAPPEARED, compare_runs
 from screening.runs.folder import RunFolder
 from screening.runs.record import RunError
-from screening.runs.schemas import TableName, column_names
-
-
-def table_of(name, rows):
-    columns = column_names(name)
-    return pd.DataFrame([dict.fromkeys(columns) | row for row in rows], columns=columns)
+from screening.runs.schemas import TableName
+from tests.screening.report.test_news import table_of
 
 
 @pytest.fixture

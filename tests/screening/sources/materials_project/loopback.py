@@ -309,6 +309,10 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def everything_written(folder):
+    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
 class LoopbackServer:
     """The server in a thread: start, stop, faults, and a record of what was asked."""
 

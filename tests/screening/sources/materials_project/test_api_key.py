@@ -13,13 +13,9 @@ from screening.sources.materials_project.api_key import KEY_PAGE, hide, load_api
 from screening.sources.materials_project.client import MaterialsProject
 from screening.sources.materials_project.errors import ApiKeyError, MaterialsProjectError, ServerUnreachableError
 from screening.sources.opening import open_source
-from tests.screening.sources.materials_project.loopback import GOOD_KEY, HEARTBEAT
+from tests.screening.sources.materials_project.loopback import GOOD_KEY, HEARTBEAT, everything_written
 
 OTHER_KEY = "another0key0another0key0another0"
-
-
-def everything_written(folder):
-    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
 
 
 def test_the_argument_wins_over_the_environment_over_pymatgen(monkeypatch):
