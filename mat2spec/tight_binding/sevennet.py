@@ -50,6 +50,14 @@ class Potential(NamedTuple):
     outputs: list[Tensor]
 
 
+class SiteGraph(NamedTuple):
+    """Pairs of neighbours of a cell, shape (2, n_edges), and the vectors between them in Angstrom, (n_edges, 3)."""
+
+    cell: PrimitiveCell
+    edges: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+
+
 def unknown_elements(atomic_numbers: NDArray[np.integer], version: SevenNetVersion) -> list[int]:
     """Atomic numbers that the potential was not trained on."""
     known = potential(version).known
@@ -69,11 +77,9 @@ def site_scalars(cells: Sequence[PrimitiveCell], version: SevenNetVersion) -> li
     network = potential(version)
     features: list[NDArray[np.float32]] = [np.empty((0, version.width), dtype=np.float32)] * len(cells)
     for chosen in _batches(cells):
-        together = _evaluate(network, [cells[index] for index in chosen])
-        ends = np.cumsum([cells[index].n_atoms for index in chosen])
-        for index, values in zip(chosen, np.split(together, ends[:-1]), strict=True):
-            # Equivalent sites differ only by rounding.
-            features[index] = cells[index].average_equivalent(values).astype(np.float32)
+        graphs = [site_graph(cells[index], network.cutoff_a) for index in chosen]
+        for index, values in zip(chosen, scalars_of_graphs(network, graphs), strict=True):
+            features[index] = values
     return features
 
 
@@ -100,27 +106,38 @@ def potential(version: SevenNetVersion) -> Potential:
     return Potential(model, float(model.cutoff), known, outputs)
 
 
-def _evaluate(network: Potential, cells: Sequence[PrimitiveCell]) -> NDArray[np.float64]:
-    edges, vectors, first_atom = [], [], 0
-    for cell in cells:
-        coordinates = cell.frac_coords @ cell.lattice
-        source, end, offsets, _ = find_neighbours(cell.lattice, cell.frac_coords, network.cutoff_a)
-        edges.append(np.stack([source, end]) + first_atom)
-        vectors.append(coordinates[end] + offsets @ cell.lattice - coordinates[source])
-        first_atom += cell.n_atoms
-    numbers = np.concatenate([cell.atomic_numbers for cell in cells])
+def site_graph(cell: PrimitiveCell, cutoff_a: float) -> SiteGraph:
+    """Neighbours of the atoms of a cell within the cutoff of a potential."""
+    coordinates = cell.frac_coords @ cell.lattice
+    source, end, offsets, _ = find_neighbours(cell.lattice, cell.frac_coords, cutoff_a)
+    vectors = coordinates[end] + offsets @ cell.lattice - coordinates[source]
+    return SiteGraph(cell, np.stack([source, end]), vectors.astype(np.float32))
+
+
+def scalars_of_graphs(
+    network: Potential, graphs: Sequence[SiteGraph], device: torch.device | None = None
+) -> list[NDArray[np.float32]]:
+    """Descriptors of the sites of each cell, as `site_scalars` gives them, in one pass through the network."""
+    ends = np.cumsum([graph.cell.n_atoms for graph in graphs])
+    edges = [graph.edges + end - graph.cell.n_atoms for graph, end in zip(graphs, ends, strict=True)]
+    numbers = torch.from_numpy(np.concatenate([graph.cell.atomic_numbers for graph in graphs])).to(device)
     data = {
-        "x": torch.from_numpy(numbers),
-        "atomic_numbers": torch.from_numpy(numbers),
-        "edge_index": torch.from_numpy(np.concatenate(edges, axis=1).astype(np.int64)),
-        "edge_vec": torch.from_numpy(np.concatenate(vectors).astype(np.float32)),
-        "num_atoms": torch.tensor(len(numbers)),
+        "x": numbers,
+        "atomic_numbers": numbers,
+        "edge_index": torch.from_numpy(np.concatenate(edges, axis=1).astype(np.int64)).to(device),
+        "edge_vec": torch.from_numpy(np.concatenate([graph.vectors for graph in graphs])).to(device),
+        "num_atoms": torch.tensor(len(numbers), device=device),
     }
     with _LOCK, torch.inference_mode():
         network.outputs.clear()
-        network.model(data)
-        scalars = torch.cat([output[:, :SCALARS] for output in network.outputs], dim=1)
-    return scalars.double().numpy()
+        network.model.to(device)(data)
+        scalars = torch.cat([output[:, :SCALARS] for output in network.outputs], dim=1).double().cpu().numpy()
+        network.outputs.clear()
+    # Equivalent sites differ only by rounding.
+    return [
+        graph.cell.average_equivalent(values).astype(np.float32)
+        for graph, values in zip(graphs, np.split(scalars, ends[:-1]), strict=True)
+    ]
 
 
 def _batches(cells: Sequence[PrimitiveCell]) -> Iterator[list[int]]:

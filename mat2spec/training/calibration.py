@@ -71,12 +71,22 @@ def spectra_with_uncertainty(
     return forwarded.spectra.double().numpy(), sigma.double().numpy()
 
 
-def calibrate(model: SpectrumModel, data: LabelledSpectra) -> None:
-    """Fit the model's uncertainty: its domain on the training split, its errors on calibration materials.
+def calibrate(model: SpectrumModel, data: LabelledSpectra, trained_on: LabelledSpectra | None = None) -> None:
+    """Fit the model's uncertainty: its domain on what it was trained on, its errors on calibration materials.
 
     If there are none, as for labels outside a label plan, the validation materials are used instead.
+
+    Parameters
+    ----------
+    model
+        The trained model.
+    data
+        Labels that hold the calibration materials.
+    trained_on
+        Its training materials; by default those of `data`.
     """
-    train, held_out = data.part("train"), data.part(calibration_split(data.split))
+    train = data.part("train") if trained_on is None else trained_on
+    held_out = data.part(calibration_split(data.split))
     true = torch.from_numpy(held_out.spectra.astype(np.float32))
     forwarded = forward_all(model, held_out)
     true_totals = true.sum(dim=1, keepdim=True).clamp_min(_TINY)

@@ -16,18 +16,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from scipy.optimize import minimize
 from scipy.special import expit
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 
 from mat2spec.crystals.elements import element_features
 from mat2spec.labels.splits import tenth_of_formula
+from mat2spec.models.metal_head import METAL_GAP_EV
 from mat2spec.models.site_metal_head import DESCRIPTORS, LARGEST_INPUT, SiteNetwork, further_inputs
 from scripts.distillation.population import Population
 from scripts.distillation.sites import Sites
+from scripts.train_metal_head import fit_platt, judge
 
-METAL_GAP_EV, WIDE_GAP_EV = 0.1, 1.0
 MEMBERS, EPOCHS, BATCH_SIZE, WIDTH, HIDDEN = 6, 30, 512, 128, 192
 LEARNING_RATE, WEIGHT_DECAY, GAP_WEIGHT, LARGEST_GRADIENT = 1.5e-3, 2e-2, 0.3, 5.0
 _TEST_TENTHS, _CALIBRATION_TENTH = (0, 2), 1
@@ -101,25 +100,6 @@ def logits(network: SiteNetwork, examples: Examples) -> NDArray[np.float64]:
     return torch.cat(answers).double().cpu().numpy()
 
 
-def fit_platt(logit: NDArray[np.float64], is_metal: NDArray[np.bool_]) -> tuple[float, float]:
-    """Slope and intercept that make probabilities of logits (Platt, Advances in Large Margin Classifiers, 61, 1999)."""
-    sign = np.where(is_metal, 1.0, -1.0)
-    found = minimize(lambda p: np.logaddexp(0, -sign * (p[0] * logit + p[1])).mean(), [1.0, 0.0])
-    return float(found.x[0]), float(found.x[1])
-
-
-def judge(probability: NDArray[np.float64], gaps_ev: NDArray[np.float64]) -> dict[str, float]:
-    """Figures on held-out formulas."""
-    metal, wide = gaps_ev <= METAL_GAP_EV, gaps_ev > WIDE_GAP_EV
-    return {
-        "n_test": len(gaps_ev),
-        "roc_auc": float(roc_auc_score(metal, probability)),
-        "insulators_above_1_ev_called_metal": float((probability[wide] > 0.5).mean()),
-        "metals_called_insulators": float((probability[metal] < 0.5).mean()),
-        "brier_score": float(np.mean((probability - metal) ** 2)),
-    }
-
-
 def main() -> None:
     """Train, calibrate, test, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -140,6 +120,7 @@ def main() -> None:
     mean = np.mean([logits(member, examples) for member in members], axis=0)
     gaps = population.band_gaps_ev[chosen].astype(np.float64)
     slope, intercept = fit_platt(mean[held_out], gaps[held_out] <= METAL_GAP_EV)
+    figures = judge(expit(slope * mean + intercept)[test], gaps[test])
     card = {
         "slope": slope,
         "intercept": intercept,
@@ -149,7 +130,8 @@ def main() -> None:
         "descriptors": str(DESCRIPTORS),
         "epochs": EPOCHS,
         "trained_on": len(train),
-        **judge(expit(slope * mean + intercept)[test], gaps[test]),
+        "n_test": figures.pop("n"),
+        **figures,
         "seconds": round(time.time() - start),
     }
     weights = {f"members.{seed}.{name}": t for seed, one in enumerate(members) for name, t in one.state_dict().items()}

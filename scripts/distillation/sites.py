@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +17,8 @@ from numpy.typing import NDArray
 
 from mat2spec.models.site_metal_head import DESCRIPTORS
 from mat2spec.tight_binding.cells import PrimitiveCell
-from mat2spec.tight_binding.pairs import find_neighbours
 from mat2spec.tight_binding.predictor import find_problems
-from mat2spec.tight_binding.sevennet import SCALARS, potential
+from mat2spec.tight_binding.sevennet import SiteGraph, potential, scalars_of_graphs, site_graph
 from scripts.distillation.population import Population
 
 _PER_TASK = 200
@@ -58,55 +56,17 @@ class Sites:
         return cls(cells, offsets, np.load(folder / "descriptors.npy", mmap_mode="r"))
 
 
-class _Graph(NamedTuple):
-    """Neighbours within the cutoff of the potential."""
-
-    cell: PrimitiveCell
-    edges: NDArray[np.int16]
-    vectors: NDArray[np.float32]
-
-
-def prepare(population: Population, cutoff_a: float) -> list[_Graph | None]:
+def prepare(population: Population, cutoff_a: float) -> list[SiteGraph | None]:
     """Primitive cells and neighbours; None for a crystal that tight binding cannot solve."""
-    problems = find_problems(population.crystals, DESCRIPTORS)
-    graphs: list[_Graph | None] = []
-    for index, problem in enumerate(problems):
-        if problem is not None:
-            graphs.append(None)
-            continue
-        cell = PrimitiveCell.of_crystal(population.crystals, index)
-        first, second, offsets, _ = find_neighbours(cell.lattice, cell.frac_coords, cutoff_a)
-        coordinates = cell.frac_coords @ cell.lattice
-        vectors = coordinates[second] + offsets @ cell.lattice - coordinates[first]
-        graphs.append(_Graph(cell, np.stack([first, second]).astype(np.int16), vectors.astype(np.float32)))
-    return graphs
+    crystals = population.crystals
+    return [
+        site_graph(PrimitiveCell.of_crystal(crystals, index), cutoff_a) if problem is None else None
+        for index, problem in enumerate(find_problems(crystals, DESCRIPTORS))
+    ]
 
 
-def describe(graphs: list[_Graph], device: torch.device) -> list[NDArray[np.float32]]:
-    """Descriptors of the sites of each cell, all in one pass."""
-    network = potential(DESCRIPTORS)
-    ends = np.cumsum([graph.cell.n_atoms for graph in graphs])
-    starts = ends - [graph.cell.n_atoms for graph in graphs]
-    edges = np.concatenate([graph.edges + start for graph, start in zip(graphs, starts, strict=True)], axis=1)
-    numbers = torch.from_numpy(np.concatenate([graph.cell.atomic_numbers for graph in graphs])).to(device)
-    data = {
-        "x": numbers.clone(),
-        "atomic_numbers": numbers,
-        "edge_index": torch.from_numpy(edges.astype(np.int64)).to(device),
-        "edge_vec": torch.from_numpy(np.concatenate([graph.vectors for graph in graphs])).to(device),
-        "num_atoms": torch.tensor(len(numbers), device=device),
-    }
-    with torch.inference_mode():
-        network.outputs.clear()
-        network.model.to(device)(data)
-        scalars = torch.cat([output[:, :SCALARS] for output in network.outputs], dim=1).double().cpu().numpy()
-    network.outputs.clear()
-    parts = np.split(scalars, ends[:-1])
-    return [graph.cell.average_equivalent(part).astype(np.float32) for graph, part in zip(graphs, parts, strict=True)]
-
-
-def _batches(graphs: Iterator[_Graph]) -> Iterator[list[_Graph]]:
-    batch: list[_Graph] = []
+def _batches(graphs: Iterator[SiteGraph]) -> Iterator[list[SiteGraph]]:
+    batch: list[SiteGraph] = []
     n_edges = 0
     for graph in graphs:
         batch.append(graph)
@@ -129,18 +89,18 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     population = Population.load(given.population)
     parts = [population.take(slice(i, i + _PER_TASK)) for i in range(0, len(population.formulas), _PER_TASK)]
-    cutoffs = [potential(DESCRIPTORS).cutoff_a] * len(parts)
+    network = potential(DESCRIPTORS)
+    cutoffs = [network.cutoff_a] * len(parts)
     cells: list[PrimitiveCell | None] = []
 
-    def solvable(results: Iterator[list[_Graph | None]]) -> Iterator[_Graph]:
+    def solvable(results: Iterator[list[SiteGraph | None]]) -> Iterator[SiteGraph]:
         for graphs in results:
             cells.extend(None if graph is None else graph.cell for graph in graphs)
             yield from (graph for graph in graphs if graph is not None)
 
     with ProcessPoolExecutor(given.processes) as pool:
-        found = [
-            one for batch in _batches(solvable(pool.map(prepare, parts, cutoffs))) for one in describe(batch, device)
-        ]
+        batches = _batches(solvable(pool.map(prepare, parts, cutoffs)))
+        found = [one for batch in batches for one in scalars_of_graphs(network, batch, device)]
     offsets = np.concatenate([[0], np.cumsum([0 if cell is None else cell.n_atoms for cell in cells])])
     given.folder.mkdir(parents=True, exist_ok=True)
     np.save(given.folder / "descriptors.npy", np.concatenate(found))

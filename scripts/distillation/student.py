@@ -26,8 +26,7 @@ from mat2spec.models import SpectrumModel, build_model
 from mat2spec.models.checkpoints import SHIPPED_WEIGHTS, WeightsCard, save_weights, weights_name
 from mat2spec.settings import Level, Setting, shipped_stores
 from mat2spec.spectra.grids import EDOS_GRID
-from mat2spec.spectra.uncertainty import ValidationSet
-from mat2spec.training.calibration import calibrate, forward_all
+from mat2spec.training.calibration import calibrate
 from mat2spec.training.loop import TrainingState, train_model
 from mat2spec.training.runs import evaluate_split, evaluated_splits
 from mat2spec.training.settings import TrainingSettings
@@ -125,13 +124,9 @@ def finish(
     state: TrainingState,
 ) -> Path:
     """Calibrate on computed labels, with the domain of the taught crystals, measure and write."""
-    calibrate(model, labels)
     train = np.flatnonzero(taught.split == Split.TRAIN)
     some = np.sort(np.random.default_rng(0).permutation(train)[:_DOMAIN])
-    held_out = labels.part(Split.CALIBRATION)
-    forwarded, true = forward_all(model, held_out), torch.from_numpy(held_out.spectra)
-    known = ValidationSet(forwarded.shapes, forwarded.spread, forwarded.vectors, true / true.sum(dim=1, keepdim=True))
-    model.error_model.fit(forward_all(model, taught.take(some)).vectors, known)
+    calibrate(model, labels, taught.take(some))
     card = WeightsCard(
         model=NAME,
         setting=settings.setting,
@@ -141,7 +136,7 @@ def finish(
         training={
             "data": taught.name,
             "materials": {"train": len(train), "valid": int((taught.split == Split.VALID).sum())},
-            "calibrated_on": len(held_out),
+            "calibrated_on": int((labels.split == Split.CALIBRATION).sum()),
             "best_epoch": state.best_epoch,
             "epochs": state.epoch,
             "seconds": round(state.seconds),
