@@ -138,7 +138,8 @@ def classify_prediction(
     if prediction.crystals is None:
         raise ValueError("Classes need the cells of the crystals, which this prediction does not hold.")
     materials = Materials.of_crystals(prediction.crystals)
-    classes = classify(prediction.spectra, materials, gap, settings, prediction.uncertainty)
+    evidence = MetalEvidence.of_prediction(prediction)
+    classes = classify(prediction.spectra, materials, gap, settings, prediction.uncertainty, evidence=evidence)
     classes.insert(0, str(Column.MATERIAL_ID), prediction.material_ids)
     classes.insert(1, str(Column.MODEL), prediction.model)
     return classes

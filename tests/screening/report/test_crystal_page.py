@@ -103,3 +103,14 @@ def test_a_prediction_gives_its_classes(make_spectrum):
     assert classes.is_gapped_metal.all()
     with pytest.raises(ValueError, match="does not hold"):
         prediction.classes()
+
+
+def test_classes_of_a_prediction_hear_the_metal_head(make_spectrum):
+    crystals = Crystals.from_lists(IDS, [[11, 17]] * 3, [np.zeros((2, 3))] * 3, [np.eye(3) * 4] * 3)
+    prediction = replace(predicted("best", [make_spectrum()] * 3), crystals=crystals)
+    prior = np.array([0.01, 0.99, np.nan], dtype=np.float32)
+    classes = replace(prediction, prior_metal_probability=prior).classes()
+    insulator, metal, unheard = classes.metal_confidence
+    assert insulator < 0.5 < metal
+    assert unheard == prediction.classes().metal_confidence[2]
+    assert classes.metal_by.tolist() == ["spectrum and metal head"] * 2 + ["spectrum"]
