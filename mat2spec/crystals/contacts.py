@@ -64,6 +64,29 @@ def covalent_radii() -> NDArray[np.float64]:
     return radii
 
 
+def neighbours_within(
+    lattice: NDArray[np.float64], frac_coords: NDArray[np.float64], radius_a: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Centre, neighbour and distance in Angstrom of all contacts, images of an atom included; each of shape (n_contacts,).
+
+    Parameters
+    ----------
+    lattice
+        Lattice vectors as rows in Angstrom, shape (3, 3), not skewed (`mat2spec.crystals.compact`).
+    frac_coords
+        Shape (n, 3).
+    radius_a
+        Longest distance.
+    """
+    cell = np.ascontiguousarray(lattice, dtype=np.float64)
+    positions = np.ascontiguousarray((frac_coords % 1.0) @ cell)
+    centre, neighbour, image, distance = find_points_in_spheres(
+        positions, positions, r=float(radius_a), pbc=_PERIODIC, lattice=cell, tol=1e-8
+    )
+    others = (centre != neighbour) | image.any(axis=1)
+    return centre[others], neighbour[others], distance[others]
+
+
 def closest_contact(
     lattice: NDArray[np.float64], frac_coords: NDArray[np.float64], atomic_numbers: NDArray[np.int64]
 ) -> Contact:
@@ -78,18 +101,13 @@ def closest_contact(
     atomic_numbers
         Shape (n,), within `covalent_radii`.
     """
-    cell = np.ascontiguousarray(lattice, dtype=np.float64)
-    positions = np.ascontiguousarray((frac_coords % 1.0) @ cell)
     radii = covalent_radii()[atomic_numbers]
     farthest = 2 * radii.max() * REACH
-    volume_per_atom = abs(np.linalg.det(cell)) / len(positions)
+    volume_per_atom = abs(np.linalg.det(lattice)) / len(frac_coords)
     radius = min(_FIRST_RADIUS_FACTOR * (3 * volume_per_atom / (4 * np.pi)) ** (1 / 3), farthest)
     while True:
-        centre, neighbour, image, distance = find_points_in_spheres(
-            positions, positions, r=float(radius), pbc=_PERIODIC, lattice=cell, tol=1e-8
-        )
-        others = (centre != neighbour) | image.any(axis=1)
-        ratios = np.where(others, distance / (radii[centre] + radii[neighbour]), np.inf)
+        centre, neighbour, distance = neighbours_within(lattice, frac_coords, radius)
+        ratios = distance / (radii[centre] + radii[neighbour])
         closest = ratios.min(initial=np.inf)
         needed = min(closest, REACH) * 2 * radii.max()
         # A closer contact, for their size, of two larger atoms may lie outside the sphere.

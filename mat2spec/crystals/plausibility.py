@@ -19,13 +19,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.optimization.neighbors import find_points_in_spheres
 from safetensors.numpy import load_file
 
 from mat2spec.crystals import checks
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.compact import reduce_skewed_cells
-from mat2spec.crystals.contacts import covalent_radii
+from mat2spec.crystals.contacts import covalent_radii, neighbours_within
 from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER
 
 STATISTICS_FILE = Path(__file__).with_name("crystal_statistics.safetensors")
@@ -42,7 +41,6 @@ _LARGEST_STANDARD = 5.0
 _MOST = 1e4
 # Crystals whose contacts are held in memory together.
 _BLOCK = 1024
-_PERIODIC = np.array([1, 1, 1], dtype=np.int64)
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -72,22 +70,29 @@ class Contacts:
     @classmethod
     def of(cls, crystals: Crystals) -> Contacts:
         """Contacts of crystals that `mat2spec.crystals.checks.find_problems` does not refuse, in compact cells."""
-        sites, elements, distances = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty(0)]
+        nothing = np.empty(0, np.int64)
+        sites, elements, distances, first = [nothing], [nothing], [np.empty(0)], [nothing]
+        n_bonds = 0
         for index in range(len(crystals)):
             atoms = crystals.sites(index)
-            lattice = np.ascontiguousarray(crystals.lattices[index])
-            positions = np.ascontiguousarray((crystals.frac_coords[atoms] % 1.0) @ lattice)
-            centre, neighbour, image, distance = find_points_in_spheres(
-                positions, positions, r=REACH_A, pbc=_PERIODIC, lattice=lattice, tol=1e-8
+            centre, neighbour, distance = neighbours_within(
+                crystals.lattices[index], crystals.frac_coords[atoms], REACH_A
             )
-            others = (centre != neighbour) | image.any(axis=1)
-            sites.append(centre[others] + atoms.start)
-            elements.append(crystals.atomic_numbers[atoms][neighbour[others]])
-            distances.append(distance[others])
-        site, element, distance = np.concatenate(sites), np.concatenate(elements), np.concatenate(distances)
-        first = _first_of_each(site * N_ELEMENTS + element, distance)
+            element = crystals.atomic_numbers[atoms][neighbour]
+            sites.append(centre + atoms.start)
+            elements.append(element)
+            distances.append(distance)
+            first.append(_first_of_each(centre * N_ELEMENTS + element, distance) + n_bonds)
+            n_bonds += len(distance)
         crystal = np.repeat(np.arange(len(crystals)), crystals.n_sites)
-        return cls(crystals.atomic_numbers, crystal, site, element, distance, first)
+        return cls(
+            crystals.atomic_numbers,
+            crystal,
+            np.concatenate(sites),
+            np.concatenate(elements),
+            np.concatenate(distances),
+            np.concatenate(first),
+        )
 
     @property
     def first_pairs(self) -> tuple[Integers, Integers, Floats]:
@@ -119,10 +124,12 @@ class Contacts:
 
 
 def _first_of_each(key: NDArray[np.integer], value: Floats) -> Integers:
-    """Index of the smallest value of each key."""
-    order = np.lexsort((value, key))
-    ordered = key[order]
-    return order[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(order) else order
+    """Index of the smallest value of each key, in order of the keys; of equal ones the first."""
+    # Contacts are many and the nearest few: only these are sorted.
+    smallest = np.full(key.max(initial=-1) + 1, np.inf)
+    np.minimum.at(smallest, key, value)
+    chosen = np.flatnonzero(value == smallest[key])
+    return chosen[np.unique(key[chosen], return_index=True)[1]]
 
 
 @dataclass(frozen=True)
