@@ -183,9 +183,7 @@ def _read_parquet(path: Path) -> _Content:
         energies = SpectralGrid.from_json(metadata[GRID_METADATA_KEY]).centers
     else:
         rows = _matrix(table, _only(ENERGIES, names, path, "energies"), path)
-        energies = rows[0] if len(rows) else rows.ravel()
-        if not (rows == energies).all():
-            raise ExternalPredictionsError(f"The rows of {path} have different energies; bring them to the same ones.")
+        energies = _same_in_all(rows, path)
     ids = identifiers(table[_only(IDS, names, path, "identifiers")])
     return _content(ids, energies, spectra, spread, metadata.get(PER, _PER_VALUES[0]), path)
 
@@ -223,9 +221,15 @@ def _read_csv(path: Path) -> _Content:
         raise ExternalPredictionsError(
             f"The columns {' and '.join(columns)} of {path} must hold equally many numbers separated by spaces in every row."
         ) from error
-    if not (energies == energies[0]).all():
+    return _content(ids, _same_in_all(energies, path), spectra, None, _PER_VALUES[0], path)
+
+
+def _same_in_all(rows: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
+    """The energies that all rows have."""
+    energies = rows[0] if len(rows) else rows.ravel()
+    if not (rows == energies).all():
         raise ExternalPredictionsError(f"The rows of {path} have different energies; bring them to the same ones.")
-    return _content(ids, energies[0], spectra, None, _PER_VALUES[0], path)
+    return energies
 
 
 def _number(name: str) -> float | None:

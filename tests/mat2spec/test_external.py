@@ -110,3 +110,9 @@ def test_a_file_without_energies_is_refused(tmp_path):
     np.savez(tmp_path / "a.npz", ids=np.array(IDS), spectra=SPECTRA)
     with pytest.raises(ExternalPredictionsError, match="holds no energies"):
         ExternalPredictions(tmp_path / "a.npz")
+
+
+def test_a_csv_file_without_rows_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "a.csv").write_text("id,energies,dos\n")
+    with pytest.raises(ExternalPredictionsError, match="0 identifiers"):
+        ExternalPredictions(tmp_path / "a.csv")
