@@ -120,7 +120,9 @@ class SpectrumPredictor:
             dict(shape_model.encoder.state_dict())
         ) == tensors_hash(dict(scale_model.encoder.state_dict()))
 
-    def predict(self, crystals: CrystalsOrData, on_batch: BatchReport | None = None) -> Prediction:
+    def predict(
+        self, crystals: CrystalsOrData, on_batch: BatchReport | None = None, facts: CrystalFacts | None = None
+    ) -> Prediction:
         """Predict the spectrum of every crystal; one that cannot be predicted gets a reason.
 
         Parameters
@@ -130,11 +132,13 @@ class SpectrumPredictor:
             attributes of `mat2spec.graphs.from_data.crystals_from_data`.
         on_batch
             Called with the number of crystals of every finished batch.
+        facts
+            Of these crystals, where they are known.
         """
         crystals = as_crystals(crystals)
         graphs, problems = build_graphs(crystals, self.graph_settings)
         prediction = self.predict_graphs(crystals.material_ids, graphs, problems, on_batch)
-        return judge(prediction, self.trust, CrystalFacts.of(crystals))
+        return judge(prediction, self.trust, facts or CrystalFacts.of(crystals))
 
     def predict_graphs(
         self,
@@ -282,9 +286,10 @@ def _load_tight_binding(
     if spectrum != EDOS_GRID.name:
         raise WeightsError(f"The model '{model}' predicts electronic densities of states, not {spectrum}.")
 
-    def predict_large(crystals: Crystals) -> Prediction:
+    def predict_large(crystals: Crystals, *, facts: CrystalFacts) -> Prediction:
         other = load_predictor(MODEL_OF_LARGE_CELLS, spectrum, None, device, max_edges_per_batch)
-        return other.predict(crystals)
+        assert isinstance(other, SpectrumPredictor)
+        return other.predict(crystals, facts=facts)
 
     path = folder / weights_name(model, spectrum, SHAPE_SETTING)
     spin = model == TIGHT_BINDING_WITH_SPIN

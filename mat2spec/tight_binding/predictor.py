@@ -6,9 +6,10 @@ The counterpart of `mat2spec.prediction.SpectrumPredictor` for a model that read
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -47,7 +48,13 @@ MODEL_NAME, MODEL_NAME_WITH_SPIN = MODEL_NAMES
 MAX_ATOMS = 60
 # Crystals per thread: their descriptors are computed together, their bands one by one.
 _CHUNK = 16
-Fallback = Callable[[Crystals], Prediction]
+
+
+class Fallback(Protocol):
+    """Predicts crystals that are too large, of which the facts are known."""
+
+    def __call__(self, crystals: Crystals, *, facts: CrystalFacts) -> Prediction:
+        """The predictions."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,7 @@ class TightBindingPredictor:
                     on_batch(len(chosen))
         answer = judge(answer, self.trust, facts)
         if large:
-            self._hand_on(crystals, cells, large, answer)
+            self._hand_on(facts, cells, large, answer)
         if on_batch and len(small) < len(crystals):
             on_batch(len(crystals) - len(small))
         return answer
@@ -195,7 +202,7 @@ class TightBindingPredictor:
         return float(shipped_site_metal_head().probability_of_metal([cell], [features])[0])
 
     def _hand_on(
-        self, crystals: Crystals, cells: dict[int, PrimitiveCell], large: Sequence[int], answer: Prediction
+        self, facts: CrystalFacts, cells: dict[int, PrimitiveCell], large: Sequence[int], answer: Prediction
     ) -> None:
         """Let another model predict crystals that are too large."""
         why = "{} atoms in the primitive cell, more than the {} that tight binding solves"
@@ -204,7 +211,8 @@ class TightBindingPredictor:
             for index, sentence in zip(large, sentences, strict=True):
                 answer.status[index], answer.reason[index] = Status.FAILED, f"{sentence}; use another model."
             return
-        other = self.fallback(crystals.take(large))
+        chosen = facts.take(large)
+        other = self.fallback(chosen.crystals, facts=chosen)
         for name in ("spectra", "scale", "uncertainty", "relative_error", "domain_distance"):
             getattr(answer, name)[large] = getattr(other, name)
         for row, index in enumerate(large):
