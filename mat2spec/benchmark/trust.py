@@ -6,7 +6,6 @@ unpolarised labels, those labels of the plan whose formula was not trained on.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.crystals.composition import reduced_formulas, symbols
+from mat2spec.crystals.composition import ElementCounts, reduced_formulas, symbols
 from mat2spec.crystals.magnetism import can_be_magnetic
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.edos_store import read_edos_store
@@ -38,6 +37,7 @@ from mat2spec.spectra.trust import (
     error_features,
     expected_errors,
     judge,
+    standardise,
 )
 from mat2spec.spectra.uncertainty import INTERVAL_90
 from mat2spec.tables.parquet import read_table
@@ -148,10 +148,8 @@ def _first(names: NDArray[np.object_]) -> NDArray[np.bool_]:
 def count_labels(crystals: Crystals | None) -> dict[str, int]:
     """How many crystals have each element."""
     assert crystals is not None
-    counts: Counter[int] = Counter()
-    for index in range(len(crystals)):
-        counts.update(np.unique(crystals.atomic_numbers[crystals.sites(index)]).tolist())
-    return {symbols()[number]: n for number, n in sorted(counts.items())}
+    numbers, counts = np.unique(ElementCounts.from_crystals(crystals).atomic_number, return_counts=True)
+    return {symbols()[number]: n for number, n in zip(numbers.tolist(), counts.tolist(), strict=True)}
 
 
 def true_errors(prediction: Prediction, spectra: Floats) -> Floats:
@@ -176,7 +174,7 @@ def fit_trust(prediction: Prediction, labels: HeldOut, facts: CrystalFacts) -> T
     errors = true_errors(prediction, labels.spectra)
     change = np.log(errors / prediction.relative_error)
     mean, deviation = features.mean(axis=0), features.std(axis=0) + 1e-6
-    standard = ((features - mean) / deviation).clip(-3, 3)
+    standard = standardise(features, mean, deviation)
     slopes = np.linalg.solve(
         standard.T @ standard + RIDGE * np.eye(standard.shape[1]), standard.T @ (change - change.mean())
     )

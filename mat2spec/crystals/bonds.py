@@ -7,7 +7,7 @@ import numpy as np
 from mat2spec.crystals import checks
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.compact import reduce_skewed_cells
-from mat2spec.crystals.composition import symbols
+from mat2spec.crystals.composition import ElementCounts, symbols
 from mat2spec.crystals.plausibility import Contacts
 
 # Longest bond in Angstrom. Stretching modes of borates, carbonates and nitrates lie between 1,000 and 1,500 cm-1, those of
@@ -19,20 +19,16 @@ _HYDROGEN = "H"
 def high_frequency_bonds(crystals: Crystals) -> list[str]:
     """Why modes above 1,000 cm-1 are likely in each crystal, as in "H" or "B-O bonds"; empty where they are not."""
     found = [""] * len(crystals)
-    names = symbols()
-    problems = checks.find_problems(crystals)
-    present = [
-        {names[z] for z in set(crystals.atomic_numbers[crystals.sites(i)].tolist()) if 0 < z < len(names)}
-        for i in range(len(crystals))
-    ]
+    present = [set(names) for names in ElementCounts.from_crystals(crystals).elements()]
     maybe = [
         index
         for index, elements in enumerate(present)
-        if problems[index] is None and (_HYDROGEN in elements or any(set(pair) <= elements for pair in _STIFF_BONDS))
+        if _HYDROGEN in elements or any(set(pair) <= elements for pair in _STIFF_BONDS)
     ]
-    compact = reduce_skewed_cells(crystals)
-    for index in maybe:
-        found[index] = _stiff_bonds(compact.take([index]), present[index])
+    chosen = reduce_skewed_cells(crystals.take(maybe))
+    for row, (index, problem) in enumerate(zip(maybe, checks.find_problems(chosen), strict=True)):
+        if problem is None:
+            found[index] = _stiff_bonds(chosen.take([row]), present[index])
     return found
 
 

@@ -76,11 +76,15 @@ class ElementCounts:
         numbers, counts = self.atomic_number[first:last].tolist(), self.count[first:last].tolist()
         return {symbols()[number]: count for number, count in zip(numbers, counts, strict=True)}
 
-    def chemical_systems(self) -> list[str]:
-        """Elements of each crystal in alphabetical order, as in "O-Sr-V"; empty if there are no sites."""
+    def elements(self) -> list[list[str]]:
+        """Symbols of the elements of each crystal, in order of their atomic numbers."""
         names = np.array(symbols(), dtype=object)[self.atomic_number].tolist()
         bounds = np.searchsorted(self.crystal, np.arange(len(self.n_sites) + 1)).tolist()
-        return ["-".join(sorted(names[a:b])) for a, b in pairwise(bounds)]
+        return [names[a:b] for a, b in pairwise(bounds)]
+
+    def chemical_systems(self) -> list[str]:
+        """Elements of each crystal in alphabetical order, as in "O-Sr-V"; empty if there are no sites."""
+        return ["-".join(sorted(names)) for names in self.elements()]
 
     def reduced_formulas(self, rows: Sequence[int] | None = None) -> list[str]:
         """Reduced formulas of all crystals, or of those at `rows`; empty if there are no sites."""

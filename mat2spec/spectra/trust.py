@@ -22,7 +22,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.bonds import high_frequency_bonds
-from mat2spec.crystals.composition import symbols
+from mat2spec.crystals.composition import ElementCounts, symbols
 from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER, atomic_masses
 from mat2spec.crystals.plausibility import shipped_plausibility
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
@@ -149,10 +149,14 @@ def expected_errors(prediction: Prediction, calibration: TrustCalibration, facts
     """Expected integral of the absolute error over that of the predicted spectrum, shape (n,)."""
     with np.errstate(invalid="ignore"):
         features = error_features(prediction, calibration.label_counts, facts)
-    mean, deviation = np.array(calibration.feature_mean), np.array(calibration.feature_std)
-    standard = ((features - mean) / deviation).clip(-_LARGEST_FEATURE, _LARGEST_FEATURE)
+    standard = standardise(features, np.array(calibration.feature_mean), np.array(calibration.feature_std))
     change = calibration.intercept + standard @ np.array(calibration.coefficients)
     return np.asarray(prediction.relative_error.astype(np.float64) * np.exp(change))
+
+
+def standardise(features: Floats, mean: Floats, deviation: Floats) -> Floats:
+    """`error_features` in standard deviations, as the regression sees them: bounded."""
+    return ((features - mean) / deviation).clip(-_LARGEST_FEATURE, _LARGEST_FEATURE)
 
 
 def calibrated_deviation(prediction: Prediction, expected: Floats, factor: float, floor: float) -> Floats:
@@ -244,13 +248,14 @@ def _electronegativities() -> Floats:
 
 def unseen_elements(crystals: Crystals, label_counts: Mapping[str, int]) -> list[list[str]]:
     """Elements of each crystal that no training label has, in order of their atomic numbers."""
-    names = symbols()
-    unseen = []
-    for index in range(len(crystals)):
-        numbers = np.unique(crystals.atomic_numbers[crystals.sites(index)]).tolist()
-        known = (names[number] if 0 < number < len(names) else names[0] for number in numbers)
-        unseen.append([name for name in known if not label_counts.get(name)])
-    return unseen
+    present = ElementCounts.from_crystals(crystals).elements()
+    return [[name for name in names if not label_counts.get(name)] for names in present]
+
+
+def _rare_elements(crystals: Crystals, label_counts: Mapping[str, int]) -> list[list[str]]:
+    """Elements of each crystal that few training labels have, in order of their atomic numbers."""
+    present = ElementCounts.from_crystals(crystals).elements()
+    return [[name for name in names if 0 < label_counts.get(name, 0) < FEW_LABELS] for names in present]
 
 
 def _verdicts(
@@ -258,7 +263,7 @@ def _verdicts(
 ) -> list[tuple[Trust, str]]:
     """Verdict and reason of every crystal; the first reason of the worst verdict."""
     bonds = [""] * len(judged) if judged.grid == EDOS_GRID else high_frequency_bonds(facts.crystals)
-    rarest = [_rare(facts.crystals, index, calibration.label_counts) for index in range(len(judged))]
+    rarest = _rare_elements(facts.crystals, calibration.label_counts)
     return [
         _verdict(names, rare, float(odd), float(far), float(error), calibration.error_limit, bond, judged.grid)
         for names, rare, odd, far, error, bond in zip(
@@ -296,9 +301,3 @@ def _verdict(
         (bool(rare), Trust.CAUTION, f"fewer than {FEW_LABELS} training labels have {' or '.join(rare)}"),
     )
     return next(((verdict, reason) for holds, verdict, reason in checks if holds), (Trust.OK, ""))
-
-
-def _rare(crystals: Crystals, index: int, label_counts: Mapping[str, int]) -> list[str]:
-    numbers = np.unique(crystals.atomic_numbers[crystals.sites(index)]).tolist()
-    names = [symbols()[number] for number in numbers if 0 < number < len(symbols())]
-    return [name for name in names if 0 < label_counts.get(name, 0) < FEW_LABELS]
