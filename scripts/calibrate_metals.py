@@ -25,6 +25,7 @@ from sklearn.metrics import roc_auc_score
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.models.metal_head import METAL_GAP_EV, shipped_metal_head
+from mat2spec.models.site_metal_head import shipped_site_metal_head
 from mat2spec.prediction import Predictor, load_predictor
 from mat2spec.tables.columns import Column
 from screening.classify import metals
@@ -51,11 +52,12 @@ def main() -> None:
     by_composition = head.probability_of_metal(crystals)
     file = Path(metals.__file__).with_name(CALIBRATION_FILE)
     before = json.loads(file.read_text()) if file.exists() else {"models": {}}
-    models = before["models"] if before.get("metal_head") == head.weights_hash else {}
+    heads = {"metal_head": head.weights_hash, "site_metal_head": shipped_site_metal_head().weights_hash}
+    models = before["models"] if heads.items() <= before.items() else {}
     for name in given.models:
         models[name] = calibrate(name, rows, crystals, by_composition, given.spectra)
         print(name, json.dumps(models[name], indent=1), flush=True)
-    content = {"metal_head": head.weights_hash, "metal_gap_ev": METAL_GAP_EV, "models": dict(sorted(models.items()))}
+    content = {**heads, "metal_gap_ev": METAL_GAP_EV, "models": dict(sorted(models.items()))}
     file.write_text(json.dumps(content, indent=2) + "\n")
 
 

@@ -13,6 +13,7 @@ from mat2spec.spectra.trust import Trust
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
+from screening.classify.classes import ElectronicClass
 from screening.in_memory import OF_DFT, judge
 from screening.report.picks import picks_table, with_space_groups
 from screening.report.result_page import PageContent
@@ -112,8 +113,11 @@ def describe_verdict(rows: Sequence[Mapping[Any, Any]], leader: str) -> str:
         return "unsure: no model could predict it"
     first = next((row for row in judged if row[Column.MODEL] == leader), judged[0])
     gapped = first[Column.IS_GAPPED_METAL] is True
-    kind = "gapped metal" if gapped else f"{first.get(Column.ELECTRONIC_CLASS) or 'metal'}, not a gapped metal"
-    doubts = []
+    electronic_class = first.get(Column.ELECTRONIC_CLASS) or ElectronicClass.METAL
+    is_open = electronic_class == ElectronicClass.UNSURE
+    kind = "not a gapped metal" if is_open else f"{electronic_class}, not a gapped metal"
+    kind = "gapped metal" if gapped else kind
+    doubts = ["whether it is a metal is open"] if is_open else []
     confidence = first[Column.GAPPED_METAL_CONFIDENCE]
     if UNSURE_FROM < confidence < UNSURE_TO:
         doubts.append(f"the confidence of {first[Column.MODEL]} is {confidence:.2f}")

@@ -9,6 +9,7 @@ from pymatgen.core import Lattice, Structure
 
 import screening
 from mat2spec.models.metal_head import shipped_metal_head
+from mat2spec.models.site_metal_head import shipped_site_metal_head
 from mat2spec.prediction import BEST_MODELS, load_predictor
 from mat2spec.spectra.grids import EDOS_GRID
 from screening.classify.classes import ElectronicClass, classify
@@ -85,6 +86,7 @@ def test_features_are_finite_whatever_the_evidence():
 def test_the_calibration_belongs_to_the_weights_that_ship():
     content = json.loads(files("screening.classify").joinpath(CALIBRATION_FILE).read_text())
     assert content["metal_head"] == shipped_metal_head().weights_hash
+    assert content["site_metal_head"] == shipped_site_metal_head().weights_hash
     calibrated = {model: entry["weights"] for model, entry in content["models"].items()}
     assert calibrated == {model: load_predictor(model, device="cpu").weights_hash for model in calibrated}
 

@@ -89,6 +89,11 @@ def row(model="best", confidence=1.0, distance=0.5, **more):
         ([row(), row("b", is_gapped_metal=False)], "unsure: perhaps gapped metal; b does not agree"),
         ([row(is_metal=None), row("b")], "unsure: perhaps gapped metal; best could not predict it"),
         ([row(is_metal=None)], "unsure: no model could predict it"),
+        ([row(electronic_class="unsure")], "unsure: perhaps gapped metal; whether it is a metal is open"),
+        (
+            [row(electronic_class="unsure", is_gapped_metal=False, confidence=0.0)],
+            "unsure: perhaps not a gapped metal; whether it is a metal is open",
+        ),
     ],
 )
 def test_a_verdict_is_open_where_there_is_a_doubt(rows, verdict):
