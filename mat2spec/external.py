@@ -211,7 +211,7 @@ def _read_csv(path: Path) -> _Content:
     ids = [str(name) for name in frame[_only(IDS, names, path, "identifiers")]]
     wide = {name: _number(name) for name in names if _number(name) is not None}
     if wide:
-        energies, spectra = np.array(list(wide.values()), dtype=np.float64), frame[list(wide)].astype(float).to_numpy()
+        energies, spectra = np.array(list(wide.values()), dtype=np.float64), _numbers(frame[list(wide)], ids, path)
         order = np.argsort(energies)
         return _content(ids, energies[order], spectra[:, order], None, _PER_VALUES[0], path)
     columns = [_only(names_of, names, path, kind) for names_of, kind in ((ENERGIES, "energies"), (SPECTRA, "spectra"))]
@@ -222,6 +222,19 @@ def _read_csv(path: Path) -> _Content:
             f"The columns {' and '.join(columns)} of {path} must hold equally many numbers separated by spaces in every row."
         ) from error
     return _content(ids, _same_in_all(energies, path), spectra, None, _PER_VALUES[0], path)
+
+
+def _numbers(cells: pd.DataFrame, ids: list[str], path: Path) -> NDArray[np.float64]:
+    """Cells of a CSV file as numbers; empty ones become NaN."""
+    numbers = cells.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    texts = np.argwhere(np.isnan(numbers) & cells.notna().to_numpy())
+    if len(texts):
+        row, column = texts[0].tolist()
+        raise ExternalPredictionsError(
+            f"{path} holds text where a number belongs in {len(texts)} cells: the first is '{cells.iloc[row, column]}', of "
+            f"{ids[row]} at {cells.columns[column]} eV. Leave a cell empty where there is no number."
+        )
+    return numbers
 
 
 def _same_in_all(rows: NDArray[np.float64], path: Path) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ import os
 from importlib.util import find_spec
 
 import pytest
+from hypothesis import settings
 
 from flows.cli.exits import hear_interrupts
 
@@ -15,6 +16,11 @@ collect_ignore = ["dft_validation/fake_worker.py"]
 # Before numpy and torch are imported: two cores are shared by everything that runs here.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+# The first example of a property pays for late imports, and any example for what else the machine does.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 
 
 def pytest_configure():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from filelock import FileLock, Timeout
 
 PREFIX = "edos-"
 _LOCK_FILE = ".lock"
+# A folder without a lock is new, or that of a process that was killed just before it made the lock or after it removed it.
+_SECONDS_WITHOUT_LOCK = 60
 
 
 @contextmanager
@@ -31,9 +34,10 @@ def remove_abandoned_folders() -> int:
     The system frees the lock of a process that dies, even in another container that shares the folder.
     """
     removed = 0
+    now = time.time()
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
         pid = folder.name.split("-")[1]
-        if pid.isdigit() and not folder.is_symlink() and not _lives(int(pid)) and _is_free(folder):
+        if pid.isdigit() and not folder.is_symlink() and not _lives(int(pid)) and _is_free(folder, now):
             shutil.rmtree(folder, ignore_errors=True)
             removed += 1
     return removed
@@ -49,9 +53,15 @@ def _lives(pid: int) -> bool:
     return True
 
 
-def _is_free(folder: Path) -> bool:
-    if not (folder / _LOCK_FILE).is_file() or folder.stat().st_uid != os.getuid():
+def _is_free(folder: Path, now: float) -> bool:
+    try:
+        state = folder.stat()
+    except FileNotFoundError:
+        return False  # another process removed it
+    if state.st_uid != os.getuid():
         return False
+    if not (folder / _LOCK_FILE).is_file():
+        return now - state.st_mtime > _SECONDS_WITHOUT_LOCK
     lock = FileLock(folder / _LOCK_FILE)
     try:
         lock.acquire(timeout=0)

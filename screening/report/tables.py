@@ -25,6 +25,7 @@ from screening.runs.schemas import CONFUSION_COLUMNS
 
 UNKNOWN = "-"
 _FORMULA_WIDTH = 7
+_NARROW = 80
 # Scores from here on are written without insignificant decimals.
 _LARGE = 10
 _CHOSEN_BY = {RANDOM_POSITIVE: "random pos.", RANDOM_NEGATIVE: "random neg."}
@@ -181,30 +182,47 @@ def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPE
     """Show precision and recall of the models for one target, with their intervals: two lines per model."""
     rows = table[table[Column.TARGET] == str(target)].to_dict("records")
     references = sorted({describe_reference(row) for row in rows})
+    several = len(references) > 1
+    named = [f"({number}) {name}" if several else name for number, name in enumerate(references, 1)]
     shown = _compact_table(
-        f"Precision and recall, {target.label.lower()}, against {'; '.join(references) or UNKNOWN}",
+        f"Precision and recall, {target.label.lower()}, against {'; '.join(named) or UNKNOWN}",
         "Validated: the computed materials, as counted. Population: all candidates small enough to be computed, "
         "extrapolated from the random picks among those with the same verdicts of the models. Brackets: 95 % intervals "
         "unless set otherwise. Dash: unknown, or the interval is too wide for a figure."
         f"{_gains(rows)}{_left_out(rows)}",
     )
-    for heading in (Column.MODEL.heading, *((Column.REFERENCE.heading,) if len(references) > 1 else ()), "Of"):
-        shown.add_column(heading, overflow="fold", no_wrap=heading == "Of")
-    for heading in ("tp/fp/fn/tn", "Precision", "Recall", "F1"):
-        shown.add_column(heading, justify="right", no_wrap=True)
-    before: tuple[str, ...] = ()
-    for row in rows:
-        name = (str(row[Column.MODEL]), *((describe_reference(row),) if len(references) > 1 else ()))
-        shown.add_row(
-            *(("",) * len(name) if name == before else name),
+    lines = [
+        (
+            str(row[Column.MODEL]),
+            *((f"({references.index(describe_reference(row)) + 1})",) if several else ()),
             "validated" if row[Column.ESTIMATE] == VALIDATED_SET else "population",
             "/".join(format_value(row[column]) for column in CONFUSION_COLUMNS),
             _with_interval(row, Column.PRECISION, Column.PRECISION_LOW, Column.PRECISION_HIGH),
             _with_interval(row, Column.RECALL, Column.RECALL_LOW, Column.RECALL_HIGH),
             _two_decimals(row[Column.F1]),
         )
+        for row in rows
+    ]
+    headings = (*(("Vs",) if several else ()), "Of", "tp/fp/fn/tn", "Precision", "Recall", "F1")
+    shown.add_column(Column.MODEL.heading, overflow="fold", min_width=_room_for_names(lines, headings))
+    for heading in headings:
+        shown.add_column(heading, justify="left" if heading in {"Vs", "Of"} else "right", no_wrap=True)
+    before: tuple[str, ...] = ()
+    for line in lines:
+        n_names = 2 if several else 1
+        name = line[:n_names]
+        shown.add_row(*(("",) * n_names if name == before else name), *line[n_names:])
         before = name
     return shown
+
+
+def _room_for_names(lines: Sequence[tuple[str, ...]], headings: Sequence[str]) -> int:
+    """Characters for the name in front of each line that 80 columns leave; not more than the longest name needs."""
+    widths = [
+        max([len(heading), *(len(line[column]) for line in lines)]) for column, heading in enumerate(headings, start=1)
+    ]
+    longest = max((len(line[0]) for line in lines), default=0)
+    return min(longest, max(_NARROW - sum(widths) - len(widths), _FORMULA_WIDTH))
 
 
 def _gains(rows: Sequence[Mapping[Hashable, Any]]) -> str:

@@ -112,6 +112,27 @@ def test_a_file_without_energies_is_refused(tmp_path):
         ExternalPredictions(tmp_path / "a.npz")
 
 
+@pytest.mark.parametrize("text", ["n/a!", "1,5", "1e", "--", "0x1F", "3 eV", "True"])
+def test_text_among_the_numbers_of_a_csv_file_is_named_with_its_place(tmp_path, text):
+    path = write_csv(tmp_path / "a.csv")
+    lines = path.read_text().splitlines()
+    cells = lines[2].split(",")
+    lines[2] = ",".join([*cells[:5], f'"{text}"', *cells[6:]])
+    path.write_text("\n".join(lines))
+    energy = f"{EDOS_GRID.centers[4]:.6f}"
+    with pytest.raises(ExternalPredictionsError, match=f"first is '{text}', of mp-2 at {energy} eV"):
+        ExternalPredictions(path)
+
+
+def test_empty_cells_of_a_csv_file_leave_one_material_without_a_spectrum(tmp_path):
+    path = write_csv(tmp_path / "a.csv")
+    lines = path.read_text().splitlines()
+    lines[2] = "mp-2" + "," * EDOS_GRID.size
+    path.write_text("\n".join(lines))
+    prediction = ExternalPredictions(path).predict(crystals("mp-1", "mp-2"))
+    assert prediction.status == ["ok", "failed"]
+
+
 def test_a_csv_file_without_rows_is_refused_in_a_sentence(tmp_path):
     (tmp_path / "a.csv").write_text("id,energies,dos\n")
     with pytest.raises(ExternalPredictionsError, match="0 identifiers"):

@@ -325,3 +325,22 @@ def test_folders_of_killed_jobs_are_removed_and_those_of_living_ones_are_not(tmp
         assert remove_abandoned_folders() == 2
         assert mine.is_dir()
     assert [path.name for path in tmp_path.iterdir()] == [f"{PREFIX}notes"]
+
+
+@pytest.mark.parametrize("moment", ["before its lock", "while it is removed"])
+def test_a_folder_left_without_a_lock_is_removed_once_it_is_no_longer_new(tmp_path, monkeypatch, moment):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = tmp_path / f"{PREFIX}{dead.pid}-abc"
+    left.mkdir()
+    if moment == "while it is removed":
+        (left / "worker.log").write_text("x")
+    assert remove_abandoned_folders() == 0
+    an_hour_ago = time.time() - 3600
+    os.utime(left, (an_hour_ago, an_hour_ago))
+    living = tmp_path / f"{PREFIX}{os.getpid()}-abc"
+    living.mkdir()
+    os.utime(living, (an_hour_ago, an_hour_ago))
+    assert remove_abandoned_folders() == 1
+    assert list(tmp_path.iterdir()) == [living]

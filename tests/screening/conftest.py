@@ -7,13 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import settings
 
 from mat2spec.spectra.grids import EDOS_GRID
-
-# The first example of a property pays for late imports of pandas, scipy and pymatgen.
-settings.register_profile("screening", deadline=None)
-settings.load_profile("screening")
 
 
 def spectrum_with_gap(bottom=-2.5, top=-0.6, level=5.0, floor=0.0, metal=True):

@@ -29,7 +29,7 @@ def cosine_band(mesh, harmonics=1):
 
 
 @given(bands=bands_on_mesh(), factor=st.integers(1, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_states_are_conserved_and_never_negative(bands, factor):
     # Interpolation overshoots: the edges must reach beyond it.
     edges = np.linspace(-200, 200, 401)
@@ -39,7 +39,7 @@ def test_states_are_conserved_and_never_negative(bands, factor):
 
 
 @given(bands=bands_on_mesh(), shift=st.tuples(*[st.integers(0, 4)] * 3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_shift_of_the_mesh_origin_changes_nothing(bands, shift):
     edges = OFF_EDGES
     moved = np.roll(bands, shift, axis=(0, 1, 2))
@@ -49,7 +49,7 @@ def test_a_shift_of_the_mesh_origin_changes_nothing(bands, shift):
 
 
 @given(bands=bands_on_mesh(), order=st.permutations(range(3)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_renaming_the_lattice_vectors_changes_nothing(bands, order):
     edges = OFF_EDGES
     # Continuous N(E): the same whatever tetrahedron holds a corner, as long as the diagonal is the same.
@@ -58,7 +58,7 @@ def test_renaming_the_lattice_vectors_changes_nothing(bands, order):
 
 
 @given(bands=bands_on_mesh())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_order_of_bands_and_a_reversal_of_k_change_nothing(bands):
     edges = OFF_EDGES
     expected = bin_average_dos(bands, SKEW, edges, 1)
@@ -68,7 +68,7 @@ def test_the_order_of_bands_and_a_reversal_of_k_change_nothing(bands):
 
 
 @given(bands=bands_on_mesh())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_coarser_bins_hold_the_same_states(bands):
     fine = np.linspace(-7, 7, 57)
     dos_fine = bin_average_dos(bands, SKEW, fine, 1)
@@ -121,7 +121,7 @@ def test_interpolation_of_a_trigonometric_band_is_exact():
 
 
 @given(bands=bands_on_mesh(), factor=st.integers(1, 4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_interpolation_keeps_the_given_points_and_the_mean(bands, factor):
     refined = interpolate_bands(bands, factor)
     np.testing.assert_allclose(refined[::factor, ::factor, ::factor], bands, atol=1e-10)

@@ -27,7 +27,7 @@ def brute_force(structure, graph_settings):
 coordinates = st.lists(st.tuples(*[st.floats(0, 1, exclude_max=True)] * 3), min_size=1, max_size=5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(coordinates, st.tuples(*[st.floats(3, 9)] * 3), st.tuples(*[st.floats(60, 120)] * 3))
 def test_growing_radius_finds_what_the_full_search_finds(coords, lengths, angles):
     lattice = Lattice.from_parameters(*lengths, *angles)

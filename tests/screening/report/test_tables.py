@@ -172,6 +172,26 @@ def test_tables_fit_the_terminal_and_cut_no_identifier(width, screen):
     assert LONG_ID in folded or LONG_ID in text
 
 
+@pytest.mark.parametrize("several", [False, True], ids=["one reference", "two references"])
+def test_models_are_named_whole_beside_precision_and_recall_in_80_columns(screen, several):
+    candidates, _, classes = screen
+    names = {"gatgnn": "tight-binding", "mat2spec": "tight-binding-mp"}
+    picks = select_for_dft(classes, candidates).picks
+    results = classes[classes.model == "mat2spec"].assign(status="ok").drop(columns="model")
+    results = results.assign(engine="gpaw", functional="PBE", spin="unpolarised", u_values='{"V": 3.25}')
+    scores = precision_recall(classes, results, picks).replace({"model": names})
+    if several:
+        scores = pd.concat([scores, scores.assign(reference="published", functional="PBEsol")])
+    console = Console(file=io.StringIO(), width=80, color_system=None, markup=False)
+    console.print(precision_recall_table(scores))
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert {line.split()[0] for line in lines if "[." in line and not line.startswith(" ")} == set(names.values())
+    assert not any("…" in line for line in lines)
+    if several:
+        assert "(1) gpaw PBE+U unpolarised; (2) published PBEsol+U" in " ".join(" ".join(lines).split())
+
+
 def test_text_from_data_is_no_markup(screen):
     candidates, _, classes = screen
     first = candidates.material_id[0]
