@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mat2spec.crystals.arrays import Crystals
-    from mat2spec.prediction import hashes_of_metal_heads, load_predictor, predict_structures, predict_with_models
+    from mat2spec.metal_heads import hashes_of_metal_heads
+    from mat2spec.prediction import load_predictor, predict_structures, predict_with_models
     from mat2spec.spectra.prediction import Prediction
     from mat2spec.tight_binding.projections import project_spectra
 
@@ -27,7 +28,7 @@ except PackageNotFoundError:  # a checkout that was never installed
 _MODULES = {
     "Crystals": "crystals.arrays",
     "Prediction": "spectra.prediction",
-    "hashes_of_metal_heads": "prediction",
+    "hashes_of_metal_heads": "metal_heads",
     "load_predictor": "prediction",
     "predict_structures": "prediction",
     "predict_with_models": "prediction",

@@ -25,10 +25,9 @@ from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.graphs.building import build_graphs
 from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
 from mat2spec.graphs.settings import GraphSettings
+from mat2spec.metal_heads import with_metal_head
 from mat2spec.models import MODELS, SpectrumModel
 from mat2spec.models.checkpoints import SHIPPED_WEIGHTS, WeightsError, load_weights, tensors_hash, weights_name
-from mat2spec.models.metal_head import METAL_HEAD, shipped_metal_head
-from mat2spec.models.site_metal_head import SITE_METAL_HEAD, shipped_site_metal_head
 from mat2spec.settings import DEFAULT_MAX_EDGES, EDOS_MODELS, PHDOS_MODELS, PredictionSettings, is_external
 from mat2spec.spectra.grids import EDOS_GRID, GRIDS, SpectralGrid
 from mat2spec.spectra.normalisation import Setting, to_spectra_per_atom
@@ -376,33 +375,8 @@ def predict_with_models(
         prediction = predictor.predict_graphs(crystals.material_ids, graphs, problems, on_batch)
         predictions.append(judge(prediction, predictor.trust, facts))
     notes = find_notes(crystals)
-    judged = _with_metal_head(predictions, crystals)
+    judged = with_metal_head(predictions, crystals)
     return [replace(with_notes(prediction, notes), crystals=crystals) for prediction in judged]
-
-
-def hashes_of_metal_heads() -> dict[str, str]:
-    """Name to identity of the weights that say beside an electronic spectrum whether a material is a metal."""
-    return {
-        METAL_HEAD: shipped_metal_head().weights_hash,
-        SITE_METAL_HEAD: shipped_site_metal_head().weights_hash,
-    }
-
-
-def _with_metal_head(predictions: Sequence[Prediction], crystals: Crystals) -> list[Prediction]:
-    """By what the model knows of the sites where it says so, else by composition."""
-    if all(prediction.grid != EDOS_GRID for prediction in predictions):
-        return list(predictions)
-    by_composition = shipped_metal_head().probability_of_metal(crystals).astype(np.float32)
-    return [
-        replace(prediction, prior_metal_probability=_known_first(prediction.prior_metal_probability, by_composition))
-        if prediction.grid == EDOS_GRID
-        else prediction
-        for prediction in predictions
-    ]
-
-
-def _known_first(by_sites: NDArray[np.float32] | None, by_composition: NDArray[np.float32]) -> NDArray[np.float32]:
-    return by_composition if by_sites is None else np.where(np.isfinite(by_sites), by_sites, by_composition)
 
 
 def with_notes(prediction: Prediction, notes: Sequence[str]) -> Prediction:

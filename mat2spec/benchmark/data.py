@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from mat2spec.benchmark.detection import GappedMetals
 from mat2spec.benchmark.evaluation import evaluate_phdos, phonon_contributions
@@ -330,7 +330,7 @@ def write_spectra(path: Path, spectra: Spectra) -> None:
         if values is not None
     }
     with atomic_path(path) as temporary:
-        save_file(arrays, temporary)
+        temporary.write_bytes(save(arrays))
 
 
 def read_spectra(path: Path) -> Spectra:

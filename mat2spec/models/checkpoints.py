@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from mat2spec.graphs.settings import GraphSettings
@@ -65,8 +65,10 @@ def weights_name(model: str, spectrum: str, setting: Setting) -> str:
 def save_weights(path: Path, model: nn.Module, card: WeightsCard) -> None:
     """Write tensors and card to one file, and the card as Markdown beside it, each atomically."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    # `save_file` writes to a temporary file of its own, which a killed process would leave.
+    content = save(tensors, metadata={_HEADER_KEY: card.model_dump_json()})
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={_HEADER_KEY: card.model_dump_json()})
+        temporary.write_bytes(content)
     with atomic_path(path.with_suffix(".md")) as temporary:
         temporary.write_text(render_card(path.stem, card))
 

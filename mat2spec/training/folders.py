@@ -14,7 +14,7 @@ from filelock import Timeout
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from mat2spec.faults import is_out_of_memory
-from mat2spec.tables.files import atomic_file, explain_os_error
+from mat2spec.tables.files import atomic_file, explain_os_error, remove_unfinished_files
 from mat2spec.tables.locks import take_lock
 
 LOCK_FILE = ".training.lock"
@@ -46,6 +46,7 @@ def alone_in(folder: Path) -> Iterator[None]:
         raise TrainingError(
             f"Another process trains in {folder}. Wait until it ends, or give this training another folder (--folder)."
         ) from error
+    remove_unfinished_files(folder)
     try:
         yield
     finally:

@@ -236,8 +236,6 @@ def _resume(
     folder: Path, fingerprint: str, model: SpectrumModel, optimizer: Any
 ) -> tuple[TrainingState, dict[str, Tensor]]:
     path = folder / CHECKPOINT_FILE
-    for torn in folder.glob(f".{CHECKPOINT_FILE}.*.partial"):
-        torn.unlink(missing_ok=True)  # what a killed process was writing
     if not path.is_file():
         return TrainingState(), {}
     state = load_checkpoint(path)
