@@ -227,7 +227,7 @@ def open_run(settings: ScreenSettings, progress: Progress = no_progress) -> RunF
 
     The Materials Project is read here unless its data are cached; `progress` reports how far that is.
     """
-    source = open_source(settings.source, settings.filters, progress)
+    source = open_source(settings.source, settings.filters, progress, results_dir=settings.results_dir)
     return RunFolder.open(
         settings.results_dir,
         **identity_of(settings),

@@ -141,8 +141,9 @@ class Outcome:
 def find_candidates(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Filter the materials of the source and store their coordinates in the run: later stages do not open the source."""
     info = inputs.run.info
-    source = open_source(settings.source, settings.filters, db_version=info["db_version"])
-    previous = PreviousRuns.find(inputs.run.path.parent, info, asked_about(source, settings.source))
+    results_dir = inputs.run.path.parent
+    source = open_source(settings.source, settings.filters, db_version=info["db_version"], results_dir=results_dir)
+    previous = PreviousRuns.find(results_dir, info, asked_about(source, settings.source))
     chosen = choose_candidates(source, settings.source, settings.filters, previous, only_new=settings.only_new)
     counts = chosen.counts
     return Outcome(

@@ -39,7 +39,7 @@ def predict(
     """Predict the electronic or phonon density of states of the crystals in files.
 
     Read are CIF, POSCAR, JSON of pymatgen, the Materials Project and matbench, extxyz, ASE databases and Parquet; an
-    identifier such as mp-149 is looked up in the runs, the catalogue and the Materials Project.
+    identifier such as mp-149, also one in a text file, is looked up in the runs, the catalogue and the Materials Project.
 
     Without --model the models of `prediction.models` predict, the most accurate first; phonons only sitedos. A
     file that cannot be read or predicted becomes a row of the table with the reason; the others are still

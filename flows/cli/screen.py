@@ -25,8 +25,8 @@ def screen(
         typer.Option(
             "--source",
             metavar="SOURCE",
-            help="Parquet table, folder, pattern or file of crystals, identifiers such as mp-149, or materials-project; "
-            "the embedded catalogue by default.",
+            help="Parquet table, folder, pattern or file of crystals, identifiers such as mp-149,mp-150 or a text file of "
+            "them, or materials-project; the embedded catalogue by default.",
         ),
     ] = None,
     config: ConfigOption = None,

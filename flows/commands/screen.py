@@ -135,7 +135,7 @@ def say_plan(settings: ScreenSettings, config: Path | None, assignments: Sequenc
         if setting.source != "default":
             console.print(f"{setting.key} = {setting.value}   ({setting.source})", highlight=False)
     # The source first: if its key is missing, the rest need not be waited for.
-    source = open_source(settings.source, settings.filters)
+    source = open_source(settings.source, settings.filters, results_dir=settings.results_dir)
     previous = PreviousRuns.find(
         settings.results_dir, pipeline.identity_of(settings), stages.asked_about(source, settings.source)
     )

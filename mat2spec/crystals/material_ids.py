@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable
 
 _LETTERS = re.compile(r"(mp|mvc)[-:_]([a-z]+)")
+_PADDED_LENGTH = 8
 _DIGITS = re.compile(r"(mp|mvc)[-:_]0*([0-9]+)")
 
 
@@ -30,6 +31,26 @@ def in_digits(material_id: str) -> str:
         return f"{found[1]}-{number}"
     found = _DIGITS.fullmatch(material_id)
     return f"{found[1]}-{found[2]}" if found else material_id
+
+
+def spellings(material_id: str) -> list[str]:
+    """All spellings of an identifier, itself first.
+
+    Examples
+    --------
+    >>> spellings("mp-149"), spellings("my-crystal")
+    (['mp-149', 'mp-ft', 'mp-aaaaaaft'], ['my-crystal'])
+    """
+    in_numbers = in_digits(material_id)
+    found = _DIGITS.fullmatch(in_numbers)
+    if found is None:
+        return [material_id]
+    number, letters = int(found[2]), ""
+    while number or not letters:
+        number, digit = divmod(number, 26)
+        letters = chr(ord("a") + digit) + letters
+    padded = letters.rjust(_PADDED_LENGTH, "a")
+    return list(dict.fromkeys([material_id, in_numbers, f"{found[1]}-{letters}", f"{found[1]}-{padded}"]))
 
 
 def spelled_as_in(known: Iterable[str], material_ids: Iterable[str]) -> list[str]:

@@ -125,6 +125,7 @@ def read_rows(path: Path, columns: Sequence[str], rows: NDArray[np.integer]) -> 
             inside = wanted[(wanted >= start) & (wanted < end)] - start
             if len(inside):
                 rows_of_group = without_views(file.read_row_group(group, columns=list(columns)))
+                _check_length(rows_of_group, end - start)
                 pieces.append(rows_of_group.take(pa.array(inside)))
     return pa.concat_tables(pieces).combine_chunks().take(pa.array(back.ravel()))
 
@@ -282,6 +283,12 @@ def _require_file(path: Path) -> None:
         raise TableError(f"{path} is a folder, not a Parquet file. Check the path.")
 
 
+def _check_length(table: pa.Table, n_rows: int) -> None:
+    """Refuse a column that a damaged file has cut: read alone, Arrow gives what is left of it."""
+    if table.num_rows != n_rows:
+        raise pa.ArrowInvalid(f"{n_rows} rows were written, {table.num_rows} are there")
+
+
 def _corrupt(path: Path, error: Exception) -> str:
     return (
         f"{path} is not a readable Parquet file: it is damaged or of another kind ({_first_line(error)}). Replace or remove "
@@ -324,4 +331,6 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     with reading_parquet(path):
         if columns is not None:
             require_columns(path, columns)
-        return pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
+        table = pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
+        _check_length(table, pq.read_metadata(path).num_rows)
+        return table

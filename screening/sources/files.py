@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mat2spec.crystals.arrays import Crystals
@@ -19,7 +20,10 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.files import file_sha256
 from screening.settings import SourceKind, SourceSettings
 from screening.sources.base import SourceError, properties_of
-from screening.sources.by_id import read_crystals
+from screening.sources.by_id import expand_lists, is_identifier, read_crystals
+
+# Of coordinates in a fingerprint, Angstrom or a share of the cell: what rounding in files does not reach.
+_DECIMALS = 6
 
 
 class FilesSource:
@@ -85,8 +89,8 @@ class FilesSource:
         return self._crystals.take([self._rows[name] for name in material_ids])
 
 
-def open_files(settings: SourceSettings) -> FilesSource:
-    """Read the files, or the materials, that `source.path` names.
+def open_files(settings: SourceSettings, results_dir: Path | None = None) -> FilesSource:
+    """Read the files, or the materials, that `source.path` names; these are looked for in the runs of a folder first.
 
     Raises
     ------
@@ -96,20 +100,25 @@ def open_files(settings: SourceSettings) -> FilesSource:
     assert settings.path is not None
     path = settings.path
     names = [path] if path.exists() or "," not in str(path) else [Path(part) for part in str(path).split(",")]
-    files = expand_paths(names)
+    files = expand_paths(expand_lists(names))
     if len(files) == 1 and files[0].is_dir():
         raise SourceError(f"The folder {path} holds no file of crystals (CIF, POSCAR, JSON, extxyz, ASE, Parquet).")
-    fingerprint = _fingerprint(files, settings.limit)
-    read = _read_once(tuple(files), fingerprint, settings)
+    read = _read_once(tuple(files), _content_of(files), settings, results_dir)
+    fingerprint = _fingerprint(files, read, settings.limit)
     if not any(entry.structure is not None for entry in read):
         raise SourceError(f"No crystal could be read from {path}: {read[0].name}: {read[0].reason}")
     return FilesSource(read, fingerprint, path.name)
 
 
 @lru_cache(maxsize=1)
-def _read_once(files: tuple[Path, ...], fingerprint: str, settings: SourceSettings) -> list[ReadStructure]:  # noqa: ARG001
-    """What the files hold; the fingerprint tells whether they are still those that were read."""
-    read = read_crystals(files, settings)[: settings.limit]
+def _read_once(
+    files: tuple[Path, ...],
+    content: str,  # noqa: ARG001  tells whether the files are still those that were read
+    settings: SourceSettings,
+    results_dir: Path | None,
+) -> list[ReadStructure]:
+    """What the files hold."""
+    read = read_crystals(files, settings, results_dir)[: settings.limit]
     names = pd.Series([entry.name for entry in read])
     twice = names[names.duplicated()]
     if len(twice):
@@ -117,11 +126,22 @@ def _read_once(files: tuple[Path, ...], fingerprint: str, settings: SourceSettin
     return read
 
 
-def _fingerprint(files: Sequence[Path], limit: int | None) -> str:
-    """Hash of names and contents; of identifiers, of the names alone."""
-    digest = hashlib.sha256(f"limit {limit}".encode())
+def _content_of(files: Sequence[Path]) -> str:
+    """Hash of names and contents."""
+    digest = hashlib.sha256()
     for file in files:
         digest.update(str(file).encode())
         if file.is_file():
             digest.update(file_sha256(file).encode())
+    return digest.hexdigest()
+
+
+def _fingerprint(files: Sequence[Path], read: Sequence[ReadStructure], limit: int | None) -> str:
+    """Hash of the contents of files, and of the crystals of identifiers: those of a database change with its version."""
+    digest = hashlib.sha256(f"limit {limit}{_content_of(files)}".encode())
+    for entry in read:
+        if entry.structure is not None and is_identifier(Path(entry.name)):
+            cell, coordinates = entry.structure.lattice.matrix, entry.structure.frac_coords
+            digest.update(np.round([*cell, *coordinates], _DECIMALS).tobytes())
+            digest.update(np.array(entry.structure.atomic_numbers, dtype=np.int64).tobytes())
     return digest.hexdigest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from mat2spec.crystals.parquet_files import STRUCTURE
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import require_columns
@@ -19,6 +21,7 @@ def open_source(
     filters: FilterSettings | None = None,
     progress: Progress = no_progress,
     db_version: str | None = None,
+    results_dir: Path | None = None,
 ) -> CrystalSource:
     """Open the source that the settings name.
 
@@ -32,6 +35,8 @@ def open_source(
         Called with how many of how many materials are read, if that takes long.
     db_version
         Version that a run began with: it continues with the cached data of that version, even if newer ones exist.
+    results_dir
+        Folder of runs in which materials named by identifier are looked for first.
 
     Raises
     ------
@@ -46,7 +51,7 @@ def open_source(
     if settings.kind is SourceKind.OPEN_DATA:
         return open_open_data(settings, progress, db_version)
     if settings.kind is SourceKind.FILES or _holds_structures(settings):
-        return open_files(settings)
+        return open_files(settings, results_dir)
     path = settings.path or CATALOGUE_PATH
     if settings.path is None and not path.exists():
         raise SourceError(

@@ -122,9 +122,9 @@ class ParquetSource:
             frame[column] = self._numbers(column)
         return frame
 
-    def has(self, material_id: str) -> bool:
-        """Whether a material is in the table."""
-        return material_id in self._rows
+    def ids(self) -> frozenset[str]:
+        """Identifiers of all materials in the table."""
+        return frozenset(self._rows)
 
     def crystals(self, material_ids: Sequence[str]) -> Crystals:
         """The crystals of the given materials, in that order.

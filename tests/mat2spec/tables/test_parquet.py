@@ -21,6 +21,7 @@ from mat2spec.tables.parquet import (
     matrix_column,
     read_frame,
     read_metadata,
+    read_rows,
     read_table,
     write_table,
 )
@@ -176,6 +177,21 @@ def test_a_cut_off_table_gives_a_sentence(tmp_path, share):
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(TableError, match="not a readable Parquet file"):
         read_frame(path)
+
+
+def test_whichever_byte_of_a_table_is_lost_its_columns_stay_equally_long(tmp_path):
+    path = tmp_path / "table.parquet"
+    write_table(path, pa.table({"material_id": ["a", "b", "c"], "atomic_numbers": [[1], [2, 3], [4]]}))
+    content = path.read_bytes()
+    lengths = set()
+    for place in range(4, len(content)):
+        path.write_bytes(content[:place] + b"\0" + content[place + 1 :])
+        try:
+            lengths |= {len(read_table(path, [name])) for name in ("material_id", "atomic_numbers")}
+            read_rows(path, ["atomic_numbers"], np.array([0, 2]))
+        except TableError:
+            continue
+    assert lengths == {3}
 
 
 def test_a_missing_table_a_folder_and_a_missing_column_give_sentences(tmp_path):

@@ -11,7 +11,7 @@ from pymatgen.core import Lattice, Structure
 from screening.choose.filters import filter_candidates, removed_materials
 from screening.settings import SourceKind, SourceSettings
 from screening.sources.base import SourceError
-from screening.sources.by_id import find_by_id, read_crystals
+from screening.sources.by_id import read_crystals
 from screening.sources.opening import open_source
 
 COPPER = Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.6), ["Cu"], [[0, 0, 0]]).get_primitive_structure()
@@ -67,7 +67,7 @@ def test_nothing_to_read_is_told(tmp_path):
 
 
 def test_a_material_of_the_catalogue_is_found_by_its_identifier(tmp_path):
-    found = find_by_id("cat-aflow-060-Sm", SourceSettings(), tmp_path)
+    (found,) = read_crystals([Path("cat-aflow-060-Sm")], SourceSettings(), tmp_path)
     assert found.structure.reduced_formula == "Sm"
     assert found.origin == "embedded catalogue"
     source = source_of(Path("cat-aflow-060-Sm"))
