@@ -9,16 +9,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import State, Task, flow, get_run_logger, task
+from httpx import TransportError
+from prefect import State, Task, flow, get_run_logger, runtime, task
 from prefect.cache_policies import INPUTS, TASK_SOURCE
 from prefect.client.schemas.objects import TaskRun
 from pydantic import BaseModel, ConfigDict
 
 from flows import pipeline
+from flows.parameters import Assignment, ConfigFile, Limit, Source, settings_of_run
 from flows.pipeline import Done, Shard, Stage
 from flows.serve import artifacts
+from flows.serve.flow_runs import link_to_run
 from flows.settings import ScreenSettings
-from flows.settings_layers import load_settings
+from flows.source_words import short_word, source_word
 from screening.runs.folder import RunFolder
 
 FLOW_NAME = "screen-gapped-metals"
@@ -44,21 +47,54 @@ class Run(BaseModel):
 
 async def is_worth_a_retry(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
     """Retry after disk and network failures; anything else would fail again in the same way."""
-    return isinstance(await state.aresult(raise_on_failure=False), OSError)
+    return isinstance(await state.aresult(raise_on_failure=False), (OSError, TransportError))
+
+
+def run_name() -> str:
+    """Name of a run before its release is known, e.g. "screen mp new-only"."""
+    given = runtime.flow_run.parameters
+    only_new = given.get("only_new") or given.get("release")
+    words = ["screen", short_word(given.get("source") or "") or "as-served", "new-only" if only_new else ""]
+    return " ".join(filter(None, words))
 
 
 @flow(
     name=FLOW_NAME,
     description="From crystals to a ranked list of gapped metals, DFT of the best, precision and recall.",
+    flow_run_name=run_name,
 )
-def screen_gapped_metals(settings: ScreenSettings | None = None, release: str | None = None) -> str:
+def screen_gapped_metals(
+    source: Source | None = None,
+    limit: Limit | None = None,
+    only_new: bool | None = None,
+    run_dft: bool | None = None,
+    config: ConfigFile = None,
+    set: list[Assignment] = [],  # noqa: A002, B006  the word of the command line; Prefect shows the default in its form
+    release: str | None = None,
+) -> str:
     """Screen a source of crystals for gapped metals; return the folder of the result tables, or why nothing was kept.
 
-    Given a release, as by the watcher, only what is new or changed since previous runs is screened.
+    All parameters are laid over the settings with which the screen was served; what is left empty stays as served.
+
+    Parameters
+    ----------
+    source
+        catalogue, materials-project, materials-project-open, a Parquet table, a folder, pattern or file of crystals, or
+        identifiers such as mp-149.
+    limit
+        Only the first this many materials of the source; empty: all.
+    only_new
+        Screen only what no previous run has screened.
+    run_dft
+        Run the DFT jobs, or only queue them.
+    config
+        YAML file with settings, on the machine of the run.
+    set
+        Further settings as KEY=VALUE, e.g. gap.min_width_ev=1.2.
+    release
+        Release of the database that the watcher found: only what is new or changed since previous runs is screened.
     """
-    settings = settings or load_settings()
-    if release is not None:
-        settings = settings.model_copy(update={"only_new": True})
+    settings = settings_of_run(source, limit, only_new or release is not None or None, run_dft, config, set)
     with pipeline.open_run(settings) as folder:
         run = describe(folder, settings)
         nothing = pipeline.run_stages(folder, pipeline.stages_of(settings), lambda stage: do_stage(run, stage))
@@ -73,6 +109,8 @@ def describe(folder: RunFolder, settings: ScreenSettings) -> Run:
     """What tasks need to know of a run."""
     get_run_logger().info("The tables of this run are in %s", folder.path)
     info = folder.info
+    words = ["screen", short_word(source_word(settings.source.kind, settings.source.path)), info["db_version"]]
+    link_to_run(folder, " ".join([*words, *(["new-only"] if settings.only_new else [])]))
     return Run(
         path=str(folder.path.resolve()),
         settings=settings,
@@ -91,7 +129,13 @@ def do_stage(run: Run, stage: Stage) -> Done:
             for shard in shards:
                 run_shard.with_options(task_run_name=f"{stage.name}-{shard.index}")(run, stage.name, shard)
                 report(shard.index + 1, len(shards))
-    return run_stage.with_options(task_run_name=stage.name)(run, stage.name)
+    done = run_stage.with_options(task_run_name=stage.name)(run, stage.name)
+    get_run_logger().info("%s: %.1f s, %s", stage.title, done.seconds, _in_words(done.counts))
+    return done
+
+
+def _in_words(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in counts.items()) or "done"
 
 
 pipeline_task = task(

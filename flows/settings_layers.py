@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound=BaseModel)
 
+# The settings with which a deployment was served, see `flows.parameters`.
+SERVED_VARIABLE = "MAT2SPEC_SERVED"
 # Variables with our prefix that are not settings of a screen.
-OTHER_VARIABLES = frozenset({"MAT2SPEC_DATA_DIR"})
+OTHER_VARIABLES = frozenset({"MAT2SPEC_DATA_DIR", SERVED_VARIABLE})
 
 
 class SettingsRefusedError(ValueError):
@@ -58,10 +60,12 @@ def load_settings(file: Path | None = None, assignments: Sequence[str] = ()) -> 
     SettingsRefusedError
         If a file cannot be read, a key is unknown or a value does not fit.
     """
-    merged: dict[str, Any] = {}
-    for layer in read_layers(file, assignments).values():
-        merged = _merge(merged, layer)
-    return validate(ScreenSettings, merged)
+    return validate(ScreenSettings, given_settings(file, assignments))
+
+
+def given_settings(file: Path | None = None, assignments: Sequence[str] = ()) -> dict[str, Any]:
+    """What was given in a file, the environment or the command line, nested like the settings; raises as `load_settings`."""
+    return join_layers(*read_layers(file, assignments).values())
 
 
 def load_model(model: type[Model], file: Path | None = None, assignments: Sequence[str] = ()) -> Model:
@@ -94,7 +98,7 @@ def list_settings(file: Path | None = None, assignments: Sequence[str] = ()) -> 
     """Every setting with its value, default, description and the source that set it."""
     settings = load_settings(file, assignments)
     sources = {
-        key: name for name, layer in read_layers(file, assignments).items() for key, _ in _leaves(ScreenSettings, layer)
+        key: name for name, layer in read_layers(file, assignments).items() for key, _ in leaves(ScreenSettings, layer)
     }
     return [
         Setting(
@@ -175,23 +179,23 @@ def _parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
 def _checked(layer: dict[str, Any], origin: str, model: type[BaseModel] = ScreenSettings) -> dict[str, Any]:
     """Return the layer without empty headings if every key in it is known."""
     known = known_fields(model)
-    for key, _ in _leaves(model, layer):
+    for key, _ in leaves(model, layer):
         if key not in known and key not in model.model_fields:
             raise SettingsRefusedError(f"Unknown setting '{key}' in {origin}; {_nearest(key, known)}")
     return {key: value for key, value in layer.items() if value is not None}
 
 
-def _leaves(model: type[BaseModel], values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def leaves(model: type[BaseModel], values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     """Dotted keys and values, down to values that are not models themselves."""
-    leaves: list[tuple[str, Any]] = []
+    found: list[tuple[str, Any]] = []
     for name, value in values.items():
         field = model.model_fields.get(name)
         nested = None if field is None else _nested_model(field)
         if nested is not None and isinstance(value, Mapping):
-            leaves += _leaves(nested, value, f"{prefix}{name}.")
+            found += leaves(nested, value, f"{prefix}{name}.")
         else:
-            leaves.append((f"{prefix}{name}", value))
-    return leaves
+            found.append((f"{prefix}{name}", value))
+    return found
 
 
 def _nearest(key: str, known: Iterable[str]) -> str:
@@ -205,6 +209,14 @@ def _nearest(key: str, known: Iterable[str]) -> str:
         by_last_part[part] for part in difflib.get_close_matches(last_part, by_last_part, n=1)
     ]
     return f"did you mean '{close[0]}'?" if close else "`mat2spec settings` lists them all."
+
+
+def join_layers(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """One nested layer from several; later ones win."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merge(merged, layer)
+    return merged
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from flows.source_words import named_source
 from mat2spec.settings import Level
 
 ConfigOption = Annotated[
@@ -47,17 +48,11 @@ StoresOption = Annotated[
 LevelOption = Annotated[
     Level, typer.Option("--level", help="Level of theory of the labels: mp for those of a label plan.")
 ]
-NAMED_SOURCES = frozenset({"catalogue", "materials-project", "materials-project-open"})
 
 
 def source_settings(source: Path | str | None) -> dict[str, object]:
-    """Settings of the source that --source names: a built-in source, a Parquet table, else files of crystals."""
-    named = str(source) in NAMED_SOURCES
-    kind = "parquet" if str(source).endswith(".parquet") else "files"
-    return {
-        "source.kind": None if source is None else str(source) if named else kind,
-        "source.path": None if named else source,
-    }
+    """Settings of the source that --source names."""
+    return {} if source is None else {f"source.{name}": value for name, value in named_source(source).items()}
 
 
 def as_assignments(given: Mapping[str, object], assignments: list[str] | None) -> list[str]:

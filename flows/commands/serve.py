@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from flows.cli.exits import hear_interrupts
 from flows.commands.terminal import console
+from flows.parameters import served_environment
 from flows.serve.deployments import DEPLOYMENT_NAME
 from flows.serve.runner import serve_deployments
 from flows.serve.server import prefect_server
-from flows.settings_layers import load_settings
+from flows.settings_layers import given_settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +24,7 @@ def serve_screen(config: Path | None, assignments: Sequence[str]) -> None:
     """Start server, UI and deployments; return when Ctrl-C or SIGTERM has stopped all of them."""
     hear_interrupts()
     settings = load_settings(config, assignments)
+    os.environ |= served_environment(given_settings(config, assignments))
     with prefect_server(settings.serve, settings.results_dir / "prefect-server.log") as api_url:
         serve_deployments(settings, api_url, lambda: _say_how_to_use(settings, api_url))
     console.print("Server and deployments have stopped.")

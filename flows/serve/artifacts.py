@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from prefect.artifacts import (
     create_link_artifact,
     create_progress_artifact,
@@ -12,15 +13,14 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
+from flows.serve.flow_runs import only_display
 from mat2spec.tables.columns import Column
-from screening.choose.selection import rank_by_consensus
 from screening.report.result_page import PAGE_FILE
+from screening.report.tables import precision_recall_rows
 from screening.runs.schemas import TableName
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    import pandas as pd
 
     from screening.runs.folder import RunFolder
 
@@ -33,26 +33,47 @@ PAGE_KEY = "result-page"
 N_GAPPED_METALS = 20
 N_CHANGES = 200
 SIGNIFICANT_DIGITS = 4
+_OF_A_PICK = {
+    Column.PICK_RANK: "#",
+    Column.FORMULA: "formula",
+    Column.MATERIAL_ID: "material",
+    Column.CONSENSUS_CONFIDENCE: "confidence",
+    Column.TRUST: "trust",
+    Column.GAP_TOP_EV: "gap top (eV)",
+    Column.GAP_WIDTH_EV: "gap width (eV)",
+    Column.DFT_VERDICT: "DFT",
+}
 
 
 def publish(run: RunFolder) -> None:
-    """Show the tables of a run as artifacts."""
-    _show(PRECISION_RECALL_KEY, run.read_table(TableName.PRECISION_RECALL), "Precision and recall against DFT", run)
-    _show(FILTERS_KEY, run.read_table(TableName.FILTER_COUNTS), "What each filter removed", run)
-    _show(GAPPED_METALS_KEY, most_confident(run), "Most confident predicted gapped metals", run)
-    _show(CHANGES_KEY, run.read_table(TableName.CHANGES).head(N_CHANGES), "What is new since previous runs", run)
+    """Show the tables of a run as artifacts; what Prefect cannot show is said in the log."""
+    tables = {
+        GAPPED_METALS_KEY: (best_picks(run), "The best picks"),
+        PRECISION_RECALL_KEY: (score_rows(run), "Precision and recall"),
+        FILTERS_KEY: (_json_rows(run.read_table(TableName.FILTER_COUNTS)), "What each filter removed"),
+        CHANGES_KEY: (_json_rows(run.read_table(TableName.CHANGES).head(N_CHANGES)), "What is new since previous runs"),
+        STAGES_KEY: (stage_rows(run), "Counts and timings"),
+    }
+    for key, (rows, description) in tables.items():
+        with only_display(f"the table {key}"):
+            create_table_artifact(rows, key=key, description=f"{description}; run {run.run_id}")
     page = (run.path / PAGE_FILE).resolve()
-    create_link_artifact(page.as_uri(), link_text=str(page), key=PAGE_KEY, description=f"Page of the run {run.run_id}")
-    create_table_artifact(stage_rows(run), key=STAGES_KEY, description=f"Counts and timings of the run {run.run_id}")
+    with only_display("the page"):
+        create_link_artifact(
+            page.as_uri(), link_text=str(page), key=PAGE_KEY, description=f"Page of the run {run.run_id}"
+        )
 
 
-def most_confident(run: RunFolder) -> pd.DataFrame:
-    """Predicted gapped metals, the most confident first."""
-    columns = [Column.MATERIAL_ID, Column.MODEL, Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV]
-    there = run.column_names(TableName.CLASSIFICATIONS)
-    more = [Column.IS_GAPPED_METAL, Column.IS_TARGET, Column.TRUST, Column.CONSENSUS_CONFIDENCE]
-    classes = run.read_table(TableName.CLASSIFICATIONS, [*columns, *(name for name in more if name in there)])
-    return rank_by_consensus(classes)[columns].head(N_GAPPED_METALS)
+def best_picks(run: RunFolder) -> list[dict[str, Any]]:
+    """The picks, best first, as people read them: what it is, how much to trust it, what DFT says."""
+    picks = run.read_table(TableName.PICKS).head(N_GAPPED_METALS)
+    chosen = {heading: picks[name] for name, heading in _OF_A_PICK.items() if name in picks}
+    return _json_rows(pd.DataFrame(chosen))
+
+
+def score_rows(run: RunFolder) -> list[dict[str, Any]]:
+    """Precision and recall in seven columns: one row per model, reference and estimate."""
+    return precision_recall_rows(run.read_table(TableName.PRECISION_RECALL))
 
 
 def stage_rows(run: RunFolder) -> list[dict[str, Any]]:
@@ -69,23 +90,25 @@ def stage_rows(run: RunFolder) -> list[dict[str, Any]]:
 
 @contextmanager
 def progress(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Progress bar in the UI; the yielded function takes how many of how many are done."""
-    artifact_id = create_progress_artifact(0.0, description=description)
+    """Progress bar in the UI; the yielded function takes how many of how many are done.
+
+    The work goes on without it if Prefect does not answer.
+    """
+    artifact_id = None
+    with only_display(f"the progress of '{description}'"):
+        artifact_id = create_progress_artifact(0.0, description=description)
     shown = 0
 
     def report(done: int, total: int) -> None:
         nonlocal shown
         percent = 100 * done // max(total, 1)
-        if percent > shown:  # one call to the server per percent, not per batch
-            update_progress_artifact(artifact_id, progress=float(percent))  # type: ignore[arg-type]
+        if artifact_id is not None and percent > shown:  # one call to the server per percent, not per batch
             shown = percent
+            with only_display(f"the progress of '{description}'"):
+                update_progress_artifact(artifact_id, progress=float(percent))  # type: ignore[arg-type]
 
     yield report
     report(1, 1)
-
-
-def _show(key: str, table: pd.DataFrame, description: str, run: RunFolder) -> None:
-    create_table_artifact(_json_rows(table), key=key, description=f"{description}; run {run.run_id}")
 
 
 def _json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:

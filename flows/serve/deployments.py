@@ -9,6 +9,7 @@ from prefect.events import DeploymentEventTrigger
 from prefect.flows import EntrypointType
 from prefect.schedules import Cron
 
+from flows.parameters import served_parameters
 from flows.screen import screen_gapped_metals
 from flows.serve.watch import NEW_RELEASE_EVENT, resource_id, watch_releases
 
@@ -22,7 +23,7 @@ WATCH_SLUG = "poll"
 
 
 def screen_deployment(settings: ScreenSettings) -> RunnerDeployment:
-    """The deployment of the flow, with all settings as parameters that can be changed in the UI."""
+    """The deployment of the screen; its form shows the served values of the parameters."""
     schedule = Cron(
         settings.serve.cron,
         timezone=settings.serve.timezone,
@@ -39,7 +40,7 @@ def screen_deployment(settings: ScreenSettings) -> RunnerDeployment:
     return RunnerDeployment.from_flow(
         screen_gapped_metals,
         name=DEPLOYMENT_NAME,
-        parameters={"settings": settings.model_dump(mode="json")},
+        parameters=served_parameters(settings),
         schedules=[schedule],
         triggers=[new_release],
         entrypoint_type=EntrypointType.MODULE_PATH,
@@ -54,7 +55,6 @@ def watch_deployment(settings: ScreenSettings) -> RunnerDeployment:
     return RunnerDeployment.from_flow(
         watch_releases,
         name=WATCH_DEPLOYMENT_NAME,
-        parameters={"settings": settings.model_dump(mode="json")},
         schedules=[schedule],
         entrypoint_type=EntrypointType.MODULE_PATH,
         tags=["screening"],

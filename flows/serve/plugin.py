@@ -1,4 +1,4 @@
-"""Prefect plugin: a deployment may be named without its flow.
+"""Prefect plugin: a deployment may be named without its flow, and wrong settings of a run are refused before it starts.
 
 ``prefect deployment run screen-gapped-metals`` then does what
 ``prefect deployment run screen-gapped-metals/screen-gapped-metals`` does. Prefect loads this module
@@ -21,11 +21,19 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterNam
 from prefect.exceptions import ObjectNotFound
 from prefect.plugins import register_hook
 
+from flows.parameters import check_assignment
+from flows.settings_layers import SettingsRefusedError
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from uuid import UUID
 
     from prefect.client.schemas.responses import DeploymentResponse
     from prefect.plugins import HookContext
+
+SCREEN_ENTRYPOINT = "flows.screen.screen_gapped_metals"
+# The parameter whose form the server cannot check: a list of assignments.
+_CHECKED = "set"
 
 
 class DeploymentNameError(ValueError):
@@ -34,11 +42,12 @@ class DeploymentNameError(ValueError):
 
 @register_hook
 def setup_environment(*, ctx: HookContext) -> None:  # noqa: ARG001  Prefect passes it by this name
-    """Let both Prefect clients look up deployments by their bare name."""
+    """Let both Prefect clients look up deployments by their bare name and check the settings of runs."""
     for client_class in (PrefectClient, SyncPrefectClient):
-        original = client_class.read_deployment_by_name
-        if not hasattr(original, "__wrapped__"):  # the hook may run twice in one process
-            client_class.read_deployment_by_name = accept_bare_name(original)  # type: ignore[method-assign]
+        for method, wrap in _WRAPPERS.items():
+            original = getattr(client_class, method)
+            if not hasattr(original, "__wrapped__"):  # the hook may run twice in one process
+                setattr(client_class, method, wrap(original))
 
 
 def accept_bare_name(read_by_full_name: Callable[..., Any]) -> Callable[..., Any]:
@@ -63,6 +72,42 @@ def accept_bare_name(read_by_full_name: Callable[..., Any]) -> Callable[..., Any
         return read_by_full_name(client, name)
 
     return read_async if inspect.iscoroutinefunction(read_by_full_name) else read
+
+
+def check_parameters_of(create: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap a client's `create_flow_run_from_deployment`, async or not, so that it refuses settings that cannot be used."""
+
+    @functools.wraps(create)
+    async def create_async(client: PrefectClient, deployment_id: UUID, **given: Any) -> Any:
+        if (given.get("parameters") or {}).get(_CHECKED):
+            _check_settings(await client.read_deployment(deployment_id), given["parameters"])
+        return await create(client, deployment_id, **given)
+
+    @functools.wraps(create)
+    def create_sync(client: SyncPrefectClient, deployment_id: UUID, **given: Any) -> Any:
+        if (given.get("parameters") or {}).get(_CHECKED):
+            _check_settings(client.read_deployment(deployment_id), given["parameters"])
+        return create(client, deployment_id, **given)
+
+    return create_async if inspect.iscoroutinefunction(create) else create_sync
+
+
+_WRAPPERS = {
+    "read_deployment_by_name": accept_bare_name,
+    "create_flow_run_from_deployment": check_parameters_of,
+}
+
+
+def _check_settings(deployment: DeploymentResponse, parameters: Mapping[str, Any]) -> None:
+    """Refuse settings of our own deployments that cannot be used; what has another type, the server refuses."""
+    assignments = parameters[_CHECKED]
+    if deployment.entrypoint != SCREEN_ENTRYPOINT or not isinstance(assignments, list):
+        return
+    for text in assignments:
+        try:
+            check_assignment(str(text))
+        except SettingsRefusedError as error:
+            _refuse(f"Parameter '{_CHECKED}': {error}", error)
 
 
 @contextmanager

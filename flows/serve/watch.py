@@ -12,8 +12,8 @@ from prefect import flow, get_run_logger
 from prefect.events import emit_event
 from prefect.variables import Variable
 
+from flows.parameters import settings_of_run
 from flows.settings import ScreenSettings
-from flows.settings_layers import load_settings
 from screening.runs.releases import last_screened_release
 from screening.settings import SourceKind, SourceSettings
 from screening.sources.releases import current_release
@@ -30,13 +30,19 @@ class WatchError(RuntimeError):
 @flow(
     name=WATCH_FLOW_NAME, description="Check the release of the database; a new release starts a screen of what is new."
 )
-def watch_releases(settings: ScreenSettings | None = None) -> str:
+def watch_releases() -> str:
+    """Look at the source that is served, see `announce_new_release`."""
+    sentence = announce_new_release(settings_of_run())
+    get_run_logger().info(sentence)
+    return sentence
+
+
+def announce_new_release(settings: ScreenSettings) -> str:
     """Compare the release of the source with the last one announced, and announce a new one.
 
     At the first poll of a server, when nothing has been announced, it is compared with the release of the last finished
     run; if there is no such run, the current release is only stored.
     """
-    settings = settings or load_settings()
     source = settings.source
     current = current_release(source)
     remembered = Variable.get(variable_name(source), None)
@@ -50,7 +56,6 @@ def watch_releases(settings: ScreenSettings | None = None) -> str:
         sentence = f"The release is still {current}."
     if remembered != current:
         Variable.set(variable_name(source), current, overwrite=True)
-    get_run_logger().info(sentence)
     return sentence
 
 

@@ -225,6 +225,22 @@ def _room_for_names(lines: Sequence[tuple[str, ...]], headings: Sequence[str]) -
     return min(longest, max(_NARROW - sum(widths) - len(widths), _FORMULA_WIDTH))
 
 
+def precision_recall_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Precision and recall as words in seven columns, for whoever shows tables without headings of several lines."""
+    return [
+        {
+            "model": row[Column.MODEL],
+            "against": f"{describe_reference(row)}: {row[Column.TARGET]}",
+            "of": "validated" if row[Column.ESTIMATE] == VALIDATED_SET else "population",
+            "tp/fp/fn/tn": "/".join(format_value(row[column]) for column in CONFUSION_COLUMNS),
+            "precision": _with_interval(row, Column.PRECISION, Column.PRECISION_LOW, Column.PRECISION_HIGH),
+            "recall": _with_interval(row, Column.RECALL, Column.RECALL_LOW, Column.RECALL_HIGH),
+            "F1": _two_decimals(row[Column.F1]),
+        }
+        for row in table.to_dict("records")
+    ]
+
+
 def _gains(rows: Sequence[Mapping[Hashable, Any]]) -> str:
     """By what factor each model finds positives better than random picking, where known."""
     gains = [f"{row[Column.MODEL]} {_gain(row)}" for row in rows if _gain(row) != UNKNOWN]

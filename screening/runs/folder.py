@@ -169,7 +169,8 @@ class RunFolder(RunTables):
     ) -> None:
         """Record how the run ended if it did not finish, and release the lock."""
         if error is not None and self._lock is not None:
-            interrupted = isinstance(error, KeyboardInterrupt)
+            # Ctrl-C, or a signal that whoever runs this has turned into an exception of its own.
+            interrupted = not isinstance(error, Exception)
             status: Literal[RunStatus.INTERRUPTED, RunStatus.FAILED] = (
                 RunStatus.INTERRUPTED if interrupted else RunStatus.FAILED
             )
@@ -192,6 +193,14 @@ class RunFolder(RunTables):
 
         def add(info: dict[str, Any]) -> None:
             info["stages"][stage] = entry
+
+        self._update(add)
+
+    def link(self, name: str, values: Mapping[str, str]) -> None:
+        """Record in `run.json` where else this run can be seen, e.g. in the UI of a workflow manager."""
+
+        def add(info: dict[str, Any]) -> None:
+            info.setdefault("links", {})[name] = dict(values)
 
         self._update(add)
 

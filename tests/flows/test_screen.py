@@ -41,8 +41,8 @@ def task_states(flow_run_id):
     return {run.name: run.state_name for run in runs}
 
 
-def test_the_flow_writes_tables_and_artifacts(settings, fake_engine):
-    run = RunFolder.attach(stages_path(screen_gapped_metals(settings)))
+def test_the_flow_writes_tables_and_artifacts(settings, assignments, fake_engine):
+    run = RunFolder.attach(stages_path(screen_gapped_metals(set=assignments)))
     assert run.is_finished
     assert all(run.has_table(name) for name in TableName)
     assert list(run.info["stages"]) == [stage.name for stage in pipeline.PIPELINE]
@@ -50,8 +50,12 @@ def test_the_flow_writes_tables_and_artifacts(settings, fake_engine):
 
     table = run.read_table(TableName.PRECISION_RECALL)
     rows = artifact_rows(artifacts.PRECISION_RECALL_KEY)
-    assert [(row["model"], row["estimate"], row["n"]) for row in rows] == list(
-        table[["model", "estimate", "n"]].itertuples(index=False, name=None)
+    assert [row["model"] for row in rows] == table["model"].tolist()
+    assert list(rows[0]) == ["model", "against", "of", "tp/fp/fn/tn", "precision", "recall", "F1"]
+    picks = run.read_table(TableName.PICKS)
+    shown = artifact_rows(artifacts.GAPPED_METALS_KEY)
+    assert [(row["formula"], row["DFT"]) for row in shown] == list(
+        picks[["formula", "dft_verdict"]].itertuples(index=False, name=None)
     )
     assert {row["stage"] for row in artifact_rows(artifacts.STAGES_KEY)} == set(pipeline.BY_NAME)
     assert all(row["seconds"] >= 0 for row in artifact_rows(artifacts.STAGES_KEY))
@@ -64,19 +68,19 @@ def stages_path(path):
     return Path(path)
 
 
-def test_a_flow_that_failed_resumes_with_its_finished_tasks_cached(settings, fake_engine, monkeypatch):
+def test_a_flow_that_failed_resumes_with_its_finished_tasks_cached(settings, assignments, fake_engine, monkeypatch):
     def fail(*args, **given):
         raise ValueError("classified nothing")
 
     with monkeypatch.context() as patch:
         patch.setattr("flows.stages.classify", fail)
-        state = screen_gapped_metals(settings, return_state=True)
+        state = screen_gapped_metals(set=assignments, return_state=True)
     assert state.is_failed()
     unfinished = next(settings.results_dir.glob("*/run.json"))
     assert json.loads(unfinished.read_text())["status"] == "failed"
     assert "classified nothing" in json.loads(unfinished.read_text())["reason"]
 
-    state = screen_gapped_metals(settings, return_state=True)
+    state = screen_gapped_metals(set=assignments, return_state=True)
     assert state.is_completed()
     assert stages_path(state.result()) == unfinished.parent
     states = task_states(state.state_details.flow_run_id)
@@ -84,15 +88,14 @@ def test_a_flow_that_failed_resumes_with_its_finished_tasks_cached(settings, fak
     assert states["classify_predictions"] == states["evaluate"] == "Completed"
 
 
-def test_a_new_run_is_not_served_from_the_cache_of_an_old_one(settings, fake_engine):
-    first, second = (RunFolder.attach(stages_path(screen_gapped_metals(settings))) for _ in range(2))
+def test_a_new_run_is_not_served_from_the_cache_of_an_old_one(settings, assignments, fake_engine):
+    first, second = (RunFolder.attach(stages_path(screen_gapped_metals(set=assignments))) for _ in range(2))
     assert first.run_id != second.run_id
     assert first.read_arrow(TableName.PREDICTIONS).equals(second.read_arrow(TableName.PREDICTIONS))
 
 
 def test_without_dft_the_flow_ends_after_the_queue(assignments, fake_engine):
-    settings = load_settings(None, [*assignments, "run_dft=false"])
-    run = RunFolder.attach(stages_path(screen_gapped_metals(settings)))
+    run = RunFolder.attach(stages_path(screen_gapped_metals(run_dft=False, set=assignments)))
     assert run.is_finished
     assert not run.has_table(TableName.DFT_RESULTS)
     assert list(fake_engine.iterdir()) == []
@@ -105,7 +108,12 @@ def test_the_deployment_has_name_schedule_and_settings(assignments):
     assert FLOW_NAME == DEPLOYMENT_NAME == "screen-gapped-metals"
     (schedule,) = deployment.schedules
     assert (schedule.schedule.cron, schedule.active, schedule.slug) == ("0 3 * * 2", True, SCHEDULE_SLUG)
-    assert deployment.parameters["settings"]["dft"]["engine"] == "fake"
+    assert deployment.parameters == {
+        "source": str(settings.source.path),
+        "limit": None,
+        "only_new": False,
+        "run_dft": True,
+    }
     deployment.apply()
     with get_client(sync_client=True) as client:
         assert client.read_deployment_by_name(f"{FLOW_NAME}/{DEPLOYMENT_NAME}").entrypoint == (
@@ -113,6 +121,37 @@ def test_the_deployment_has_name_schedule_and_settings(assignments):
         )
 
 
-def test_settings_come_back_whole_from_the_parameters_of_a_deployment(settings):
-    parameters = screen_deployment(settings).parameters
-    assert screen_gapped_metals.validate_parameters(json.loads(json.dumps(parameters)))["settings"] == settings
+def test_the_run_and_its_folder_name_each_other(settings, assignments, fake_engine):
+    state = screen_gapped_metals(run_dft=False, set=assignments, return_state=True)
+    run = RunFolder.attach(stages_path(state.result()))
+    with get_client(sync_client=True) as client:
+        flow_run = client.read_flow_run(state.state_details.flow_run_id)
+    assert flow_run.name == f"screen crystals.parquet {run.info['db_version']}"
+    assert f"run:{run.run_id}" in flow_run.tags
+    assert run.info["links"]["prefect"]["flow_run_id"] == str(flow_run.id)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field"),
+    [
+        ({"limit": 0}, "limit"),
+        ({"set": ["gap.minwidth=1"]}, "gap.minwidth"),
+        ({"set": ["gap.min_width_ev=x"]}, "gap.min_width_ev"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_the_run_with_its_name(parameters, field, assignments, tmp_path):
+    state = screen_gapped_metals(**{"set": assignments, **parameters}, return_state=True)
+    assert state.is_failed()
+    assert field in state.message
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_server_that_is_gone_ends_no_run(assignments, fake_engine, monkeypatch):
+    import httpx
+
+    def gone(*_, **__):
+        raise httpx.ConnectError("All connection attempts failed")
+
+    for name in ("create_progress_artifact", "create_table_artifact", "create_link_artifact"):
+        monkeypatch.setattr(artifacts, name, gone)
+    assert RunFolder.attach(stages_path(screen_gapped_metals(set=assignments))).is_finished

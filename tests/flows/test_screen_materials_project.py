@@ -146,13 +146,14 @@ def test_the_flow_leaves_the_key_neither_in_parameters_nor_artifacts_nor_logs(
     from flows.screen import screen_gapped_metals
 
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
-    settings = load_settings(None, ["source.kind=materials-project", "run_dft=false", *assignments])
+    given = ["source.kind=materials-project", "run_dft=false", *assignments]
+    settings = load_settings(None, given)
     assert GOOD_KEY not in settings.model_dump_json()
     with prefect_test_harness(server_startup_timeout=120):
-        path = screen_gapped_metals(settings)
+        path = screen_gapped_metals(set=given)
         monkeypatch.delenv("MP_API_KEY")
         with pytest.raises(ApiKeyError):
-            screen_gapped_metals(settings)
+            screen_gapped_metals(set=given)
         database = _prefect_database()
     assert RunFolder.attach(tmp_path / "results" / "latest").path == RunFolder.attach(tmp_path / path).path
     assert b"screen-gapped-metals" in database

@@ -6,7 +6,13 @@ from types import SimpleNamespace
 import pytest
 from prefect.exceptions import ObjectNotFound
 
-from flows.serve.plugin import DeploymentNameError, accept_bare_name, choose_full_name
+from flows.serve.plugin import (
+    SCREEN_ENTRYPOINT,
+    DeploymentNameError,
+    accept_bare_name,
+    check_parameters_of,
+    choose_full_name,
+)
 
 
 def test_the_only_flow_with_that_deployment_is_taken():
@@ -74,3 +80,19 @@ def test_without_a_server_the_sentence_says_how_to_start_one():
         DeploymentNameError, match=r"No Prefect server answers at http://127\.0\.0\.1:1/api/; start one"
     ):
         accept_bare_name(lambda client, name: name)(Unreachable(), "screen")
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_settings_of_a_run_are_checked_before_it_is_created(is_ours):
+    class Client:
+        def read_deployment(self, deployment_id):
+            return SimpleNamespace(entrypoint=SCREEN_ENTRYPOINT if is_ours else "other.flow")
+
+    create = check_parameters_of(lambda client, deployment_id, **given: "created")
+    assert create(Client(), 1, parameters={"set": ["gap.min_width_ev=1.2"]}) == "created"
+    wrong = {"set": ["gap.minwidth=1.2"]}
+    if not is_ours:
+        assert create(Client(), 1, parameters=wrong) == "created"
+        return
+    with pytest.raises(DeploymentNameError, match=r"Parameter 'set': Unknown setting 'gap\.minwidth'"):
+        create(Client(), 1, parameters=wrong)

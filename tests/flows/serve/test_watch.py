@@ -1,7 +1,5 @@
 """The watcher without a server: what it remembers, and when it tells a new release (test_serve.py runs it for real)."""
 
-import logging
-
 import pytest
 
 from flows.serve import watch
@@ -30,7 +28,6 @@ def database(monkeypatch):
 
     Database.remembered = Memory()
     monkeypatch.setattr(watch, "Variable", Database.remembered)
-    monkeypatch.setattr(watch, "get_run_logger", lambda: logging.getLogger("watch"))
     monkeypatch.setattr(watch, "current_release", lambda _: Database.release)
     monkeypatch.setattr(
         watch, "emit_event", lambda **event: Database.events.append(event) or event if Database.takes_events else None
@@ -39,12 +36,12 @@ def database(monkeypatch):
 
 
 def test_a_new_release_is_told_once(settings, database):
-    assert "The release is 1" in watch.watch_releases.fn(settings)
-    assert "still 1" in watch.watch_releases.fn(settings)
+    assert "The release is 1" in watch.announce_new_release(settings)
+    assert "still 1" in watch.announce_new_release(settings)
     assert database.events == []
     database.release = "2"
-    assert "New release 2 (previously 1)" in watch.watch_releases.fn(settings)
-    assert "still 2" in watch.watch_releases.fn(settings)
+    assert "New release 2 (previously 1)" in watch.announce_new_release(settings)
+    assert "still 2" in watch.announce_new_release(settings)
     (event,) = database.events
     assert event["payload"] == {"old": "1", "new": "2"}
     assert event["event"] == watch.NEW_RELEASE_EVENT
@@ -55,18 +52,18 @@ def test_the_first_poll_compares_with_the_last_finished_run(settings, database):
     folder.mkdir(parents=True)
     record = {"run_id": folder.name, "status": "finished", "fingerprint": "1", "db_version": "0"}
     write_record(folder / RUN_FILE, record | {"settings": {"source": {"kind": "parquet"}}})
-    assert "(previously 0)" in watch.watch_releases.fn(settings)
+    assert "(previously 0)" in watch.announce_new_release(settings)
     assert len(database.events) == 1
 
 
 def test_a_release_that_could_not_be_announced_is_announced_at_the_next_poll(settings, database):
-    watch.watch_releases.fn(settings)
+    watch.announce_new_release(settings)
     database.release, database.takes_events = "2", False
     with pytest.raises(watch.WatchError, match="cannot emit events"):
-        watch.watch_releases.fn(settings)
+        watch.announce_new_release(settings)
     assert database.remembered == {watch.variable_name(settings.source): "1"}
     database.takes_events = True
-    watch.watch_releases.fn(settings)
+    watch.announce_new_release(settings)
     assert [event["payload"]["new"] for event in database.events] == ["2"]
 
 

@@ -1,0 +1,53 @@
+"""Prefect's view of a run beside its folder: what may be missing while the work goes on."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from httpx import HTTPError
+from prefect import get_run_logger, runtime
+from prefect.client.orchestration import get_client
+from prefect.exceptions import MissingContextError, PrefectException
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from screening.runs.folder import RunFolder
+
+RUN_TAG = "run"
+LINK_NAME = "prefect"
+
+
+@contextmanager
+def only_display(what: str) -> Iterator[None]:
+    """Let what Prefect cannot show be missing: a server that is gone must not end a run.
+
+    Anything but a failure of Prefect or of the way to it is raised as usual.
+    """
+    try:
+        yield
+    except (HTTPError, PrefectException, OSError, RuntimeError) as error:
+        logger().warning("Prefect does not show %s: %s: %s", what, type(error).__name__, error)
+
+
+def logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
+    """The logger of the flow run, or a plain one outside of any."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return logging.getLogger(__name__)
+
+
+def link_to_run(folder: RunFolder, name: str) -> None:
+    """Name the flow run after its data, tag it with its run folder, and note the flow run in `run.json`."""
+    flow_run_id = runtime.flow_run.get_id()
+    if flow_run_id is None:
+        return
+    with only_display("the name of the run"), get_client(sync_client=True) as client:
+        tags = [*(runtime.flow_run.get_tags() or []), f"{RUN_TAG}:{folder.run_id}"]
+        client.update_flow_run(UUID(flow_run_id), name=name, tags=list(dict.fromkeys(tags)))
+    address = runtime.flow_run.get_flow_run_ui_url() or ""
+    folder.link(LINK_NAME, {"flow_run_id": flow_run_id, "name": name, "address": address})
