@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import pytest
 from hypothesis import settings
 
-from flows.cli.exits import hear_interrupts
+from flows.commands.exits import hear_interrupts
 
 # A program, not a module: looking for doctests would start it.
 collect_ignore = ["dft_validation/fake_worker.py"]

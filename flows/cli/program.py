@@ -16,7 +16,6 @@ from flows.cli.benchmark import benchmark_app
 from flows.cli.compare import compare
 from flows.cli.dft import dft_app
 from flows.cli.engines import engines
-from flows.cli.exits import ExitCode, TerminatedError, end_on_sigterm, sentence_of
 from flows.cli.fetch import fetch_app
 from flows.cli.label import label
 from flows.cli.predict import predict
@@ -27,6 +26,7 @@ from flows.cli.settings import settings
 from flows.cli.tables import tables
 from flows.cli.train import train_app
 from flows.cli.why import why
+from flows.commands.exits import ExitCode, TerminatedError, end_on_sigterm, sentence_of
 from mat2spec.tables.text import visible
 
 # The base class of all usage errors: click's own, or that of the copy of click bundled with newer versions of typer.
@@ -95,7 +95,7 @@ def run(arguments: list[str]) -> int:
     Returns
     -------
     int
-        The exit code: see `flows.cli.exits.ExitCode`.
+        The exit code: see `flows.commands.exits.ExitCode`.
     """
     debug = "--debug" in arguments
     end_on_sigterm()

@@ -11,7 +11,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Column, Table
 
-from flows.cli.exits import resumable
+from flows.commands.exits import resumable
 from flows.commands.terminal import console
 from flows.settings_layers import SettingsRefusedError, load_model
 from mat2spec.benchmark.cells import BusyCellError, make_cells, read_results, run_cell

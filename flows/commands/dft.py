@@ -20,7 +20,7 @@ from dft_validation.results.cache import DocumentCache
 from dft_validation.results.outcomes import OPEN_STATES, JobStatus
 from dft_validation.settings import DftSettings
 from flows import pipeline, stages
-from flows.cli.exits import resumable
+from flows.commands.exits import resumable
 from flows.commands.screen import do_stage, show_results
 from flows.commands.tables import find_run
 from flows.commands.terminal import console, stage_progress

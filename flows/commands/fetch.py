@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from flows.cli.exits import resumable
+from flows.commands.exits import resumable
 from flows.commands.terminal import console, stage_progress
 from flows.settings_layers import load_settings
 from mat2spec.labels.edos_store import read_edos_store

@@ -11,7 +11,7 @@ from dft_validation.labels.factory import LabelError, LabelFactory
 from dft_validation.labels.plan import Judges
 from dft_validation.labels.reserved import find_reserved_list, read_reserved
 from dft_validation.labels.screens import add_run
-from flows.cli.exits import resumable
+from flows.commands.exits import resumable
 from flows.commands.tables import find_run
 from flows.commands.terminal import console, stage_progress
 from flows.settings_layers import load_settings

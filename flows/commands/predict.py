@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from flows.cli.exits import ExitCode
+from flows.commands.exits import ExitCode
 from flows.commands.spectrum_plots import PLOT_ENDINGS, write_plot
 from flows.commands.table_files import TABLE_ENDINGS, check_ending, write_rows
 from flows.commands.terminal import console, say_hanging, stage_progress

@@ -5,8 +5,8 @@ from __future__ import annotations
 import webbrowser
 from typing import TYPE_CHECKING, Any
 
-from flows.cli.exits import hear_interrupts
 from flows.commands.dft import READ_AFTER_DFT, settings_of, write_report
+from flows.commands.exits import hear_interrupts
 from flows.commands.predict import crystals_of, page_content
 from flows.commands.tables import find_run
 from flows.commands.terminal import console

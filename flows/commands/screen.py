@@ -11,7 +11,7 @@ import pandas as pd
 
 from dft_validation.results.outcomes import JobStatus
 from flows import pipeline, stages
-from flows.cli.exits import resumable
+from flows.commands.exits import resumable
 from flows.commands.terminal import console, say_counts, say_hanging, stage_progress
 from flows.settings_layers import list_settings, load_settings
 from mat2spec.settings import TIGHT_BINDING_MODELS, model_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from flows.cli.exits import hear_interrupts
+from flows.commands.exits import hear_interrupts
 from flows.commands.terminal import console
 from flows.parameters import served_environment
 from flows.serve.deployments import DEPLOYMENT_NAME

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from dft_validation.engines.child import child_environment
 from dft_validation.jobs.scratch import PREFIX, remove_abandoned_folders, scratch_folder
-from flows.cli.exits import sentence_of
+from flows.commands.exits import sentence_of
 from flows.settings import ServeSettings
 from flows.settings_layers import load_settings
 from mat2spec.faults import is_out_of_memory, reason_of_fault
@@ -251,7 +251,7 @@ def test_a_second_signal_does_not_spoil_the_record(tmp_path, first, second):
     program = (
         "import signal, sys, time\n"
         "from pathlib import Path\n"
-        "from flows.cli.exits import end_on_sigterm, hear_interrupts\n"
+        "from flows.commands.exits import end_on_sigterm, hear_interrupts\n"
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # a test that runs under nohup inherits that it is ignored
         "from screening.runs.folder import RunFolder\n"
         "hear_interrupts(); end_on_sigterm()\n"

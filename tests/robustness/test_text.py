@@ -18,8 +18,8 @@ import pytest
 from pymatgen.core import Structure
 
 from flows.cli import program
-from flows.cli.exits import ExitCode
 from flows.commands import terminal
+from flows.commands.exits import ExitCode
 from flows.commands.tables import select_rows
 from mat2spec.crystals.readers import read_structures
 from mat2spec.labels.readers.pickles import PickleRefusedError, read_pickle

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from flows.cli.exits import ExitCode
 from flows.cli.program import run
+from flows.commands.exits import ExitCode
 from flows.commands.screen import screen
 
 ROOT = Path(__file__).parents[3]

@@ -3,9 +3,9 @@ import json
 import pandas as pd
 import pytest
 
-from flows.cli.exits import ExitCode
 from flows.cli.program import run
 from flows.commands.benchmark import Benchmark
+from flows.commands.exits import ExitCode
 from tests.mat2spec.benchmark.conftest import phonon_folder  # noqa: F401 - a fixture
 from tests.mat2spec.labels.readers.small_archives import write_edos_archive, write_phdos_archive
 

@@ -15,8 +15,8 @@ from dft_validation.queue.store import QUEUE_FILE, JobQueue
 from dft_validation.results.cache import DocumentCache
 from dft_validation.results.outcomes import JobStatus
 from flows import stages
-from flows.cli.exits import ExitCode
 from flows.cli.program import run as run_program
+from flows.commands.exits import ExitCode
 from flows.commands.screen import screen
 from flows.settings_layers import load_settings
 from screening.report.result_page import PAGE_FILE

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.exits import ExitCode
 from flows.cli.program import run
 from flows.commands import predict
+from flows.commands.exits import ExitCode
 from flows.commands.terminal import console
 from tests.flows.conftest import rock_salt
 

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from pymatgen.io.cif import CifParser
 
-from flows.cli.exits import ExitCode
 from flows.cli.program import run
+from flows.commands.exits import ExitCode
 from flows.commands.screen import show_results
 from flows.commands.terminal import console
 from mat2spec.crystals.composition import reduced_formulas

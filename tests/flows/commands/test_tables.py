@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from flows.cli.exits import ExitCode
 from flows.cli.program import run
+from flows.commands.exits import ExitCode
 from screening.runs.schemas import TableName
 
 OLD_RUN = next(Path(__file__).parent.glob("run_of_version_0_1/*"))
