@@ -230,7 +230,7 @@ def screen_once(folder: str, endpoint: str) -> None:
             report(stage.name, seconds=round(done.seconds, 1), **usage(), counts=done.counts)
             return done
 
-        pipeline.run_stages(run, pipeline.stages_of(settings), do)
+        pipeline.run_stages(run, settings, pipeline.stages_of(settings), do)
 
 
 def random_predictions(

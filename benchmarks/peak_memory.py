@@ -116,7 +116,7 @@ def screen(folder: Path, model: str | None) -> list[tuple[str, float, float]]:
             return done
 
         rows.append(("open the source", time.perf_counter() - start, peak_mib()))
-        pipeline.run_stages(run, pipeline.stages_of(settings), do)
+        pipeline.run_stages(run, settings, pipeline.stages_of(settings), do)
     return rows
 
 

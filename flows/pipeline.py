@@ -1,7 +1,7 @@
 """The pipeline of a screen: its stages in order, and what runs them.
 
     with open_run(settings) as run:
-        run_stages(run, stages_of(settings), lambda stage: run_stage(stage, run, settings))
+        run_stages(run, settings, stages_of(settings), lambda stage: run_stage(stage, run, settings))
 
 Only `PIPELINE` defines the order of the stages. `mat2spec screen` and the Prefect flow both iterate over it;
 `run_stage` does what all stages have in common: it skips finished work, reads, writes, measures the time and records
@@ -11,16 +11,18 @@ the counts. The run folder records what is done, so a run that was stopped or ki
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import mat2spec
-from flows import stages
+from flows import funnel, stages
+from flows.settings import FunnelMode
 from flows.stages import Counts, Inputs, Outcome
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.columns import Column
 from screening.progress import Progress, adding_up, no_progress
+from screening.runs.contents import RunTables
 from screening.runs.folder import RunFolder
 from screening.runs.schemas import TableName
 from screening.sources.opening import open_source
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
 
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
+
+
+def all_candidates(run: RunTables) -> pa.Array:
+    """Identifiers of all candidates of a run."""
+    return run.read_arrow(TableName.CANDIDATES, [Column.MATERIAL_ID])[Column.MATERIAL_ID]
 
 
 @dataclass(frozen=True)
@@ -49,8 +56,16 @@ class Stage:
     shard
         What it does with a shard of the candidates, if its table is too large to be made at once: the shards are written
         one by one and merged, and `run` summarises the result.
+    n_models
+        How many models predict each crystal of a shard.
+    takes
+        Identifiers of the candidates that are split into shards.
+    more
+        Rows of its table besides those of the shards, piece by piece.
     needs_dft
         Whether it is skipped when DFT jobs are only queued.
+    applies
+        Whether it is part of a run whose candidates are known.
     """
 
     name: str
@@ -59,7 +74,11 @@ class Stage:
     writes: tuple[TableName, ...]
     run: Callable[[Inputs, ScreenSettings], Outcome]
     shard: Callable[[Crystals, ScreenSettings, Callable[[int], None]], pa.Table] | None = None
+    n_models: Callable[[ScreenSettings], int] = lambda _: 1
+    takes: Callable[[RunTables], pa.Array] = all_candidates
+    more: Callable[[RunTables, ScreenSettings], Iterable[pa.Table]] = lambda *_: ()
     needs_dft: bool = False
+    applies: Callable[[RunTables, ScreenSettings], bool] = lambda *_: True
 
 
 PIPELINE = (
@@ -85,12 +104,24 @@ PIPELINE = (
         run=stages.find_published,
     ),
     Stage(
+        "scan_candidates",
+        "Scan candidates",
+        reads=(TableName.CANDIDATES, TableName.CRYSTALS, TableName.SCAN),
+        writes=(TableName.SCAN, TableName.FUNNEL),
+        run=funnel.choose_by_scan,
+        shard=funnel.scan_shard,
+        applies=funnel.is_in_use,
+    ),
+    Stage(
         "predict_spectra",
         "Predict spectra",
-        reads=(TableName.CANDIDATES, TableName.CRYSTALS, TableName.PREDICTIONS),
+        reads=(TableName.CANDIDATES, TableName.CRYSTALS, TableName.SCAN, TableName.FUNNEL, TableName.PREDICTIONS),
         writes=(TableName.PREDICTIONS,),
         run=stages.count_predictions,
         shard=stages.predict_shard,
+        n_models=lambda settings: len(settings.prediction.models),
+        takes=funnel.to_predict,
+        more=funnel.left_to_fast,
     ),
     Stage(
         "classify_predictions",
@@ -98,6 +129,14 @@ PIPELINE = (
         reads=(TableName.CANDIDATES, TableName.CRYSTALS, TableName.PREDICTIONS),
         writes=(TableName.CLASSIFICATIONS,),
         run=stages.classify_predictions,
+    ),
+    Stage(
+        "measure_funnel",
+        "Measure the funnel",
+        reads=(TableName.FUNNEL, TableName.CLASSIFICATIONS),
+        writes=(TableName.FUNNEL_LOSS,),
+        run=funnel.measure_funnel,
+        applies=funnel.is_in_use,
     ),
     Stage(
         "queue_dft",
@@ -175,6 +214,7 @@ PIPELINE = (
             TableName.DFT_RESULTS,
             TableName.PRECISION_RECALL,
             TableName.THRESHOLD_CURVE,
+            TableName.FUNNEL_LOSS,
             TableName.PICKS,
         ),
         writes=(),
@@ -227,6 +267,8 @@ def open_run(settings: ScreenSettings, progress: Progress = no_progress) -> RunF
 
     The Materials Project is read here unless its data are cached; `progress` reports how far that is.
     """
+    if settings.funnel.mode is FunnelMode.ALWAYS:
+        funnel.cut_of(settings)  # refuses a funnel that cannot be used before a source is read
     source = open_source(settings.source, settings.filters, progress, results_dir=settings.results_dir)
     return RunFolder.open(
         settings.results_dir,
@@ -241,17 +283,21 @@ def open_run(settings: ScreenSettings, progress: Progress = no_progress) -> RunF
 def identity_of(settings: ScreenSettings) -> dict[str, Any]:
     """The part of `run.json` that decides which previous runs a run with these settings is compared with."""
     predictors = stages.load_predictors(settings.prediction)
+    if settings.funnel.mode is FunnelMode.ALWAYS:
+        predictors = [*predictors, funnel.fast_predictor(settings)]
     hashes = {predictor.name: predictor.weights_hash for predictor in predictors} | mat2spec.hashes_of_metal_heads()
     return {"settings": settings.of_the_run(), "weights_hashes": hashes}
 
 
-def run_stages(run: RunFolder, chosen: Sequence[Stage], do: Callable[[Stage], Done]) -> str:
+def run_stages(run: RunFolder, settings: ScreenSettings, chosen: Sequence[Stage], do: Callable[[Stage], Done]) -> str:
     """Run the stages in order and finish the run.
 
     Parameters
     ----------
     run
         The run, whose lock this process holds.
+    settings
+        Its settings.
     chosen
         The stages, in order.
     do
@@ -263,6 +309,8 @@ def run_stages(run: RunFolder, chosen: Sequence[Stage], do: Callable[[Stage], Do
         Why the run ended early and was discarded; empty if it is finished.
     """
     for stage in chosen:
+        if not stage.applies(run, settings):
+            continue
         done = do(stage)
         if done.ends_run:
             run.discard()
@@ -283,9 +331,8 @@ def run_stage(stage: Stage, run: RunFolder, settings: ScreenSettings, progress: 
     outcome = stage.run(Inputs(run, stage.reads, progress), settings)
     for name, text in outcome.files.items():
         run.write_text(name, text)
-    for table in stage.writes:
-        if stage.shard is None:
-            run.write_table(table, outcome.tables[table])
+    for table in stage.writes[0 if stage.shard is None else 1 :]:
+        run.write_table(table, outcome.tables[table])
     # Only now does the stage count as done: if killed earlier, it is repeated from the same tables.
     seconds = time.perf_counter() - start
     run.record(stage.name, seconds, outcome.counts, outcome.ends_run)
@@ -303,13 +350,12 @@ def find_done(stage: Stage, run: RunFolder) -> Done | None:
 
 def shards_to_do(stage: Stage, run: RunFolder, settings: ScreenSettings) -> list[Shard]:
     """Shards of a stage that are still to be computed or merged; none if the stage has no shards or is past them."""
-    is_beyond = all(run.has_table(table) for table in stage.writes)
-    return [] if stage.shard is None or is_beyond else plan_shards(run, settings)
+    return [] if stage.shard is None or run.has_table(stage.writes[0]) else plan_shards(stage, run, settings)
 
 
-def plan_shards(run: RunFolder, settings: ScreenSettings) -> list[Shard]:
-    """Split the candidates into shards."""
-    n_candidates = run.read_arrow(TableName.CANDIDATES, [Column.MATERIAL_ID]).num_rows
+def plan_shards(stage: Stage, run: RunFolder, settings: ScreenSettings) -> list[Shard]:
+    """Split the candidates that a stage takes into shards."""
+    n_candidates = len(stage.takes(run))
     size = settings.prediction.shard_size
     starts = range(0, n_candidates, size)
     return [Shard(index, start, min(start + size, n_candidates)) for index, start in enumerate(starts)]
@@ -323,25 +369,24 @@ def run_shard(
     on_batch: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Run one shard of a stage unless it is on disk; return the number of predictions."""
-    n_predictions = (shard.stop - shard.start) * len(settings.prediction.models)
-    (table,) = stage.writes
+    n_predictions = (shard.stop - shard.start) * stage.n_models(settings)
+    table = stage.writes[0]
     if run.has_table(table) or run.has_shard(table, shard.index):
         on_batch(n_predictions)
         return n_predictions
     assert stage.shard is not None
-    candidates = run.read_arrow(TableName.CANDIDATES, [Column.MATERIAL_ID])[Column.MATERIAL_ID]
-    crystals = run.crystals(candidates[shard.start : shard.stop].to_pylist())
+    crystals = run.crystals(stage.takes(run)[shard.start : shard.stop].to_pylist())
     run.write_shard(table, shard.index, stage.shard(crystals, settings, on_batch))
     return n_predictions
 
 
 def _run_shards(stage: Stage, run: RunFolder, settings: ScreenSettings, progress: Progress) -> None:
     """Run the missing shards of a stage and merge all."""
-    (table,) = stage.writes
+    table = stage.writes[0]
     if run.has_table(table):
         return
-    shards = plan_shards(run, settings)
-    on_batch = adding_up(progress, len(settings.prediction.models) * sum(shard.stop - shard.start for shard in shards))
+    shards = plan_shards(stage, run, settings)
+    on_batch = adding_up(progress, stage.n_models(settings) * sum(shard.stop - shard.start for shard in shards))
     for shard in shards:
         run_shard(stage, run, settings, shard, on_batch)
-    run.merge_shards(table, len(shards))
+    run.merge_shards(table, len(shards), more=stage.more(run, settings))

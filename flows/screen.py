@@ -97,7 +97,9 @@ def screen_gapped_metals(
     settings = settings_of_run(source, limit, only_new or release is not None or None, run_dft, config, set)
     with pipeline.open_run(settings) as folder:
         run = describe(folder, settings)
-        nothing = pipeline.run_stages(folder, pipeline.stages_of(settings), lambda stage: do_stage(run, stage))
+        nothing = pipeline.run_stages(
+            folder, settings, pipeline.stages_of(settings), lambda stage: do_stage(run, stage)
+        )
     if nothing:
         get_run_logger().info(nothing)
         return nothing

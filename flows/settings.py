@@ -7,6 +7,7 @@ command line.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,36 @@ OF_THE_MACHINE: dict[str, Any] = {
     "prediction": {"device", "max_edges_per_batch", "weights_dir"},
     "dft": {"workers", "cache_dir", "time_limit_s", "memory_limit_mib", "elk_command"},
 }
+
+
+class FunnelMode(StrEnum):
+    """When a fast model stands before the accurate ones."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
+class FunnelSettings(BaseModel):
+    """The funnel: a fast model reads every candidate, the accurate ones what may be a gapped metal."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: FunnelMode = Field(
+        default=FunnelMode.AUTO,
+        description="always, never (`mat2spec screen --exhaustive`), or auto: from so many candidates on.",
+    )
+    from_candidates: int = Field(default=30_000, ge=1, description="Candidates from which auto uses the funnel.")
+    fast_model: str = Field(default="student", description="Model that reads every candidate.")
+    max_accurate: int = Field(
+        default=20_000,
+        ge=0,
+        description="Maximum number of candidates that the accurate models predict for their score.",
+    )
+    n_sample: int = Field(
+        default=500, ge=0, description="Others that they predict at random, to estimate what the funnel loses."
+    )
+    seed: int = Field(default=2022, ge=0, description="Seed of that sample.")
 
 
 class ServeSettings(BaseModel):
@@ -84,6 +115,9 @@ class ScreenSettings(BaseSettings):
     source: SourceSettings = Field(default_factory=SourceSettings, description="The crystals that are screened.")
     filters: FilterSettings = Field(default_factory=FilterSettings, description="Which crystals become candidates.")
     prediction: PredictionSettings = Field(default_factory=PredictionSettings, description="Models, device, batches.")
+    funnel: FunnelSettings = Field(
+        default_factory=FunnelSettings, description="A fast model before the accurate ones, for large sources."
+    )
     gap: GapSettings = Field(default_factory=GapSettings, description="What counts as a gapped metal.")
     classify: ClassifySettings = Field(
         default_factory=ClassifySettings, description="What to search for, and what else is derived from spectra."

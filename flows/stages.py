@@ -6,7 +6,7 @@ A stage knows nothing of Prefect, the terminal, other stages or what is already 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -39,6 +39,7 @@ from screening.classify.materials import Materials
 from screening.classify.metals import MetalEvidence
 from screening.classify.phonons import phonon_rows
 from screening.evaluate.evaluation import is_true, precision_recall
+from screening.evaluate.funnel_loss import describe_loss
 from screening.evaluate.published import (
     previous_classifications,
     published_precision_recall,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
 
 Counts = dict[str, int]
 _SHOWN_REASONS = 3
+_OF_A_ROW = (Column.MATERIAL_ID, Column.MODEL, Column.TRUST, Column.PREDICTED_BY)
 
 
 class NoPredictionError(ValueError):
@@ -104,6 +106,10 @@ class Inputs:
     def read_arrow(self, name: TableName, columns: Sequence[str]) -> pa.Table:
         """Some columns of a table of spectra."""
         return self.run.read_arrow(self._declared(name), columns)
+
+    def batches(self, name: TableName, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Some columns of a large table, piece by piece, in order."""
+        return self.run.batches(self._declared(name), columns)
 
     def crystals(self, material_ids: Sequence[str] | pd.Series) -> Crystals:
         """Some of the candidates, with coordinates."""
@@ -206,10 +212,10 @@ def count_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:  # n
         If every prediction failed; the message gives the reasons.
     """
     rows = inputs.read(TableName.PREDICTIONS, [Column.STATUS, Column.REASON])
-    status = rows[Column.STATUS]
-    if len(rows) and (status != Status.OK).all():
+    failed = rows[Column.STATUS] != Status.OK
+    if len(rows) and failed.all():
         raise NoPredictionError(_why_nothing_is_predicted(rows))
-    return Outcome({"predictions": len(status), "failed": int((status != Status.OK).sum())})
+    return Outcome({"predictions": len(rows), "failed": int(failed.sum())})
 
 
 def _why_nothing_is_predicted(rows: pd.DataFrame) -> str:
@@ -227,15 +233,14 @@ def load_predictors(settings: PredictionSettings, spectrum: str = EDOS_GRID.name
     ]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=6)
 def _load(model: str, spectrum: str, weights_dir: Path | None, device: str, max_edges_per_batch: int) -> Predictor:
     return mat2spec.load_predictor(model, spectrum, weights_dir, device, max_edges_per_batch)
 
 
 def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Classify the predicted spectra, derive properties of the materials and mark what is searched for."""
-    there = inputs.run.column_names(TableName.PREDICTIONS)
-    names = [name for name in (Column.MATERIAL_ID, Column.MODEL, Column.TRUST) if name in there]
+    names = [name for name in _OF_A_ROW if name in inputs.run.column_names(TableName.PREDICTIONS)]
     predictions = inputs.read_arrow(TableName.PREDICTIONS, [*names, Column.EDOS, Column.UNCERTAINTY])
     keys = predictions.select(names).to_pandas()
     spectra, uncertainty = (
@@ -246,7 +251,8 @@ def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     rows = pd.Index(candidates[Column.MATERIAL_ID]).get_indexer(keys[Column.MATERIAL_ID])
     materials = Materials.of_rows(candidates, elements).take(rows)
     band_gaps = candidates[Column.BAND_GAP].to_numpy(dtype=np.float64, na_value=np.nan)[rows]
-    evidence = MetalEvidence(keys[Column.MODEL].to_numpy(dtype=object), _prior(inputs, len(keys)), band_gaps)
+    speakers = keys.pop(Column.PREDICTED_BY) if Column.PREDICTED_BY in keys else keys[Column.MODEL]
+    evidence = MetalEvidence(speakers.to_numpy(dtype=object), _prior(inputs, len(keys)), band_gaps)
     classes = classify(spectra, materials, settings.gap, settings.classify, uncertainty, evidence=evidence)
     table = mark_targets(pd.concat([keys, classes], axis=1), candidates, settings.classify.target)
     number = consensus(table, settings.classify.rank_by, allow_outside=settings.selection.allow_outside)
@@ -279,8 +285,7 @@ def run_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Run the queued DFT jobs and classify their spectra by the same rule as the predictions."""
     outcomes = run_queue(inputs, settings)
     results = classified_results(outcomes, inputs.read(TableName.CANDIDATES), settings)
-    ok = results[Column.STATUS] == JobStatus.OK
-    gapped = is_true(results[Column.IS_GAPPED_METAL])
+    ok, gapped = results[Column.STATUS] == JobStatus.OK, is_true(results[Column.IS_GAPPED_METAL])
     return Outcome(
         {"computed": int(ok.sum()), "failed": int((~ok).sum()), "gapped_metals": int((ok & gapped).sum())},
         {
@@ -424,6 +429,7 @@ def draw_page(
         other_predictions=other_predictions,
         projections=None if crystals is None else projections_of(crystals, settings),
         target=settings.classify.target,
+        funnel=describe_loss(inputs.find(TableName.FUNNEL_LOSS)),
     )
     return result_page(content)
 

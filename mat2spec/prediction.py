@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -285,15 +286,16 @@ def _load_tight_binding(
     if spectrum != EDOS_GRID.name:
         raise WeightsError(f"The model '{model}' predicts electronic densities of states, not {spectrum}.")
 
-    def predict_large(crystals: Crystals, *, facts: CrystalFacts) -> Prediction:
+    @lru_cache(maxsize=1)
+    def predictor_of_large_cells() -> SpectrumPredictor:
         other = load_predictor(MODEL_OF_LARGE_CELLS, spectrum, None, device, max_edges_per_batch)
         assert isinstance(other, SpectrumPredictor)
-        return other.predict(crystals, facts=facts)
+        return other
 
     path = folder / weights_name(model, spectrum, SHAPE_SETTING)
     spin = model == TIGHT_BINDING_WITH_SPIN
     speaker = f"{MODEL_OF_LARGE_CELLS}, without spin" if spin else MODEL_OF_LARGE_CELLS
-    predictor = load_tight_binding(path, resolve_device(device), predict_large, speaker, spin=spin)
+    predictor = load_tight_binding(path, resolve_device(device), predictor_of_large_cells, speaker, spin=spin)
     predictor.trust = load_trust(folder, model, spectrum, predictor.weights_hash)
     return predictor
 
@@ -360,20 +362,23 @@ def predict_with_models(
     Electronic spectra come with the probability of a metal that the metal head gives each crystal.
     """
     made: dict[GraphSettings, tuple[CrystalGraphs, list[str | None]]] = {}
-    predictions = []
+    answers: dict[int, Prediction] = {}
     facts = CrystalFacts.of(crystals)
-    for predictor in predictors:
+    # Tight binding comes last: a model beside it may already have predicted the cells that are too large for it.
+    for index in sorted(range(len(predictors)), key=lambda i: isinstance(predictors[i], TightBindingPredictor)):
+        predictor = predictors[index]
         if isinstance(predictor, TightBindingPredictor):
-            predictions.append(predictor.predict(crystals, on_batch, facts))
+            answers[index] = predictor.predict(crystals, on_batch, facts, list(answers.values()))
             continue
         if isinstance(predictor, ExternalPredictions):
-            predictions.append(judge(predictor.predict(crystals, on_batch), None, facts))
+            answers[index] = judge(predictor.predict(crystals, on_batch), None, facts)
             continue
         if predictor.graph_settings not in made:
             made[predictor.graph_settings] = build_graphs(crystals, predictor.graph_settings)
         graphs, problems = made[predictor.graph_settings]
         prediction = predictor.predict_graphs(crystals.material_ids, graphs, problems, on_batch)
-        predictions.append(judge(prediction, predictor.trust, facts))
+        answers[index] = judge(prediction, predictor.trust, facts)
+    predictions = [answers[index] for index in range(len(predictors))]
     notes = find_notes(crystals)
     judged = with_metal_head(predictions, crystals)
     return [replace(with_notes(prediction, notes), crystals=crystals) for prediction in judged]

@@ -15,6 +15,7 @@ _CARRIED = Path(__file__).parent / "data"
 IS_CLONE = _CARRIED.is_symlink()
 DATA_DIR = _CARRIED.resolve()
 SHIPPED_STORE = DATA_DIR / "edos_store.parquet"
+SHIPPED_WEIGHTS_DIR = Path(__file__).resolve().parent / "weights"
 # Labels of Materials Project crystals, by id: a folder of shards.
 SHIPPED_SHARDS = DATA_DIR / "edos_store"
 # Tight binding, without and with spin.

@@ -18,6 +18,24 @@ from flows.cli.options import (
     source_settings,
 )
 
+PredictionsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--predictions",
+        metavar="FILE",
+        help="Predictions that others published, by material_id, screened like a model; alone unless --model is given.",
+    ),
+]
+FunnelOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--funnel/--exhaustive",
+        help="Let the accurate models predict only what a fast model does not rule out, or everything; a funnel by "
+        "default from funnel.from_candidates candidates on.",
+        show_default=False,
+    ),
+]
+
 
 def screen(
     source: Annotated[
@@ -34,14 +52,7 @@ def screen(
     results_dir: ResultsOption = None,
     limit: Annotated[int | None, typer.Option(help="Only the first this many materials of the source.")] = None,
     models: ModelOption = None,
-    predictions: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--predictions",
-            metavar="FILE",
-            help="Predictions that others published, by material_id, screened like a model; alone unless --model is given.",
-        ),
-    ] = None,
+    predictions: PredictionsOption = None,
     device: DeviceOption = None,
     dft: Annotated[bool, typer.Option("--dft/--no-dft", help="Run the DFT jobs, or only queue them.")] = True,
     where: Annotated[
@@ -52,6 +63,7 @@ def screen(
             help="What is searched for, as an SQL condition on classes, properties and candidates; gapped metals by default.",
         ),
     ] = None,
+    funnel: FunnelOption = None,
     only_new: Annotated[
         bool, typer.Option("--only-new", help="Screen only what no previous run has screened.")
     ] = False,
@@ -82,6 +94,8 @@ def screen(
 
         mat2spec screen --source materials-project --predictions edos_of_others.npz
 
+        mat2spec screen --source materials-project-open --exhaustive   # every model predicts everything
+
         mat2spec screen --config my_screen.yaml --dry-run
     """
     given = {
@@ -93,5 +107,6 @@ def screen(
         "run_dft": None if dft else False,
         "classify.target": where,
         "only_new": True if only_new else None,
+        "funnel.mode": None if funnel is None else ("always" if funnel else "never"),
     }
     commands.screen.screen_crystals(config, as_assignments(given, assignments), dry_run=dry_run)

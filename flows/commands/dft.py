@@ -79,7 +79,7 @@ def run_queue(run_name: str | None, results_dir: Path | None, assignments: Seque
             return
         todo = pipeline.stages_from(RUN_DFT.name)
         run.redo(stage.name for stage in todo)
-        pipeline.run_stages(run, todo, partial(do_stage, run, settings))
+        pipeline.run_stages(run, settings, todo, partial(do_stage, run, settings))
     show_results(run)
 
 

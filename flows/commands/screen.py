@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dft_validation.results.outcomes import JobStatus
-from flows import pipeline, stages
+from flows import funnel, pipeline, stages
 from flows.commands.exits import resumable
 from flows.commands.terminal import console, say_counts, say_hanging, stage_progress
 from flows.settings_layers import list_settings, load_settings
 from mat2spec.settings import TIGHT_BINDING_MODELS, model_name
 from mat2spec.tables.columns import Column
 from screening.choose.candidates import choose_candidates
+from screening.evaluate.funnel_loss import describe_loss
 from screening.report import tables as report
 from screening.report.result_page import PAGE_FILE
 from screening.runs.history import PreviousRuns
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from flows.settings import ScreenSettings
     from screening.runs.folder import RunFolder
 
+SCAN = "scan_candidates"
 # From so many candidates on the cost of the slowest model is told beforehand.
 MANY_CANDIDATES = 2000
 # Of tight binding, for small cells on one core.
@@ -60,7 +62,7 @@ def screen(settings: ScreenSettings) -> RunFolder | None:
         resumed = "Resuming the run" if run.info["resumed"] else "Run"
         console.print(f"{resumed} {run.run_id} in {run.path.parent}", highlight=False, soft_wrap=True)
         with resumable(str(run.path)):
-            nothing = pipeline.run_stages(run, pipeline.stages_of(settings), partial(do_stage, run, settings))
+            nothing = pipeline.run_stages(run, settings, pipeline.stages_of(settings), partial(do_stage, run, settings))
     if nothing:
         console.print(nothing, highlight=False, soft_wrap=True)
         return None
@@ -76,8 +78,12 @@ def _open_run(settings: ScreenSettings) -> RunFolder:
 def do_stage(run: RunFolder, settings: ScreenSettings, stage: pipeline.Stage) -> pipeline.Done:
     """Run one stage, with a progress bar while it runs and a line when it is done."""
     if stage.shard is not None and pipeline.find_done(stage, run) is None:
-        n_candidates = run.read_arrow(TableName.CANDIDATES, [Column.MATERIAL_ID]).num_rows
-        say_hanging("", " ".join(describe_models(list(map(model_name, settings.prediction.models)), n_candidates)))
+        n_candidates = run.count_rows(TableName.CANDIDATES)
+        if stage.name == SCAN:
+            say_hanging("", funnel.describe(settings, n_candidates))
+        else:
+            n_read = len(stage.takes(run))
+            say_hanging("", " ".join(describe_models(list(map(model_name, settings.prediction.models)), n_read)))
     with stage_progress(stage.title) as progress:
         done = pipeline.run_stage(stage, run, settings, progress)
     say_counts(stage.title, done.seconds, done.counts)
@@ -110,6 +116,8 @@ def show_results(run: RunFolder) -> None:
     merit = run.read_table(TableName.PRECISION_RECALL)
     if len(merit):
         console.print(report.precision_recall_table(merit))
+    if run.has_table(TableName.FUNNEL_LOSS):
+        console.print(describe_loss(run.read_table(TableName.FUNNEL_LOSS)), highlight=False, soft_wrap=True)
     console.print(f"Tables: {run.path}, shown by `mat2spec tables {run.run_id} NAME`", soft_wrap=True)
     if (run.path / PAGE_FILE).exists():
         console.print(f"Page: {run.path / PAGE_FILE}, opened by `mat2spec report --open`", soft_wrap=True)

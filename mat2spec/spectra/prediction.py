@@ -71,6 +71,8 @@ class Prediction:
         `mat2spec.spectra.trust.Trust`, or None where there is no prediction or the weights have no calibration.
     trust_reason
         Why the verdict is not ``"ok"``; else empty.
+    predicted_by
+        Model whose answer each is, where that is not always `model`.
     """
 
     material_ids: NDArray[np.object_]
@@ -90,6 +92,7 @@ class Prediction:
     unseen_elements: list[str] = field(default_factory=list)
     trust: list[str | None] = field(default_factory=list)
     trust_reason: list[str] = field(default_factory=list)
+    predicted_by: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.material_ids)
@@ -103,6 +106,11 @@ class Prediction:
             elif isinstance(value, list) and value:
                 taken[name] = [value[index] for index in indices]
         return replace(self, **taken, crystals=None if self.crystals is None else self.crystals.take(indices))
+
+    @property
+    def speakers(self) -> list[str]:
+        """Model whose answer each is."""
+        return self.predicted_by or [self.model] * len(self)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per crystal, failed ones included: the columns of the table `predictions`."""
@@ -184,5 +192,6 @@ def predictions_table(prediction: Prediction) -> pa.Table:
             Column.TRUST: pa.array(prediction.trust or unknown, type=pa.string()),
             Column.TRUST_REASON: pa.array(prediction.trust_reason or unknown, type=pa.string()),
             Column.WEIGHTS_HASH: pa.array([prediction.weights_hash] * n_materials, type=pa.string()),
+            Column.PREDICTED_BY: pa.array(prediction.speakers, type=pa.string()),
         }
     )

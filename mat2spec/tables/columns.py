@@ -90,6 +90,20 @@ class Column(StrEnum):
     TRUST = "trust"
     TRUST_REASON = "trust_reason"
     WEIGHTS_HASH = "weights_hash"
+    PREDICTED_BY = "predicted_by"
+
+    # The funnel: who reads what, and what it loses
+    FUNNEL_SCORE = "funnel_score"
+    FUNNEL_CHOICE = "funnel_choice"
+    FAST_MODEL = "fast_model"
+    N_BY_SCORE = "n_by_score"
+    N_BEYOND_LIMIT = "n_beyond_limit"
+    N_SAMPLED = "n_sampled"
+    N_FOUND = "n_found"
+    N_FOUND_IN_SAMPLE = "n_found_in_sample"
+    N_LOST = "n_lost"
+    N_LOST_LOW = "n_lost_low"
+    N_LOST_HIGH = "n_lost_high"
 
     # Classes of a spectrum, predicted or computed
     HAS_VB_GAP = "has_vb_gap"

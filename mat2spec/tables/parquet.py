@@ -7,8 +7,9 @@ new one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,8 @@ def pandas_metadata(schema: pa.Schema) -> dict[str, str]:
     return {PANDAS_KEY: described[PANDAS_KEY.encode()].decode()}
 
 
-def concatenate_tables(path: Path, parts: Sequence[Path], metadata: Mapping[str, str] | None = None) -> int:
-    """Join Parquet files of one schema into one, holding one of them in memory at a time.
+def concatenate_tables(path: Path, parts: Iterable[pa.Table], metadata: Mapping[str, str] | None = None) -> int:
+    """Write tables of one schema one after another into one file, holding one of them in memory at a time.
 
     Returns
     -------
@@ -91,21 +92,39 @@ def concatenate_tables(path: Path, parts: Sequence[Path], metadata: Mapping[str,
     Raises
     ------
     TableError
-        If a part cannot be read or does not fit the first, or the table cannot be written.
+        If a part does not fit the first, or the table cannot be written.
     """
-    if not parts:
+    tables = iter(parts)
+    first = next(tables, None)
+    if first is None:
         raise TableError(f"There are no parts to join into {path}; the stage that writes them has not run.")
-    schema = read_table(parts[0]).schema.with_metadata(dict(metadata or {}))
+    schema = first.schema.with_metadata(dict(metadata or {}))
     rows = 0
     with atomic_file(path) as file, pq.ParquetWriter(file, schema, **_encoding(schema)) as writer:
-        for part in parts:
-            table = read_table(part)
+        for number, table in enumerate(chain([first], tables)):
             try:
-                writer.write_table(table.cast(schema))
+                writer.write_table(table.cast(schema), row_group_size=ROWS_PER_GROUP)
             except (pa.ArrowInvalid, ValueError) as error:
-                raise TableError(f"{part} has other columns than {parts[0]}: {error}. Remove it and rerun.") from error
+                raise TableError(
+                    f"Part {number} of {path} has other columns than the first: {error}. Remove it and rerun."
+                ) from error
             rows += len(table)
     return rows
+
+
+def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Read a Parquet table, or some of its columns, piece by piece, in order; raises as `read_table`."""
+    if columns is not None:
+        require_columns(path, columns)
+    with reading_parquet(path), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(ROWS_PER_GROUP, columns=None if columns is None else list(columns)):
+            yield pa.Table.from_batches([batch])
+
+
+def count_rows(path: Path) -> int:
+    """Rows of a Parquet table, from its footer; raises as `read_schema`."""
+    with reading_parquet(path), pq.ParquetFile(path) as file:
+        return int(file.metadata.num_rows)
 
 
 def read_rows(path: Path, columns: Sequence[str], rows: NDArray[np.integer]) -> pa.Table:

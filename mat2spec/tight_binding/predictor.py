@@ -6,7 +6,7 @@ The counterpart of `mat2spec.prediction.SpectrumPredictor` for a model that read
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -53,7 +53,11 @@ _CHUNK = 16
 class Fallback(Protocol):
     """Predicts crystals that are too large, of which the facts are known."""
 
-    def __call__(self, crystals: Crystals, *, facts: CrystalFacts) -> Prediction:
+    weights_hash: str
+
+    def predict(
+        self, crystals: CrystalsOrData, on_batch: BatchReport | None = None, facts: CrystalFacts | None = None
+    ) -> Prediction:
         """The predictions."""
 
 
@@ -79,7 +83,8 @@ class TightBindingPredictor:
     device
         Where the networks and the eigenproblems run.
     fallback
-        Predictor for crystals with more than `max_atoms` atoms in the primitive cell; if None, these get a reason.
+        Gives the predictor for crystals with more than `max_atoms` atoms in the primitive cell, called once there is one; if
+        None, these get a reason.
     fallback_name
         Name of its model, for the remark in such a row.
     max_atoms
@@ -92,7 +97,7 @@ class TightBindingPredictor:
         self,
         model: TightBinding,
         device: torch.device | None = None,
-        fallback: Fallback | None = None,
+        fallback: Callable[[], Fallback] | None = None,
         fallback_name: str = "",
         max_atoms: int = MAX_ATOMS,
         *,
@@ -111,7 +116,11 @@ class TightBindingPredictor:
         )
 
     def predict(
-        self, crystals: CrystalsOrData, on_batch: BatchReport | None = None, facts: CrystalFacts | None = None
+        self,
+        crystals: CrystalsOrData,
+        on_batch: BatchReport | None = None,
+        facts: CrystalFacts | None = None,
+        others: Sequence[Prediction] = (),
     ) -> Prediction:
         """Predict the spectrum of every crystal; one that cannot be predicted gets a reason.
 
@@ -123,6 +132,8 @@ class TightBindingPredictor:
             Called with the number of crystals of every finished batch.
         facts
             Of these crystals, where they are known.
+        others
+            What other models predict of the same crystals: if the fallback is one of them, it is not asked again.
         """
         crystals = as_crystals(crystals)
         facts = facts or CrystalFacts.of(crystals)
@@ -142,7 +153,7 @@ class TightBindingPredictor:
                     on_batch(len(chosen))
         answer = judge(answer, self.trust, facts)
         if large:
-            self._hand_on(facts, cells, large, answer)
+            self._hand_on(facts, cells, large, answer, others)
         if on_batch and len(small) < len(crystals):
             on_batch(len(crystals) - len(small))
         return answer
@@ -202,7 +213,12 @@ class TightBindingPredictor:
         return float(shipped_site_metal_head().probability_of_metal([cell], [features])[0])
 
     def _hand_on(
-        self, facts: CrystalFacts, cells: dict[int, PrimitiveCell], large: Sequence[int], answer: Prediction
+        self,
+        facts: CrystalFacts,
+        cells: dict[int, PrimitiveCell],
+        large: Sequence[int],
+        answer: Prediction,
+        others: Sequence[Prediction],
     ) -> None:
         """Let another model predict crystals that are too large."""
         why = "{} atoms in the primitive cell, more than the {} that tight binding solves"
@@ -211,8 +227,11 @@ class TightBindingPredictor:
             for index, sentence in zip(large, sentences, strict=True):
                 answer.status[index], answer.reason[index] = Status.FAILED, f"{sentence}; use another model."
             return
+        fallback = self.fallback()
+        known = next((one for one in others if one.weights_hash == fallback.weights_hash), None)
         chosen = facts.take(large)
-        other = self.fallback(chosen.crystals, facts=chosen)
+        other = fallback.predict(chosen.crystals, None, chosen) if known is None else known.take(np.array(large))
+        answer.predicted_by.extend([self.name] * len(answer))
         for name in ("spectra", "scale", "uncertainty", "relative_error", "domain_distance"):
             getattr(answer, name)[large] = getattr(other, name)
         for row, index in enumerate(large):
@@ -221,14 +240,14 @@ class TightBindingPredictor:
                 answer.trust[index] = other.trust[row] if judged else None
                 answer.trust_reason[index] = other.trust_reason[row] if judged else ""
                 answer.unseen_elements[index] = other.unseen_elements[row] if judged else ""
-            answer.status[index] = other.status[row]
+            answer.status[index], answer.predicted_by[index] = other.status[row], other.model
             answer.reason[index] = other.reason[row] or f"Predicted by {self.fallback_name}: {sentences[row]}."
 
 
 def load_tight_binding(
     path: Path,
     device: torch.device | None = None,
-    fallback: Fallback | None = None,
+    fallback: Callable[[], Fallback] | None = None,
     fallback_name: str = "",
     *,
     spin: bool | None = None,

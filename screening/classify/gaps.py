@@ -140,6 +140,27 @@ def classify_spectra(
     return pd.concat(blocks, ignore_index=True) if len(blocks) > 1 else blocks[0]
 
 
+def gap_threshold_factors(
+    spectra: NDArray[np.floating],
+    settings: GapSettings | None = None,
+    n_sites: NDArray[np.integer] | None = None,
+    n_primitive: NDArray[np.integer] | None = None,
+) -> NDArray[np.float64]:
+    """How near each spectrum is to a gap: factor on the DOS threshold above which the rule's width is met, shape (n,).
+
+    Parameters as of `classify_spectra`, on `EDOS_GRID`. One or less is a gap; unlike `gap_confidence` it tells spectra
+    apart that are far from one. NaN for a spectrum with non-finite values.
+    """
+    settings = settings or GapSettings()
+    rule = _rule_in_bins(EDOS_GRID, settings)
+    share, atoms = _cells(len(spectra), settings, n_sites, n_primitive)
+    values = np.asarray(spectra, dtype=np.float64) * share[:, None]
+    first = max(rule.first_top, rule.min_bins - 1)
+    reach = values[:, first - rule.min_bins + 1 : rule.last_top + 1]
+    highest = sliding_window_view(reach, rule.min_bins, axis=1).max(axis=-1)
+    return np.asarray(highest.min(axis=1) / (settings.dos_threshold * atoms))
+
+
 def _rule_in_bins(grid: SpectralGrid, settings: GapSettings) -> _Rule:
     """Translate widths and windows in eV to bins; the last bin of a gap must overlap the window."""
     min_bins = count_bins(settings.min_width_ev, grid)

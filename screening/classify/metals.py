@@ -93,7 +93,7 @@ class MetalEvidence:
         n, prior = len(prediction), prediction.prior_metal_probability
         unknown = np.full(n, np.nan)
         return cls(
-            np.full(n, prediction.model, dtype=object),
+            np.array(prediction.speakers, dtype=object),
             unknown if prior is None else np.asarray(prior, dtype=np.float64),
             unknown,
         )

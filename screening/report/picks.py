@@ -41,6 +41,7 @@ _FROM_CANDIDATES = (
     Column.ORIGIN,
 )
 FROM_PREDICTIONS = (
+    Column.PREDICTED_BY,
     Column.TRUST,
     Column.TRUST_REASON,
     Column.UNSEEN_ELEMENTS,

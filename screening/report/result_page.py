@@ -78,6 +78,8 @@ class PageContent:
         Of the first picks on elements and shells, where a model gives them.
     target
         What the run searched for: `classify.target`.
+    funnel
+        What a funnel did and lost, as a sentence; empty without one.
     """
 
     run_id: str
@@ -98,6 +100,7 @@ class PageContent:
     other_predictions: pd.DataFrame | None = None
     projections: Mapping[str, Mapping[str, NDArray[np.floating]]] | None = None
     target: str = Column.IS_GAPPED_METAL
+    funnel: str = ""
 
 
 def shown_picks(picks: pd.DataFrame) -> pd.DataFrame:
@@ -146,7 +149,7 @@ def _introduction(content: PageContent) -> str:
     what = html.escape(target_words(content.target).heading)
     return (
         f"{where} {named:,} predicted {what}. {rule}Predicted and computed spectra are judged by the same rule. "
-        f"Confidence is a ranking score, not a probability.{rest}"
+        f"Confidence is a ranking score, not a probability.{rest} {html.escape(content.funnel)}".rstrip()
     )
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from mat2spec.tables.columns import CRYSTAL_COLUMNS, Column
 from mat2spec.tables.files import atomic_file, make_folder
 from mat2spec.tables.parquet import (
     concatenate_tables,
+    count_rows,
     pandas_metadata,
+    read_batches,
     read_rows,
     read_schema,
     read_table,
@@ -103,6 +106,14 @@ class RunTables:
         """
         return to_frame(self.read_arrow(name, columns))
 
+    def batches(self, name: TableName | str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """A table, or some of its columns, piece by piece, in order; raises as `read_arrow`."""
+        return read_batches(self.table_path(name), columns)
+
+    def count_rows(self, name: TableName | str) -> int:
+        """Rows of a table, without reading them; raises as `read_arrow`."""
+        return count_rows(self.table_path(name))
+
     def crystals(self, material_ids: Sequence[str] | pd.Series) -> Crystals:
         """Candidates of the run with their coordinates, in the given order.
 
@@ -181,8 +192,14 @@ class RunTables:
         write_table(path, _conform(table, TableName(name), info))
         return path
 
-    def merge_shards(self, name: TableName | str, count: int, metadata: Mapping[str, str] | None = None) -> Path:
-        """Join the parts 0 to count - 1 into the table, one part in memory at a time, and remove them.
+    def merge_shards(
+        self,
+        name: TableName | str,
+        count: int,
+        metadata: Mapping[str, str] | None = None,
+        more: Iterable[pa.Table] = (),
+    ) -> Path:
+        """Join the parts 0 to count - 1, and more rows, into the table, one part in memory at a time; remove the parts.
 
         Raises
         ------
@@ -198,12 +215,14 @@ class RunTables:
                 f"{len(missing)} of {count} parts of the table '{TableName(name)}' are missing, the first being part "
                 f"{missing[0]}; run the stage again, which computes only what is missing."
             )
-        if count == 0:
+        parts = [self.shard_path(name, index) for index in range(count)]
+        tables = chain((read_table(part) for part in parts), (_conform(rows, TableName(name), info) for rows in more))
+        first = next(tables, None)
+        if first is None:
             return self.write_table(name, empty_table(TableName(name)), metadata)
         path = self.table_path(name)
-        parts = [self.shard_path(name, index) for index in range(count)]
-        described = pandas_metadata(read_schema(parts[0]))
-        concatenate_tables(path, parts, table_metadata(info) | described | dict(metadata or {}))
+        described = table_metadata(info) | pandas_metadata(first.schema) | dict(metadata or {})
+        concatenate_tables(path, chain([first], tables), described)
         self.remove_shards(name)
         return path
 

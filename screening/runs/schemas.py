@@ -33,6 +33,9 @@ class TableName(StrEnum):
     CRYSTALS = "crystals", "Their coordinates."
     FILTER_COUNTS = "filter_counts", "What each filter removed."
     REMOVED = "removed", "The materials of the source that a filter removed, and which filter."
+    SCAN = "scan", "What the fast model of a funnel predicts for every candidate; only of runs with a funnel."
+    FUNNEL = "funnel", "Its score of every candidate, and who predicts it therefore; only of runs with a funnel."
+    FUNNEL_LOSS = "funnel_loss", "What the funnel loses, by a random sample, in one row; only of runs with a funnel."
     PREDICTIONS = "predictions", "Predicted spectra, one row per material and model."
     CLASSIFICATIONS = "classifications", "Classes of the predicted spectra, one row per material and model."
     DFT_JOBS = "dft_jobs", "Materials chosen for DFT, and the states of their jobs."
@@ -170,6 +173,9 @@ _TEXTS = (
     Column.STATUS,
     Column.REASON,
     Column.WEIGHTS_HASH,
+    Column.PREDICTED_BY,
+    Column.FUNNEL_CHOICE,
+    Column.FAST_MODEL,
     *TRUST_WORDS,
     Column.SELECTED_AS,
     Column.ENGINE,
@@ -191,6 +197,14 @@ _TEXTS = (
     Column.LINK,
     Column.ORIGIN,
 )
+_COUNTS_OF_A_FUNNEL = (
+    Column.N,
+    Column.N_BY_SCORE,
+    Column.N_BEYOND_LIMIT,
+    Column.N_SAMPLED,
+    Column.N_FOUND,
+    Column.N_FOUND_IN_SAMPLE,
+)
 _COUNTS_OF_A_PICK = (Column.PICK_RANK, Column.SPACE_GROUP, Column.N_MODELS, Column.N_MODELS_FOR)
 _INTEGERS = (
     Column.NSITES,
@@ -199,6 +213,7 @@ _INTEGERS = (
     Column.RANK,
     *_COUNTS_OF_A_FILTER,
     *_COUNTS_OF_MATERIALS,
+    *_COUNTS_OF_A_FUNNEL,
     *_COUNTS_OF_A_PICK,
 )
 _TYPES: dict[Column, pa.DataType] = {
@@ -237,6 +252,13 @@ _MATERIAL = (
     *_filled(Column.NSITES, Column.NELEMENTS),
     *_fields(Column.ENERGY_ABOVE_HULL, Column.BAND_GAP),
 )
+_PREDICTION = (
+    *_filled(Column.MATERIAL_ID, Column.MODEL, Column.STATUS),
+    *_fields(Column.REASON, Column.EDOS, Column.SCALE_STATES, Column.UNCERTAINTY),
+    *_optional(*_ERRORS, Column.IMPLAUSIBILITY, *TRUST_WORDS, Column.PRIOR_METAL_PROBABILITY),
+    *_fields(Column.WEIGHTS_HASH),
+    *_optional(Column.PREDICTED_BY),
+)
 # Columns of each table; it may hold more than these.
 SCHEMAS: dict[TableName, tuple[Field, ...]] = {
     TableName.PICKS: (
@@ -248,7 +270,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_fields(Column.CONSENSUS_CONFIDENCE),
         *_filled(Column.GAPPED_METAL_BY, Column.N_MODELS_FOR, Column.N_MODELS, Column.MODEL, *_FLAGS),
         *_fields(*_NUMBERS_OF_A_CLASS),
-        *_optional(*_ERRORS, Column.IMPLAUSIBILITY, *TRUST_WORDS),
+        *_optional(Column.PREDICTED_BY, *_ERRORS, Column.IMPLAUSIBILITY, *TRUST_WORDS),
         *_fields(Column.REASON),
         *_filled(Column.CHOICE, Column.DFT_STATUS, Column.DFT_REASON, Column.DFT_VERDICT),
         *_fields(Column.DFT_GAP_TOP_EV, Column.DFT_GAP_BOTTOM_EV, Column.DFT_GAP_WIDTH_EV),
@@ -270,12 +292,14 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_filled(Column.FILTER, Column.VALUE_UNKNOWN),
         *_optional(Column.ORIGIN, Column.REASON),
     ),
-    TableName.PREDICTIONS: (
-        *_filled(Column.MATERIAL_ID, Column.MODEL, Column.STATUS),
-        *_fields(Column.REASON, Column.EDOS, Column.SCALE_STATES, Column.UNCERTAINTY),
-        *_optional(*_ERRORS, Column.IMPLAUSIBILITY, *TRUST_WORDS, Column.PRIOR_METAL_PROBABILITY),
-        *_fields(Column.WEIGHTS_HASH),
+    TableName.SCAN: _PREDICTION,
+    TableName.FUNNEL: _filled(Column.MATERIAL_ID, Column.FUNNEL_SCORE, Column.FUNNEL_CHOICE),
+    TableName.FUNNEL_LOSS: (
+        *_filled(Column.MODEL, Column.FAST_MODEL, *_COUNTS_OF_A_FUNNEL),
+        *_fields(Column.N_LOST, Column.N_LOST_LOW, Column.N_LOST_HIGH),
+        *_fields(Column.RECALL, Column.RECALL_LOW, Column.RECALL_HIGH),
     ),
+    TableName.PREDICTIONS: _PREDICTION,
     TableName.CLASSIFICATIONS: (
         *_filled(Column.MATERIAL_ID, Column.MODEL),
         *_fields(*_FLAGS, *_NUMBERS_OF_A_CLASS),

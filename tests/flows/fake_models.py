@@ -49,4 +49,5 @@ def _prediction(ids, name, spectrum_of, on_batch):
         model=name,
         weights_hash="1",
         grid=EDOS_GRID,
+        prior_metal_probability=np.full(n, np.nan, dtype=np.float32),
     )

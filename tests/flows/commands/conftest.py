@@ -26,6 +26,6 @@ def finished_run(tmp_path_factory, crystals_path):
         settings = load_settings(None, make_assignments(folder, crystals_path))
         with pipeline.open_run(settings) as run:
             pipeline.run_stages(
-                run, pipeline.stages_of(settings), lambda stage: pipeline.run_stage(stage, run, settings)
+                run, settings, pipeline.stages_of(settings), lambda stage: pipeline.run_stage(stage, run, settings)
             )
     return run

@@ -17,8 +17,10 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from mat2spec.tables.files import TableError, atomic_file, explain_os_error, make_folder, remove_unfinished_files
 from mat2spec.tables.parquet import (
     concatenate_tables,
+    count_rows,
     list_column,
     matrix_column,
+    read_batches,
     read_frame,
     read_metadata,
     read_rows,
@@ -222,20 +224,24 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
 
 
 def test_parts_are_joined_in_order(tmp_path):
-    parts = [tmp_path / f"{index}.parquet" for index in range(3)]
-    for index, part in enumerate(parts):
-        write_table(part, pa.table({"n": [index, index + 10]}))
+    parts = (pa.table({"n": [index, index + 10]}) for index in range(3))
     assert concatenate_tables(tmp_path / "all.parquet", parts, {"run_id": "now"}) == 6
     assert read_table(tmp_path / "all.parquet")["n"].to_pylist() == [0, 10, 1, 11, 2, 12]
     assert read_metadata(tmp_path / "all.parquet")["run_id"] == "now"
+    assert count_rows(tmp_path / "all.parquet") == 6
 
 
 def test_parts_of_another_kind_leave_no_table(tmp_path):
-    write_table(tmp_path / "0.parquet", pa.table({"n": [1]}))
-    write_table(tmp_path / "1.parquet", pa.table({"m": ["x"]}))
     with pytest.raises(TableError, match="has other columns than"):
-        concatenate_tables(tmp_path / "all.parquet", [tmp_path / "0.parquet", tmp_path / "1.parquet"])
-    assert contents(tmp_path) == ["0.parquet", "1.parquet"]
+        concatenate_tables(tmp_path / "all.parquet", [pa.table({"n": [1]}), pa.table({"m": ["x"]})])
+    assert contents(tmp_path) == []
+
+
+def test_a_table_is_read_piece_by_piece_in_order(tmp_path):
+    write_table(tmp_path / "all.parquet", pa.table({"n": range(20_000), "m": range(20_000)}))
+    pieces = list(read_batches(tmp_path / "all.parquet", ["n"]))
+    assert [len(piece) for piece in pieces] == [8192, 8192, 3616]
+    assert pa.concat_tables(pieces)["n"].to_pylist() == list(range(20_000))
 
 
 @given(

@@ -105,15 +105,19 @@ def test_indefinite_overlap_matrices_are_noted(predictor):
     assert np.isfinite(prediction.spectra).all()
 
 
-def test_a_large_cell_is_handed_on_and_the_row_says_so():
+def test_a_large_cell_is_handed_on_and_the_row_says_so(monkeypatch):
     model = make_model()
     other = TightBindingPredictor(model)
-    few = TightBindingPredictor(model, fallback=other.predict, fallback_name="another", max_atoms=2)
+    few = TightBindingPredictor(model, fallback=lambda: other, fallback_name="another", max_atoms=2)
     crystals = Crystals.from_structures([rock_salt_primitive(), perovskite()])
     prediction = few.predict(crystals)
     assert prediction.reason[0] == ""
     assert prediction.reason[1].startswith("Predicted by another: 5 atoms in the primitive cell")
-    assert prediction.spectra == pytest.approx(other.predict(crystals).spectra, rel=1e-4, abs=1e-5)
+    whole = other.predict(crystals)
+    assert prediction.spectra == pytest.approx(whole.spectra, rel=1e-4, abs=1e-5)
+    assert prediction.speakers == ["tight-binding", "tight-binding"], "of another model of this name"
+    monkeypatch.setattr(other, "predict", lambda *_: pytest.fail("predicted again"))
+    assert np.array_equal(few.predict(crystals, others=[whole]).spectra[1], whole.spectra[1])
 
 
 def test_without_another_model_a_large_cell_gets_a_reason():
