@@ -190,6 +190,13 @@ PIPELINE = (
         run=stages.collect_picks,
     ),
     Stage(
+        "project_picks",
+        "Project picks",
+        reads=(TableName.CRYSTALS, TableName.PICKS),
+        writes=(TableName.PROJECTIONS,),
+        run=stages.project_picks,
+    ),
+    Stage(
         "move_thresholds",
         "Move thresholds",
         reads=(
@@ -216,6 +223,7 @@ PIPELINE = (
             TableName.THRESHOLD_CURVE,
             TableName.FUNNEL_LOSS,
             TableName.PICKS,
+            TableName.PROJECTIONS,
         ),
         writes=(),
         run=stages.report,

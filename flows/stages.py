@@ -26,7 +26,7 @@ from dft_validation.results.outcomes import JobStatus
 from flows.choice import choose_and_plan
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.material_ids import in_digits
-from mat2spec.settings import TIGHT_BINDING_MODELS, PredictionSettings, model_name
+from mat2spec.settings import MOST_PROJECTED, TIGHT_BINDING_MODELS, PredictionSettings, model_name
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
@@ -50,7 +50,9 @@ from screening.evaluate.threshold_curves import threshold_curve
 from screening.progress import Progress, no_progress
 from screening.report.comparison import Comparison
 from screening.report.picks import FROM_PREDICTIONS, GAPPED_METAL, picks_table, with_phonons, with_space_groups
+from screening.report.projections import projections_of_table, projections_table
 from screening.report.result_page import PAGE_FILE, PageContent, result_page, shown_picks
+from screening.report.wording import nothing_new, why_nothing_is_predicted
 from screening.runs.contents import RunTables
 from screening.runs.history import PreviousRuns
 from screening.runs.schemas import TableName, empty_table
@@ -69,7 +71,6 @@ if TYPE_CHECKING:
     from screening.sources.base import CrystalSource
 
 Counts = dict[str, int]
-_SHOWN_REASONS = 3
 _OF_A_ROW = (Column.MATERIAL_ID, Column.MODEL, Column.TRUST, Column.PREDICTED_BY)
 
 
@@ -162,21 +163,13 @@ def find_candidates(inputs: Inputs, settings: ScreenSettings) -> Outcome:
             TableName.CRYSTALS: chosen.crystals.to_arrow(),
             TableName.CANDIDATES: chosen.table,
         },
-        ends_run=_nothing_new(counts, info["db_version"]) if chosen.table.empty and chosen.changes.empty else "",
+        ends_run=nothing_new(counts, info["db_version"]) if chosen.table.empty and chosen.changes.empty else "",
     )
 
 
 def asked_about(source: CrystalSource, settings: SourceSettings) -> pd.Series | None:
     """The materials whose past matters; None for all, where those that are gone are looked up too."""
     return None if settings.kind is SourceKind.MATERIALS_PROJECT else source.properties()[Column.MATERIAL_ID]
-
-
-def _nothing_new(counts: pd.DataFrame, release: str) -> str:
-    n_before = int(counts[Column.REMOVED].iloc[-1])
-    return (
-        f"Nothing is new in {release}: all {n_before:,} candidates were screened before with their present structures, "
-        "and no eDOS was added or removed. No new run was kept."
-    )
 
 
 def find_published(inputs: Inputs, settings: ScreenSettings) -> Outcome:
@@ -214,15 +207,8 @@ def count_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:  # n
     rows = inputs.read(TableName.PREDICTIONS, [Column.STATUS, Column.REASON])
     failed = rows[Column.STATUS] != Status.OK
     if len(rows) and failed.all():
-        raise NoPredictionError(_why_nothing_is_predicted(rows))
+        raise NoPredictionError(why_nothing_is_predicted(rows))
     return Outcome({"predictions": len(rows), "failed": int(failed.sum())})
-
-
-def _why_nothing_is_predicted(rows: pd.DataFrame) -> str:
-    reasons = rows[Column.REASON].value_counts()
-    said = "; ".join(f"{reason} ({count:,})" for reason, count in reasons.head(_SHOWN_REASONS).items())
-    others = f"; and {len(reasons) - _SHOWN_REASONS:,} other reasons" if len(reasons) > _SHOWN_REASONS else ""
-    return f"None of the {len(rows):,} predictions succeeded: {said}{others}. All reasons are in the table predictions."
 
 
 def load_predictors(settings: PredictionSettings, spectrum: str = EDOS_GRID.name) -> list[Predictor]:
@@ -374,6 +360,14 @@ def find_picks(
     return with_space_groups(picks, inputs.crystals(picks[Column.MATERIAL_ID]))
 
 
+def project_picks(inputs: Inputs, settings: ScreenSettings) -> Outcome:
+    """Split the spectra of the first picks over elements and shells."""
+    first = inputs.read(TableName.PICKS, [Column.MATERIAL_ID])[Column.MATERIAL_ID][:MOST_PROJECTED]
+    known = inputs.run.has_table(TableName.CRYSTALS)
+    table = projections_of(inputs.crystals(first), settings) if known else empty_table(TableName.PROJECTIONS)
+    return Outcome({"projected": len(pc.unique(table[Column.MATERIAL_ID]))}, {TableName.PROJECTIONS: table})
+
+
 def move_thresholds(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Compute precision and recall for other gap rules from the stored spectra."""
     curve = find_curve(inputs, settings, inputs.read(TableName.DFT_RESULTS), inputs.read(TableName.DFT_JOBS))
@@ -427,20 +421,26 @@ def draw_page(
         grid=EDOS_GRID,
         comparison=comparison,
         other_predictions=other_predictions,
-        projections=None if crystals is None else projections_of(crystals, settings),
+        projections=None if crystals is None else projections_of_table(_projections(inputs, crystals, settings)),
         target=settings.classify.target,
         funnel=describe_loss(inputs.find(TableName.FUNNEL_LOSS)),
     )
     return result_page(content)
 
 
-def projections_of(crystals: Crystals, settings: ScreenSettings) -> dict[str, dict[str, NDArray[np.float64]]]:
+def _projections(inputs: Inputs, crystals: Crystals, settings: ScreenSettings) -> pd.DataFrame | pa.Table:
+    """The table of the run; made now where an older one has none."""
+    found = inputs.find(TableName.PROJECTIONS)
+    return projections_of(crystals, settings) if found is None else found
+
+
+def projections_of(crystals: Crystals, settings: ScreenSettings) -> pa.Table:
     """Projections of the first crystals on elements and shells, if the model that leads gives them."""
     leader = settings.prediction.models[:1]
     if leader[0] not in TIGHT_BINDING_MODELS:
-        return {}
-    predictors = load_predictors(settings.prediction.model_copy(update={"models": leader}))
-    return mat2spec.project_spectra(crystals, predictors[0])
+        return empty_table(TableName.PROJECTIONS)
+    (predictor,) = load_predictors(settings.prediction.model_copy(update={"models": leader}))
+    return projections_table(mat2spec.project_spectra(crystals, predictor), predictor.name, predictor.weights_hash)
 
 
 def spectra_of(tables: Inputs | RunTables, material_ids: Sequence[str] | pd.Series, *more: Column) -> pd.DataFrame:

@@ -23,6 +23,8 @@ TIGHT_BINDING_MODELS = ("tight-binding", "tight-binding-mp")
 # Models that predict where none is named, the most accurate first: it leads.
 EDOS_MODELS = (TIGHT_BINDING_MODELS[0], "sitedos", "mat2spec")
 PHDOS_MODELS = ("sitedos",)
+# Crystals whose spectra are projected: each is solved once more, some tenths of a second.
+MOST_PROJECTED = 12
 # A model may also be a file of predictions that others published, see `mat2spec.external`.
 EXTERNAL_ENDINGS = (".npz", ".parquet", ".csv")
 # Larger batches are slower on a CPU: their messages no longer fit in its caches.

@@ -33,6 +33,7 @@ from screening.classify.phonons import atoms_per_formula_unit, derive_phonon_pro
 from screening.evaluate.evaluation import is_true
 from screening.progress import adding_up
 from screening.report.crystal_page import crystals_content
+from screening.report.projections import projections_of_table
 from screening.report.result_page import MOST_PICKS, PageContent, result_page
 from screening.report.story import describe_class, describe_trust
 from screening.sources.by_id import read_crystals
@@ -104,7 +105,7 @@ def page_content(crystals: Crystals, predictions: Sequence[Prediction], settings
     """What the page of some crystals shows, with projections if the leading model gives them."""
     content = crystals_content(crystals, predictions, settings.gap, settings.classify, say_models(predictions))
     assert content.crystals is not None
-    return replace(content, projections=projections_of(content.crystals, settings))
+    return replace(content, projections=projections_of_table(projections_of(content.crystals, settings)))
 
 
 def say_models(predictions: Sequence[Prediction]) -> str:

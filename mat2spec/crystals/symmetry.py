@@ -24,3 +24,11 @@ def find_symmetry(cell: Cell) -> moyopy.MoyoDataset:
     """
     given = moyopy.Cell(cell.lattice.tolist(), cell.frac_coords.tolist(), cell.atomic_numbers.tolist())
     return moyopy.MoyoDataset(given, symprec=SYMMETRY_TOLERANCE_A)
+
+
+def all_sites_equivalent(cell: Cell) -> bool:
+    """Whether symmetry maps every site on every other; False if no symmetry is found."""
+    try:
+        return len(set(find_symmetry(cell).orbits)) == 1
+    except ValueError:
+        return False

@@ -21,7 +21,7 @@ from mat2spec.models.base import ModelSettings
 from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.spectra.uncertainty import ErrorModel
 from mat2spec.tight_binding.filling import GAP_THRESHOLD_EV
-from mat2spec.tight_binding.network import CorrectionNetwork, SiteInputs, atom_populations
+from mat2spec.tight_binding.network import CorrectionNetwork, SiteInputs, SiteSpectra, atom_populations
 from mat2spec.tight_binding.parameters import tables_hash
 from mat2spec.tight_binding.problem import KPOINTS_PER_ATOM, LinearBands, Problem
 from mat2spec.tight_binding.sevennet import SevenNetVersion
@@ -120,6 +120,16 @@ class TightBinding(nn.Module):
             Of its sites, shape (n_atoms, `settings.descriptors.width`).
         """
         numbers = torch.from_numpy(problem.cell.atomic_numbers).to(descriptors.device)
+        answers, _ = self.site_spectra(problem, descriptors)
+        return TightBindingAnswer(
+            torch.stack([answer.spectra.sum(dim=0) for answer in answers]) / problem.n_atoms,
+            self.hidden_vector(descriptors, numbers),
+            torch.tensor([answer.filling.gap_ev for answer in answers]),
+        )
+
+    def site_spectra(self, problem: Problem, descriptors: Tensor) -> tuple[list[SiteSpectra], LinearBands]:
+        """Site spectra of each member, and the bands at their mean corrections; parameters as in `forward`."""
+        numbers = torch.from_numpy(problem.cell.atomic_numbers).to(descriptors.device)
         inputs = self.inputs(descriptors, numbers)
         shifts, scales = self.corrections(descriptors, numbers, problem.n_spins)
         # The members differ little: one set of bands is solved, and those of each member follow to first order.
@@ -135,11 +145,7 @@ class TightBinding(nn.Module):
             )
             for member, shift, scale in zip(self.networks, shifts, scales, strict=True)
         ]
-        return TightBindingAnswer(
-            torch.stack([answer.spectra.sum(dim=0) for answer in answers]) / problem.n_atoms,
-            self.hidden_vector(descriptors, numbers),
-            torch.tensor([answer.filling.gap_ev for answer in answers]),
-        )
+        return answers, bands
 
     def corrections(self, descriptors: Tensor, atomic_numbers: Tensor, n_spins: int) -> tuple[Tensor, Tensor]:
         """Shifts in eV, shape (n_members, n_spins, 3 x n_atoms), and hopping scales, shape (n_members, 3 x n_atoms)."""

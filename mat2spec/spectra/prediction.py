@@ -13,11 +13,12 @@ import pyarrow as pa
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from pymatgen.electronic_structure.core import Spin
-from pymatgen.electronic_structure.dos import Dos
-from pymatgen.phonon.dos import PhononDos
+from pymatgen.electronic_structure.core import OrbitalType, Spin
+from pymatgen.electronic_structure.dos import CompleteDos, Dos
+from pymatgen.phonon.dos import CompletePhononDos, PhononDos
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.symmetry import all_sites_equivalent
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.spectra.phonons import CM1_PER_THZ
 from mat2spec.tables.columns import Column
@@ -25,6 +26,9 @@ from mat2spec.tables.parquet import list_column, to_frame
 from mat2spec.tables.status import Status
 
 BatchReport = Callable[[int], None]
+# Splits the spectrum of a crystal over its sites and the shells of their atoms: shape (n_sites, 3, size), or None.
+Projector = Callable[[Crystals, int], NDArray[np.float64] | None]
+_SHELLS = (OrbitalType.s, OrbitalType.p, OrbitalType.d)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class Prediction:
         Why the verdict is not ``"ok"``; else empty.
     predicted_by
         Model whose answer each is, where that is not always `model`.
+    project
+        Splits a spectrum over sites and shells; None for models that cannot.
     """
 
     material_ids: NDArray[np.object_]
@@ -93,6 +99,7 @@ class Prediction:
     trust: list[str | None] = field(default_factory=list)
     trust_reason: list[str] = field(default_factory=list)
     predicted_by: list[str] = field(default_factory=list)
+    project: Projector | None = None
 
     def __len__(self) -> int:
         return len(self.material_ids)
@@ -116,11 +123,21 @@ class Prediction:
         """One row per crystal, failed ones included: the columns of the table `predictions`."""
         return to_frame(predictions_table(self))
 
-    def dos(self, index: int) -> Dos | PhononDos:
-        """The spectrum of one crystal as a pymatgen object.
+    def dos(self, index: int, *, projected: bool = True) -> Dos | CompleteDos | PhononDos | CompletePhononDos:
+        """The spectrum of one crystal as a pymatgen object, with projections on its sites where they follow.
 
         An electronic one is a `Dos` in states/eV per cell whose energies, and Fermi energy, are on the scale of the
-        prediction: zero at E_F for a metal, otherwise at the VBM. A phonon one is a `PhononDos` in states/THz over THz.
+        prediction: zero at E_F for a metal, otherwise at the VBM. Of tight binding it is a `CompleteDos`, whose projections
+        sum to the spectrum; its orbitals are `OrbitalType.s`, `p` and `d`, as the model does not resolve them further. A phonon
+        one is a `PhononDos` in states/THz over THz, and a `CompletePhononDos` if symmetry makes all sites equivalent, as in
+        silicon: no model knows how the modes of other crystals are shared.
+
+        Parameters
+        ----------
+        index
+            Which crystal.
+        projected
+            Whether to look for projections; those of tight binding take some tenths of a second.
 
         Raises
         ------
@@ -129,8 +146,31 @@ class Prediction:
         """
         spectrum = self._spectrum(index)
         if self.grid == EDOS_GRID:
-            return Dos(0.0, self.grid.centers, {Spin.up: spectrum})
-        return PhononDos(self.grid.centers / CM1_PER_THZ, spectrum * CM1_PER_THZ)
+            total = Dos(0.0, self.grid.centers, {Spin.up: spectrum})
+            return self._with_projections(index, total) if projected else total
+        phonons = PhononDos(self.grid.centers / CM1_PER_THZ, spectrum * CM1_PER_THZ)
+        return self._with_equivalent_sites(index, phonons) if projected else phonons
+
+    def _with_projections(self, index: int, total: Dos) -> Dos | CompleteDos:
+        if self.project is None or self.crystals is None or self.speakers[index] != self.model:
+            return total
+        by_site = self.project(self.crystals, index)
+        if by_site is None:
+            return total
+        structure = self.crystals.structure(index)
+        # pymatgen's methods take an OrbitalType where they declare an Orbital.
+        projections: dict[Any, Any] = {
+            site: {shell: {Spin.up: values} for shell, values in zip(_SHELLS, shells, strict=True)}
+            for site, shells in zip(structure, by_site, strict=True)
+        }
+        return CompleteDos(structure, total, projections)
+
+    def _with_equivalent_sites(self, index: int, total: PhononDos) -> PhononDos | CompletePhononDos:
+        if self.crystals is None or not all_sites_equivalent(self.crystals.cell(index)):
+            return total
+        structure = self.crystals.structure(index)
+        share = np.asarray(total.densities) / len(structure)
+        return CompletePhononDos(structure, total, dict.fromkeys(structure, share))
 
     def classes(self) -> pd.DataFrame:
         """What the rules of a screen, as they are by default, say of every electronic spectrum, one row each.

@@ -210,6 +210,8 @@ class Column(StrEnum):
     EDOS_FINE = "edos_fine"
     PROJECTION_NAMES = "projection_names"
     PROJECTIONS = "projections"
+    ELEMENT = "element"
+    SHELL = "shell"
     PROJECTED_SHARE = "projected_share"
     VERSIONS = "versions"
     NOTES = "notes"

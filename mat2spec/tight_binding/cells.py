@@ -39,28 +39,43 @@ class PrimitiveCell(Cell):
         Spectra per atom are the same in both, so a supercell costs no more than its primitive cell. A crystal whose
         symmetry cannot be found, e.g. with two atoms at one position, is kept unchanged.
         """
+        return cls.with_sites(lattice, frac_coords, atomic_numbers)[0]
+
+    @classmethod
+    def with_sites(
+        cls,
+        lattice: NDArray[np.float64],
+        frac_coords: NDArray[np.float64],
+        atomic_numbers: NDArray[np.integer],
+    ) -> tuple[PrimitiveCell, NDArray[np.int64]]:
+        """As `of`, and the atom of the primitive cell that each given one is."""
         numbers = np.asarray(atomic_numbers, dtype=np.int64)
         try:
             found = find_symmetry(Cell(lattice, frac_coords, numbers))
         except ValueError:
-            return cls(lattice, frac_coords, numbers, np.eye(3, dtype=np.int64)[None], np.arange(len(numbers)))
+            as_given = np.arange(len(numbers))
+            return cls(lattice, frac_coords, numbers, np.eye(3, dtype=np.int64)[None], as_given), as_given
         primitive = found.prim_std_cell
+        site_in_primitive = np.array(found.mapping_std_prim, dtype=np.int64)
         if len(primitive.numbers) < len(numbers):
             # The group of a supercell may lack rotations of the crystal.
-            return cls.of(np.array(primitive.basis), np.array(primitive.positions), np.array(primitive.numbers))
+            cell, sites = cls.with_sites(
+                np.array(primitive.basis), np.array(primitive.positions), np.array(primitive.numbers)
+            )
+            return cell, sites[site_in_primitive]
         to_primitive = np.array(found.prim_std_linear)
         given = np.array(found.operations.rotations, dtype=np.float64)
         rotations = np.rint(np.linalg.inv(to_primitive) @ given @ to_primitive).astype(np.int64)
-        site_in_primitive = np.array(found.mapping_std_prim)
         equivalent = np.zeros(len(primitive.numbers), dtype=np.int64)
         equivalent[site_in_primitive] = site_in_primitive[np.array(found.orbits)]
-        return cls(
+        cell = cls(
             np.array(primitive.basis),
             np.array(primitive.positions),
             np.array(primitive.numbers, dtype=np.int64),
             rotations,
             equivalent,
         )
+        return cell, site_in_primitive
 
     @classmethod
     def of_crystal(cls, crystals: Crystals, index: int) -> PrimitiveCell:

@@ -26,13 +26,12 @@ from mat2spec.models.tight_binding import TightBinding
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.tight_binding.bloch import Basis, TightBindingCrystal
 from mat2spec.tight_binding.cells import PrimitiveCell
-from mat2spec.tight_binding.channels import N_ORBITALS, N_SHELLS, ORBITAL_NAMES, SHELL_NAMES
-from mat2spec.tight_binding.density_of_states import projected_dos
+from mat2spec.tight_binding.channels import N_ORBITALS, ORBITAL_NAMES, SHELL_NAMES
 from mat2spec.tight_binding.eigenproblem import Bands, orthogonalise, populations, solve
 from mat2spec.tight_binding.filling import Filling, fill
-from mat2spec.tight_binding.network import average_equivalent
 from mat2spec.tight_binding.problem import LinearBands, PreparationSettings, Problem, prepare
 from mat2spec.tight_binding.sevennet import site_scalars
+from mat2spec.tight_binding.sites import shell_densities
 
 POINTS_PER_SEGMENT = 20
 
@@ -120,15 +119,11 @@ class ElectronicStructure:
 
     def projected_dos(self, grid: SpectralGrid = EDOS_GRID) -> pd.DataFrame:
         """Density of states by element and shell, states/eV per primitive cell; one column each, one row per bin."""
-        bands, problem = self.mesh_bands, self.problem
-        relative = bands.energies - self.filling.zero_ev
-        by_shell = average_equivalent(bands.by_shifts.unflatten(-1, (-1, N_SHELLS)).mT, problem).clamp_min(0)
-        densities = projected_dos(relative, by_shell.flatten(-2), problem.state_weights, grid).unflatten(
-            0, (N_SHELLS, -1)
-        )
+        problem = self.problem
+        densities = shell_densities(problem, self.mesh_bands, self.filling.zero_ev, grid).swapaxes(0, 1)
         numbers = problem.cell.atomic_numbers
         columns = {}
-        for name, density in zip(SHELL_NAMES, densities.numpy(), strict=True):
+        for name, density in zip(SHELL_NAMES, densities, strict=True):
             for number in np.unique(numbers):
                 values = density[numbers == number].sum(axis=0)
                 if values.any():

@@ -41,6 +41,7 @@ from mat2spec.tight_binding.pairs import shortest_distance
 from mat2spec.tight_binding.parameters import load_tables, tables_hash
 from mat2spec.tight_binding.problem import PreparationSettings, prepare
 from mat2spec.tight_binding.sevennet import SevenNetVersion, site_scalars, unknown_elements
+from mat2spec.tight_binding.sites import project_on_sites
 
 # At the level of theory of the Materials Project: with spin if a crystal can be magnetic.
 MODEL_NAME, MODEL_NAME_WITH_SPIN = MODEL_NAMES
@@ -212,6 +213,28 @@ class TightBindingPredictor:
             return math.nan
         return float(shipped_site_metal_head().probability_of_metal([cell], [features])[0])
 
+    def project(self, crystals: Crystals, index: int) -> NDArray[np.float64] | None:
+        """The predicted spectrum of one crystal, split over its sites and the shells s, p and d of their atoms.
+
+        The crystal is solved once more, which takes some tenths of a second.
+
+        Returns
+        -------
+        ndarray or None
+            States/eV of the given cell, shape (n_sites, 3, size), with the predicted spectrum as its sum. None if the
+            cell is too large for tight binding, or its bands cannot be solved.
+        """
+        cell, site_in_cell = PrimitiveCell.with_sites(*_arrays_of(reduce_skewed_cells(crystals.take([index]))))
+        if cell.n_atoms > self.max_atoms:
+            return None
+        try:
+            (descriptors,) = site_scalars([cell], self.model.settings.descriptors)
+            values = torch.from_numpy(descriptors).to(self.device)
+            return project_on_sites(self.model, prepare(cell, self._preparation), values)[site_in_cell]
+        except CRYSTAL_FAULTS as error:
+            reason_of_fault(error)  # raises if memory was the fault
+            return None
+
     def _hand_on(
         self,
         facts: CrystalFacts,
@@ -301,6 +324,11 @@ def _problem(crystals: Crystals, index: int, tabulated: NDArray[np.int64], descr
     return None
 
 
+def _arrays_of(crystals: Crystals) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
+    cell = crystals.cell(0)
+    return cell.lattice, cell.frac_coords, cell.atomic_numbers
+
+
 def _blank(crystals: Crystals, reasons: Sequence[str | None], predictor: TightBindingPredictor) -> Prediction:
     """A prediction without numbers, to be filled row by row."""
     n, size = len(crystals), predictor.grid.size
@@ -317,6 +345,7 @@ def _blank(crystals: Crystals, reasons: Sequence[str | None], predictor: TightBi
         weights_hash=predictor.weights_hash,
         grid=predictor.grid,
         prior_metal_probability=np.full(n, np.nan, dtype=np.float32),
+        project=predictor.project,
     )
 
 

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from pymatgen.core import Element
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
-from mat2spec.tight_binding.electronic_structure import ElectronicStructure
+from mat2spec.crystals.checks import find_problems
+from mat2spec.settings import MOST_PROJECTED
+from mat2spec.tight_binding.channels import SHELL_NAMES
 from mat2spec.tight_binding.predictor import TightBindingPredictor
-
-# Each is solved once more, some tenths of a second.
-MOST_PROJECTED = 12
 
 Projections = dict[str, dict[str, NDArray[np.float64]]]
 
 
 def project_spectra(crystals: Crystals, predictor: object, most: int = MOST_PROJECTED) -> Projections:
-    """Densities of the first crystals by element and shell, such as "Ti d", in states/eV per given cell.
+    """Spectra of the first crystals by element and shell, such as "Ti d", in states/eV per given cell.
 
-    They are those of the bands, before the last step of the model reweights them, so they do not sum exactly to the
-    predicted spectrum. A crystal whose bands cannot be solved is left out.
+    They sum to the predicted spectrum; `mat2spec.tight_binding.sites` says how it is split. A crystal whose bands cannot be
+    solved is left out.
 
     Parameters
     ----------
@@ -34,15 +33,20 @@ def project_spectra(crystals: Crystals, predictor: object, most: int = MOST_PROJ
     found: Projections = {}
     if not isinstance(predictor, TightBindingPredictor):
         return found
+    problems = find_problems(crystals)
     for index in range(min(len(crystals), most)):
-        if crystals.n_sites[index] > predictor.max_atoms:
-            continue
-        structure = crystals.structure(index)
-        try:
-            bands = ElectronicStructure.of(predictor.model, structure, spin=predictor.spin)
-            table = bands.projected_dos() * (len(structure) / len(bands.structure))
-        except CRYSTAL_FAULTS as error:
-            reason_of_fault(error)  # raises if memory was the fault
-            continue
-        found[str(crystals.material_ids[index])] = {str(name): table[name].to_numpy() for name in table.columns}
+        by_site = predictor.project(crystals, index) if problems[index] is None else None
+        if by_site is not None:
+            numbers = crystals.atomic_numbers[crystals.sites(index)]
+            found[str(crystals.material_ids[index])] = _by_element(by_site, numbers)
     return found
+
+
+def _by_element(by_site: NDArray[np.float64], numbers: NDArray[np.integer]) -> dict[str, NDArray[np.float64]]:
+    """Sums over the sites of each element; without shells that hold nothing."""
+    sums = {
+        f"{Element.from_Z(int(number)).symbol} {shell}": by_site[numbers == number, position].sum(axis=0)
+        for position, shell in enumerate(SHELL_NAMES)
+        for number in np.unique(numbers)
+    }
+    return {name: values for name, values in sums.items() if values.any()}

@@ -40,6 +40,10 @@ class TableName(StrEnum):
     CLASSIFICATIONS = "classifications", "Classes of the predicted spectra, one row per material and model."
     DFT_JOBS = "dft_jobs", "Materials chosen for DFT, and the states of their jobs."
     PHONONS = "phonons", "Phonon spectra predicted for the picks, and what follows from them."
+    PROJECTIONS = (
+        "projections",
+        "Spectra of the first picks by element and shell, if the leading model is tight binding: they sum to its prediction.",
+    )
     DFT_RESULTS = "dft_results", "Computed spectra and their classes."
     PRECISION_RECALL = "precision_recall", "Precision and recall of each model for each class."
     CHANGES = "changes", "What is new about the materials of the source since the previous runs."
@@ -196,6 +200,8 @@ _TEXTS = (
     Column.DFT_VERDICT,
     Column.LINK,
     Column.ORIGIN,
+    Column.ELEMENT,
+    Column.SHELL,
 )
 _COUNTS_OF_A_FUNNEL = (
     Column.N,
@@ -316,6 +322,9 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_filled(Column.MATERIAL_ID, Column.MODEL, Column.STATUS),
         *_fields(Column.REASON, Column.PHDOS, Column.PHDOS_UNCERTAINTY, *_THERMAL_NUMBERS),
         *_fields(*_CURVES_OF_PHONONS, Column.WEIGHTS_HASH),
+    ),
+    TableName.PROJECTIONS: _filled(
+        Column.MATERIAL_ID, Column.MODEL, Column.ELEMENT, Column.SHELL, Column.EDOS, Column.WEIGHTS_HASH
     ),
     TableName.DFT_RESULTS: (
         *_filled(Column.MATERIAL_ID, Column.STATUS),

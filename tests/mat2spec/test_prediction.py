@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from pymatgen.core import Structure
+from pymatgen.core import Lattice, Structure
+from pymatgen.phonon.dos import CompletePhononDos, PhononDos
 from torch_geometric.data import Batch, Data
 
 from mat2spec.crystals.arrays import Crystals
@@ -205,6 +206,16 @@ def test_phonons_come_as_pymatgen_has_them():
     dos = prediction.dos(0)
     integral = dos.densities.sum() * (dos.frequencies[1] - dos.frequencies[0])
     assert integral == pytest.approx(3 * 5, rel=1e-3)
+
+
+def test_phonons_are_shared_among_sites_only_where_symmetry_says_how():
+    silicon = Structure.from_spacegroup("Fd-3m", Lattice.cubic(5.43), ["Si"], [[0, 0, 0]])
+    prediction = predict_structures([silicon, perovskite()], "gatgnn", "phdos")
+    dos = prediction.dos(0)
+    assert isinstance(dos, CompletePhononDos)
+    np.testing.assert_allclose(dos.get_site_dos(dos.structure[3]).densities, np.asarray(dos.densities) / 8)
+    np.testing.assert_allclose(next(iter(dos.get_element_dos().values())).densities, dos.densities)
+    assert type(prediction.dos(0, projected=False)) is type(prediction.dos(1)) is PhononDos
 
 
 def test_the_most_accurate_model_is_the_default():
