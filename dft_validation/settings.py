@@ -234,6 +234,11 @@ class RemoteSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    submit: bool = Field(
+        default=False,
+        description="Submit the DFT jobs of a run to the project instead of computing them here; the run ends without "
+        "waiting for them, and `mat2spec dft run --remote` or the flow collect-dft collects them.",
+    )
     project: str = Field(
         default="", description="Name of the jobflow-remote project (~/.jfremote/PROJECT.yaml); empty: its own default."
     )

@@ -18,13 +18,19 @@ from pydantic import BaseModel, ConfigDict
 from flows import pipeline
 from flows.parameters import Assignment, ConfigFile, Limit, Source, settings_of_run
 from flows.pipeline import Done, Shard, Stage
+from flows.remote_jobs import waiting_jobs
 from flows.serve import artifacts
-from flows.serve.flow_runs import link_to_run
+from flows.serve.flow_runs import link_to_run, turn
+from flows.serve.notifications import announce_picks
 from flows.settings import ScreenSettings
 from flows.source_words import short_word, source_word
 from screening.runs.folder import RunFolder
+from screening.settings import SourceKind
 
 FLOW_NAME = "screen-gapped-metals"
+# Concurrency limits of a server, and the tag of runs that keep them: those of a work pool.
+MP_API_LIMIT, DFT_LIMIT = "mp-api", "dft"
+LIMITED_TAG = "limited"
 
 
 class Run(BaseModel):
@@ -95,7 +101,9 @@ def screen_gapped_metals(
         Release of the database that the watcher found: only what is new or changed since previous runs is screened.
     """
     settings = settings_of_run(source, limit, only_new or release is not None or None, run_dft, config, set)
-    with pipeline.open_run(settings) as folder:
+    with turn(MP_API_LIMIT, wanted=_is_limited() and settings.source.kind is SourceKind.MATERIALS_PROJECT):
+        opened = pipeline.open_run(settings)
+    with opened as folder:
         run = describe(folder, settings)
         nothing = pipeline.run_stages(
             folder, settings, pipeline.stages_of(settings), lambda stage: do_stage(run, stage)
@@ -104,6 +112,10 @@ def screen_gapped_metals(
         get_run_logger().info(nothing)
         return nothing
     artifacts.publish(folder)
+    announce_picks(folder)
+    waiting = waiting_jobs(folder.path)
+    if waiting:
+        get_run_logger().info("Waiting for %d DFT jobs on another machine; the flow collect-dft fetches them.", waiting)
     return run.path
 
 
@@ -129,11 +141,27 @@ def do_stage(run: Run, stage: Stage) -> Done:
     if shards:
         with artifacts.progress(stage.title) as report:
             for shard in shards:
-                run_shard.with_options(task_run_name=f"{stage.name}-{shard.index}")(run, stage.name, shard)
+                name = f"{stage.name}-{shard.index}"
+                run_shard.with_options(task_run_name=name, refresh_cache=_is_gone(stage, run, shard))(
+                    run, stage.name, shard
+                )
                 report(shard.index + 1, len(shards))
-    done = run_stage.with_options(task_run_name=stage.name)(run, stage.name)
+    is_gone = pipeline.find_done(stage, run.folder) is None
+    with turn(DFT_LIMIT, wanted=_is_limited() and stage.needs_dft):
+        done = run_stage.with_options(task_run_name=stage.name, refresh_cache=is_gone)(run, stage.name)
     get_run_logger().info("%s: %.1f s, %s", stage.title, done.seconds, _in_words(done.counts))
     return done
+
+
+def _is_limited() -> bool:
+    """Whether this run shares a work pool, whose limits it keeps."""
+    return LIMITED_TAG in (runtime.flow_run.tags or [])
+
+
+def _is_gone(stage: Stage, run: Run, shard: Shard) -> bool:
+    """Whether a shard is not on disk, whatever Prefect remembers of the task that wrote it."""
+    (table,) = stage.writes
+    return not run.folder.has_table(table) and not run.folder.has_shard(table, shard.index)
 
 
 def _in_words(counts: dict[str, int]) -> str:

@@ -81,6 +81,20 @@ class ServeSettings(BaseModel):
 
     host: str = Field(default="127.0.0.1", description="Address on which the Prefect server and its UI listen.")
     port: int = Field(default=4200, ge=1, le=65535, description="Port of the Prefect server and its UI.")
+    home: Path | None = Field(
+        default=None,
+        description="Folder of the Prefect server (database, log); by default PREFECT_HOME, else prefect/ in results_dir. "
+        "No two servers share one.",
+    )
+    public_url: str | None = Field(
+        default=None,
+        description="Address under which browsers on other machines reach the UI, e.g. http://desk.lab.example:4200; by default "
+        "the name of this machine if host is 0.0.0.0.",
+    )
+    authentication: bool = Field(
+        default=True,
+        description="Whether the Prefect API asks for its secret. Without it, whoever reaches the port runs programs as you.",
+    )
     cron: str = Field(default="0 2 * * 1", description="When the served screen runs on schedule: Mondays at 02:00.")
     timezone: str = Field(default="UTC", description="Time zone of the schedule.")
     schedule_active: bool = Field(
@@ -94,11 +108,21 @@ class ServeSettings(BaseModel):
     watch_active: bool = Field(
         default=False, description="Whether the watcher is active; otherwise the UI shows its schedule as paused."
     )
+    collect_cron: str = Field(
+        default="*/30 * * * *", description="When DFT jobs on other machines are collected: every half hour."
+    )
+    collect_active: bool = Field(
+        default=False, description="Whether the collection is active; otherwise the UI shows its schedule as paused."
+    )
+    mp_api_limit: int = Field(
+        default=1, ge=1, description="Runs of a work pool that read the Materials Project at the same time."
+    )
+    dft_limit: int = Field(default=1, ge=1, description="Runs of a work pool that compute DFT at the same time.")
     startup_timeout_s: float = Field(
         default=120.0, gt=0, description="Maximum wait for the Prefect server, in seconds."
     )
 
-    _check_cron = field_validator("cron", "watch_cron")(check_cron)
+    _check_cron = field_validator("cron", "watch_cron", "collect_cron")(check_cron)
     _check_timezone = field_validator("timezone")(check_timezone)
 
 

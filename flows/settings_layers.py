@@ -27,7 +27,7 @@ Model = TypeVar("Model", bound=BaseModel)
 # The settings with which a deployment was served, see `flows.parameters`.
 SERVED_VARIABLE = "MAT2SPEC_SERVED"
 # Variables with our prefix that are not settings of a screen.
-OTHER_VARIABLES = frozenset({"MAT2SPEC_DATA_DIR", SERVED_VARIABLE})
+OTHER_VARIABLES = frozenset({"MAT2SPEC_DATA_DIR", "MAT2SPEC_NOTIFY_URL", "MAT2SPEC_WORK_POOL", SERVED_VARIABLE})
 
 
 class SettingsRefusedError(ValueError):

@@ -24,6 +24,7 @@ import mat2spec
 from dft_validation.queue.store import QUEUE_FILE, JobQueue
 from dft_validation.results.outcomes import JobStatus
 from flows.choice import choose_and_plan
+from flows.remote_jobs import exchange_jobs
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.material_ids import in_digits
 from mat2spec.settings import MOST_PROJECTED, TIGHT_BINDING_MODELS, PredictionSettings, model_name
@@ -268,17 +269,18 @@ def queue_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
 
 
 def run_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
-    """Run the queued DFT jobs and classify their spectra by the same rule as the predictions."""
-    outcomes = run_queue(inputs, settings)
+    """Run the queued DFT jobs, or exchange them with another machine, and classify their spectra as the predictions are."""
+    jobs = inputs.read(TableName.DFT_JOBS)
+    if settings.remote.submit:
+        crystals = inputs.crystals(jobs[Column.MATERIAL_ID])
+        outcomes, jobs, waiting = exchange_jobs(inputs.run.path, jobs, crystals, settings)
+    else:
+        outcomes, waiting = run_queue(inputs, settings), {}
     results = classified_results(outcomes, inputs.read(TableName.CANDIDATES), settings)
     ok, gapped = results[Column.STATUS] == JobStatus.OK, is_true(results[Column.IS_GAPPED_METAL])
-    return Outcome(
-        {"computed": int(ok.sum()), "failed": int((~ok).sum()), "gapped_metals": int((ok & gapped).sum())},
-        {
-            TableName.DFT_RESULTS: results,
-            TableName.DFT_JOBS: dft_validation.update_jobs(inputs.read(TableName.DFT_JOBS), outcomes),
-        },
-    )
+    counts = {"computed": int(ok.sum()), "failed": int((~ok).sum()), "gapped_metals": int((ok & gapped).sum())}
+    jobs = dft_validation.update_jobs(jobs, outcomes)
+    return Outcome(counts | waiting, {TableName.DFT_RESULTS: results, TableName.DFT_JOBS: jobs})
 
 
 def classified_results(
@@ -294,9 +296,7 @@ def run_queue(inputs: Inputs, settings: ScreenSettings) -> list[DftOutcome]:
     jobs = inputs.read(TableName.DFT_JOBS)
     crystals = inputs.crystals(jobs[Column.MATERIAL_ID])
     with closing(JobQueue(inputs.run.path / QUEUE_FILE)) as queue:
-        return dft_validation.run_jobs(
-            jobs, crystals, settings.dft, lambda _, done, total: inputs.progress(done, total), queue
-        )
+        return dft_validation.run_jobs(jobs, crystals, settings.dft, lambda _, n, of: inputs.progress(n, of), queue)
 
 
 def evaluate(inputs: Inputs, settings: ScreenSettings) -> Outcome:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol
 
 from dft_validation.engines import choose_engine
@@ -25,6 +26,20 @@ from mat2spec.crystals.identity import structure_hash
 FINISHED_STATE = "COMPLETED"
 FAILED_STATES = frozenset({"FAILED", "REMOTE_ERROR", "STOPPED", "USER_STOPPED"})
 # The settings hash does not include the engine.
+# States of the jobs of a flow, those that tell most of it first, and what they are called here.
+_OPEN_THERE = {
+    "PAUSED": "paused",
+    "RUNNING": "running",
+    "BATCH_RUNNING": "running",
+    "RUN_FINISHED": "running: its results are being fetched",
+    "DOWNLOADED": "running: its results are being fetched",
+    "SUBMITTED": "queued: in the batch system",
+    "BATCH_SUBMITTED": "queued: in the batch system",
+    "UPLOADED": "queued: its inputs are there",
+    "CHECKED_OUT": "queued: the runner prepares it",
+    "READY": "queued: for the runner (`jf runner start`)",
+    "WAITING": "waiting: for an earlier job of its flow",
+}
 _METADATA = ("material_id", "settings_hash", "structure_hash", "engine")
 _IS_OUTPUT = "is_output"
 NOT_KNOWN_THERE = "The other machine no longer has this job; it was queued again."
@@ -132,7 +147,8 @@ def collect(queue: JobQueue, settings: DftSettings, remote: RemoteSettings) -> C
     with _sentences():
         controller = _controller(remote)
         infos = _newest(controller.get_jobs_info({"uuid": {"$in": [job.remote_id for job in waiting]}}))
-        stopped = _stopped_flows(controller, infos.values())
+        flows = _flows_of(controller, infos.values())
+        stopped = _stopped(flows)
         for job in waiting:
             info = infos.get(job.remote_id)
             # A flow of several jobs stops at the one that failed; the output job then waits forever.
@@ -145,6 +161,11 @@ def collect(queue: JobQueue, settings: DftSettings, remote: RemoteSettings) -> C
             elif _state(info) in FAILED_STATES:
                 queue.end(job.material_id, JobStatus.CRASHED, _failure(info))
                 ended += 1
+            else:
+                queue.note(
+                    job.material_id,
+                    _say_state([info, *chain.from_iterable(flows.get(host, []) for host in info.hosts or [])]),
+                )
     unwritten.write_at_last()
     return Collected(ended, len(queue.jobs(JobStatus.SUBMITTED)))
 
@@ -211,7 +232,7 @@ def _known_there(controller: Controller, queued: list[QueuedJob]) -> dict[tuple[
     names = [job.material_id for job in queued]
     infos = _newest(controller.get_jobs_info({"job.metadata.material_id": {"$in": names}})) if names else {}
     outputs = [info for info in infos.values() if (info.metadata or {}).get(_IS_OUTPUT)]
-    stopped = _stopped_flows(controller, outputs)
+    stopped = _stopped(_flows_of(controller, outputs))
     return {
         _mark(info.metadata or {}): info
         for info in outputs
@@ -219,11 +240,27 @@ def _known_there(controller: Controller, queued: list[QueuedJob]) -> dict[tuple[
     }
 
 
-def _stopped_flows(controller: Controller, infos: Iterable[JobInfo]) -> dict[str, JobInfo]:
-    """The failed job of each flow that has one, by the flow's identifier."""
+def _flows_of(controller: Controller, infos: Iterable[JobInfo]) -> dict[str, list[JobInfo]]:
+    """All jobs of each flow that has not finished, by the flow's identifier."""
     hosts = sorted({host for info in infos if _state(info) != FINISHED_STATE for host in info.hosts or []})
     jobs = _newest(controller.get_jobs_info({"job.hosts": {"$in": hosts}})) if hosts else {}
-    return {host: info for info in jobs.values() if _state(info) in FAILED_STATES for host in info.hosts or []}
+    flows: dict[str, list[JobInfo]] = {}
+    for info in jobs.values():
+        for host in info.hosts or []:
+            flows.setdefault(host, []).append(info)
+    return flows
+
+
+def _stopped(flows: Mapping[str, Iterable[JobInfo]]) -> dict[str, JobInfo]:
+    """The failed job of each flow that has one, by the flow's identifier."""
+    return {host: info for host, jobs in flows.items() for info in jobs if _state(info) in FAILED_STATES}
+
+
+def _say_state(jobs: Iterable[JobInfo]) -> str:
+    """What a flow is doing, from the states of its jobs."""
+    states = {_state(job) for job in jobs}
+    known = (words for state, words in _OPEN_THERE.items() if state in states)
+    return next(known, f"{', '.join(sorted(states)).lower()} on the other machine")
 
 
 def _newest(infos: Iterable[JobInfo]) -> dict[str, JobInfo]:

@@ -219,6 +219,14 @@ class JobQueue:
                 (str(JobStatus.SUBMITTED), remote_id, cache_key, material_id),
             )
 
+    def note(self, material_id: str, reason: str) -> None:
+        """Record what another machine says of a job that it has."""
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE jobs SET reason = ? WHERE material_id = ? AND state = ?",
+                (reason, material_id, str(JobStatus.SUBMITTED)),
+            )
+
     def retry(self, states: Sequence[JobStatus], overrides: dict[str, Any] | None = None) -> int:
         """Queue all jobs in these states again, with other settings if given; return how many."""
         with self._transaction() as connection:

@@ -14,6 +14,7 @@ import typer
 
 from flows.cli.benchmark import benchmark_app
 from flows.cli.compare import compare
+from flows.cli.deploy import deploy
 from flows.cli.dft import dft_app
 from flows.cli.engines import engines
 from flows.cli.fetch import fetch_app
@@ -57,7 +58,7 @@ A **gapped metal** is a metal with a gap in its valence band, just below the Fer
 
 Every setting has a description: `mat2spec settings`. Every command has examples: `mat2spec COMMAND --help`.""",
 )
-for command in (screen, predict, report, tables, why, compare, settings, serve, label, engines):
+for command in (screen, predict, report, tables, why, compare, settings, serve, deploy, label, engines):
     app.command()(command)
 for name, group in {
     "dft": dft_app,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flows.commands import (
         benchmark,
         compare,
+        deploy,
         dft,
         engines,
         fetch,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "benchmark",
     "compare",
+    "deploy",
     "dft",
     "engines",
     "fetch",

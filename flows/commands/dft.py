@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -59,7 +60,9 @@ def print_status(run_name: str | None, results_dir: Path | None) -> None:
         if queue.path is not None:
             free_abandoned(queue, DocumentCache(settings.dft.cache_dir))
         status = queue_status(queue, settings.dft.workers)
+        there = Counter(job.reason.partition(":")[0] for job in queue.jobs(JobStatus.SUBMITTED))
     _say_status(run, status, settings.dft.workers)
+    _say_where(run, there)
 
 
 def run_queue(run_name: str | None, results_dir: Path | None, assignments: Sequence[str], *, remote: bool) -> None:
@@ -295,6 +298,17 @@ def _say_status(run: RunFolder, status: QueueStatus, workers: int) -> None:
         console.print(
             f"About {status.remaining_cpu_seconds:.0f} CPU seconds remain: {_duration(status.eta_s)} with {workers} "
             f"workers (estimates scaled by {status.correction:.2f}, from the finished jobs).",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _say_where(run: RunFolder, there: Counter[str]) -> None:
+    """What the other machine does with the jobs that it has, as of the last collection."""
+    if there:
+        states = ", ".join(f"{number} {state or 'not asked for yet'}" for state, number in there.most_common())
+        console.print(
+            f"On the other machine: {states}. `mat2spec dft run {run.run_id} --remote` asks again and collects.",
             highlight=False,
             soft_wrap=True,
         )

@@ -1,4 +1,4 @@
-"""The deployments of the screen and of the watcher."""
+"""The deployments of the screen, of the watcher and of the collection of DFT jobs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from prefect.events import DeploymentEventTrigger
 from prefect.flows import EntrypointType
 from prefect.schedules import Cron
 
+from flows.collect import collect_dft
 from flows.parameters import served_parameters
 from flows.screen import screen_gapped_metals
 from flows.serve.watch import NEW_RELEASE_EVENT, resource_id, watch_releases
@@ -20,6 +21,8 @@ DEPLOYMENT_NAME = "screen-gapped-metals"
 SCHEDULE_SLUG = "regular"
 WATCH_DEPLOYMENT_NAME = "watch-releases"
 WATCH_SLUG = "poll"
+COLLECT_DEPLOYMENT_NAME = "collect-dft"
+COLLECT_SLUG = "collect"
 
 
 def screen_deployment(settings: ScreenSettings) -> RunnerDeployment:
@@ -43,6 +46,24 @@ def screen_deployment(settings: ScreenSettings) -> RunnerDeployment:
         parameters=served_parameters(settings),
         schedules=[schedule],
         triggers=[new_release],
+        entrypoint_type=EntrypointType.MODULE_PATH,
+        tags=["screening"],
+    )
+
+
+def deployments(settings: ScreenSettings) -> list[RunnerDeployment]:
+    """All deployments: the screen, the watcher and the collection of DFT jobs."""
+    return [screen_deployment(settings), watch_deployment(settings), collect_deployment(settings)]
+
+
+def collect_deployment(settings: ScreenSettings) -> RunnerDeployment:
+    """The deployment that collects DFT jobs from other machines on its own schedule."""
+    serve = settings.serve
+    schedule = Cron(serve.collect_cron, timezone=serve.timezone, active=serve.collect_active, slug=COLLECT_SLUG)
+    return RunnerDeployment.from_flow(
+        collect_dft,
+        name=COLLECT_DEPLOYMENT_NAME,
+        schedules=[schedule],
         entrypoint_type=EntrypointType.MODULE_PATH,
         tags=["screening"],
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from httpx import HTTPError
 from prefect import get_run_logger, runtime
 from prefect.client.orchestration import get_client
+from prefect.concurrency.sync import concurrency
 from prefect.exceptions import MissingContextError, PrefectException
 
 if TYPE_CHECKING:
@@ -51,3 +52,18 @@ def link_to_run(folder: RunFolder, name: str) -> None:
         client.update_flow_run(UUID(flow_run_id), name=name, tags=list(dict.fromkeys(tags)))
     address = runtime.flow_run.get_flow_run_ui_url() or ""
     folder.link(LINK_NAME, {"flow_run_id": flow_run_id, "name": name, "address": address})
+
+
+@contextmanager
+def turn(limit: str, *, wanted: bool = True) -> Iterator[None]:
+    """Hold one slot of a concurrency limit of the server, if the run is `wanted` to and the limit exists."""
+    with ExitStack() as slots:
+        if wanted:
+            with only_display(f"the limit '{limit}'"):
+                slots.enter_context(concurrency(limit))
+        try:
+            yield
+        finally:
+            # The slot ends with its lease if the server is gone.
+            with only_display(f"the limit '{limit}'"):
+                slots.close()

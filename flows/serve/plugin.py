@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +20,10 @@ from httpx import ConnectError
 from prefect.client.orchestration import PrefectClient, SyncPrefectClient
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.exceptions import ObjectNotFound
-from prefect.plugins import register_hook
+from prefect.plugins import SetupResult, register_hook
 
 from flows.parameters import check_assignment
+from flows.serve.api_secret import AUTH_VARIABLE, find_secret
 from flows.settings_layers import SettingsRefusedError
 
 if TYPE_CHECKING:
@@ -41,13 +43,15 @@ class DeploymentNameError(ValueError):
 
 
 @register_hook
-def setup_environment(*, ctx: HookContext) -> None:  # noqa: ARG001  Prefect passes it by this name
-    """Let both Prefect clients look up deployments by their bare name and check the settings of runs."""
+def setup_environment(*, ctx: HookContext) -> SetupResult | None:
+    """Let both Prefect clients look up deployments by their bare name, check the settings of runs, and know the secret."""
     for client_class in (PrefectClient, SyncPrefectClient):
         for method, wrap in _WRAPPERS.items():
             original = getattr(client_class, method)
             if not hasattr(original, "__wrapped__"):  # the hook may run twice in one process
                 setattr(client_class, method, wrap(original))
+    secret = None if os.environ.get(AUTH_VARIABLE) else find_secret(ctx.api_url)
+    return SetupResult(env={AUTH_VARIABLE: secret}, note="secret of the served API") if secret else None
 
 
 def accept_bare_name(read_by_full_name: Callable[..., Any]) -> Callable[..., Any]:

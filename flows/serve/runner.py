@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import psutil
@@ -19,43 +20,80 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.runner import Runner
-from prefect.settings import PREFECT_API_URL, PREFECT_RUNNER_POLL_FREQUENCY, temporary_settings
+from prefect.settings import (
+    PREFECT_API_AUTH_STRING,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_HOME,
+    PREFECT_RUNNER_POLL_FREQUENCY,
+    PREFECT_UI_URL,
+    temporary_settings,
+)
 from prefect.states import Crashed
 
+from flows.collect import COLLECT_FLOW_NAME
 from flows.screen import FLOW_NAME
-from flows.serve.deployments import screen_deployment, watch_deployment
+from flows.serve.api_secret import AUTH_VARIABLE
+from flows.serve.deployments import deployments
 from flows.serve.watch import WATCH_FLOW_NAME
 from flows.settings import ScreenSettings
 
 # A served run starts at the next poll; Prefect's default of 10 s is a long wait in the UI.
 POLL_FREQUENCY_S = 2
+# The waits double: two minutes for a server that is started again, where Prefect's default gives it half a minute.
+MAX_RETRIES = 6
 
 
-def serve_deployments(settings: ScreenSettings, api_url: str, on_ready: Callable[[], None]) -> None:
-    """Serve both deployments to a Prefect server until Ctrl-C or SIGTERM.
+def serve_deployments(settings: ScreenSettings, environment: Mapping[str, str], on_ready: Callable[[], None]) -> None:
+    """Serve the deployments to a Prefect server until Ctrl-C, SIGTERM or SIGHUP.
 
     Parameters
     ----------
     settings
         Parameters of the flow runs, and their schedules.
-    api_url
-        The server.
+    environment
+        How the server is reached, from `prefect_server`.
     on_ready
         Called when everything is registered.
     """
     # Flow runs are separate processes and find the server through their environment.
-    os.environ["PREFECT_API_URL"] = api_url
-    with temporary_settings({PREFECT_API_URL: api_url}, set_defaults={PREFECT_RUNNER_POLL_FREQUENCY: POLL_FREQUENCY_S}):
+    os.environ.update(environment)
+    chosen = {
+        PREFECT_API_URL: environment["PREFECT_API_URL"],
+        PREFECT_HOME: environment["PREFECT_HOME"],
+        PREFECT_UI_URL: environment["PREFECT_UI_URL"],
+        PREFECT_API_AUTH_STRING: environment.get(AUTH_VARIABLE),
+    }
+    defaults = {PREFECT_RUNNER_POLL_FREQUENCY: POLL_FREQUENCY_S, PREFECT_CLIENT_MAX_RETRIES: MAX_RETRIES}
+    with temporary_settings(chosen, set_defaults=defaults):
         # A screen uses all cores, so runs are executed one at a time; others wait in the queue.
         runner = Runner(pause_on_shutdown=True, limit=1)
-        runner.add_deployment(screen_deployment(settings))
-        runner.add_deployment(watch_deployment(settings))
+        logging.getLogger("prefect.runner").addFilter(_SaidOnce())
+        for deployment in deployments(settings):
+            runner.add_deployment(deployment)
         # Prefect's own handler ends the process before flow runs are notified; Ctrl-C shuts down in order.
         runner.handle_sigterm = _pass_on_as_interrupt  # type: ignore[method-assign]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, _pass_on_as_interrupt)
         close_abandoned_runs()
         on_ready()
         with suppress(KeyboardInterrupt):
             asyncio.run(runner.start())
+
+
+class _SaidOnce(logging.Filter):
+    """Says that runs wait for the one that is running once for each number of them, not at every poll."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last = ""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if "skipped (at capacity)" not in message:
+            return True
+        is_new, self._last = message != self._last, message
+        return is_new
 
 
 def _pass_on_as_interrupt(*_: object) -> None:
@@ -76,7 +114,7 @@ def close_abandoned_runs() -> int:
     active = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
     with get_client(sync_client=True) as client:
         abandoned = client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW_NAME, WATCH_FLOW_NAME])),
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW_NAME, WATCH_FLOW_NAME, COLLECT_FLOW_NAME])),
             flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=active)),
         )
         for flow_run in abandoned:

@@ -9,6 +9,10 @@ from __future__ import annotations
 import hashlib
 
 from prefect import flow, get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.events import emit_event
 from prefect.variables import Variable
 
@@ -20,6 +24,11 @@ from screening.sources.releases import current_release
 
 WATCH_FLOW_NAME = "watch-releases"
 NEW_RELEASE_EVENT = "mat2spec.release.new"
+SCREEN_FLOW_NAME = "screen-gapped-metals"
+RUNS_LOOKED_AT = 100
+# A screen that fails each time is offered so often, once per poll.
+MOST_OFFERS = 5
+_FAILED = frozenset({StateType.FAILED, StateType.CRASHED})
 RESOURCE_PREFIX = "mat2spec.source"
 
 
@@ -47,6 +56,9 @@ def announce_new_release(settings: ScreenSettings) -> str:
     current = current_release(source)
     remembered = Variable.get(variable_name(source), None)
     previous = str(remembered) if remembered else last_screened_release(settings.results_dir, source.kind)
+    if previous == current and is_to_be_offered_again(current):
+        announce(source, current, current)
+        return f"The screen of the release {current} failed; it was requested again."
     if previous is not None and previous != current:
         announce(source, previous, current)
         sentence = f"New release {current} (previously {previous}); a screen of what is new was requested."
@@ -57,6 +69,18 @@ def announce_new_release(settings: ScreenSettings) -> str:
     if remembered != current:
         Variable.set(variable_name(source), current, overwrite=True)
     return sentence
+
+
+def is_to_be_offered_again(release: str) -> bool:
+    """Whether the last screen of what is new in a release failed, and not too often yet."""
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[SCREEN_FLOW_NAME])),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+            limit=RUNS_LOOKED_AT,
+        )
+    states = [run.state_type for run in runs if run.parameters.get("release") == release]
+    return bool(states) and states[0] in _FAILED and len(states) < MOST_OFFERS
 
 
 def announce(source: SourceSettings, previous: str, current: str) -> None:

@@ -107,6 +107,22 @@ def test_jobs_go_out_once_and_come_back_as_if_computed_here(machine, queue, jobs
     assert collect(queue, settings, REMOTE).still_there == 0
 
 
+@pytest.mark.parametrize(
+    ("there", "here"),
+    [
+        ("WAITING", "waiting"), ("READY", "queued"), ("CHECKED_OUT", "queued"), ("UPLOADED", "queued"),
+        ("SUBMITTED", "queued"), ("RUNNING", "running"), ("DOWNLOADED", "running"), ("PAUSED", "paused"),
+    ],
+)  # fmt: skip
+def test_every_state_there_has_a_word_here(there, here, machine, queue, crystals, settings):
+    submit(queue, crystals, settings, REMOTE)
+    for job in machine.jobs:
+        job.state = SimpleNamespace(value=there)
+    assert collect(queue, settings, REMOTE).still_there == 4
+    assert {job.reason.partition(":")[0] for job in queue.jobs()} == {here}
+    assert queue.counts() == {JobStatus.SUBMITTED: 4}
+
+
 def test_what_travels_names_material_and_settings_and_no_folder_of_this_machine(machine, queue, crystals, settings):
     submit(queue, crystals, settings, REMOTE)
     assert machine.jobs[0].metadata["material_id"] == "na"

@@ -1,5 +1,6 @@
 """`mat2spec serve` for real: server, deployment, the bare name, a run, and nothing left behind."""
 
+import base64
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -35,6 +37,7 @@ def served(tmp_path_factory, crystals_path):
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "XDG_CACHE_HOME": str(folder / "cache"),
+        "XDG_STATE_HOME": str(folder / "state"),
     }
     values = {"source.kind": "parquet", "source.path": source, "results_dir": folder / "results"}
     options = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
@@ -58,17 +61,27 @@ def wait_for(condition, process, log, timeout_s=240):
         time.sleep(0.5)
 
 
+def secret_of(environment):
+    (file,) = Path(environment["XDG_STATE_HOME"]).glob("*/servers/*.secret")
+    return file
+
+
 def flow_runs(environment):
-    request = urllib.request.Request(
-        environment["PREFECT_API_URL"] + "/flow_runs/filter", b"{}", {"content-type": "application/json"}
-    )
+    token = base64.b64encode(secret_of(environment).read_bytes()).decode()
+    headers = {"content-type": "application/json", "authorization": f"Basic {token}"}
+    request = urllib.request.Request(environment["PREFECT_API_URL"] + "/flow_runs/filter", b"{}", headers)
     with urllib.request.urlopen(request) as answer:
         return json.load(answer)
 
 
-def deployment_run(environment, name):
+def deployment_run(environment, name, *options):
     return subprocess.run(
-        [*PREFECT, "deployment", "run", name], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        [*PREFECT, "deployment", "run", name, *options],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -80,6 +93,27 @@ def test_the_bare_name_starts_a_run_that_finishes(served):
     wait_for((results / "latest").exists, process, log)
     assert json.loads((results / "latest" / "run.json").read_text())["status"] == "finished"
     wait_for(lambda: [run["state_name"] for run in flow_runs(environment)] == ["Completed"], process, log)
+
+
+def test_without_the_secret_nobody_is_served(served):
+    _, environment, _, log = served
+    assert secret_of(environment).stat().st_mode & 0o777 == 0o600
+    assert secret_of(environment).read_text() not in log.read_text()
+    request = urllib.request.Request(environment["PREFECT_API_URL"] + "/deployments/filter", b"{}")
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(request)
+    stranger = environment | {"XDG_STATE_HOME": str(log.parent / "of-a-stranger")}
+    assert deployment_run(stranger, "screen-gapped-metals/screen-gapped-metals").returncode != 0
+
+
+def test_what_cannot_be_used_creates_no_run(served):
+    _, environment, _, _ = served
+    before = len(flow_runs(environment))
+    for parameter, named in (("limit=0", "limit"), ('set=["gap.minwidth=1"]', "gap.min_width_ev"), ("lmit=1", "lmit")):
+        answer = deployment_run(environment, "screen-gapped-metals", "--param", parameter)
+        assert answer.returncode == 1
+        assert named in answer.stdout + answer.stderr
+    assert len(flow_runs(environment)) == before
 
 
 def test_the_slash_form_works_too_and_a_wrong_name_is_refused(served):
@@ -115,14 +149,32 @@ def test_the_watcher_starts_a_screen_of_what_a_new_release_brings(served):
     assert len(flow_runs(environment)) == 5
 
 
-def test_a_second_server_on_the_port_is_refused_with_a_sentence(served, tmp_path):
-    _, environment, _, _ = served
+def test_a_second_server_is_refused_with_a_sentence(served, tmp_path):
+    process, environment, _, _ = served
     port = int(environment["PREFECT_API_URL"].rsplit(":", 1)[1].split("/")[0])
     with (
-        pytest.raises(ServerError, match="choose another port"),
-        prefect_server(ServeSettings(port=port), tmp_path / "log"),
+        pytest.raises(ServerError, match=r"already in use by process \d+, python.*choose another port"),
+        prefect_server(ServeSettings(port=port), tmp_path / "other"),
     ):
         pytest.fail("two servers on one port")
+    with (
+        pytest.raises(ServerError, match=rf"Another `mat2spec serve`, process {process.pid}, uses .*are left alone"),
+        prefect_server(ServeSettings(port=free_port()), Path(environment["PREFECT_HOME"])),
+    ):
+        pytest.fail("two servers in one folder")
+
+
+def test_a_server_that_dies_is_started_again_and_takes_runs(served):
+    process, environment, results, log = served
+    before = len(finished_runs(results))
+    (server,) = [p for p in psutil.Process(process.pid).children() if "flows.serve.server_process" in p.cmdline()]
+    server.kill()
+    wait_for(lambda: "The Prefect server answers again" in log.read_text(), process, log)
+    answer = deployment_run(environment, "screen-gapped-metals", "--param", "limit=6")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    wait_for(lambda: len(finished_runs(results)) == before + 1, process, log)
+    record = finished_runs(results)[-1]
+    assert (record["settings"]["source"]["limit"], record["settings"]["run_dft"]) == (6, False)
 
 
 def test_sigterm_stops_everything(served):
@@ -139,10 +191,10 @@ def test_sigterm_stops_everything(served):
 
 
 def test_a_server_that_does_not_start_says_where_its_log_is(tmp_path, monkeypatch):
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "a-file"))
-    (tmp_path / "a-file").write_text("not a folder")
+    monkeypatch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{tmp_path}/none/such.db")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with (
         pytest.raises(ServerError, match=r"exited with code \d+ on startup; see .*server\.log"),
-        prefect_server(ServeSettings(port=free_port()), tmp_path / "server.log"),
+        prefect_server(ServeSettings(port=free_port()), tmp_path / "home"),
     ):
-        pytest.fail("started in a file")
+        pytest.fail("started without a database")

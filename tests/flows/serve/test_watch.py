@@ -1,6 +1,10 @@
 """The watcher without a server: what it remembers, and when it tells a new release (test_serve.py runs it for real)."""
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
 import pytest
+from prefect.client.schemas.objects import StateType
 
 from flows.serve import watch
 from flows.serve.deployments import screen_deployment, watch_deployment
@@ -20,7 +24,7 @@ def database(monkeypatch):
     """A database whose release a test sets, and the events that were sent."""
 
     class Database:
-        release, events, takes_events = "1", [], True
+        release, events, takes_events, failed = "1", [], True, False
 
     class Memory(dict):
         def set(self, name, value, overwrite):
@@ -28,6 +32,7 @@ def database(monkeypatch):
 
     Database.remembered = Memory()
     monkeypatch.setattr(watch, "Variable", Database.remembered)
+    monkeypatch.setattr(watch, "is_to_be_offered_again", lambda _: Database.failed)
     monkeypatch.setattr(watch, "current_release", lambda _: Database.release)
     monkeypatch.setattr(
         watch, "emit_event", lambda **event: Database.events.append(event) or event if Database.takes_events else None
@@ -65,6 +70,37 @@ def test_a_release_that_could_not_be_announced_is_announced_at_the_next_poll(set
     database.takes_events = True
     watch.announce_new_release(settings)
     assert [event["payload"]["new"] for event in database.events] == ["2"]
+
+
+def test_a_release_whose_screen_failed_is_offered_again(settings, database):
+    watch.announce_new_release(settings)
+    database.release = "2"
+    watch.announce_new_release(settings)
+    database.failed = True
+    assert "failed; it was requested again" in watch.announce_new_release(settings)
+    assert [event["payload"]["new"] for event in database.events] == ["2", "2"]
+
+
+@pytest.mark.parametrize(
+    ("states", "offered"),
+    [
+        ([], False),
+        ([StateType.FAILED], True),
+        ([StateType.CRASHED, StateType.FAILED], True),
+        ([StateType.COMPLETED, StateType.FAILED], False),
+        ([StateType.RUNNING], False),
+        ([StateType.CANCELLED], False),
+        ([StateType.FAILED] * watch.MOST_OFFERS, False),
+    ],
+)
+def test_only_failures_are_offered_again_and_not_for_ever(states, offered, monkeypatch):
+    class Client:
+        def read_flow_runs(self, **_):
+            other = SimpleNamespace(state_type=StateType.FAILED, parameters={"release": None})
+            return [other, *(SimpleNamespace(state_type=state, parameters={"release": "2"}) for state in states)]
+
+    monkeypatch.setattr(watch, "get_client", lambda **_: nullcontext(Client()))
+    assert watch.is_to_be_offered_again("2") is offered
 
 
 def test_the_deployment_of_the_screen_hears_the_event_of_its_own_source(settings, tmp_path):

@@ -1,0 +1,70 @@
+"""DFT jobs of a run that another machine computes: handed over, fetched and counted."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from dft_validation.queue.plan import queue_rows
+from dft_validation.queue.remote import collect, submit
+from dft_validation.queue.store import QUEUE_FILE, JobQueue, QueuedJob
+from dft_validation.queue.workers import ended_outcomes
+from dft_validation.results.outcomes import JobStatus
+from mat2spec.tables.columns import Column
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from dft_validation.results.cache import Outcome
+    from flows.settings import ScreenSettings
+    from mat2spec.crystals.arrays import Crystals
+
+
+def exchange_jobs(
+    folder: Path, jobs: pd.DataFrame, crystals: Crystals, settings: ScreenSettings
+) -> tuple[list[Outcome], pd.DataFrame, dict[str, int]]:
+    """Collect what another machine has finished and submit what it does not have.
+
+    Parameters
+    ----------
+    folder
+        Run folder, which holds the queue.
+    jobs, crystals
+        The table `dft_jobs` and its crystals.
+    settings
+        Of the run; `remote` names the project and the worker.
+
+    Returns
+    -------
+    outcomes, jobs, counts
+        What is known of the jobs that have ended, the table with the states of those that have not, and their number.
+
+    Raises
+    ------
+    dft_validation.queue.remote.RemoteError
+        If jobflow-remote is missing or refuses.
+    """
+    with closing(JobQueue(folder / QUEUE_FILE)) as queue:
+        queue.add(queue_rows(jobs))
+        collect(queue, settings.dft, settings.remote)
+        submit(queue, crystals, settings.dft, settings.remote)
+        there = queue.jobs(JobStatus.SUBMITTED)
+        return ended_outcomes(queue, crystals, settings.dft), with_submitted(jobs, there), {"waiting": len(there)}
+
+
+def with_submitted(jobs: pd.DataFrame, there: Sequence[QueuedJob]) -> pd.DataFrame:
+    """The table of jobs with the state of those that another machine has."""
+    reasons = {job.material_id: job.reason for job in there}
+    is_there = jobs[Column.MATERIAL_ID].isin(list(reasons))
+    jobs.loc[is_there, Column.STATUS] = str(JobStatus.SUBMITTED)
+    jobs.loc[is_there, Column.REASON] = jobs.loc[is_there, Column.MATERIAL_ID].map(reasons)
+    return jobs
+
+
+def waiting_jobs(folder: Path) -> int:
+    """How many DFT jobs of a run another machine has not finished."""
+    with closing(JobQueue.copy_of(folder / QUEUE_FILE)) as queue:
+        return queue.counts().get(JobStatus.SUBMITTED, 0)

@@ -1,0 +1,110 @@
+"""Notifications of a Prefect server: runs that failed, and new picks, by mail or to a webhook.
+
+The address is a secret (it holds a token or a password), so it comes from the environment and is kept by Prefect alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from prefect.blocks.notifications import SlackWebhook
+from prefect.events import emit_event
+from prefect.events.actions import SendNotification
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from pydantic import SecretStr
+
+from flows.serve.flow_runs import only_display
+from mat2spec.tables.columns import Column
+from screening.runs.schemas import TableName
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
+    from screening.runs.folder import RunFolder
+
+BLOCK_NAME = "mat2spec-notifications"
+NEW_PICKS_EVENT = "mat2spec.picks.new"
+_N_NAMED = 5
+
+
+def set_up_notifications(client: SyncPrefectClient, url: str, flow_names: list[str]) -> list[str]:
+    """Make or renew the automations that notify; return their names.
+
+    Parameters
+    ----------
+    client
+        Of the server.
+    url
+        As Apprise reads it: the address of a Slack webhook, mailtos://user:password@example.org?to=group@example.org, ...
+    flow_names
+        Flows whose failures are told.
+    """
+    block_id = SlackWebhook(url=SecretStr(url)).save(BLOCK_NAME, overwrite=True)
+    assert isinstance(block_id, UUID)  # not a coroutine: nothing runs asynchronously here
+    made = [failed_runs(block_id, flow_names), new_picks(block_id)]
+    for automation in made:
+        known = client.read_automations_by_name(automation.name)
+        if known:
+            client.update_automation(known[0].id, automation)
+        else:
+            client.create_automation(automation)
+    return [automation.name for automation in made]
+
+
+def failed_runs(block_id: UUID, flow_names: list[str]) -> AutomationCore:
+    """Tells that a flow run failed or crashed, and why."""
+    flows = ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": flow_names})
+    return AutomationCore(
+        name="mat2spec: failed runs",
+        description="A run of the screen, the watcher or the collection failed.",
+        trigger=EventTrigger(
+            posture=Posture.Reactive,
+            expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            match_related=flows,
+        ),
+        actions=[
+            SendNotification(
+                block_document_id=block_id,
+                subject="{{ flow.name }} failed",
+                body="The run {{ flow_run.name }} is {{ flow_run.state.name }}: {{ flow_run.state.message }}\n"
+                "{{ flow_run|ui_url }}",
+            )
+        ],
+    )
+
+
+def new_picks(block_id: UUID) -> AutomationCore:
+    """Tells how many materials a finished run picked, and the best."""
+    return AutomationCore(
+        name="mat2spec: new picks",
+        description="A screen found materials that are searched for.",
+        trigger=EventTrigger(posture=Posture.Reactive, expect={NEW_PICKS_EVENT}),
+        actions=[
+            SendNotification(
+                block_document_id=block_id,
+                subject="{{ event.payload.n }} picks in {{ event.payload.release }}",
+                body="The run {{ event.payload.run }} picked {{ event.payload.n }} materials, the best: "
+                "{{ event.payload.best }}.\nTables: {{ event.payload.folder }}",
+            )
+        ],
+    )
+
+
+def announce_picks(run: RunFolder) -> None:
+    """Emit the event of new picks if a finished run has any."""
+    picks = run.read_table(TableName.PICKS)
+    picks = picks[picks[Column.PICK_RANK].notna()]
+    if picks.empty:
+        return
+    payload = {
+        "n": len(picks),
+        "best": ", ".join(picks[Column.FORMULA].head(_N_NAMED)),
+        "run": run.run_id,
+        "release": run.info["db_version"],
+        "folder": str(run.path),
+    }
+    with only_display("the new picks"):
+        emit_event(NEW_PICKS_EVENT, resource={"prefect.resource.id": f"mat2spec.run.{run.run_id}"}, payload=payload)

@@ -1,0 +1,106 @@
+"""Deployments to a work pool of a server that a group already has, or of Prefect Cloud."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from httpx import ConnectError
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound
+
+from flows.collect import COLLECT_FLOW_NAME
+from flows.parameters import OF_THE_SERVER, served_environment
+from flows.screen import DFT_LIMIT, FLOW_NAME, LIMITED_TAG, MP_API_LIMIT
+from flows.serve.deployments import deployments
+from flows.serve.notifications import set_up_notifications
+from flows.serve.watch import WATCH_FLOW_NAME
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import WorkPool
+
+    from flows.settings import ScreenSettings
+
+NOTIFY_VARIABLE = "MAT2SPEC_NOTIFY_URL"
+PROCESS_POOL = "process"
+
+
+class DeployError(RuntimeError):
+    """The deployments cannot be made; the message says why and what to do."""
+
+
+def deploy(settings: ScreenSettings, given: Mapping[str, Any], pool_name: str, image: str | None = None) -> list[str]:
+    """Register the deployments with a work pool, with schedules, limits and notifications; return their names.
+
+    Parameters
+    ----------
+    settings
+        With schedules and limits.
+    given
+        What was given to the command, nested like the settings; it travels to the runs.
+    pool_name
+        Work pool of the server that Prefect's own settings name.
+    image
+        Container image with this package, for pools that start containers.
+
+    Raises
+    ------
+    DeployError
+        If no server answers, it has no such pool, or the pool needs an image.
+    """
+    with get_client(sync_client=True) as client:
+        pool = _find_pool(client, pool_name)
+        if image is None and pool.type not in {PROCESS_POOL, "prefect-agent"}:
+            raise DeployError(
+                f"The work pool '{pool_name}' starts containers (type {pool.type}): name an image that has this package, "
+                "--image REGISTRY/NAME:TAG (Containerfile builds one)."
+            )
+        variables = job_variables(given, pool.type, image)
+        names = []
+        for deployment in deployments(settings):
+            deployment.work_pool_name = pool_name
+            deployment.job_variables = variables
+            deployment.tags = [*(deployment.tags or []), LIMITED_TAG]
+            deployment.apply()
+            names.append(f"{deployment.flow_name}/{deployment.name}")
+        client.upsert_global_concurrency_limit_by_name(MP_API_LIMIT, settings.serve.mp_api_limit)
+        client.upsert_global_concurrency_limit_by_name(DFT_LIMIT, settings.serve.dft_limit)
+        notify(client)
+    return names
+
+
+def notify(client: SyncPrefectClient) -> list[str]:
+    """Set up notifications if the environment names where they go; return the names of the automations."""
+    url = os.environ.get(NOTIFY_VARIABLE)
+    return set_up_notifications(client, url, [FLOW_NAME, WATCH_FLOW_NAME, COLLECT_FLOW_NAME]) if url else []
+
+
+def job_variables(given: Mapping[str, Any], pool_type: str, image: str | None) -> dict[str, Any]:
+    """What a worker needs to start a run: the served settings, and where or in which container."""
+    settings = copy.deepcopy(dict(given))
+    for key in OF_THE_SERVER:
+        # The programs of a worker are its own: its environment names them.
+        section, _, name = key.partition(".")
+        settings.get(section, {}).pop(name, None)
+    variables: dict[str, Any] = {"env": served_environment(settings)}
+    if pool_type == PROCESS_POOL:
+        variables["working_dir"] = str(Path.cwd())
+    return variables if image is None else {**variables, "image": image}
+
+
+def _find_pool(client: SyncPrefectClient, name: str) -> WorkPool:
+    try:
+        return client.read_work_pool(name)
+    except ConnectError as error:
+        raise DeployError(
+            f"No Prefect server answers at {client.api_url}; name one with PREFECT_API_URL, or start one with `mat2spec serve`."
+        ) from error
+    except ObjectNotFound as error:
+        raise DeployError(
+            f"The server at {client.api_url} has no work pool '{name}'; `prefect work-pool ls` lists those it has and "
+            f"`prefect work-pool create {name} --type process` makes one."
+        ) from error

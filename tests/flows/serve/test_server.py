@@ -1,0 +1,51 @@
+"""Addresses and folders of a server, and its end with the program that serves."""
+
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+
+from flows.serve.server import Address, home_of
+from flows.serve.server_process import PARENT_VARIABLE
+from flows.settings import ServeSettings
+
+SLEEP = "import os, threading, time; from flows.serve.server_process import end_with, PARENT_VARIABLE; "
+SLEEP += "threading.Thread(target=end_with, args=(int(os.environ[PARENT_VARIABLE]),)).start(); print(flush=True); time.sleep(60)"
+START = (
+    "import os, subprocess, sys, time; child = subprocess.Popen([sys.executable, '-c', sys.argv[1]], start_new_session=True,"
+    "env=os.environ | {sys.argv[2]: str(os.getpid())}, stdout=subprocess.PIPE); child.stdout.readline(); "
+    "print(child.pid, flush=True); time.sleep(60)"
+)
+
+
+def test_a_server_ends_with_the_program_that_was_killed():
+    command = [sys.executable, "-c", START, SLEEP, PARENT_VARIABLE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        server = psutil.Process(int(program.stdout.readline()))
+        assert server.is_running()
+        program.kill()
+    deadline = time.monotonic() + 20
+    while server.is_running() and server.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_browsers_of_other_machines_are_told_an_address_of_theirs():
+    assert Address.of(ServeSettings()) == Address("http://127.0.0.1:4200/api", "http://127.0.0.1:4200")
+    everywhere = Address.of(ServeSettings(host="0.0.0.0", port=4300))
+    assert everywhere.api_url == "http://127.0.0.1:4300/api"
+    assert everywhere.ui_url.startswith("http://")
+    assert "0.0.0.0" not in everywhere.ui_url
+    public = Address.of(ServeSettings(host="0.0.0.0", public_url="https://lab.example/prefect/"))
+    assert public.ui_url == "https://lab.example/prefect"
+
+
+def test_each_results_folder_has_a_server_of_its_own_unless_told(tmp_path, monkeypatch):
+    monkeypatch.delenv("PREFECT_HOME", raising=False)
+    assert home_of(ServeSettings(), tmp_path / "results") == tmp_path / "results" / "prefect"
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "given"))
+    assert home_of(ServeSettings(), tmp_path / "results") == tmp_path / "given"
+    assert home_of(ServeSettings(home=tmp_path / "set"), tmp_path / "results") == tmp_path / "set"
+    assert os.environ["PREFECT_HOME"] == str(tmp_path / "given")

@@ -1,0 +1,65 @@
+"""A run whose DFT another machine computes: handed over once, collected until none is left, tables kept up to date."""
+
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from flows import collect, pipeline
+from flows.remote_jobs import waiting_jobs
+from flows.settings_layers import load_settings
+from screening.runs.folder import RunFolder
+from screening.runs.schemas import TableName
+from tests.dft_validation.queue.test_remote import Machine
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    machine = Machine()
+    stub = ModuleType("jobflow_remote")
+    stub.submit_flow = machine.submit_flow
+    stub.JobController = SimpleNamespace(from_project_name=lambda name: machine)
+    monkeypatch.setitem(sys.modules, "jobflow_remote", stub)
+    shown = []
+    monkeypatch.setattr(collect.artifacts, "publish", lambda run: shown.append(run.run_id))
+    monkeypatch.setattr(collect, "announce_picks", lambda run: shown.append("picks"))
+    machine.shown = shown
+    return machine
+
+
+def test_a_run_hands_its_jobs_over_and_is_completed_by_the_collection(machine, assignments, fake_engine):
+    settings = load_settings(None, [*assignments, "remote.submit=true"])
+    with pipeline.open_run(settings) as run:
+        pipeline.run_stages(run, settings, pipeline.PIPELINE, lambda stage: pipeline.run_stage(stage, run, settings))
+    run = RunFolder.attach(run.path)
+    n = run.info["stages"]["run_dft"]["counts"]["waiting"]
+    assert n == waiting_jobs(run.path) == len(machine.jobs) > 1
+    assert run.is_finished
+    assert (run.read_table(TableName.DFT_JOBS)["status"] == "submitted").sum() == n
+    assert list(fake_engine.iterdir()) == []
+
+    # Some have finished: the tables are brought up to date, and nothing is handed over twice.
+    rest, machine.jobs = machine.jobs[1:], machine.jobs[:1]
+    machine.run()
+    machine.jobs += rest
+    assert list(collect.waiting_runs(settings.results_dir)) == [run.path]
+    assert collect.collect_run(run.path, settings) == (
+        f"Run {run.run_id}: 1 DFT jobs collected, {n - 1} still waited for."
+    )
+    assert len(run.read_table(TableName.DFT_RESULTS)) == 1
+    assert len(machine.jobs) == n
+    assert machine.shown == [run.run_id]
+
+    machine.run()
+    assert f"{n - 1} DFT jobs collected, 0 still" in collect.collect_run(run.path, settings)
+    assert machine.shown == [run.run_id, run.run_id, "picks"]
+    assert len(run.read_table(TableName.DFT_RESULTS)) == n
+    assert "waiting" not in {*run.read_table(TableName.DFT_JOBS)["status"]}
+    assert list(collect.waiting_runs(settings.results_dir)) == []
+    assert (run.path / "index.html").exists() or list(run.path.glob("*.html"))
+
+
+def test_a_run_that_is_being_worked_on_is_left_alone(machine, assignments, fake_engine):
+    settings = load_settings(None, [*assignments, "remote.submit=true"])
+    with pipeline.open_run(settings) as run:
+        assert "is being worked on" in collect.collect_run(run.path, settings)
