@@ -18,8 +18,8 @@ from pymatgen.io.cif import CifParser
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.checks import MAX_VOLUME_PER_ATOM_A3, TOO_EMPTY, problem_of_cell
-from mat2spec.crystals.cif_blocks import UNKNOWN_VALUES, Block, CifError, check_cell, check_sites
-from mat2spec.crystals.claims import Claims, read_formula
+from mat2spec.crystals.cif_blocks import UNKNOWN_VALUES, Block, CifError, check_cell, check_names, check_sites
+from mat2spec.crystals.claims import Claims, read_elements, read_formula
 from mat2spec.crystals.compact import reduce_skewed_cells
 from mat2spec.crystals.contacts import MIN_CONTACT_RATIO, closest_contact
 from mat2spec.crystals.space_groups import Setting, fit_lattice, operations, settings_named
@@ -85,7 +85,8 @@ def read_block(text: str, *, primitive: bool) -> CifCrystal:
     with warnings.catch_warnings():
         # pymatgen stores its warnings in `CifParser.warnings`, which are evaluated below.
         warnings.simplefilter("ignore")
-        parser: Any = CifParser.from_str("data_" + text[5:])
+        check_names(text)
+        parser: Any = _parser_of("data_" + text[5:])
         (data,) = parser._cif.data.values()  # noqa: SLF001  its items are not available elsewhere, and some are added
         block = Block(parser, data)
         check_sites(block)
@@ -97,6 +98,15 @@ def read_block(text: str, *, primitive: bool) -> CifCrystal:
     if parser.feature_flags["magcif"]:
         block.notes.append("The magnetic moments of the file are ignored by all models.")
     return CifCrystal(structure, tuple(dict.fromkeys(note.replace("\n", " ") for note in block.notes)))
+
+
+def _parser_of(text: str) -> Any:
+    try:
+        return CifParser.from_str(text)
+    except ValueError as error:
+        if "zip()" in str(error):
+            raise CifError("A loop of the block has values left over that fill none of its rows.") from error
+        raise
 
 
 def to_primitive(structure: Structure, tolerance_a: float = SYMMETRY_TOLERANCE_A) -> Structure:
@@ -294,6 +304,7 @@ def _claims_of(block: Block) -> Claims:
     volume = block.number("_cell_volume")
     return Claims(
         formula=read_formula(block.text("_chemical_formula_sum", "_chemical_formula_structural")),
+        elements=read_elements(block.text("_chemical_formula_moiety")),
         n_units=block.number("_cell_formula_units_Z") or None,
         volume=volume or None,
         density=density or None,

@@ -16,9 +16,21 @@ from mat2spec.crystals.checks import MAX_FRACTION
 LENGTH_KEYS = ("_cell_length_a", "_cell_length_b", "_cell_length_c")
 ANGLE_KEYS = ("_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma")
 COORDINATE_KEYS = ("_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
-MODULATION_KEYS = ("_cell_modulation_dimension", "_cell_wave_vector_seq_id", "_cell_subsystem_code")
+MODULATION_KEYS = (
+    "_cell_modulation",
+    "_cell_wave_vector",
+    "_cell_subsystem",
+    "_space_group_ssg",
+    "_space_group.magn_ssg",
+)
 UNKNOWN_VALUES = {"", "?", "."}
 _GROUPS = re.compile(r"(wat|oh2?|h2o|hoh|nh[34]|no3|so4|po4|co3|clo4|me|et|ph|solv)(?![a-z])", flags=re.IGNORECASE)
+# Names of elements beyond lawrencium before they had one: no model knows them, and pymatgen takes them for uranium.
+_PLACEHOLDERS = re.compile(r"U(u[nubtqphso]|n[nqphseo])")
+# What a block may say once only: pymatgen keeps the last.
+_ONCE = re.compile(
+    r"\s*(_cell_(?:length|angle)_\w+|_atom_site_(?:fract_\w|label)|_chemical_formula_sum)\b", re.IGNORECASE
+)
 # A molecule may reach over some cells; no atom is as many lattice vectors away from the origin.
 _MAX_CELLS = 100.0
 # Volume over the product of the lengths, below which three angles close no cell.
@@ -80,6 +92,21 @@ def split_blocks(text: str) -> Iterator[tuple[str, str]]:
             yield block.split(maxsplit=1)[0][5:], block
 
 
+def check_names(text: str) -> None:
+    """Refuse a block that gives its cell or its sites twice; raises `CifError`."""
+    seen: set[str] = set()
+    within_text = False
+    for line in text.splitlines():
+        within_text ^= line.startswith(";")
+        found = None if within_text else _ONCE.match(line)
+        if found and found[1].lower() in seen:
+            raise CifError(
+                f"The block gives {found[1]} twice: it holds two crystals, or two versions of one. Split it."
+            )
+        if found:
+            seen.add(found[1].lower())
+
+
 def check_cell(block: Block) -> None:
     """Refuse lengths and angles that no cell has; raises `CifError`."""
     values = {}
@@ -102,7 +129,7 @@ def check_cell(block: Block) -> None:
 
 def check_sites(block: Block) -> None:
     """Refuse lists of sites in which any entry is not an atom with coordinates."""
-    if any(key in block.items for key in MODULATION_KEYS):
+    if any(str(key).startswith(MODULATION_KEYS) for key in block.items):
         raise CifError("The crystal is modulated and has no periodic cell; give a commensurate approximant.")
     if not all(block.items.get(key) for key in COORDINATE_KEYS):
         cartesian = "_atom_site_Cartn_x" in block.items
@@ -122,6 +149,11 @@ def check_sites(block: Block) -> None:
             f"{hydrogens:g} hydrogens are listed as attached to atoms (_atom_site_attached_hydrogens), but have no sites; "
             "give their coordinates."
         )
+    if any(flag.strip() == "dum" for flag in block.column("_atom_site_calc_flag")):
+        raise CifError("Some sites are dummies ('dum' in _atom_site_calc_flag); leave out what is not an atom.")
+    empty = sum(number_of(share) == 0 for share in block.column("_atom_site_occupancy"))
+    if empty:
+        block.notes.append(f"{empty} sites with an occupancy of zero are left out.")
     _check_labels(block)
 
 
@@ -138,7 +170,9 @@ def _check_labels(block: Block) -> None:
             raise CifError(
                 f"The site '{name}' represents a group of atoms; list each of them with its coordinates, including hydrogens."
             )
-        if not any(Element.is_valid_symbol(letters[:length].capitalize()) for length in (1, 2)):
+        if _PLACEHOLDERS.fullmatch(letters) or not any(
+            Element.is_valid_symbol(letters[:length].capitalize()) for length in (1, 2)
+        ):
             raise CifError(f"The site '{name}' is not an element.")
 
 

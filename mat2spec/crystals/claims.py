@@ -6,12 +6,13 @@ formula, the number of formula units, the volume or the density given beside it 
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import gcd
 
-from pymatgen.core import Composition, Structure
+from pymatgen.core import Composition, Element, Structure
 
 from mat2spec.crystals.species import ISOTOPES, symbol_of
 
@@ -31,6 +32,8 @@ class Claims:
     ----------
     formula
         Atoms of each element, in a formula unit or in the cell.
+    elements
+        The elements of the crystal, where a file lists them without numbers that can be relied on.
     n_units
         Formula units in the cell, Z.
     n_sites
@@ -42,6 +45,7 @@ class Claims:
     """
 
     formula: Mapping[str, float] = field(default_factory=dict)
+    elements: Collection[str] = ()
     n_units: float | None = None
     n_sites: int | None = None
     volume: float | None = None
@@ -63,9 +67,15 @@ class Claims:
         return self.n_sites is not None or bool(self.formula and self.n_units) or self.density is not None
 
     def _of_elements(self, structure: Structure) -> str | None:
+        read = counted(structure.composition)
+        unlisted = sorted(set(self.elements) ^ set(read)) if self.elements else []
+        if unlisted:
+            return (
+                f"The file lists the elements {', '.join(sorted(self.elements))}, but the sites give {_written(read)}: "
+                f"{' and '.join(unlisted)} is in only one of them."
+            )
         if not self.formula:
             return None
-        read = counted(structure.composition)
         missing, added = sorted(set(self.formula) - set(read)), sorted(set(read) - set(self.formula))
         if missing:
             return (
@@ -148,6 +158,14 @@ def counted(composition: Composition) -> dict[str, float]:
         name = "H" if symbol in ISOTOPES else symbol
         counts[name] = counts.get(name, 0.0) + amount
     return counts
+
+
+def read_elements(text: str) -> frozenset[str]:
+    """Elements named in a formula of moieties, such as "C2 H4 2+, 2(Cl 1-)"; none if it has words that are none."""
+    names = re.findall(r"[A-Za-z]+", text)
+    if not names or not all(Element.is_valid_symbol(name) for name in names):
+        return frozenset()
+    return frozenset("H" if name in ISOTOPES else name for name in names)
 
 
 def read_formula(text: str) -> dict[str, float]:

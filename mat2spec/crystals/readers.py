@@ -30,9 +30,11 @@ from mat2spec.tables.text import one_line
 MAX_FILE_BYTES = 1_000_000_000
 _CIF_ENDINGS = {".cif", ".mcif"}
 # Files of a folder that are read; in CIF, JSON and the like also those compressed by gzip.
-_TEXT_ENDINGS = {*_CIF_ENDINGS, ".json", ".vasp", ".poscar"}
+_JSON_ENDINGS = {".json", ".jsonl", ".ndjson"}
+_TEXT_ENDINGS = {*_CIF_ENDINGS, *_JSON_ENDINGS, ".vasp", ".poscar"}
 _ENDINGS = {*_TEXT_ENDINGS, *ase_files.FORMATS, *ase_files.DATABASE_ENDINGS, ".parquet"}
 _NAMES = ("POSCAR", "CONTCAR")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _GZIP = b"\x1f\x8b"
 
 
@@ -167,9 +169,16 @@ def _text_of(file: Path) -> str:
         content = opened.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise UnreadableError("The file is larger than 1 GB; split it.")
+    return _decoded(content)
+
+
+def _decoded(content: bytes) -> str:
+    """Text in UTF-8, in UTF-16 with its mark, or of a CIF in the encoding of before: only names and titles depend on it."""
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
     except UnicodeDecodeError as error:
+        if b"\0" not in content and b"_cell_length_a" in content:
+            return content.decode("latin-1")
         raise UnreadableError(
             "This is not a text file; give CIF, POSCAR, JSON, extxyz, an ASE database or Parquet."
         ) from error
@@ -187,8 +196,8 @@ def _readers(file: Path, text: str, primitive: bool) -> Iterator[tuple[str, Read
         raise UnreadableError("This is a web page or XML, not a crystal; get the file itself.")
     source = file
     file = Path(file.stem) if file.suffix.lower() == ".gz" else file
-    if file.suffix.lower() == ".json" or start.startswith(("{", "[")):
-        content = json.loads(text)
+    if file.suffix.lower() in _JSON_ENDINGS or start.startswith(("{", "[")):
+        content = _json(text)
         if ase_files.is_database(content):
             yield from ((key, partial(_of_row, row)) for key, row in ase_files.rows_of(source, "json"))
             return
@@ -199,6 +208,24 @@ def _readers(file: Path, text: str, primitive: bool) -> Iterator[tuple[str, Read
             yield name, partial(_of_cif, block, primitive)
     else:
         yield "", partial(read_poscar, text)
+
+
+def _json(text: str) -> Any:
+    """Content of a JSON file, or a list of what its lines hold; a line that does not parse stays a text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if error.msg != "Extra data" or len(lines) < 2:
+            raise
+        return [_json_line(line) for line in lines]
+
+
+def _json_line(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        return line
 
 
 def _of_json(entry: Any) -> tuple[Structure, str]:

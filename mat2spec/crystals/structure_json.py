@@ -1,21 +1,23 @@
-"""Read crystals from JSON: pymatgen structures, documents and API responses of the Materials Project, computed entries.
+"""Read crystals from JSON: pymatgen structures, documents of the Materials Project, JARVIS and OPTIMADE, computed entries.
 
 Only data are read: no class named in a file is imported.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from pymatgen.core import Element, Lattice, Structure
 
-from mat2spec.crystals.claims import Claims, read_formula
+from mat2spec.crystals.claims import VOLUME_TOLERANCE, Claims, read_formula
+from mat2spec.crystals.other_json import as_pymatgen
 
 # Keys of the crystal in documents, in order of priority.
-STRUCTURE_KEYS = ("structure", "final_structure", "output", "calc", "entry", "data")
-ID_KEYS = ("material_id", "mp_id", "task_id", "entry_id", "id", "identifier")
+STRUCTURE_KEYS = ("structure", "final_structure", "output", "calc", "entry", "data", "atoms", "attributes")
+ID_KEYS = ("material_id", "mp_id", "task_id", "entry_id", "id", "identifier", "jid")
 # Wrappers around several crystals: API responses, documents by name.
 LIST_KEYS = ("data", "structures", "entries", "docs", "results", "response")
 # Keys of a DataFrame as published by matbench.
@@ -96,12 +98,25 @@ def _is_wrapper(content: dict[str, Any]) -> bool:
 
 def _find(entry: Any, depth: int = 0) -> dict[str, Any] | None:
     """The structure within an entry, by the keys used in documents."""
+    if isinstance(entry, str) and entry.lstrip().startswith("{"):
+        entry = _parsed(entry)
     if not isinstance(entry, dict) or depth > MAX_DEPTH:
         return None
     if "lattice" in entry and "sites" in entry:
         return entry
+    other = as_pymatgen(entry)
+    if other is not None:
+        return other
     inside = (_find(entry[key], depth + 1) for key in STRUCTURE_KEYS if key in entry)
     return next((found for found in inside if found is not None), None)
+
+
+def _parsed(text: str) -> Any:
+    """A structure that a table kept as text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
 
 
 def _name(entry: dict[str, Any]) -> str:
@@ -137,6 +152,15 @@ def _lattice(given: Any) -> Lattice:
         raise StructureJsonError("The lattice is not three vectors of three numbers.") from error
     lattice = Lattice(rows)
     if isinstance(given, dict):
+        periodic = given.get("pbc", True)
+        if not all(periodic if isinstance(periodic, list) else [periodic]):
+            raise StructureJsonError("The structure is not periodic in all three directions ('pbc'); give a crystal.")
+        volume = _positive(given.get("volume"))
+        if volume is not None and abs(lattice.volume / volume - 1) > VOLUME_TOLERANCE:
+            raise StructureJsonError(
+                f"The lattice gives a volume of {volume:g}, but its vectors have {lattice.volume:g} cubic Angstrom: one of "
+                "them is wrong."
+            )
         for key, length in zip("abc", lattice.abc, strict=True):
             stated = given.get(key)
             if isinstance(stated, int | float) and abs(stated - length) > max(CONSISTENCY_A, 0.005 * length):
@@ -201,10 +225,18 @@ def _claims_of(document: dict[str, Any]) -> Claims:
         formula = " ".join(f"{key}{value}" for key, value in composition.items() if isinstance(value, int | float))
     return Claims(
         formula=read_formula(formula) if isinstance(formula, str) else {},
+        elements=_elements(document.get("elements")),
         n_sites=document["nsites"] if isinstance(document.get("nsites"), int) else None,
         volume=_positive(document.get("volume")),
         density=_positive(document.get("density")),
     )
+
+
+def _elements(listed: Any) -> list[str]:
+    """Elements that a document lists; none if it lists anything else."""
+    names = listed if isinstance(listed, list) else []
+    known = [name for name in names if isinstance(name, str) and Element.is_valid_symbol(name)]
+    return known if len(known) == len(names) else []
 
 
 def _positive(value: Any) -> float | None:

@@ -22,6 +22,21 @@ MG_O = "Mg1 0 0 0\nO1 0.3333 0.6667 0.22"
 MG_O_H = f"{MG_O}\nH1 0.3333 0.6667 0.42"
 SYMBOLS = ("label", "type_symbol")
 
+JARVIS = {
+    "lattice_mat": [[4.12, 0, 0], [0, 4.12, 0], [0, 0, 4.12]],
+    "coords": [[0, 0, 0], [0.5, 0.5, 0.5]],
+    "elements": ["Cs", "Cl"],
+    "cartesian": False,
+    "props": ["", ""],
+}
+OPTIMADE = {
+    "lattice_vectors": JARVIS["lattice_mat"],
+    "cartesian_site_positions": [[0, 0, 0], [2.06, 2.06, 2.06]],
+    "species_at_sites": ["first", "Cl"],
+    "species": [{"name": "first", "chemical_symbols": ["Cs"], "concentration": [1.0]}],
+}
+MIXED = [{"name": "first", "chemical_symbols": ["Cs", "Rb"], "concentration": [0.5, 0.5]}]
+
 # File name, content, composition of the primitive cell, words of the note.
 READ = {
     "no symmetry stated": ("x.cif", cif(), "Na1 Cl1", "states no symmetry"),
@@ -76,6 +91,75 @@ READ = {
     "hashes behind elements": ("POSCAR", poscar("Cs_sv/f474ac0d Cl/79d9987ad87"), "Cs1 Cl1", ""),
     "selective dynamics": ("POSCAR", poscar(kind="Sel\nDirect", sites="0 0 0 T T F\n.5 .5 .5 F F F"), "Cs1 Cl1", ""),
     "velocities behind": ("POSCAR", poscar() + "\n0 0 0\n0 0 0\n", "Cs1 Cl1", ""),
+    "a group without blanks": ("x.cif", cif(items=group("Fm-3m", key="_space_group_name_H-M_alt")), "Na1 Cl1", ""),
+    "rhombohedral, named without its axes": (
+        "x.cif",
+        cif("Bi1 0 0 .4\nTe1 0 0 0\nTe2 0 0 .2097", group("R -3 m"), a=4.39, c=30.5, angles=(90, 90, 120)),
+        "Bi2 Te3",
+        "R -3 m:H",
+    ),
+    "a site of occupancy zero": (
+        "x.cif",
+        cif("Na1 1 0 0 0\nCl1 1 .5 .5 .5\nK1 0 .25 .25 .25", group("P 1"), columns=("label", "occupancy")),
+        "Na1 Cl1",
+        "1 sites with an occupancy of zero",
+    ),
+    "an unknown occupancy": (
+        "x.cif",
+        cif("Na1 ? 0 0 0\nCl1 1 .5 .5 .5", group(), columns=("label", "occupancy")),
+        "Na1 Cl1",
+        "",
+    ),
+    "moieties that agree": (
+        "x.cif",
+        cif(items=group() + "\n_chemical_formula_moiety 'Na 1+, Cl 1-'"),
+        "Na1 Cl1",
+        "",
+    ),
+    "moieties in words": (
+        "x.cif",
+        cif(items=group() + "\n_chemical_formula_moiety 'see text'"),
+        "Na1 Cl1",
+        "",
+    ),
+    "a block before the crystal": ("x.cif", "data_global\n_journal_year 1999\n" + cif(items=group()), "Na1 Cl1", ""),
+    "a CIF in UTF-16": ("x.cif", cif(items=group()).encode("utf-16"), "Na1 Cl1", ""),
+    "an author in Latin-1": ("x.cif", "# M\xfcller\n".encode("latin-1") + cif(items=group()).encode(), "Na1 Cl1", ""),
+    "tabs": ("x.cif", cif(items=group()).replace(" ", "\t"), "Na1 Cl1", ""),
+    "coordinates written Kartesian": ("POSCAR", poscar(kind="Kart", sites="0 0 0\n2.06 2.06 2.06"), "Cs1 Cl1", ""),
+    "an element in two places": (
+        "POSCAR",
+        poscar("Cs Cl Cs", "1 1 1", "0 0 0\n.5 .5 .5\n.5 0 0"),
+        "Cs2 Cl1",
+        "",
+    ),
+    "a lattice by lengths and angles": (
+        "x.json",
+        json.dumps(salt_dict(lattice=dict.fromkeys("abc", 4.12) | dict.fromkeys(("alpha", "beta", "gamma"), 90))),
+        "Cs1 Cl1",
+        "",
+    ),
+    "one line of JSON lines": ("x.jsonl", json.dumps(salt_dict()) + "\n", "Cs1 Cl1", ""),
+    "a structure kept as text": (
+        "x.json",
+        json.dumps({"energy": -1.0, "structure": json.dumps(salt_dict())}),
+        "Cs1 Cl1",
+        "",
+    ),
+    "atoms of JARVIS": ("x.json", json.dumps({"jid": "", "atoms": JARVIS}), "Cs1 Cl1", ""),
+    "Cartesian atoms of JARVIS": (
+        "x.json",
+        json.dumps(JARVIS | {"cartesian": True, "coords": [[0, 0, 0], [2.06] * 3]}),
+        "Cs1 Cl1",
+        "",
+    ),
+    "an entry of OPTIMADE": ("x.json", json.dumps({"data": {"attributes": OPTIMADE}}), "Cs1 Cl1", ""),
+    "a document that lists its elements": (
+        "x.json",
+        json.dumps({"elements": ["Cl", "Cs"], "structure": salt_dict()}),
+        "Cs1 Cl1",
+        "",
+    ),
     "a structure": ("x.json", json.dumps(salt_dict()), "Cs1 Cl1", ""),
     "a class that would be imported": ("x.json", json.dumps(salt_dict(**{"@module": "this"})), "Cs1 Cl1", ""),
     "a computed entry": ("x.json", json.dumps({"energy": -1.0, "structure": salt_dict()}), "Cs1 Cl1", ""),
@@ -132,6 +216,84 @@ REFUSED = {
     "an unknown coordinate": ("x.cif", cif("Na1 0 0 0\nCl1 ? .5 .5"), "no coordinate"),
     "a coordinate left out": ("x.cif", cif("Na1 0 0 0\nCl1 . .5 .5"), "no coordinate"),
     "Cartesian coordinates": ("x.cif", cif().replace("fract", "Cartn"), "Cartesian coordinates"),
+    "a label of an element without a name": (
+        "x.cif",
+        cif("Uuo1 0 0 0\nCl1 .5 .5 .5", group()),
+        "'Uuo1' is not an element",
+    ),
+    "a symbol of an element without a name": (
+        "x.cif",
+        cif("A1 Uub 0 0 0\nB1 Cl .5 .5 .5", group(), columns=SYMBOLS),
+        "'Uub' is not an element",
+    ),
+    "two lists of sites": (
+        "x.cif",
+        cif(items=group())
+        + "loop_\n_atom_site_label\n_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\nK1 0 0 0\n",
+        "_atom_site_label twice",
+    ),
+    "two cells": ("x.cif", cif(items=group() + "\n_cell_length_a 6.6"), "_cell_length_a twice"),
+    "two formulas": (
+        "x.cif",
+        cif(items=group(formula="Cl Na") + "\n_chemical_formula_sum 'K Br'"),
+        "_chemical_formula_sum twice",
+    ),
+    "a dummy site": (
+        "x.cif",
+        cif("Na1 d 0 0 0\nCl1 dum .5 .5 .5", group(), columns=("label", "calc_flag")),
+        "dummies",
+    ),
+    "a superspace group": ("x.cif", cif(items="_space_group_ssg_name 'Pnma(00g)'"), "modulated"),
+    "a wave vector": ("x.cif", cif(items="_cell_wave_vector_x 0.3"), "modulated"),
+    "water in a moiety alone": (
+        "x.cif",
+        cif(items=group() + "\n_chemical_formula_moiety 'Na 1+, Cl 1-, 2(H2 O)'"),
+        "H and O is in only one",
+    ),
+    "a row of a loop that is short": ("x.cif", cif("Na1 0 0 0\nCl1 .5 .5", group()), "values left over"),
+    "monoclinic about another axis": (
+        "x.cif",
+        cif("Na1 .1 .2 .3\nCl1 .6 .7 .8", group("P 21"), a=4.1, b=5.2, c=6.1, angles=(90, 90, 100)),
+        "does not have the symmetry P 21",
+    ),
+    "rhombohedral axes in a hexagonal cell": (
+        "x.cif",
+        cif("Bi1 0 0 .4", group("R -3 m :R"), a=4.39, c=30.5, angles=(90, 90, 120)),
+        "does not have the symmetry R -3 m:R",
+    ),
+    "decimal commas": ("x.cif", cif("Na1 0 0 0\nCl1 0,5 0,5 0,5", group()), "'0,5': that is no fraction"),
+    "lengths in pm": ("x.cif", cif(items=group(), a=564), "2000 cubic Angstrom per atom"),
+    "centring lost from the operations": (
+        "x.cif",
+        cif(items=f"{group()}\n{Z_4}\nloop_\n_symmetry_equiv_pos_as_xyz\n'x,y,z'\n'-x,-y,-z'"),
+        "8 atoms",
+    ),
+    "overflown numbers": ("POSCAR", poscar(sites="0 0 0\n****** .5 .5"), "parse"),
+    "a slab": (
+        "x.json",
+        json.dumps(salt_dict(lattice=salt_dict()["lattice"] | {"pbc": [True, True, False]})),
+        "not periodic",
+    ),
+    "a slab of OPTIMADE": (
+        "x.json",
+        json.dumps({"data": [{"id": "x", "attributes": OPTIMADE | {"dimension_types": [1, 1, 0]}}]}),
+        "not periodic",
+    ),
+    "a mixed site of OPTIMADE": (
+        "x.json",
+        json.dumps({"attributes": OPTIMADE | {"species": MIXED}}),
+        "partial occupancies",
+    ),
+    "a volume of another lattice": (
+        "x.json",
+        json.dumps(salt_dict(lattice=salt_dict()["lattice"] | {"volume": 471.9})),
+        "a volume of 471.9",
+    ),
+    "a document of other elements": (
+        "x.json",
+        json.dumps({"elements": ["Br", "Cs"], "structure": salt_dict()}),
+        "lists the elements Br, Cs",
+    ),
     "no cell": ("x.cif", "\n".join(x for x in cif().splitlines() if "_cell" not in x), "gives no cell"),
     "a modulation": ("x.cif", cif(items="_cell_modulation_dimension 1"), "modulated"),
     "partial occupancies": ("x.cif", cif("Na1 .5 0 0 0", columns=("label", "occupancy")), "partial occupancies"),
@@ -199,7 +361,7 @@ REFUSED = {
 
 def read(folder, name, content):
     path = folder / name
-    path.write_text(content, encoding="utf-8", newline="")
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
     return read_structures([path])
 
 
@@ -293,3 +455,11 @@ def test_a_supercell_is_reduced_and_keeps_its_atoms_in_place():
     primitive = to_primitive(crystal)
     assert len(primitive) == 10
     assert primitive.volume / 10 == pytest.approx(crystal.volume / len(crystal))
+
+
+def test_each_line_of_json_lines_is_a_crystal_or_a_row_with_its_reason(tmp_path):
+    lines = [json.dumps({"material_id": "a", "structure": salt_dict()}), "{cut off", json.dumps(salt_dict())]
+    first, cut, last = read(tmp_path, "x.jsonl", "\n".join(lines) + "\n")
+    assert (first.key, first.structure.reduced_formula, last.structure.reduced_formula) == ("a", "CsCl", "CsCl")
+    assert cut.structure is None
+    assert "not a crystal" in cut.reason
