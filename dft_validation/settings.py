@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
@@ -66,8 +67,32 @@ def level_of(physics: Mapping[str, object]) -> str:
     return next(named, "custom")
 
 
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores that this process may use: by affinity, and by the quota of its container or batch job."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = min((_quota(file) for file in _quota_files(cgroup)), default=math.inf)
+    return max(1, min(cores, math.floor(quota) if math.isfinite(quota) else cores))
+
+
+def _quota_files(cgroup: Path) -> Iterator[Path]:
+    """Files with the quotas of the group of this process and all above it."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    # Version 2 has one line, "0::/its/group"; in a container the path may be that of the host.
+    own = next((line.split("::", 1)[1] for line in lines if line.startswith("0::")), "/")
+    folder = cgroup / own.strip("/")
+    yield from (parent / "cpu.max" for parent in (folder, *folder.parents) if parent.is_relative_to(cgroup))
+
+
+def _quota(file: Path) -> float:
+    """Cores in a file such as "150000 100000", microseconds in each period; infinite without a limit."""
+    try:
+        allowed, period = file.read_text().split()
+        return math.inf if allowed == "max" else int(allowed) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
+        return math.inf
 
 
 class DftSettings(BaseModel):

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from dft_validation.results.outcomes import JobStatus
+from mat2spec.tables.locks import lacks_locks, say_no_locks
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,15 @@ CREATE TABLE IF NOT EXISTS jobs (
     remote_id TEXT NOT NULL DEFAULT ''
 )
 """
+# Format of the file, its PRAGMA user_version: 0 before versions were written.
+VERSION = 1
+# Columns that files of format 0 may lack.
+_ADDED_COLUMNS = {
+    "again": "INTEGER NOT NULL DEFAULT 0",
+    "overrides": "TEXT NOT NULL DEFAULT '{}'",
+    "cache_key": "TEXT NOT NULL DEFAULT ''",
+    "remote_id": "TEXT NOT NULL DEFAULT ''",
+}
 
 _SELECT = """
 SELECT material_id, state, reason, estimated_cpu_seconds, cpu_seconds, attempts, again, overrides, cache_key, remote_id
@@ -143,6 +153,7 @@ class JobQueue:
         try:
             _check(connection)
             connection.execute(_SCHEMA)
+            _migrate(connection)
         except BaseException:
             connection.close()
             raise
@@ -263,6 +274,35 @@ def _check(connection: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(verdict)
 
 
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring the file of an earlier version up to this one, in one transaction.
+
+    Raises
+    ------
+    QueueError
+        If a later version wrote the file.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > VERSION:
+        raise QueueError(
+            f"The queue was written by a later version of this package (format {version}, this one reads {VERSION}); "
+            "update the package."
+        )
+    if version == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        there = {name for _, name, *_ in connection.execute("PRAGMA table_info(jobs)")}
+        for name, kind in _ADDED_COLUMNS.items():
+            if name not in there:
+                connection.execute(f"ALTER TABLE jobs ADD COLUMN {name} {kind}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
 def _job(row: Sequence[Any]) -> QueuedJob:
     material_id, state, reason, estimate, spent, attempts, again, overrides, key, remote_id = row
     return QueuedJob(
@@ -299,6 +339,9 @@ def _sentences(path: Path | None) -> Iterator[None]:
                 f"The disk is full: cannot record the outcome of a job in {path}. Free some space and run the same "
                 "command again; what is finished is kept."
             ) from error
+        # A file system without locks makes SQLite say the same as when another process holds the file.
+        if path is not None and lacks_locks(path.parent):
+            raise QueueError(say_no_locks(path.parent)) from error
         if "locked" in str(error):
             raise QueueError(
                 f"Another process has held the queue {path} for more than {_BUSY_SECONDS:g} s; stop it and run again."

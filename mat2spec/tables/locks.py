@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import tempfile
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from mat2spec.tables.files import TableError, explain_os_error, make_folder
+
+# What file systems without locks answer: NFS without its lock daemon, Lustre mounted without flock, and others.
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+
+
+def say_no_locks(folder: Path) -> str:
+    """What to do about a folder whose file system has no locks."""
+    return (
+        f"The file system of {folder} has no locks, so that two processes could write the same. Choose a folder on another "
+        "one: --results-dir for runs, --set dft.cache_dir=... for results of DFT."
+    )
+
+
+def lacks_locks(folder: Path) -> bool:
+    """Whether the file system of a folder refuses the locks that databases use."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in NO_LOCKS
+    return False
 
 
 def take_lock(path: Path, patience_s: float = 0.0) -> FileLock:
@@ -38,10 +62,9 @@ def take_lock(path: Path, patience_s: float = 0.0) -> FileLock:
     except Timeout:
         raise
     except NotImplementedError as error:
-        raise TableError(
-            f"The file system of {path.parent} has no locks, so that two processes could write the same. Choose a folder "
-            "on another one."
-        ) from error
+        raise TableError(say_no_locks(path.parent)) from error
     except OSError as error:
+        if error.errno in NO_LOCKS:
+            raise TableError(say_no_locks(path.parent)) from error
         raise explain_os_error(error, path, "write") from error
     return lock

@@ -1,5 +1,6 @@
 """The queue on the disk: kill -9, two workers, full disk, clock jumps, damaged file; nothing finished is lost."""
 
+import errno
 import os
 import signal
 import sqlite3
@@ -8,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -15,7 +17,7 @@ import pytest
 
 from dft_validation import JobStatus, plan_jobs, run_jobs
 from dft_validation.queue import unwritten
-from dft_validation.queue.store import JobQueue, QueuedJob, QueueError, QueueFullError
+from dft_validation.queue.store import VERSION, JobQueue, QueuedJob, QueueError, QueueFullError
 from dft_validation.queue.workers import free_abandoned
 from dft_validation.results.cache import DocumentCache
 
@@ -316,3 +318,44 @@ def test_many_threads_take_each_job_once(path):
     for thread in threads:
         thread.join()
     assert sorted(taken, key=int) == [str(index) for index in range(40)]
+
+
+def test_the_file_of_an_earlier_version_is_brought_up_to_date(tmp_path):
+    path = tmp_path / "dft_queue.sqlite"
+    with sqlite3.connect(path) as old:
+        old.execute(
+            "CREATE TABLE jobs (position INTEGER PRIMARY KEY, material_id TEXT NOT NULL UNIQUE, state TEXT NOT NULL, "
+            "reason TEXT NOT NULL DEFAULT '', estimated_cpu_seconds REAL, cpu_seconds REAL NOT NULL DEFAULT 0, "
+            "attempts INTEGER NOT NULL DEFAULT 0)"
+        )
+        old.execute("INSERT INTO jobs (material_id, state) VALUES ('na', 'queued')")
+    old.close()
+    for _ in range(2):
+        with closing(JobQueue(path)) as queue:
+            (job,) = queue.jobs()
+            assert (job.material_id, job.state, job.overrides, job.remote_id) == ("na", JobStatus.QUEUED, {}, "")
+    with closing(sqlite3.connect(path)) as now:
+        assert now.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
+def test_the_file_of_a_later_version_is_left_alone(tmp_path):
+    path = tmp_path / "dft_queue.sqlite"
+    JobQueue(path).close()
+    with closing(sqlite3.connect(path)) as later:
+        later.execute(f"PRAGMA user_version = {VERSION + 1}")
+    before = path.read_bytes()
+    with pytest.raises(QueueError, match="written by a later version"):
+        JobQueue(path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_not_taken_for_another_process(number, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    queue = JobQueue(tmp_path / "dft_queue.sqlite")
+    monkeypatch.setattr("mat2spec.tables.locks.fcntl.lockf", refuse)
+    with pytest.raises(QueueError, match=r"has no locks.*Choose a folder on another one"), queue._transaction():
+        raise sqlite3.OperationalError("database is locked")
+    queue.close()
