@@ -31,7 +31,7 @@ from mat2spec.training.learning_curve import Train, learning_curve
 from mat2spec.training.runs import adapt_graphs, run_training
 from mat2spec.training.settings import TrainingSettings
 from mat2spec.training.tight_binding import TightBindingTraining
-from mat2spec.training.tight_binding_runs import train_tight_binding
+from mat2spec.training.tight_binding_runs import run_tight_binding
 
 PARTS = (0.125, 0.25, 0.5, 1.0)
 TEST_SETS = ("test_random", "test_prototype", "test_chosen", "test_rare_elements")
@@ -45,7 +45,7 @@ def tight_binding(n_all: int, seed: int) -> Train:
     def train(part: LabelledSpectra, folder: Path) -> tuple[Path, dict[str, dict[str, float | None]]]:
         plain = TightBindingTraining(model=TightBindingSettings(spin=True, n_members=1), seed=seed)
         epochs = round(plain.epochs * (n_all / n_training(part)) ** 0.5)
-        weights = train_tight_binding(part, plain.model_copy(update={"epochs": epochs}), folder)
+        weights = run_tight_binding(part, plain.model_copy(update={"epochs": epochs}), folder)
         return weights, read_card(weights).metrics
 
     return train

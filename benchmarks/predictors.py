@@ -1,9 +1,10 @@
 """Judge predictors of electronic densities of states as users have them: blind, spectra per cell, classes, cost.
 
-    python benchmarks/predictors.py DATA tight-binding sitedos
+    python benchmarks/predictors.py DATA tight-binding sitedos [--level mp]
 
-Two sets that no shipped model was trained on: the 91 test materials of the labels (split by formula) and the random
-natural crystals of `edos_pbe_natural.parquet` in the folder DATA.
+Sets that no shipped model was trained on. Without spin: the 91 older test materials (split by formula) and the random
+natural crystals of `edos_pbe_natural.parquet` in the folder DATA. At the level of the Materials Project: the test sets of the
+label plan, without formulas that the models of unpolarised spectra were trained on.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ import torch
 from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.magnetism import can_be_magnetic
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.readers.data_folder import load_edos
+from mat2spec.labels.splits import Split
 from mat2spec.prediction import load_predictor
+from mat2spec.settings import Level
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.metrics import normalise_sum, r2_score, wasserstein_distances
 from mat2spec.spectra.prediction import Prediction
 from screening.classify.gaps import classify_spectra
 
 INTERVAL_90 = 1.645
+PLAN_TEST_SETS = (Split.TEST_RANDOM, Split.TEST_PROTOTYPE, Split.TEST_CHOSEN, Split.TEST_RARE_ELEMENTS)
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,21 @@ def natural(data_dir: Path) -> LabelledSet:
     table = pq.read_table(data_dir / "edos_pbe_natural.parquet")
     spectra = np.stack([np.asarray(row, dtype=np.float64) for row in table["edos"].to_numpy()])
     return LabelledSet("natural", Crystals.from_arrow(table), spectra)
+
+
+def of_plan(data_dir: Path) -> list[LabelledSet]:
+    """The test sets of the label plan, and those of its crystals that can be magnetic."""
+    data, older = load_edos(data_dir, GraphSettings(), level=Level.MP), load_edos(data_dir, GraphSettings())
+    unseen = ~np.isin(data.formulas, older.formulas[older.split == Split.TRAIN])
+    assert data.crystals is not None
+    magnetic = np.array([can_be_magnetic(data.crystals.cell(index).atomic_numbers) for index in range(len(data))])
+    chosen = {str(split): unseen & (data.split == split) for split in PLAN_TEST_SETS}
+    of_all = np.logical_or.reduce(list(chosen.values()))
+    chosen |= {"all, magnetic": of_all & magnetic, "all, not magnetic": of_all & ~magnetic, "all": of_all}
+    return [
+        LabelledSet(name, data.crystals.take(rows), data.spectra[rows] * data.crystals.n_sites[rows, None])
+        for name, rows in ((name, np.flatnonzero(mask)) for name, mask in chosen.items())
+    ]
 
 
 def judge(prediction: Prediction, labelled: LabelledSet, seconds: float) -> dict[str, float | str]:
@@ -87,9 +107,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("models", nargs="+")
+    parser.add_argument("--level", type=Level, choices=list(Level), default=Level.UNPOLARISED, help="of the labels")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    for labelled in (held_out(given.data), natural(given.data)):
+    sets = of_plan(given.data) if given.level is Level.MP else [held_out(given.data), natural(given.data)]
+    for labelled in sets:
         for model in given.models:
             predictor = load_predictor(model, device="cpu")
             predictor.predict(labelled.crystals.take([0]))  # loads what is loaded once
