@@ -6,23 +6,17 @@ Its cache key consists of these inputs and its source code, so a restarted flow 
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from httpx import TransportError
-from prefect import State, Task, flow, get_run_logger, runtime, task
-from prefect.cache_policies import INPUTS, TASK_SOURCE
-from prefect.client.schemas.objects import TaskRun
-from pydantic import BaseModel, ConfigDict
+from prefect import flow, get_run_logger, runtime
 
 from flows import pipeline
 from flows.parameters import Assignment, ConfigFile, Limit, Source, settings_of_run
-from flows.pipeline import Done, Shard, Stage
+from flows.pipeline import Done, Stage
 from flows.remote_jobs import waiting_jobs
 from flows.serve import artifacts
 from flows.serve.flow_runs import link_to_run, turn
 from flows.serve.notifications import announce_picks
 from flows.settings import ScreenSettings
+from flows.shards import Run, pipeline_task, run_shards
 from flows.source_words import short_word, source_word
 from screening.runs.folder import RunFolder
 from screening.settings import SourceKind
@@ -31,29 +25,6 @@ FLOW_NAME = "screen-gapped-metals"
 # Concurrency limits of a server, and the tag of runs that keep them: those of a work pool.
 MP_API_LIMIT, DFT_LIMIT = "mp-api", "dft"
 LIMITED_TAG = "limited"
-
-
-class Run(BaseModel):
-    """A run folder as tasks see it: where it is and what determines its content."""
-
-    model_config = ConfigDict(frozen=True)
-
-    path: str
-    settings: ScreenSettings
-    source_fingerprint: str
-    db_version: str
-    weights_hashes: dict[str, str]
-    redone: int
-
-    @property
-    def folder(self) -> RunFolder:
-        """The folder, without its lock, which the flow holds."""
-        return RunFolder.attach(Path(self.path))
-
-
-async def is_worth_a_retry(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
-    """Retry after disk and network failures; anything else would fail again in the same way."""
-    return isinstance(await state.aresult(raise_on_failure=False), (OSError, TransportError))
 
 
 def run_name() -> str:
@@ -122,17 +93,9 @@ def screen_gapped_metals(
 def describe(folder: RunFolder, settings: ScreenSettings) -> Run:
     """What tasks need to know of a run."""
     get_run_logger().info("The tables of this run are in %s", folder.path)
-    info = folder.info
-    words = ["screen", short_word(source_word(settings.source.kind, settings.source.path)), info["db_version"]]
+    words = ["screen", short_word(source_word(settings.source.kind, settings.source.path)), folder.info["db_version"]]
     link_to_run(folder, " ".join([*words, *(["new-only"] if settings.only_new else [])]))
-    return Run(
-        path=str(folder.path.resolve()),
-        settings=settings,
-        source_fingerprint=info["source_fingerprint"],
-        db_version=info["db_version"],
-        weights_hashes=info["weights_hashes"],
-        redone=info.get("redone", 0),
-    )
+    return Run.of(folder, settings)
 
 
 def do_stage(run: Run, stage: Stage) -> Done:
@@ -140,12 +103,7 @@ def do_stage(run: Run, stage: Stage) -> Done:
     shards = pipeline.shards_to_do(stage, run.folder, run.settings)
     if shards:
         with artifacts.progress(stage.title) as report:
-            for shard in shards:
-                name = f"{stage.name}-{shard.index}"
-                run_shard.with_options(task_run_name=name, refresh_cache=_is_gone(stage, run, shard))(
-                    run, stage.name, shard
-                )
-                report(shard.index + 1, len(shards))
+            run_shards(run, stage.name, shards, lambda n_done: report(n_done, len(shards)))
     is_gone = pipeline.find_done(stage, run.folder) is None
     with turn(DFT_LIMIT, wanted=_is_limited() and stage.needs_dft):
         done = run_stage.with_options(task_run_name=stage.name, refresh_cache=is_gone)(run, stage.name)
@@ -158,29 +116,8 @@ def _is_limited() -> bool:
     return LIMITED_TAG in (runtime.flow_run.tags or [])
 
 
-def _is_gone(stage: Stage, run: Run, shard: Shard) -> bool:
-    """Whether a shard is not on disk, whatever Prefect remembers of the task that wrote it."""
-    (table,) = stage.writes
-    return not run.folder.has_table(table) and not run.folder.has_shard(table, shard.index)
-
-
 def _in_words(counts: dict[str, int]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in counts.items()) or "done"
-
-
-pipeline_task = task(
-    cache_policy=INPUTS + TASK_SOURCE,
-    persist_result=True,
-    retries=2,
-    retry_delay_seconds=5,
-    retry_condition_fn=is_worth_a_retry,
-)
-
-
-@pipeline_task
-def run_shard(run: Run, stage: str, shard: Shard) -> int:
-    """Run one shard of the candidates, with every model."""
-    return pipeline.run_shard(pipeline.BY_NAME[stage], run.folder, run.settings, shard)
 
 
 @pipeline_task

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.crystals.checks import find_notes
+from mat2spec.crystals.checks import examine
 from mat2spec.crystals.given import CrystalLike, crystals_given
 from mat2spec.external import ExternalPredictions
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
@@ -136,9 +136,10 @@ class SpectrumPredictor:
             Of these crystals, where they are known.
         """
         crystals = as_crystals(crystals)
-        graphs, problems = build_graphs(crystals, self.graph_settings)
+        facts = facts or CrystalFacts.of(crystals)
+        graphs, problems = build_graphs(crystals, self.graph_settings, problems=facts.problems)
         prediction = self.predict_graphs(crystals.material_ids, graphs, problems, on_batch)
-        return judge(prediction, self.trust, facts or CrystalFacts.of(crystals))
+        return judge(prediction, self.trust, facts)
 
     def predict_graphs(
         self,
@@ -374,12 +375,12 @@ def predict_with_models(
             answers[index] = judge(predictor.predict(crystals, on_batch), None, facts)
             continue
         if predictor.graph_settings not in made:
-            made[predictor.graph_settings] = build_graphs(crystals, predictor.graph_settings)
+            made[predictor.graph_settings] = build_graphs(crystals, predictor.graph_settings, problems=facts.problems)
         graphs, problems = made[predictor.graph_settings]
         prediction = predictor.predict_graphs(crystals.material_ids, graphs, problems, on_batch)
         answers[index] = judge(prediction, predictor.trust, facts)
     predictions = [answers[index] for index in range(len(predictors))]
-    notes = find_notes(crystals)
+    notes = (facts.examination or examine(crystals)).notes
     judged = with_metal_head(predictions, crystals)
     return [replace(with_notes(prediction, notes), crystals=crystals) for prediction in judged]
 

@@ -105,4 +105,9 @@ class PredictionSettings(BaseModel):
     max_edges_per_batch: int = Field(
         default=DEFAULT_MAX_EDGES, ge=1, description="Maximum number of edges per batch; halved when memory runs out."
     )
+    scheduler: str | None = Field(
+        default=None,
+        description="Address of a Dask scheduler, such as tcp://10.0.0.1:8786: its workers, which must reach results_dir, predict "
+        "the shards as Prefect tasks (pip install prefect-dask). Without it they are predicted here.",
+    )
     shard_size: int = Field(default=4096, ge=1, description="Number of crystals predicted and saved together.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -85,6 +86,10 @@ def do_stage(run: RunFolder, settings: ScreenSettings, stage: pipeline.Stage) ->
             n_read = len(stage.takes(run))
             say_hanging("", " ".join(describe_models(list(map(model_name, settings.prediction.models)), n_read)))
     with stage_progress(stage.title) as progress:
+        if settings.prediction.scheduler is not None and (shards := pipeline.shards_to_do(stage, run, settings)):
+            # Prefect takes seconds to import, and is needed only for a cluster.
+            tasks = import_module("flows.shards")
+            tasks.run_shards(tasks.Run.of(run, settings), stage.name, shards, lambda n: progress(n, len(shards)))
         done = pipeline.run_stage(stage, run, settings, progress)
     say_counts(stage.title, done.seconds, done.counts)
     return done

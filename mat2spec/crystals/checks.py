@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,38 +32,51 @@ MAX_FRACTION = 1.5
 _UNBOUND = (1, 2, 10, 18, 36, 54, 86)
 
 
-def find_problems(crystals: Crystals) -> list[str | None]:
-    """For each crystal the reason why no graph can be made from it, or None.
+class Examination(NamedTuple):
+    """What is wrong with crystals, or remarkable about them: a sentence each.
+
+    Parameters
+    ----------
+    problems
+        Why no graph can be made from it, or None, length n_crystals.
+    notes
+        A remark for readers of its results, empty if there is none; that of a crystal with a problem may be empty or repeat it.
+    """
+
+    problems: list[str | None]
+    notes: list[str]
+
+    def take(self, rows: NDArray[np.integer]) -> Examination:
+        """Those at `rows`."""
+        return Examination([self.problems[row] for row in rows], [self.notes[row] for row in rows])
+
+
+def examine(crystals: Crystals) -> Examination:
+    """Problems and notes of crystals by one search for their closest contacts.
 
     Checked are sites, finite numbers, known elements, a lattice with a volume and no side too short for an atom, and the
     closest contact of its atoms (`mat2spec.crystals.contacts`), which shows wrong units and Cartesian coordinates among
     the fractional ones. Problems found on reading (`Crystals.problems`) come first.
-
-    Returns
-    -------
-    list of str or None
-        One sentence or None per crystal, length n_crystals.
     """
-    problems = _known_problems(crystals)
+    problems, notes = _known_problems(crystals), [""] * len(crystals)
     compact = reduce_skewed_cells(crystals)
-    for index in np.flatnonzero([problem is None for problem in problems]):
-        problems[index] = problem_of_cell(compact.lattices[index]) or _problem_of_contacts(compact, int(index))
-    return problems
+    for index in np.flatnonzero([problem is None for problem in problems]).tolist():
+        problems[index] = problem_of_cell(compact.lattices[index])
+        if problems[index] is None:
+            contact = _contact(compact, index)
+            problems[index] = _problem_of_contacts(compact, index, contact)
+            notes[index] = _note_of_contacts(compact, index, contact)
+    return Examination(problems, notes)
+
+
+def find_problems(crystals: Crystals) -> list[str | None]:
+    """For each crystal the reason why no graph can be made from it, or None: see `examine`."""
+    return examine(crystals).problems
 
 
 def find_notes(crystals: Crystals) -> list[str]:
-    """A remark on each crystal for readers of its results, as a sentence; empty if there is none.
-
-    For crystals that `find_problems` refuses the sentence may be empty or repeat the problem.
-    """
-    problems = _known_problems(crystals)
-    compact = reduce_skewed_cells(crystals)
-    return [
-        _note_of_contacts(compact, index)
-        if problem is None and problem_of_cell(compact.lattices[index]) is None
-        else ""
-        for index, problem in enumerate(problems)
-    ]
+    """A remark on each crystal for readers of its results, as a sentence; empty if there is none: see `examine`."""
+    return examine(crystals).notes
 
 
 def _known_problems(crystals: Crystals) -> list[str | None]:
@@ -123,9 +138,8 @@ def problem_of_cell(lattice: NDArray[np.float64]) -> str | None:
     return None
 
 
-def _problem_of_contacts(crystals: Crystals, index: int) -> str | None:
+def _problem_of_contacts(crystals: Crystals, index: int, contact: Contact) -> str | None:
     """The problem revealed by the closest contact of a crystal, or None."""
-    contact = _contact(crystals, index)
     if contact.distance_a < MIN_DISTANCE_A:
         return (
             f"Two atoms overlap: they are {contact.distance_a:.3f} Angstrom apart, closer than {MIN_DISTANCE_A:g} Angstrom "
@@ -136,8 +150,7 @@ def _problem_of_contacts(crystals: Crystals, index: int) -> str | None:
     return None
 
 
-def _note_of_contacts(crystals: Crystals, index: int) -> str:
-    contact = _contact(crystals, index)
+def _note_of_contacts(crystals: Crystals, index: int, contact: Contact) -> str:
     if contact.ratio < LOW_CONTACT_RATIO:
         return (
             f"The closest atoms, {contact.elements}, are {contact.distance_a:.2f} Angstrom apart, {contact.ratio:.2f} of the "

@@ -11,7 +11,7 @@ network that was taught to tell real crystals from spoilt ones makes one number 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -227,10 +227,14 @@ class Plausibility:
         statistics = Statistics(**{name: known[name] for name in names})
         return cls(statistics, {name: tensor for name, tensor in known.items() if name not in names})
 
-    def implausibility(self, crystals: Crystals) -> Floats:
-        """How unlike real crystals each is, shape (n,); above one it is less usual than 97 % of them. NaN if it cannot be used."""
+    def implausibility(self, crystals: Crystals, problems: Sequence[str | None] | None = None) -> Floats:
+        """How unlike real crystals each is, shape (n,); above one it is less usual than 97 % of them. NaN if it cannot be used.
+
+        `problems` are those of `mat2spec.crystals.checks.find_problems`, where they are known.
+        """
         scores = np.full(len(crystals), np.nan)
-        usable = np.flatnonzero([problem is None for problem in checks.find_problems(crystals)])
+        problems = checks.find_problems(crystals) if problems is None else problems
+        usable = np.flatnonzero([problem is None for problem in problems])
         compact = reduce_skewed_cells(crystals)
         for start in range(0, len(usable), _BLOCK):
             rows = usable[start : start + _BLOCK]

@@ -21,7 +21,10 @@ from mat2spec.graphs.settings import Descriptors, GraphSettings
 
 
 def build_graphs(
-    crystals: Crystals, settings: GraphSettings | None = None, cache_dir: Path | None = None
+    crystals: Crystals,
+    settings: GraphSettings | None = None,
+    cache_dir: Path | None = None,
+    problems: list[str | None] | None = None,
 ) -> tuple[CrystalGraphs, list[str | None]]:
     """Make a graph of every usable crystal.
 
@@ -33,6 +36,8 @@ def build_graphs(
         Cutoff, number of neighbours, merging. Graphs without merging carry edge vectors.
     cache_dir
         Cache folder for descriptors of crystals whose graphs are built repeatedly; None caches nothing.
+    problems
+        Those of `mat2spec.crystals.checks.find_problems`, where they are known.
 
     Returns
     -------
@@ -42,7 +47,7 @@ def build_graphs(
         Why a crystal has no graph, or None.
     """
     settings = settings or GraphSettings()
-    problems = find_problems(crystals)
+    problems = find_problems(crystals) if problems is None else list(problems)
     crystals = reduce_skewed_cells(crystals)
     edges = []
     for index in range(len(crystals)):

@@ -22,6 +22,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.bonds import high_frequency_bonds
+from mat2spec.crystals.checks import Examination, examine
 from mat2spec.crystals.composition import ElementCounts, symbols
 from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER, atomic_masses
 from mat2spec.crystals.plausibility import shipped_plausibility
@@ -79,20 +80,30 @@ class CrystalFacts:
         The crystals.
     implausibility
         As of `mat2spec.crystals.plausibility.Plausibility.implausibility`, shape (n,).
+    examination
+        Their problems and notes, where they are known.
     """
 
     crystals: Crystals
     implausibility: Floats
+    examination: Examination | None = None
 
     @classmethod
     def of(cls, crystals: Crystals) -> CrystalFacts:
         """Facts of crystals by the statistics that ship."""
-        return cls(crystals, shipped_plausibility().implausibility(crystals))
+        found = examine(crystals)
+        return cls(crystals, shipped_plausibility().implausibility(crystals, found.problems), found)
 
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> CrystalFacts:
         """Those at `rows`."""
         chosen = np.asarray(rows, dtype=np.int64)
-        return CrystalFacts(self.crystals.take(chosen), self.implausibility[chosen])
+        found = None if self.examination is None else self.examination.take(chosen)
+        return CrystalFacts(self.crystals.take(chosen), self.implausibility[chosen], found)
+
+    @property
+    def problems(self) -> list[str | None] | None:
+        """Why crystals cannot be used, or None for each that can; None where that is not known."""
+        return None if self.examination is None else list(self.examination.problems)
 
 
 def trust_file(folder: Path, model: str, spectrum: str) -> Path:

@@ -138,7 +138,7 @@ class TightBindingPredictor:
         """
         crystals = as_crystals(crystals)
         facts = facts or CrystalFacts.of(crystals)
-        reasons = find_problems(crystals, self.model.settings.descriptors)
+        reasons = find_problems(crystals, self.model.settings.descriptors, facts.problems)
         crystals = reduce_skewed_cells(crystals)
         usable = np.flatnonzero([reason is None for reason in reasons])
         cells = {int(index): PrimitiveCell.of_crystal(crystals, int(index)) for index in usable}
@@ -303,9 +303,11 @@ def load_tight_binding(
     return TightBindingPredictor(model, device, fallback, fallback_name, spin=spin)
 
 
-def find_problems(crystals: Crystals, descriptors: SevenNetVersion) -> list[str | None]:
-    """For each crystal, why it cannot be solved, or None if it can."""
-    problems = checks.find_problems(crystals)
+def find_problems(
+    crystals: Crystals, descriptors: SevenNetVersion, problems: list[str | None] | None = None
+) -> list[str | None]:
+    """For each crystal, why it cannot be solved, or None if it can; `problems` are those of the checks, where known."""
+    problems = checks.find_problems(crystals) if problems is None else list(problems)
     tabulated = load_tables().atomic_numbers
     for index in np.flatnonzero([problem is None for problem in problems]):
         problems[index] = _problem(crystals, int(index), tabulated, descriptors)

@@ -53,6 +53,10 @@ class TableName(StrEnum):
     THRESHOLD_CURVE = "threshold_curve", "Precision and recall for other rules of the gap."
 
 
+# Written only by a run with a funnel.
+TABLES_OF_A_FUNNEL = (TableName.SCAN, TableName.FUNNEL, TableName.FUNNEL_LOSS)
+
+
 class Field(NamedTuple):
     """One column of a table: its Arrow type, and whether it must be there and may hold nulls."""
 

@@ -240,7 +240,7 @@ def test_a_run_is_finished_on_another_machine_from_its_folder_alone(tmp_path, cr
     source = shutil.copy(crystals_path, here / "crystals.parquet")
     settings = load_settings(None, [*make_assignments(here, source), "run_dft=false"])
     reference = screen(load_settings(None, [*make_assignments(here / "reference", source)]))
-    expected = {name: reference.read_arrow(name) for name in TableName}
+    expected = {name: reference.read_arrow(name) for name in TableName if reference.has_table(name)}
     elsewhere.mkdir()
     moved = screen(settings).path.rename(elsewhere / "brass")
     shutil.rmtree(here)
