@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mat2spec.crystals.primitive import CellSizes
+from mat2spec.prediction import load_predictor
 from mat2spec.settings import EDOS_MODELS, SHIPPED_WEIGHTS_DIR
 from mat2spec.spectra.grids import EDOS_GRID
 from screening.choose.funnel import Choice, choose, fast_scores, load_cut, reason_of_choice, score_features
@@ -62,3 +63,9 @@ def test_a_row_says_why_the_fast_model_speaks():
     assert "below the cut from which slow predicts" in reason_of_choice("below the cut", "fast", "slow")
     assert "more candidates than the limit" in reason_of_choice("beyond the limit", "fast", "slow")
     assert reason_of_choice("score", "fast", "slow") == ""
+
+
+def test_the_shipped_cut_belongs_to_the_shipped_weights():
+    cut = load_cut(SHIPPED_WEIGHTS_DIR, "student", EDOS_MODELS[0])
+    hashes = [load_predictor(model).weights_hash for model in ("student", EDOS_MODELS[0])]
+    assert hashes == [cut.fast_weights, cut.accurate_weights], "run scripts/calibrate_funnel.py for the new weights"
