@@ -80,7 +80,7 @@ wheel: setup
 	@rm -rf build/lib  # what setuptools built before would go into the wheel too
 	@$(PIP) wheel --no-deps --wheel-dir dist .
 	@cp constraints.txt requirements-predict.txt dist/
-	@$(BIN)/python -m pytest -m network -s tests/packaging/test_wheel.py $(PYTEST_FLAGS)
+	@$(BIN)/python -m pytest -m 'network or slow' -s tests/packaging/test_wheel.py $(PYTEST_FLAGS)
 
 serve: setup
 	@exec $(BIN)/mat2spec serve

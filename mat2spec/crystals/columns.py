@@ -21,6 +21,7 @@ from pymatgen.core import Element
 
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import TableError
+from mat2spec.tables.text import one_line
 
 # JSON strings are flattened to this depth: lists of lists, and the matrix of a lattice within a mapping.
 _MAX_DEPTH = 4
@@ -64,9 +65,9 @@ def identifiers(column: pa.ChunkedArray) -> list[str | None]:
 def _identifiers(plain: pa.Array, given: pa.DataType) -> list[str | None]:
     kind = plain.type
     if _is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind):
-        return [None if value is None else str(value) for value in plain.to_pylist()]
+        return [None if value is None else str(value) or None for value in plain.to_pylist()]
     if _is_binary(kind):
-        return [_decoded(value) for value in plain.to_pylist()]
+        return [_decoded(value) or None for value in plain.to_pylist()]
     if pa.types.is_floating(kind):
         values = plain.to_pylist()
         whole = [value is None or value != value or float(value).is_integer() for value in values]  # noqa: PLR0124  NaN
@@ -157,7 +158,7 @@ def _from_json(array: pa.Array, name: str) -> tuple[pa.Array, NDArray[np.object_
             lists.append(None if text is None else _flat(orjson.loads(text)))
         except (ValueError, TypeError):
             lists.append(None)
-            problems[row] = f"The {name} of the row are not a list: '{_said(text)}'."
+            problems[row] = f"The {name} of the row are not a list: '{one_line(_said(text))}'."
     texts = any(isinstance(value, str) for entry in lists for value in entry or ())
     if texts:
         lists = [None if entry is None else [_symbol(value) for value in entry] for entry in lists]

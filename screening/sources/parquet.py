@@ -190,7 +190,7 @@ class ParquetSource:
         values = self._column(column)
         try:
             return pd.Series(values.cast("float64").to_numpy(zero_copy_only=False))
-        except ValueError as error:
+        except (ValueError, pa.ArrowNotImplementedError) as error:
             raise SourceError(f"The column {column} of {self.path} does not hold numbers: {error}.") from error
 
     def _column(self, column: Column) -> pa.ChunkedArray:

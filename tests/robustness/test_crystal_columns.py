@@ -77,6 +77,12 @@ MEANT = {
         "atomic_numbers": pa.ListArray.from_arrays([0, 2, 4], pa.array(["Cs", "Cl"] * 2, pa.string_view()))
     },
     "numbers with a point": {"atomic_numbers": twice([55.0, 17.0])},
+    "atomic numbers as texts": {"atomic_numbers": twice(["55", "17"])},
+    "numbers of fixed size": {"atomic_numbers": twice([55, 17], pa.list_(pa.int16(), 2))},
+    "large symbols": {"atomic_numbers": twice(["Cs", "Cl"], pa.large_list(pa.large_string()))},
+    "a view of a list": {"lattice": twice(FLAT, pa.list_view(pa.float64()))},
+    "a list that Python printed": {"lattice": twice(str(CUBIC))},
+    "a list in a list of lists": {"lattice": twice([CUBIC], pa.list_(NESTED))},
     "small numbers": {"atomic_numbers": twice([55, 17], pa.list_(pa.uint8()))},
 }
 
@@ -122,6 +128,17 @@ WRONG_COLUMNS = {
     "bytes that are no text": ({"material_id": pa.array([b"\xff\xfe", b"a"])}, "not text"),
     "a number as lattice": ({"lattice": pa.array([4.12, 4.12])}, "lists of numbers"),
     "a number as element": ({"atomic_numbers": pa.array([55, 55])}, "lists of numbers"),
+    "decimals as identifiers": ({"material_id": pa.array([Decimal(149), Decimal(22)])}, "decimal"),
+    "times as identifiers": ({"material_id": pa.array([0, 1], type=pa.timestamp("s"))}, "timestamp"),
+    "no identifiers": ({"material_id": pa.nulls(2)}, "have no material_id"),
+    "an identifier left out": ({"material_id": pa.array(["mp-0", None])}, "1 rows"),
+    "an identifier of no letters": ({"material_id": pa.array(["mp-0", ""])}, "1 rows"),
+    "an identifier that is not a number": ({"material_id": pa.array([1.0, float("nan")])}, "1 rows"),
+    "an identifier twice": ({"material_id": twice("mp-0")}, "repeat the material_id"),
+    "lengths and angles in a struct": ({"lattice": twice({"a": 4.12, "alpha": 90.0})}, "lists of numbers"),
+    "a map as lattice": ({"lattice": twice([("a", 4.12)], pa.map_(pa.string(), pa.float64()))}, "lists of numbers"),
+    "text among band gaps": ({"band_gap": pa.array(["0.1", "x"])}, "band_gap .* does not hold numbers"),
+    "lists as energies": ({"energy_above_hull": twice([0.1])}, "energy_above_hull .* does not hold numbers"),
     "flags as coordinates": ({"frac_coords": twice(value=False)}, "lists of numbers"),
 }
 
@@ -162,6 +179,22 @@ BAD_ROWS = {
     "element 10^12": ({"atomic_numbers": first_is([10**12, 17], [55, 17])}, "unknown element"),
     "element Xx": ({"atomic_numbers": first_is(["Xx", "Cl"], ["Cs", "Cl"])}, "hold Xx, which is not an element"),
     "text that is no JSON": ({"lattice": first_is("cubic", json.dumps(CUBIC))}, "are not a list: 'cubic'"),
+    "a table that NumPy printed": (
+        {"lattice": first_is(str(np.eye(3)), json.dumps(CUBIC))},
+        "are not a list: '[[1. 0. 0.]\\n",
+    ),
+    "numbers between blanks": ({"lattice": first_is(" ".join(map(str, FLAT)), json.dumps(CUBIC))}, "are not a list"),
+    "bytes of an array": (
+        {"frac_coords": first_is(np.array(FLAT_SITES).tobytes(), json.dumps(SITES).encode())},
+        "are not a list",
+    ),
+    "coordinates of n x 2": ({"frac_coords": first_is([[0.0, 0.0], [0.5, 0.5]], SITES)}, "for every atomic number"),
+    "a ragged list": ({"frac_coords": first_is([[0.0, 0.0, 0.0], [0.5, 0.5]], SITES)}, "for every atomic number"),
+    "element nan": ({"atomic_numbers": first_is([float("nan"), 17.0], [55.0, 17.0])}, "hold nan"),
+    "no symbol": ({"atomic_numbers": first_is([None, "Cl"], ["Cs", "Cl"])}, "hold None"),
+    "small letters": ({"atomic_numbers": first_is(["cs", "cl"], ["Cs", "Cl"])}, "hold cs"),
+    "ions": ({"atomic_numbers": first_is(["Cs+", "Cl-"], ["Cs", "Cl"])}, "hold Cs+"),
+    "element 2^63": ({"atomic_numbers": first_is([2**63, 17], [55, 17], pa.list_(pa.uint64()))}, "unknown element"),
     "JSON that is no list": ({"frac_coords": first_is("{}", json.dumps(SITES))}, "are not a list"),
     "another formula": ({"formula": pa.array(["CsBr", "CsCl"])}, "gives CsBr, but its atoms are CsCl"),
     "another pretty formula": ({"formula_pretty": pa.array(["CsBr", "ClCs"])}, "gives CsBr"),
