@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mat2spec.labels.splits import Part
-from mat2spec.settings import SHIPPED_STORE, cache_dir, default_store
+from mat2spec.settings import LARGEST_METAL_GAP_EV, SHIPPED_STORE, cache_dir, default_store
 
 # Fields that determine how much work is done and where, not its results.
 _NOT_PHYSICS = frozenset(
@@ -182,7 +182,7 @@ class DftSettings(BaseModel):
         description="Maximum calculations per crystal, each with twice the empty bands, to cover the whole grid.",
     )
     gap_tolerance_ev: float = Field(
-        0.05,
+        LARGEST_METAL_GAP_EV,
         ge=0,
         description="Band gaps up to this, in eV, count as zero; for larger ones the energy zero is the VBM.",
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dft_validation
 from dft_validation.results.outcomes import JobStatus
 from mat2spec.tables.columns import Column
-from screening.choose.selection import BY_CONSENSUS, Selection, select_for_dft
+from screening.choose.selection import BY_CONSENSUS, Selection, drawable, select_for_dft
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,3 +51,9 @@ def choose_and_plan(
         if not hopeless or len(refused) >= _MOST_REFUSED:
             return selection, jobs
         refused |= hopeless
+
+
+def could_be_chosen(candidates: pd.DataFrame, classifications: pd.DataFrame, settings: ScreenSettings) -> list[str]:
+    """The candidates that DFT could have been asked about: the population of its figures."""
+    computable = dft_validation.computable_elements(settings.dft)
+    return drawable(candidates, settings.selection, classifications, computable)

@@ -99,7 +99,7 @@ PIPELINE = (
     Stage(
         "find_published",
         "Find published spectra",
-        reads=(TableName.KNOWN_EDOS,),
+        reads=(TableName.KNOWN_EDOS, TableName.CANDIDATES, TableName.REMOVED),
         writes=(TableName.PUBLISHED_RESULTS, TableName.PREVIOUS_CLASSIFICATIONS),
         run=stages.find_published,
     ),

@@ -23,7 +23,7 @@ import dft_validation
 import mat2spec
 from dft_validation.queue.store import QUEUE_FILE, JobQueue
 from dft_validation.results.outcomes import JobStatus
-from flows.choice import choose_and_plan
+from flows.choice import choose_and_plan, could_be_chosen
 from flows.remote_jobs import exchange_jobs
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.material_ids import in_digits
@@ -34,14 +34,17 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import matrix_column, to_frame
 from mat2spec.tables.status import Status
 from screening.choose.candidates import choose_candidates
-from screening.choose.selection import consensus, drawable, rank_by_consensus
+from screening.choose.selection import consensus, rank_by_consensus
 from screening.classify.classes import classify, mark_targets
+from screening.classify.false_metals import known_polymorphs
 from screening.classify.materials import Materials
 from screening.classify.metals import MetalEvidence
 from screening.classify.phonons import phonon_rows
 from screening.evaluate.evaluation import is_true, precision_recall
 from screening.evaluate.funnel_loss import describe_loss
+from screening.evaluate.population import population_flags
 from screening.evaluate.published import (
+    known_band_gaps,
     previous_classifications,
     published_precision_recall,
     published_results,
@@ -57,9 +60,8 @@ from screening.report.wording import nothing_new, why_nothing_is_predicted
 from screening.runs.contents import RunTables
 from screening.runs.history import PreviousRuns
 from screening.runs.schemas import TableName, empty_table
-from screening.settings import SourceKind
 from screening.sources.known_edos import known_edos_ids
-from screening.sources.opening import open_source
+from screening.sources.opening import asked_about, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,8 +70,6 @@ if TYPE_CHECKING:
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
     from mat2spec.prediction import Predictor
-    from screening.settings import SourceSettings
-    from screening.sources.base import CrystalSource
 
 Counts = dict[str, int]
 _OF_A_ROW = (Column.MATERIAL_ID, Column.MODEL, Column.TRUST, Column.PREDICTED_BY)
@@ -168,11 +168,6 @@ def find_candidates(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     )
 
 
-def asked_about(source: CrystalSource, settings: SourceSettings) -> pd.Series | None:
-    """The materials whose past matters; None for all, where those that are gone are looked up too."""
-    return None if settings.kind is SourceKind.MATERIALS_PROJECT else source.properties()[Column.MATERIAL_ID]
-
-
 def find_published(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Find spectra that were published after a previous run had predicted them, with that prediction."""
     results_dir = inputs.run.path.parent
@@ -181,7 +176,8 @@ def find_published(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     previous = PreviousRuns.find(results_dir, inputs.run.info, {*known, *in_store, *map(in_digits, in_store)})
     fetched = published_since(settings.source, previous, known)
     stores = [store for store in (settings.source.store_of_known_edos, fetched.store) if store is not None]
-    results = published_results(stores, previous, settings.gap, fetched.failures)
+    band_gaps = known_band_gaps(inputs.read(TableName.CANDIDATES), inputs.read(TableName.REMOVED))
+    results = published_results(stores, previous, settings.gap, fetched.failures, band_gaps)
     return Outcome(
         {"published": len(results)},
         {
@@ -287,7 +283,7 @@ def classified_results(
     outcomes: Sequence[DftOutcome], candidates: pd.DataFrame, settings: ScreenSettings
 ) -> pd.DataFrame:
     """Computed spectra with their classes, by the same rules as the predictions."""
-    results = dft_validation.results_table(outcomes, settings.gap, settings.classify)
+    results = dft_validation.results_table(outcomes, settings.gap, settings.classify, known_polymorphs(candidates))
     return mark_targets(results, candidates, settings.classify.target)
 
 
@@ -314,8 +310,7 @@ def evaluate(inputs: Inputs, settings: ScreenSettings) -> Outcome:
 def against_dft(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     """Precision and recall against the DFT of the run."""
     classes = inputs.read(TableName.CLASSIFICATIONS)
-    computable = dft_validation.computable_elements(settings.dft)
-    pool = drawable(inputs.read(TableName.CANDIDATES), settings.selection, classes, computable)
+    pool = could_be_chosen(inputs.read(TableName.CANDIDATES), classes, settings)
     return precision_recall(classes, results, jobs, settings.evaluation, gap_rule=settings.gap.describe(), pool=pool)
 
 
@@ -377,9 +372,12 @@ def move_thresholds(inputs: Inputs, settings: ScreenSettings) -> Outcome:
 def find_curve(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
     """The threshold curve for some DFT results."""
     candidates = inputs.read(TableName.CANDIDATES)
-    classes = inputs.read(TableName.CLASSIFICATIONS, [Column.MATERIAL_ID, Column.MODEL, Column.IS_METAL])
-    predictions = spectra_of(inputs, jobs[Column.MATERIAL_ID]).merge(classes, "left")
-    return threshold_curve(predictions, results, jobs, candidates, settings.gap, settings.evaluation)
+    there = inputs.run.column_names(TableName.PREDICTIONS)
+    more = [name for name in (Column.PRIOR_METAL_PROBABILITY, Column.PREDICTED_BY) if name in there]
+    predictions = spectra_of(inputs, jobs[Column.MATERIAL_ID], *more)
+    classes = inputs.read(TableName.CLASSIFICATIONS)
+    flags = population_flags(classes, Column.IS_GAPPED_METAL, could_be_chosen(candidates, classes, settings))
+    return threshold_curve(predictions, results, jobs, candidates, settings.gap, settings.evaluation, flags=flags)
 
 
 def report(inputs: Inputs, settings: ScreenSettings) -> Outcome:

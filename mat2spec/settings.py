@@ -20,6 +20,8 @@ SHIPPED_WEIGHTS_DIR = Path(__file__).resolve().parent / "weights"
 SHIPPED_SHARDS = DATA_DIR / "edos_store"
 # Tight binding, without and with spin.
 TIGHT_BINDING_MODELS = ("tight-binding", "tight-binding-mp")
+# Models of spectra as the Materials Project computes them: with spin where a crystal can be magnetic, and U.
+MODELS_WITH_SPIN = (TIGHT_BINDING_MODELS[1], "student")
 # Models that predict where none is named, the most accurate first: it leads.
 EDOS_MODELS = (TIGHT_BINDING_MODELS[0], "sitedos", "mat2spec")
 PHDOS_MODELS = ("sitedos",)
@@ -27,6 +29,8 @@ PHDOS_MODELS = ("sitedos",)
 MOST_PROJECTED = 12
 # A model may also be a file of predictions that others published, see `mat2spec.external`.
 EXTERNAL_ENDINGS = (".npz", ".parquet", ".csv")
+# Up to this band gap in eV a material counts as a metal: in filters, labels, DFT and published spectra.
+LARGEST_METAL_GAP_EV = 0.05
 # Larger batches are slower on a CPU: their messages no longer fit in its caches.
 DEFAULT_MAX_EDGES = 2000
 

@@ -49,7 +49,7 @@ class Screened:
     Parameters
     ----------
     picks
-        One row per material that any model calls a hit, by decreasing mean confidence of all models.
+        One row per material that any model calls a hit, by decreasing `consensus_confidence`.
     classifications
         One row per crystal and model.
     predictions

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from mat2spec.settings import DATA_DIR, cache_dir, shipped_stores
+from mat2spec.settings import DATA_DIR, LARGEST_METAL_GAP_EV, cache_dir, shipped_stores
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -140,7 +140,7 @@ class FilterSettings(BaseModel):
     )
     band_gap_min_ev: float = Field(default=0.0, allow_inf_nan=False, description="Minimum band gap in eV.")
     band_gap_max_ev: float | None = Field(
-        default=0.05,
+        default=LARGEST_METAL_GAP_EV,
         allow_inf_nan=False,
         description="Maximum band gap in eV; materials up to 0.05 eV count as metals.",
     )
@@ -305,6 +305,13 @@ class GapSettings(BaseModel):
         allow_inf_nan=False,
         description="Length in eV of an empty stretch, rounded up to whole bins; narrower band gaps count as metals.",
     )
+    min_probability: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Calibrated probability from which a predicted metal is called a gapped metal; by default the one "
+        "chosen for F1 on held-out labels (docs/metals.md). Computed spectra follow the rule.",
+    )
     confidence_factor: float = Field(
         default=3.0,
         gt=1,
@@ -387,6 +394,13 @@ class ClassifySettings(BaseModel):
         ge=0,
         allow_inf_nan=False,
         description="A metal with less DOS at E_F, in states/eV per atom, is called a semimetal (Be has 0.07, graphite 0.005).",
+    )
+    narrow_band_ev: float = Field(
+        default=1.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="A metal whose partly filled band is narrower than this, in eV, may be a false one: the repulsion of the "
+        "electrons in d and f shells is a few eV.",
     )
     insulator_gap_ev: float = Field(
         default=3.0,

@@ -116,7 +116,9 @@ def compare(rows: pd.DataFrame, crystals: Crystals, fast: str, accurate: str, fo
     scan = predicted(fast, crystals, folder)
     spectra = matrix_column(scan, Column.EDOS, EDOS_GRID.size)
     features = score_features(spectra, scan[Column.RELATIVE_ERROR].to_numpy(), sizes, GapSettings())
-    confidence = classes_of(scan, fast, rows, sizes)[Column.GAPPED_METAL_CONFIDENCE]
+    said = classes_of(scan, fast, rows, sizes)
+    # The calibrated probability is never zero; this product mostly is.
+    confidence = said[Column.GAP_CONFIDENCE] * said[Column.METAL_CONFIDENCE]
     chosen, weights = choose_for_accurate(confidence.to_numpy(dtype=np.float64, na_value=-1.0))
     answers = predicted(accurate, crystals.take(chosen), folder)
     few = CellSizes(sizes.n_sites[chosen], sizes.n_primitive[chosen], sizes.volumes[chosen])

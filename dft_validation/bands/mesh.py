@@ -147,30 +147,25 @@ def find_band_edges(bands: MeshBands, gap_tolerance_ev: float) -> BandEdges:
 
 
 def _edges_by_filling(bands: MeshBands) -> tuple[float, float] | None:
-    """VBM and CBM if the electrons fill a whole number of bands, independent of the smeared Fermi energy."""
-    filled = _n_filled_bands(bands)
-    if filled is None or sum(filled) <= 0 or max(filled) >= bands.n_bands:
-        return None
-    channels = list(zip(bands.energies_ev, filled, strict=True))
-    vbm = max(energies[:, :n].max() for energies, n in channels if n > 0)
-    return float(vbm), float(min(energies[:, n:].min() for energies, n in channels))
+    """VBM and CBM if the electrons fill a whole number of bands, wherever the program has put E_F.
 
-
-def _n_filled_bands(bands: MeshBands) -> list[int] | None:
-    """Filled bands of each spin channel; None if the electrons do not fill whole bands.
-
-    Two channels may hold different numbers of electrons: each has the nearest whole number of bands below E_F,
-    provided that all electrons are then accounted for.
+    Two channels may hold different numbers of electrons: of all divisions the one with the widest gap counts. At most one
+    has any, as bands that are separated by one energy are filled in one way only.
     """
-    if len(bands.energies_ev) == 1:
-        filled = [round(bands.n_electrons / 2)]
-        n_held = 2 * filled[0]
-    else:
-        weights = np.bincount(bands.irreducible_of_kpoint, minlength=bands.energies_ev.shape[1])
-        below = (bands.energies_ev <= bands.efermi).sum(axis=2)
-        filled = [round(float(n)) for n in below @ weights / weights.sum()]
-        n_held = sum(filled)
-    return filled if abs(bands.n_electrons - n_held) <= _INTEGER_TOLERANCE else None
+    n_spins = len(bands.energies_ev)
+    n_filled = round(bands.n_electrons * n_spins / 2)
+    if abs(bands.n_electrons - 2 * n_filled / n_spins) > _INTEGER_TOLERANCE:
+        return None
+    tops, bottoms = bands.energies_ev.max(axis=1), bands.energies_ev.min(axis=1)
+    divisions = [(n_filled,)] if n_spins == 1 else [(up, n_filled - up) for up in range(n_filled + 1)]
+    edges = [_edges(tops, bottoms, division) for division in divisions if max(division) < bands.n_bands]
+    return max(edges, key=lambda pair: pair[1] - pair[0], default=None) if n_filled > 0 else None
+
+
+def _edges(tops: NDArray[np.float64], bottoms: NDArray[np.float64], filled: tuple[int, ...]) -> tuple[float, float]:
+    """Highest energy of the lowest `filled` bands of each channel, and lowest of the others."""
+    vbm = max(float(top[:n].max()) for top, n in zip(tops, filled, strict=True) if n > 0)
+    return vbm, min(float(bottom[n:].min()) for bottom, n in zip(bottoms, filled, strict=True))
 
 
 def tetrahedron_efermi(bands: MeshBands, interpolation: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,12 @@ from mat2spec.crystals.primitive import CellSizes
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.columns import Column
 from screening.classify.classes import classify
-from screening.classify.materials import Materials, stoner_factors
+from screening.classify.materials import Materials
 from screening.classify.properties import dos_at_efermi
 from screening.settings import ClassifySettings, GapSettings
 
+# How documents name a spin-polarised calculation.
+POLARISED = "polarised"
 # Owing to bins of 0.06 eV and interpolated bands, a half metal has a small DOS of the other spin.
 HALF_METAL_POLARISATION = 0.95
 
@@ -32,6 +34,7 @@ def results_table(
     outcomes: Sequence[Outcome],
     gap_settings: GapSettings | None = None,
     classify_settings: ClassifySettings | None = None,
+    polymorphs: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Rows of `dft_results`: one per outcome, failures with empty values.
 
@@ -44,6 +47,8 @@ def results_table(
         engine's, so that it follows the same rule as predictions. `band_gap` remains the engine's.
     classify_settings
         Its other limits.
+    polymorphs
+        Polymorphs with a known gap by material: the column `gapped_polymorph` of the candidates.
 
     Returns
     -------
@@ -55,7 +60,7 @@ def results_table(
     table = pd.DataFrame([{**empty, **row} for row in rows], columns=list(_COLUMN_TYPES)).astype(_COLUMN_TYPES)
     if gap_settings is None:
         return table
-    return _with_classes(table, outcomes, gap_settings, classify_settings)
+    return _with_classes(table, outcomes, gap_settings, classify_settings, polymorphs or {})
 
 
 _COLUMN_TYPES: dict[str, Any] = {
@@ -131,27 +136,34 @@ def _failure_row(failure: FailedJob) -> dict[str, Any]:
 
 
 def _with_classes(
-    table: pd.DataFrame, outcomes: Sequence[Outcome], gap_settings: GapSettings, settings: ClassifySettings | None
+    table: pd.DataFrame,
+    outcomes: Sequence[Outcome],
+    gap_settings: GapSettings,
+    settings: ClassifySettings | None,
+    polymorphs: Mapping[str, str],
 ) -> pd.DataFrame:
     """Add the classes of each computed spectrum."""
     spectra = np.array([_spectrum_to_classify(item, gap_settings) for item in outcomes])
     spectra = spectra.reshape(len(outcomes), EDOS_GRID.size)  # even if there is no outcome
-    classes = classify(spectra, _materials(outcomes), gap_settings, settings)
+    materials = _materials(outcomes, polymorphs)
+    with_spin = (table[Column.SPIN] == POLARISED).to_numpy(dtype=np.bool_)
+    classes = classify(spectra, materials, gap_settings, settings, with_spin=with_spin)
     spins = pd.DataFrame(map(_spin_columns, outcomes), columns=[Column.SPIN_POLARISATION, Column.IS_HALF_METAL])
     spins = spins.astype({Column.SPIN_POLARISATION: "float64", Column.IS_HALF_METAL: "boolean"})
     kept = table.drop(columns=[name for name in classes.columns if name in table.columns])
     return pd.concat([kept, classes.reset_index(drop=True), spins], axis=1)
 
 
-def _materials(outcomes: Sequence[Outcome]) -> Materials:
-    """Cells and elements of the computed crystals; one atom for failures."""
+def _materials(outcomes: Sequence[Outcome], known: Mapping[str, str]) -> Materials:
+    """Cells, elements and gapped polymorphs of the computed crystals; one atom for failures."""
     documents = [item if isinstance(item, EdosDocument) else None for item in outcomes]
     n_sites = np.array([1 if item is None else item.n_sites for item in documents], dtype=np.int64)
     computed = np.array([1 if item is None else item.computed_n_sites for item in documents], dtype=np.int64)
     volumes = np.array([np.nan if item is None else item.computed_volume_a3 for item in documents], dtype=np.float64)
     numbers = [[] if item is None else _atomic_numbers(item.formula) for item in documents]
+    polymorphs = np.array([*(known.get(item.material_id, "") for item in outcomes), ""], dtype=object)[:-1]
     elements = ElementCounts.from_lists([pa.array(numbers, type=pa.list_(pa.int32()))])
-    return Materials(CellSizes(n_sites, computed, volumes * n_sites / computed), stoner_factors(elements))
+    return Materials.of_elements(CellSizes(n_sites, computed, volumes * n_sites / computed), elements, polymorphs)
 
 
 def _atomic_numbers(formula: str) -> list[int]:

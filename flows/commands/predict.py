@@ -35,7 +35,7 @@ from screening.progress import adding_up
 from screening.report.crystal_page import crystals_content
 from screening.report.projections import projections_of_table
 from screening.report.result_page import MOST_PICKS, PageContent, result_page
-from screening.report.story import describe_class, describe_trust
+from screening.report.story import describe_class, describe_risk, describe_trust
 from screening.sources.by_id import read_crystals
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _say_row(row: dict[Any, Any]) -> str:
         return f"failed: {row[Column.REASON]}"
     words = []
     if Column.IS_GAPPED_METAL in row:
-        words += [describe_class(row), f"DOS at E_F {row[Column.DOS_AT_EFERMI]:.2f} states/eV"]
+        words += [describe_class(row), *describe_risk(row), f"DOS at E_F {row[Column.DOS_AT_EFERMI]:.2f} states/eV"]
     if Column.HEAT_CAPACITY_300K in row:
         words += [f"heat capacity at 300 K {row[Column.HEAT_CAPACITY_300K]:.1f} J/(mol K) per mole of atoms"]
         words += [f"Debye temperature {row[Column.DEBYE_TEMPERATURE]:.0f} K"]

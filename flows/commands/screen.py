@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dft_validation.results.outcomes import JobStatus
-from flows import funnel, pipeline, stages
+from flows import funnel, pipeline
 from flows.commands.exits import resumable
 from flows.commands.terminal import console, say_counts, say_hanging, stage_progress
 from flows.settings_layers import list_settings, load_settings
@@ -23,7 +23,7 @@ from screening.report import tables as report
 from screening.report.result_page import PAGE_FILE
 from screening.runs.history import PreviousRuns
 from screening.runs.schemas import TableName
-from screening.sources.opening import open_source
+from screening.sources.opening import asked_about, open_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -150,7 +150,7 @@ def say_plan(settings: ScreenSettings, config: Path | None, assignments: Sequenc
     # The source first: if its key is missing, the rest need not be waited for.
     source = open_source(settings.source, settings.filters, results_dir=settings.results_dir)
     previous = PreviousRuns.find(
-        settings.results_dir, pipeline.identity_of(settings), stages.asked_about(source, settings.source)
+        settings.results_dir, pipeline.identity_of(settings), asked_about(source, settings.source)
     )
     chosen = choose_candidates(source, settings.source, settings.filters, previous, only_new=settings.only_new)
     console.print(report.filter_counts_table(chosen.counts))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,11 @@ MAGNETIC_BESIDE_ANIONS = frozenset({"Ti", "V", "Cu", "Mo", "Ru", "Re", "Os", "Ir
 _ANIONS = frozenset({"N", "O", "F", "S", "Cl", "Se", "Br", "I"})
 
 
+def open_shell_elements(found: AbstractSet[str]) -> set[str]:
+    """Those of the elements of a crystal whose open d or f shell can hold a moment in it."""
+    return set(found & MAGNETIC_ELEMENTS) | (set(found & MAGNETIC_BESIDE_ANIONS) if found & _ANIONS else set())
+
+
 def can_be_magnetic(atomic_numbers: NDArray[np.integer]) -> bool:
     """Whether a primitive cell has an element that can hold a moment, or an odd number of electrons.
 
@@ -25,5 +32,4 @@ def can_be_magnetic(atomic_numbers: NDArray[np.integer]) -> bool:
         Atoms of the primitive cell, shape (n,): two odd cells together are even.
     """
     found = {symbols()[int(number)] for number in atomic_numbers}
-    has_local_moment = bool(found & MAGNETIC_ELEMENTS) or bool(found & MAGNETIC_BESIDE_ANIONS and found & _ANIONS)
-    return has_local_moment or bool(int(np.sum(atomic_numbers)) % 2)
+    return bool(open_shell_elements(found)) or bool(int(np.sum(atomic_numbers)) % 2)

@@ -18,9 +18,9 @@ from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from mat2spec.models.base import ModelSettings
+from mat2spec.settings import LARGEST_METAL_GAP_EV
 from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.spectra.uncertainty import ErrorModel
-from mat2spec.tight_binding.filling import GAP_THRESHOLD_EV
 from mat2spec.tight_binding.network import CorrectionNetwork, SiteInputs, SiteSpectra, atom_populations
 from mat2spec.tight_binding.parameters import tables_hash
 from mat2spec.tight_binding.problem import KPOINTS_PER_ATOM, LinearBands, Problem
@@ -75,7 +75,7 @@ class TightBindingAnswer:
     @property
     def metal_share(self) -> float:
         """Fraction of the members whose bands are metallic."""
-        return float((self.band_gaps_ev <= GAP_THRESHOLD_EV).float().mean())
+        return float((self.band_gaps_ev <= LARGEST_METAL_GAP_EV).float().mean())
 
 
 class TightBinding(nn.Module):

@@ -62,6 +62,7 @@ class Column(StrEnum):
     FORMER_RUN_ID = "former_run_id"
     DB_VERSION = "db_version"
     ORIGIN = "origin"
+    GAPPED_POLYMORPH = "gapped_polymorph"
 
     # What became of it
     STATUS = "status"
@@ -136,6 +137,8 @@ class Column(StrEnum):
     SPIN_POLARISATION = "spin_polarisation_at_efermi"
     IS_HALF_METAL = "is_half_metal"
     IS_TARGET = "is_target"
+    FALSE_METAL_RISK = "false_metal_risk"
+    FALSE_METAL_REASON = "false_metal_reason"
 
     # Other properties that follow from a spectrum
     DOS_AT_EFERMI = "dos_at_efermi_states_per_ev"

@@ -12,3 +12,4 @@ class Status(StrEnum):
     FAILED = "failed"
     STRUCTURE_CHANGED = "structure_changed"
     NOT_READ = "not_read"
+    BAND_GAP_DIFFERS = "band_gap_differs"

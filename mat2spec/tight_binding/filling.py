@@ -16,8 +16,8 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from torch import Tensor
 
-# Above this a crystal counts as gapped, as for the labels.
-GAP_THRESHOLD_EV = 0.05
+from mat2spec.settings import LARGEST_METAL_GAP_EV
+
 BLENDING_WIDTH_EV = 0.02
 # Broadening of the occupations, in eV; on coarse meshes it replaces an integration over k.
 TEMPERATURE_EV = 0.08
@@ -37,7 +37,7 @@ class Filling:
     gap_ev
         Gap between the filled and the empty bands; zero where bands overlap or are partly filled.
     is_metal
-        Whether the gap is at most `GAP_THRESHOLD_EV`.
+        Whether the gap is at most `LARGEST_METAL_GAP_EV`.
     """
 
     zero_ev: Tensor
@@ -143,9 +143,9 @@ def fill(energies: Tensor, weights: Tensor, n_electrons: int, n_spins: int = 1) 
     vbm, cbm = edges
     gap = cbm - vbm
     gap_ev = max(0.0, float(gap.detach()))
-    share = torch.sigmoid((gap - GAP_THRESHOLD_EV) / BLENDING_WIDTH_EV)
+    share = torch.sigmoid((gap - LARGEST_METAL_GAP_EV) / BLENDING_WIDTH_EV)
     if float(share.detach()) > 1 - 1e-6:
         return Filling(vbm, gap_ev, is_metal=False)
     level = fermi_level(energies, weights, n_electrons)
     zero = level if float(share.detach()) < 1e-6 else share * vbm + (1 - share) * level
-    return Filling(zero, gap_ev, is_metal=gap_ev <= GAP_THRESHOLD_EV)
+    return Filling(zero, gap_ev, is_metal=gap_ev <= LARGEST_METAL_GAP_EV)

@@ -13,6 +13,7 @@ from mat2spec.crystals.material_ids import named_by
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.tables.columns import Column
 from screening.choose.filters import FilterSettings, filter_candidates, removed_materials
+from screening.classify.false_metals import gapped_polymorphs
 from screening.runs.history import SCREENED_BEFORE, PreviousRuns, find_changes, keep_unscreened
 from screening.settings import SourceSettings
 from screening.sources.base import CrystalSource
@@ -96,6 +97,7 @@ def choose_candidates(
     table = table.assign(
         **CellSizes.of_crystals(crystals).columns(), **{Column.STRUCTURE_HASH: rounded_structure_hashes(crystals)}
     )
+    table[Column.GAPPED_POLYMORPH] = gapped_polymorphs(table[Column.FORMULA], properties)
     changes = find_changes(table, known, previous)
     if only_new:
         screened = previous.has_screened(table)

@@ -1,7 +1,8 @@
 """Choice of the materials that DFT checks: the best-ranked positives, and random samples of all others.
 
-Materials are ranked by one number, `consensus_confidence`: the mean confidence of all models that know the material. What
-every model calls outside of what it knows has no such number, and is neither ranked nor drawn unless it is asked for.
+Materials are ranked by one number, `consensus_confidence`: the mean confidence of all models that know the material, each
+weighted by its average precision on held-out labels, so that models that are right less often have less of a say. What every
+model calls outside of what it knows has no such number, and is neither ranked nor drawn unless it is asked for.
 
 Confident positives alone would show how good the best picks are, but not how good all predicted positives are or what
 is missed. Uniform random samples of the other positives and of the negatives are therefore computed as well.
@@ -18,6 +19,7 @@ import pandas as pd
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.spectra.trust import Trust
 from mat2spec.tables.columns import Column
+from screening.classify.gapped_metals import skill_of
 from screening.settings import SelectionSettings
 
 RANDOM_NEGATIVE = "random_negative"
@@ -204,15 +206,22 @@ def rank_gapped_metals(
 def consensus(
     classifications: pd.DataFrame, rank_by: str = Column.GAPPED_METAL_CONFIDENCE, *, allow_outside: bool = False
 ) -> pd.Series:
-    """The number that materials are ranked by, for each row: mean over the models that know the material.
+    """The number that materials are ranked by, for each row: weighted mean over the models that know the material.
 
-    A single model far from its training data can be certain and wrong. Null where every prediction is outside, unless
-    these are allowed.
+    A single model far from its training data can be certain and wrong. The weight of a model is its average precision in
+    finding gapped metals among held-out labels (`screening.classify.gapped_metals`). Null where every prediction is outside,
+    unless these are allowed.
     """
     values = classifications[rank_by].astype("float64")
     if Column.TRUST in classifications and not allow_outside:
         values = values.where(classifications[Column.TRUST] != Trust.OUTSIDE)
-    return values.groupby(classifications[Column.MATERIAL_ID]).transform("mean")
+    models = classifications[Column.MODEL].astype(str)
+    skill = models.map({name: skill_of(name).average_precision for name in models.unique()}).astype("float64")
+    weights = skill.where(values.notna())
+    sums = pd.DataFrame({"weighted": values * weights, "weights": weights})
+    total = sums.groupby(classifications[Column.MATERIAL_ID]).transform("sum", min_count=1)
+    # Rounded, so that no order of the rows breaks a tie.
+    return (total["weighted"] / total["weights"]).round(12)
 
 
 def known_consensus(classifications: pd.DataFrame, rank_by: str = Column.GAPPED_METAL_CONFIDENCE) -> pd.Series:

@@ -20,9 +20,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mat2spec.settings import MODELS_WITH_SPIN
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.spectra.prediction import Prediction
 from mat2spec.tables.columns import Column
+from screening.classify.false_metals import false_metal_columns
 from screening.classify.gaps import BLOCK_SIZE, classify_spectra
 from screening.classify.materials import Materials
 from screening.classify.metals import DecidedBy, MetalEvidence
@@ -83,6 +85,7 @@ def classify(
     uncertainty: NDArray[np.floating] | None = None,
     functions: Sequence[Classifier] = (),
     evidence: MetalEvidence | None = None,
+    with_spin: NDArray[np.bool_] | None = None,
 ) -> pd.DataFrame:
     """Classify spectra and derive their properties.
 
@@ -100,12 +103,15 @@ def classify(
         Custom classifiers besides those named in the settings; each is called once per block of spectra.
     evidence
         What is known beside predicted spectra of whether they belong to metals; for computed ones None.
+    with_spin
+        Which spectra are spin-polarised, shape (n,); by default those of models of such spectra.
 
     Returns
     -------
     pandas.DataFrame
         One row per spectrum: the columns of `screening.classify.gaps.classify_spectra`, `electronic_class` and
-        its confidence, those of `screening.classify.properties.derive_properties`, and those of the functions.
+        its confidence, those of `screening.classify.properties.derive_properties` and of
+        `screening.classify.false_metals`, and those of the functions.
 
     Raises
     ------
@@ -114,12 +120,21 @@ def classify(
     """
     gap, settings = gap or GapSettings(), settings or ClassifySettings()
     own = [*map(load_function, settings.functions), *functions]
+    if with_spin is None:
+        models = np.array([""] * len(spectra), dtype=object) if evidence is None else evidence.models
+        with_spin = np.isin(models.astype(str), MODELS_WITH_SPIN)
     blocks = []
     for start in range(0, max(len(spectra), 1), BLOCK_SIZE):
         rows = np.arange(start, min(start + BLOCK_SIZE, len(spectra)))
         errors = None if uncertainty is None else uncertainty[rows]
         known = None if evidence is None else evidence.take(rows)
-        blocks.append(_classify_block(spectra[rows], materials.take(rows), gap, settings, errors, own, known))
+        block = _classify_block(spectra[rows], materials.take(rows), gap, settings, errors, known)
+        if materials.facts is not None:
+            risks = false_metal_columns(block, materials.facts.take(rows), with_spin[rows], settings)
+            block = pd.concat([block, risks], axis=1)
+        for function in own:
+            block = _with_own(block, function, _per_atom(spectra[rows], materials.take(rows), block))
+        blocks.append(block)
     return pd.concat(blocks, ignore_index=True) if len(blocks) > 1 else blocks[0]
 
 
@@ -151,7 +166,6 @@ def _classify_block(
     gap: GapSettings,
     settings: ClassifySettings,
     uncertainty: NDArray[np.floating] | None,
-    own: Sequence[Classifier],
     evidence: MetalEvidence | None,
 ) -> pd.DataFrame:
     sizes = materials.sizes
@@ -162,10 +176,13 @@ def _classify_block(
     properties = derive_properties(per_atom, classes, materials, EDOS_GRID, errors)
     table = pd.concat([classes, properties], axis=1)
     band_gaps = None if evidence is None else evidence.band_gaps_ev
-    table = table.assign(**electronic_classes(table, settings, band_gaps))
-    for function in own:
-        table = _with_own(table, function, Spectra(per_atom, EDOS_GRID, materials, table))
-    return table
+    return table.assign(**electronic_classes(table, settings, band_gaps))
+
+
+def _per_atom(spectra: NDArray[np.floating], materials: Materials, classes: pd.DataFrame) -> Spectra:
+    """What a custom classifier sees."""
+    per_atom = np.asarray(spectra, dtype=np.float64) / np.maximum(materials.sizes.n_sites, 1)[:, None]
+    return Spectra(per_atom, EDOS_GRID, materials, classes)
 
 
 def electronic_classes(

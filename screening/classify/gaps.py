@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.tables.columns import Column
+from screening.classify.gapped_metals import best_cut, gapped_metal_probability
 from screening.classify.metals import MetalEvidence, judge_metals
 from screening.classify.properties import count_bins, dos_above_efermi, dos_at_efermi, first_bin_above_zero
 from screening.settings import GapSettings
@@ -53,6 +54,13 @@ CLASSIFICATION_COLUMNS = (
     Column.PARTLY_FILLED_BAND_EV,
     Column.DOS_GAP_EV,
 )
+_DESCRIPTION_OF_A_GAP = (
+    Column.GAP_TOP_EV,
+    Column.GAP_BOTTOM_EV,
+    Column.GAP_WIDTH_EV,
+    Column.GAP_FLOOR,
+    Column.GAP_OPEN_AT_BOTTOM,
+)
 # Above the photon energy of visible light.
 VIOLET_EV = 3.1
 
@@ -88,7 +96,9 @@ def classify_spectra(
 
     `has_vb_gap` follows the published rule literally: a spectrum that is below the threshold
     everywhere counts as gapped. As an artefact of a low DOS, this is flagged in
-    `below_threshold_everywhere` and excluded from `is_gapped_metal`.
+    `below_threshold_everywhere` and excluded from `is_gapped_metal`. A computed spectrum is one of a gapped metal if it has
+    such a gap and is a metal's. A predicted one is smooth, and the gap seldom quite empty: it is if it is a metal's and the
+    probability of a gapped metal reaches `GapSettings.min_probability`.
 
     Parameters
     ----------
@@ -110,11 +120,13 @@ def classify_spectra(
     pandas.DataFrame
         One row per spectrum, in the same order. The gap columns describe the widest run that
         satisfies the rule, or otherwise the widest run below the threshold that begins below E_F
-        (null if there is none). Energies are bin edges, so that width = top - bottom; DOS values
+        (null if there is none); those of a predicted gapped metal whose gap is not that empty, at the lowest threshold
+        tried for the confidence at which the rule holds. Energies are bin edges, so that width = top - bottom; DOS values
         are per primitive cell. `gap_confidence` is the share (0 to 1) of the thresholds around the set one at which
         that rule holds, weighted by proximity, and so is `metal_confidence` without evidence; with it, the probability
-        of a metal (`screening.classify.metals.judge_metals`). `gapped_metal_confidence` is their product. All columns
-        are null for a spectrum with non-finite values.
+        of a metal (`screening.classify.metals.judge_metals`). `gapped_metal_confidence` is their product or, with evidence,
+        the probability that `screening.classify.gapped_metals` makes of it, zero for a known non-metal. All columns are
+        null for a spectrum with non-finite values.
 
     Raises
     ------
@@ -218,7 +230,16 @@ def _classify_block(
     columns: dict[str, NDArray] = gap | metal | _above_columns(upper)
     everywhere = columns[Column.BELOW_THRESHOLD_EVERYWHERE]
     columns[Column.IS_GAPPED_METAL] = columns[Column.HAS_VB_GAP] & columns[Column.IS_METAL] & ~everywhere
-    columns[Column.GAPPED_METAL_CONFIDENCE] = columns[Column.GAP_CONFIDENCE] * columns[Column.METAL_CONFIDENCE]
+    score = columns[Column.GAP_CONFIDENCE] * columns[Column.METAL_CONFIDENCE]
+    columns[Column.GAPPED_METAL_CONFIDENCE] = score
+    if evidence is not None:
+        probability = np.where(
+            columns[Column.METAL_CONFIDENCE] > 0, gapped_metal_probability(score, evidence.models), 0.0
+        )
+        cut = best_cut() if settings.min_probability is None else settings.min_probability
+        columns[Column.GAPPED_METAL_CONFIDENCE] = probability
+        columns[Column.IS_GAPPED_METAL] = (probability >= cut) & columns[Column.IS_METAL] & ~everywhere
+        columns |= _filled_gaps(columns, values, grid, rule, settings, atoms)
     columns |= _type_columns(columns)
     columns[Column.PARTLY_FILLED_BAND_EV] = np.where(
         columns[Column.IS_METAL], _partly_filled_band(values, grid, settings.dos_threshold * atoms), np.nan
@@ -232,6 +253,29 @@ def _classify_block(
     ):
         frame[flag] = frame[flag].mask(frame[energy].isna())
     return frame
+
+
+def _filled_gaps(
+    columns: dict[str, NDArray],
+    values: NDArray[np.float64],
+    grid: SpectralGrid,
+    rule: _Rule,
+    settings: GapSettings,
+    atoms: NDArray[np.float64],
+) -> dict[str, NDArray]:
+    """The columns that describe a gap, for gapped metals without an empty one: at the lowest threshold that shows it."""
+    described = {str(name): columns[name].copy() for name in _DESCRIPTION_OF_A_GAP}
+    is_open = columns[Column.IS_GAPPED_METAL] & ~columns[Column.HAS_VB_GAP]
+    for factor in _threshold_factors(settings)[0]:
+        rows = np.flatnonzero(is_open)
+        if factor <= 1 or not len(rows):
+            continue
+        found = _gap_columns(values[rows], grid, rule, settings, settings.dos_threshold * factor * atoms[rows])
+        holds = found[Column.HAS_VB_GAP] & ~found[Column.BELOW_THRESHOLD_EVERYWHERE]
+        for name, column in described.items():
+            column[rows[holds]] = found[name][holds]
+        is_open[rows[holds]] = False
+    return described
 
 
 def _mirrored(grid: SpectralGrid) -> SpectralGrid:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.primitive import CellSizes
+from mat2spec.tables.columns import Column
+from screening.classify.false_metals import FalseMetalFacts
 
 # Stoner parameters in eV for a density of states of one spin: 0.7 to 1 eV in the 3d series, rising towards Ni, and less
 # below (Fazekas, Lecture Notes on Electron Correlation and Magnetism, World Scientific 1999, ch. 7). With densities of
@@ -28,10 +30,13 @@ class Materials:
         Sizes of their cells.
     stoner_ev
         Output of `stoner_factors`, shape (n,).
+    facts
+        What else says whether a metal may be a false one; None where it is not known.
     """
 
     sizes: CellSizes
     stoner_ev: NDArray[np.float64]
+    facts: FalseMetalFacts | None = None
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -39,18 +44,28 @@ class Materials:
     @classmethod
     def of_crystals(cls, crystals: Crystals) -> Materials:
         """Data of crystals."""
-        return cls(CellSizes.of_crystals(crystals), stoner_factors(ElementCounts.from_crystals(crystals)))
+        return cls.of_elements(CellSizes.of_crystals(crystals), ElementCounts.from_crystals(crystals))
 
     @classmethod
     def of_rows(cls, rows: pd.DataFrame, elements: ElementCounts) -> Materials:
         """Data from a table with the sizes (`CellSizes.of_rows`), and the elements of the same materials."""
-        return cls(CellSizes.of_rows(rows), stoner_factors(elements))
+        known = Column.GAPPED_POLYMORPH in rows
+        polymorphs = rows[Column.GAPPED_POLYMORPH].fillna("").to_numpy(dtype=object) if known else None
+        return cls.of_elements(CellSizes.of_rows(rows), elements, polymorphs)
+
+    @classmethod
+    def of_elements(
+        cls, sizes: CellSizes, elements: ElementCounts, polymorphs: NDArray[np.object_] | None = None
+    ) -> Materials:
+        """Data from sizes, elements of a cell or formula unit, and polymorphs with a gap."""
+        facts = FalseMetalFacts.of(elements, sizes.n_primitive, polymorphs)
+        return cls(sizes, stoner_factors(elements), facts)
 
     def take(self, indices: NDArray[np.integer]) -> Materials:
         """The materials at `indices`, in that order."""
         sizes = self.sizes
         taken = CellSizes(sizes.n_sites[indices], sizes.n_primitive[indices], sizes.volumes[indices])
-        return Materials(taken, self.stoner_ev[indices])
+        return Materials(taken, self.stoner_ev[indices], None if self.facts is None else self.facts.take(indices))
 
 
 def stoner_factors(elements: ElementCounts) -> NDArray[np.float64]:

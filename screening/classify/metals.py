@@ -20,11 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from mat2spec.settings import LARGEST_METAL_GAP_EV
 from mat2spec.spectra.prediction import Prediction
 
 CALIBRATION_FILE = "metal_calibration.json"
-# Up to this known gap in eV a material counts as a metal, as in the filters and in DFT.
-KNOWN_METAL_GAP_EV = 0.05
 # Evidence beyond these limits is so rare in calibration data that it must not count for more.
 _LARGEST_LOGIT, _LARGEST_LOG_RATIO, _LARGEST_ROOT_OF_GAP = 8.0, 2.0, 2.0
 
@@ -168,7 +167,7 @@ def judge_metals(
     voices = _voices_of_rows(evidence.models)
     features = metal_features(np.where(has_prior, evidence.prior, 0.5), dos_over_threshold, gaps_ev)
     joint = expit((features * voices[:, :3]).sum(axis=1) + voices[:, 3])
-    known = evidence.band_gaps_ev <= KNOWN_METAL_GAP_EV
+    known = evidence.band_gaps_ev <= LARGEST_METAL_GAP_EV
     probability = np.select([has_gap, has_prior], [known.astype(np.float64), joint], share)
     decided_by[has_prior], decided_by[has_gap] = DecidedBy.BOTH.value, DecidedBy.BAND_GAP.value
     return MetalVerdict(np.select([has_gap, has_prior], [known, joint >= 0.5], by_spectrum), probability, decided_by)

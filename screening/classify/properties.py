@@ -20,7 +20,8 @@ from mat2spec.tables.columns import Column
 from screening.classify.materials import Materials
 
 BOLTZMANN_EV_PER_K = 8.617333262e-5
-# (pi^2 / 3) k_B^2 N_A in mJ eV / (mol K^2): gamma of a density of one state/eV per atom, per mole of atoms.
+# (pi^2 / 3) k_B^2 N_A in mJ eV / (mol K^2): gamma of a density of one state/eV per atom, per mole of atoms (Ashcroft and
+# Mermin, Solid State Physics, eq. 2.80).
 SOMMERFELD_MJ_EV_PER_MOL_K2 = math.pi**2 / 3 * BOLTZMANN_EV_PER_K**2 * 96485.33212 * 1e3
 # hbar^2 / m_e in eV Angstrom^2.
 HBAR2_OVER_MASS_EV_A2 = 7.619964231
@@ -181,8 +182,9 @@ def _seebeck(
     """Seebeck coefficient in microvolt per kelvin, and the probability that its sign is right.
 
     ``S = -<E> / (e T)``, where ``<E>`` is the mean of E - E_F with the weight ``g(E) (-df/dE)``: the transport integrals
-    of the linearised Boltzmann equation with a transport distribution that is proportional to the density of states
-    (Madsen and Singh, Comput. Phys. Commun. 175, 67, 2006, eqs. 12-16).
+    of the linearised Boltzmann equation (Ashcroft and Mermin, Solid State Physics, ch. 13; Madsen and Singh, Comput. Phys.
+    Commun. 175, 67, 2006) with a transport distribution that is proportional to the density of states. For a slowly
+    varying density it is the formula of Mott (Cutler and Mott, Phys. Rev. 181, 1336, 1969).
     """
     zeroth, first = thermal_weights(grid, SEEBECK_TEMPERATURE_K)
     weight = np.where(metal, values @ zeroth, np.nan)

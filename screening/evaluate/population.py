@@ -168,6 +168,36 @@ def population_flags(classifications: pd.DataFrame, target: str, pool: Collectio
     return flags.reindex(columns=models).astype("boolean").fillna(value=False)
 
 
+def stratum_weights(flags: pd.DataFrame, answers: pd.DataFrame) -> NDArray[np.float64]:
+    """How many materials of the population each answer stands for, shape (n,).
+
+    A material picked by rank stands for itself, one drawn at random for its share of the others of its stratum. A stratum
+    without a random answer is divided among those of the group that was drawn from, positives or negatives, in
+    proportion to their sizes (collapsed strata: Cochran, Sampling Techniques, 3rd ed., sec. 5A.12). What is not in the
+    population has no weight.
+
+    Parameters
+    ----------
+    flags
+        Output of `population_flags`.
+    answers
+        Materials with a DFT answer: `material_id` and `selected_as`.
+    """
+    patterns, stratum = np.unique(flags.to_numpy(dtype=np.bool_), axis=0, return_inverse=True)
+    place = pd.Series(stratum.ravel(), index=flags.index)
+    of_answer = answers[Column.MATERIAL_ID].map(place).fillna(-1).to_numpy(dtype=np.int64)
+    inside = of_answer >= 0
+    drawn = inside & answers[Column.SELECTED_AS].isin(SAMPLED_GROUPS).to_numpy(dtype=np.bool_)
+    n_certain, n_drawn = (np.bincount(of_answer[rows], minlength=len(patterns)) for rows in (inside & ~drawn, drawn))
+    rest = np.bincount(stratum.ravel(), minlength=len(patterns)) - n_certain
+    share = np.divide(rest, n_drawn, out=np.zeros(len(rest)), where=n_drawn > 0)
+    named = np.asarray(patterns.any(axis=1), dtype=np.bool_)
+    for group in (named, ~named):
+        covered = rest[group & (n_drawn > 0)].sum()
+        share[group] *= rest[group].sum() / covered if covered else 0.0
+    return np.where(drawn, share[of_answer], inside.astype(np.float64))
+
+
 def estimate_population(strata: Strata, model: str, settings: EvaluationSettings) -> PopulationEstimate:
     """Posterior medians and intervals of the scores of a model."""
     drawn = strata.tables(model, strata.draw(settings.n_draws, settings.seed))

@@ -17,11 +17,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.identity import rounded_structure_hashes
 from mat2spec.crystals.material_ids import named_by, spelled_as_in
 from mat2spec.crystals.primitive import count_primitive_sites
+from mat2spec.settings import LARGEST_METAL_GAP_EV
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
 from mat2spec.tables.columns import GEOMETRY_COLUMNS, Column
 from mat2spec.tables.files import TableError
@@ -168,12 +170,17 @@ def published_since(source: SourceSettings, former: PreviousRuns, known_edos: Co
 
 
 def published_results(
-    stores: Collection[Path], former: PreviousRuns, gap: GapSettings, failures: Mapping[str, str] | None = None
+    stores: Collection[Path],
+    former: PreviousRuns,
+    gap: GapSettings,
+    failures: Mapping[str, str] | None = None,
+    band_gaps: Mapping[str, float] | None = None,
 ) -> pd.DataFrame:
     """Rows of `published_results`: spectra of materials that a previous run predicted, classified.
 
-    A material whose structure differs from the predicted one becomes a row with that reason and no classes, and so does
-    each of the `failures`, a reason by material.
+    A material whose structure differs from the predicted one becomes a row with that reason and no classes, so does one
+    whose spectrum is at odds with the band gap that the source gives, by material in eV, and so does each of the
+    `failures`, a reason by material. None of these counts as the truth.
 
     Raises
     ------
@@ -188,11 +195,16 @@ def published_results(
     n_sites, n_primitive = (rows[name].to_numpy(dtype=np.int64) for name in (Column.NSITES, Column.NSITES_PRIMITIVE))
     spectra = np.where(same[:, None], published.spectra, np.nan)
     classes = classify_spectra(spectra, EDOS_GRID, gap, n_sites, n_primitive)
+    at_odds = _at_odds(classes[Column.IS_METAL], rows[Column.MATERIAL_ID].map(dict(band_gaps or {})), gap)
+    # Null in every column of what is not the truth.
+    classes = classes.mask(pd.Series(at_odds != "", index=classes.index))
+    status = np.select([~same, at_odds != ""], [Status.STRUCTURE_CHANGED, Status.BAND_GAP_DIFFERS], Status.OK)
+    changed = "The published structure differs from the one predicted."
     head = pd.DataFrame(
         {
             Column.MATERIAL_ID: rows[Column.MATERIAL_ID],
-            Column.STATUS: np.where(same, Status.OK, Status.STRUCTURE_CHANGED).astype(object),
-            Column.REASON: np.where(same, "", "The published structure differs from the one predicted.").astype(object),
+            Column.STATUS: status.astype(object),
+            Column.REASON: np.where(same, at_odds, changed).astype(object),
             **{str(name): rows[name] for name in (Column.REFERENCE, *LEVEL_OF_THEORY)},
             Column.FORMER_RUN_ID: rows[Column.MATERIAL_ID].map(predicted[Column.RUN_ID]),
             Column.EDOS: pd.Series(list(published.spectra), dtype=object),
@@ -200,6 +212,30 @@ def published_results(
     )
     results = pd.concat([head, classes], axis=1)
     return _with_failures(results, failures or {}, predicted[Column.RUN_ID])
+
+
+def known_band_gaps(candidates: pd.DataFrame, removed: pd.DataFrame) -> dict[str, float]:
+    """Band gap in eV of every material of the source that has one: those that filters removed included."""
+    names = [str(Column.MATERIAL_ID), str(Column.BAND_GAP)]
+    known = pd.concat([candidates[names], removed[names]]).dropna()
+    return dict(zip(known[Column.MATERIAL_ID], known[Column.BAND_GAP].astype(float), strict=True))
+
+
+def _at_odds(is_metal: pd.Series, band_gaps: pd.Series, gap: GapSettings) -> NDArray[np.object_]:
+    """Why each spectrum is at odds with the band gap of its material; empty where it is not, or where either is unknown.
+
+    The rule sees no gap that is narrower than its window above E_F, so that those count as metals and as gapped.
+    """
+    gaps = band_gaps.to_numpy(dtype=np.float64, na_value=np.nan)
+    metal, known = is_metal.fillna(value=False).to_numpy(dtype=np.bool_), is_metal.notna().to_numpy(dtype=np.bool_)
+    wide, none = known & metal & (gaps > gap.metal_window_ev), known & ~metal & (gaps <= LARGEST_METAL_GAP_EV)
+    reasons = np.full(len(gaps), "", dtype=object)
+    for row in np.flatnonzero(wide):
+        reasons[row] = (
+            f"The published spectrum is that of a metal, but the source gives a band gap of {gaps[row]:.2f} eV."
+        )
+    reasons[none] = "The published spectrum has a band gap, but the source gives none."
+    return reasons
 
 
 def _with_failures(results: pd.DataFrame, failures: Mapping[str, str], run_of: pd.Series) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import matrix_column
 from mat2spec.tables.status import Status
 from screening.classify.gaps import classify_spectra
+from screening.classify.metals import MetalEvidence
 from screening.evaluate.confusion import count, draw_intervals
 from screening.evaluate.evaluation import (
     POPULATION,
@@ -25,6 +26,7 @@ from screening.evaluate.evaluation import (
     is_true,
     scores_of,
 )
+from screening.evaluate.population import stratum_weights
 from screening.evaluate.references import split_by_reference
 from screening.runs.schemas import TableName, column_names
 from screening.settings import EvaluationSettings, GapSettings
@@ -32,8 +34,6 @@ from screening.settings import EvaluationSettings, GapSettings
 # Either only the predictions are classified by the other rule and the truth by the run's, or both by the other.
 PREDICTION_MOVED = "prediction"
 BOTH_MOVED = "both"
-# The curve needs no confidences; fewer threshold steps save most of the time.
-_FEWEST_CONFIDENCE_STEPS = 3
 # The intervals of a thousand rows need no third digit.
 _MOST_DRAWS = 500
 
@@ -44,7 +44,7 @@ class _Spectra:
 
     dft: NDArray[np.float32]
     predicted: dict[str, NDArray[np.float32]]
-    is_metal: dict[str, NDArray[np.bool_] | None]
+    evidence: dict[str, MetalEvidence | None]
     sizes: CellSizes
     weights: NDArray[np.float64] | None
 
@@ -57,26 +57,30 @@ def threshold_curve(
     gap: GapSettings,
     settings: EvaluationSettings | None = None,
     reference: str | None = None,
+    flags: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Precision and recall of gapped metals over the DOS threshold, the minimum width and the window of a gap.
 
     Parameters
     ----------
     predictions
-        `material_id`, `model`, `edos`, and, if there, `is_metal`: the verdict of the run, which no rule moves; without it
-        the spectrum says.
+        `material_id`, `model`, `edos`, and, if there, `prior_metal_probability`: what the metal head says; without it,
+        as in older runs, spectra are classified like computed ones.
     dft_results
         `material_id`, `status`, `edos`, and where known the level of theory.
     picks
         How the materials were chosen: `Selection.picks`.
     candidates
-        `material_id` and the sizes of the cells of these materials: `mat2spec.crystals.primitive.CellSizes.of_rows`.
+        `material_id`, where known `band_gap`, and the sizes of the cells: `mat2spec.crystals.primitive.CellSizes.of_rows`.
     gap
         The rule of the run, which is varied.
     settings
         How far it is varied.
     reference
         As for `screening.evaluate.evaluation.precision_recall`.
+    flags
+        What the run says of all that could be chosen (`screening.evaluate.population.population_flags`): the population is
+        weighted by the strata of its estimate. Without it, by the groups that were drawn from.
 
     Returns
     -------
@@ -88,7 +92,7 @@ def threshold_curve(
     settings = settings or EvaluationSettings()
     rows = []
     for level, results in split_by_reference(dft_results, reference):
-        spectra = _validated_spectra(predictions, results, picks, candidates)
+        spectra = _validated_spectra(predictions, results, picks, candidates, flags)
         rows += [level.columns() | row for row in _rows(spectra, gap, settings)]
     return pd.DataFrame(rows, columns=column_names(TableName.THRESHOLD_CURVE))
 
@@ -102,14 +106,15 @@ def moved_rules(gap: GapSettings, settings: EvaluationSettings) -> list[GapSetti
         sorted({*(top for top in settings.curve_top_min_ev if top <= gap.top_max_ev), gap.top_min_ev}),
     )
     names = (gap.threshold_field, "min_width_ev", "top_min_ev")
-    few = {"confidence_steps": _FEWEST_CONFIDENCE_STEPS}
-    return [
-        gap.model_copy(update={**dict(zip(names, values, strict=True)), **few}) for values in itertools.product(*axes)
-    ]
+    return [gap.model_copy(update=dict(zip(names, values, strict=True))) for values in itertools.product(*axes)]
 
 
 def _validated_spectra(
-    predictions: pd.DataFrame, results: pd.DataFrame, picks: pd.DataFrame, candidates: pd.DataFrame
+    predictions: pd.DataFrame,
+    results: pd.DataFrame,
+    picks: pd.DataFrame,
+    candidates: pd.DataFrame,
+    flags: pd.DataFrame | None,
 ) -> _Spectra:
     computed = results[results[Column.STATUS] == Status.OK].drop_duplicates(Column.MATERIAL_ID, keep="last")
     answered = picks[Column.MATERIAL_ID].isin(computed[Column.MATERIAL_ID]).to_numpy(dtype=np.bool_)
@@ -117,11 +122,12 @@ def _validated_spectra(
     predicted = {
         str(model): _matrix(group, material_ids) for model, group in predictions.groupby(Column.MODEL, sort=True)
     }
-    is_metal = {
-        str(model): _metals(group, material_ids) for model, group in predictions.groupby(Column.MODEL, sort=True)
+    rows = candidates.set_index(Column.MATERIAL_ID).loc[material_ids]
+    evidence = {
+        str(model): _evidence(group, str(model), rows) for model, group in predictions.groupby(Column.MODEL, sort=True)
     }
-    sizes = CellSizes.of_rows(candidates.set_index(Column.MATERIAL_ID).loc[material_ids])
-    return _Spectra(_matrix(computed, material_ids), predicted, is_metal, sizes, design_weights(picks, answered))
+    weights = _weights(flags, picks, answered)
+    return _Spectra(_matrix(computed, material_ids), predicted, evidence, CellSizes.of_rows(rows), weights)
 
 
 def _matrix(rows: pd.DataFrame, material_ids: list[str]) -> NDArray[np.float32]:
@@ -130,11 +136,24 @@ def _matrix(rows: pd.DataFrame, material_ids: list[str]) -> NDArray[np.float32]:
     return matrix_column(ordered, Column.EDOS, EDOS_GRID.size)
 
 
-def _metals(rows: pd.DataFrame, material_ids: list[str]) -> NDArray[np.bool_] | None:
-    """Which materials the run calls metals, in their order."""
-    if Column.IS_METAL not in rows:
+def _evidence(rows: pd.DataFrame, model: str, materials: pd.DataFrame) -> MetalEvidence | None:
+    """What is known of the materials beside a model's spectra, in their order; None in a run that did not ask."""
+    if Column.PRIOR_METAL_PROBABILITY not in rows:
         return None
-    return is_true(rows.set_index(Column.MATERIAL_ID)[Column.IS_METAL].reindex(material_ids))
+    known = rows.set_index(Column.MATERIAL_ID).reindex(materials.index)
+    unknown = pd.Series(np.nan, index=materials.index)
+    band_gaps = np.asarray(materials.get(Column.BAND_GAP, unknown).to_numpy(na_value=np.nan), dtype=np.float64)
+    prior = np.asarray(known[Column.PRIOR_METAL_PROBABILITY].to_numpy(na_value=np.nan), dtype=np.float64)
+    speakers = known.get(Column.PREDICTED_BY, unknown.astype(object)).fillna(model)
+    return MetalEvidence(speakers.to_numpy(dtype=object), prior, band_gaps)
+
+
+def _weights(
+    flags: pd.DataFrame | None, picks: pd.DataFrame, answered: NDArray[np.bool_]
+) -> NDArray[np.float64] | None:
+    """How many materials each answered pick stands for; None if no random negative has an answer."""
+    weights = design_weights(picks, answered)
+    return weights if flags is None or weights is None else stratum_weights(flags, picks[answered])
 
 
 def _rows(spectra: _Spectra, gap: GapSettings, settings: EvaluationSettings) -> Iterator[dict[str, object]]:
@@ -150,20 +169,15 @@ def _rows(spectra: _Spectra, gap: GapSettings, settings: EvaluationSettings) -> 
 
 
 def _gapped_metals(spectra: _Spectra, rule: GapSettings) -> list[NDArray[np.bool_]]:
-    """Classes of the DFT spectra and of each model's, in one call, which is faster than a call per table."""
-    matrices = [spectra.dft, *spectra.predicted.values()]
-    n_sites, n_primitive = (
-        np.tile(sizes, len(matrices)) for sizes in (spectra.sizes.n_sites, spectra.sizes.n_primitive)
-    )
-    classes = classify_spectra(np.concatenate(matrices), EDOS_GRID, rule, n_sites, n_primitive)
-    by_spectrum = np.split(is_true(classes[Column.IS_GAPPED_METAL]), len(matrices))
-    has_gap = np.split(
-        is_true(classes[Column.HAS_VB_GAP]) & ~is_true(classes[Column.BELOW_THRESHOLD_EVERYWHERE]), len(matrices)
-    )
-    verdicts = [None, *(spectra.is_metal[model] for model in spectra.predicted)]
-    return [
-        own if metal is None else gap & metal for own, gap, metal in zip(by_spectrum, has_gap, verdicts, strict=True)
-    ]
+    """Classes of the DFT spectra and of each model's."""
+    sizes = spectra.sizes
+
+    def classes(values: NDArray[np.float32], evidence: MetalEvidence | None) -> NDArray[np.bool_]:
+        found = classify_spectra(values, EDOS_GRID, rule, sizes.n_sites, sizes.n_primitive, evidence)
+        return is_true(found[Column.IS_GAPPED_METAL])
+
+    predicted = [classes(values, spectra.evidence[model]) for model, values in spectra.predicted.items()]
+    return [classes(spectra.dft, None), *predicted]
 
 
 def _rule_columns(rule: GapSettings) -> dict[str, object]:

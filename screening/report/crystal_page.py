@@ -23,7 +23,7 @@ from screening.settings import ClassifySettings, GapSettings, SelectionSettings
 # Columns of picks that only a run can fill.
 OF_A_RUN = (Column.PICK_RANK, *OF_DFT)
 # Between these confidences of the leading model its verdict is open.
-UNSURE_FROM, UNSURE_TO = 0.2, 0.8
+UNSURE_FROM, UNSURE_TO = 0.1, 0.6
 
 
 def crystals_content(

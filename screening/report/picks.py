@@ -132,7 +132,7 @@ def _leading_rows(classifications: pd.DataFrame, ids: list[str]) -> pd.DataFrame
 
 
 def _with_models(picks: pd.DataFrame, classifications: pd.DataFrame) -> pd.DataFrame:
-    """Add which models call it a hit, out of how many, and their mean confidence."""
+    """Add which models call it a hit, out of how many, and their consensus."""
     flag = target_of(classifications)
     predicted = classifications[classifications[flag].notna()]
     named = predicted[is_true(predicted[flag])].groupby(Column.MATERIAL_ID)[Column.MODEL]

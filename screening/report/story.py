@@ -134,7 +134,14 @@ def _say_model(row: Row, prediction: Row) -> str:
     model = row[Column.MODEL]
     if prediction.get(Column.STATUS, Status.OK) != Status.OK:
         return f"{model} could not predict it: {prediction[Column.REASON]}"
-    return f"{model}: {'; '.join([describe_class(row), *describe_trust(prediction)])}."
+    return f"{model}: {'; '.join([describe_class(row), *describe_risk(row), *describe_trust(prediction)])}."
+
+
+def describe_risk(row: Row) -> list[str]:
+    """Why a metal may be a false one; nothing if there is no reason."""
+    risk, reason = row.get(Column.FALSE_METAL_RISK), row.get(Column.FALSE_METAL_REASON)
+    is_named = isinstance(reason, str) and reason
+    return [f"{risk} risk of a false metal: {str(reason).replace('; ', ', ')}"] if is_named else []
 
 
 def describe_trust(prediction: Row) -> list[str]:
@@ -169,6 +176,8 @@ def describe_class(row: Row) -> str:
     if row[Column.HAS_VB_GAP] is not True:
         has_any = _known(row[Column.GAP_TOP_EV])
         reasons.append(f"its widest gap is {describe_gap(row)}" if has_any else "it has no gap below E_F")
+    elif is_metal:
+        reasons.append(f"its gap, {describe_gap(row)}, is not probable enough")
     kind = kind or ("metal" if is_metal else "not a metal")
     if unsure:
         kind = f"unsure whether a metal ({row[Column.METAL_CONFIDENCE]:.0%})"
@@ -199,7 +208,7 @@ def _say_rank(classes: pd.DataFrame, material_id: str, candidates: pd.DataFrame,
         return
     place = ids.index(material_id)
     confidence = ranked[Column.CONSENSUS_CONFIDENCE].iloc[place]
-    certainty = f"mean confidence {confidence:.2f}" if _known(confidence) else "outside of what any of them knows"
+    certainty = f"consensus confidence {confidence:.2f}" if _known(confidence) else "outside of what any of them knows"
     yield (
         f"Together the models rank it {place + 1} of {len(ids):,} predicted {words.heading} among {len(candidates):,} "
         f"candidates ({certainty})."
@@ -253,7 +262,8 @@ def _say_result(run: RunTables, job: Row) -> str:
         is_hit = "is" if result.get(Column.IS_TARGET) is True else "is not"
         return f"DFT ({engine}) finds {verdict}: it {is_hit} {words.singular} of {words.condition}."
     if verdict == GAPPED_METAL:
-        return f"DFT ({engine}) finds a gapped metal with a gap {describe_gap(result)}."
+        risk = "".join(f"; {words}" for words in describe_risk(result))
+        return f"DFT ({engine}) finds a gapped metal with a gap {describe_gap(result)}{risk}."
     gap = f"; its widest gap is {describe_gap(result)}" if _known(result.get(Column.GAP_TOP_EV)) else ""
     return f"DFT ({engine}) does not find a gapped metal: {verdict}{gap}."
 

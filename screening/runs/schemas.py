@@ -115,6 +115,8 @@ _NUMBERS_OF_A_CLASS = (
 _WORDS_OF_A_CLASS = (Column.ELECTRONIC_CLASS, Column.GAPPED_METAL_TYPE, Column.METAL_BY)
 # Not stored by older versions.
 _PROPERTIES = (
+    Column.FALSE_METAL_RISK,
+    Column.FALSE_METAL_REASON,
     Column.IS_TARGET,
     Column.METAL_BY,
     Column.ELECTRONIC_CLASS,
@@ -185,6 +187,9 @@ _TEXTS = (
     Column.FUNNEL_CHOICE,
     Column.FAST_MODEL,
     *TRUST_WORDS,
+    Column.GAPPED_POLYMORPH,
+    Column.FALSE_METAL_RISK,
+    Column.FALSE_METAL_REASON,
     Column.SELECTED_AS,
     Column.ENGINE,
     Column.SETTINGS_HASH,
@@ -287,11 +292,13 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_filled(Column.DFT_GAP_OPEN_AT_BOTTOM),
         *_fields(Column.ENERGY_ABOVE_HULL, Column.BAND_GAP),
         *_optional(Column.NSITES_PRIMITIVE, Column.ORIGIN, *_THERMAL_NUMBERS),
+        *_optional(Column.FALSE_METAL_RISK, Column.FALSE_METAL_REASON),
         *_filled(Column.LINK),
     ),
     TableName.CANDIDATES: (
         *_MATERIAL,
         *_optional(Column.STRUCTURE_HASH, Column.NSITES_PRIMITIVE, Column.VOLUME, Column.ORIGIN),
+        *_optional(Column.GAPPED_POLYMORPH),
     ),
     TableName.CRYSTALS: (*_filled(*CRYSTAL_COLUMNS), *_optional(Column.REASON)),
     TableName.CHANGES: (*_filled(Column.MATERIAL_ID, Column.CHANGE), *_fields(Column.FORMER_RUN_ID)),

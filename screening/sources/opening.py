@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
+
 from mat2spec.crystals.parquet_files import STRUCTURE
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import require_columns
@@ -67,3 +69,8 @@ def _holds_structures(settings: SourceSettings) -> bool:
         return False
     names = require_columns(settings.path, [])
     return STRUCTURE in names and Column.LATTICE not in names
+
+
+def asked_about(source: CrystalSource, settings: SourceSettings) -> pd.Series | None:
+    """The materials whose past matters; None for all, where those that are gone are looked up too."""
+    return None if settings.kind is SourceKind.MATERIALS_PROJECT else source.properties()[Column.MATERIAL_ID]

@@ -40,6 +40,7 @@
     { key: "n_models_for", label: "By", number: true, text: (p) => `${p.n_models_for}/${p.n_models}` },
     { key: "dft_verdict", label: "By DFT", text: (p) => show(p.dft_verdict) },
     { key: "trust", label: "Trust", text: (p) => show(p.trust) },
+    { key: "false_metal_risk", label: "False metal?", text: (p) => show(p.false_metal_risk) },
     { key: "material_id", label: "Material", text: (p) => p.material_id, className: "id" },
     { key: "domain_distance", label: "Distance", number: true, text: (p) => two(p.domain_distance) },
   ];

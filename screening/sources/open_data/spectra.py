@@ -7,11 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mat2spec.settings import LARGEST_METAL_GAP_EV
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, edges_of_samples, rebin_to_edges
 from mat2spec.spectra.phonons import CM1_PER_THZ, MODES_PER_ATOM
 
-# As in `mat2spec.spectra.grids.EDOS_GRID`: for larger gaps the energy zero is the VBM, otherwise E_F.
-GAP_TOLERANCE_EV = 0.05
 # A density below this fraction of the mean counts as zero, as in pymatgen's `Dos.get_cbm_vbm`.
 EMPTY_SHARE = 1e-3
 
@@ -62,14 +61,14 @@ def bin_edos(energies: NDArray[np.float64], density: NDArray[np.float64], efermi
     if not np.isfinite(efermi) or not energies[0] < efermi < energies[-1]:
         raise SpectrumError("The Fermi energy is missing or outside the energies.")
     vbm, band_gap = find_gap(energies, density, efermi)
-    zero = vbm if band_gap > GAP_TOLERANCE_EV else efermi
+    zero = vbm if band_gap > LARGEST_METAL_GAP_EV else efermi
     edges = edges_of_samples(energies) - zero
     if edges[-1] < EDOS_GRID.edges[-1]:
         raise SpectrumError("The density of states ends below the top of the grid.")
     edos = np.maximum(rebin_to_edges(edges, density, EDOS_GRID.edges), 0.0)
     if not edos.any():
         raise SpectrumError("The density of states is zero over the whole grid.")
-    return BinnedEdos(edos, float(zero), band_gap if band_gap > GAP_TOLERANCE_EV else 0.0, float(edges[-1]))
+    return BinnedEdos(edos, float(zero), band_gap if band_gap > LARGEST_METAL_GAP_EV else 0.0, float(edges[-1]))
 
 
 def find_gap(energies: NDArray[np.float64], density: NDArray[np.float64], efermi: float) -> tuple[float, float]:

@@ -36,7 +36,7 @@ def test_spin_channels_with_different_fillings_can_have_a_gap():
     assert find_band_edges(crossed, 0.05).is_metal
 
 
-@pytest.mark.parametrize("efermi", [-1.2, -0.5, 1.05])
+@pytest.mark.parametrize("efermi", [-1.9, -1.2, -0.5, 1.05, 1.8])
 def test_electrons_decide_on_the_gap_wherever_the_program_put_the_fermi_energy(efermi):
     k = np.linspace(0, 1, 8)[:, None]
     energies = np.stack([np.hstack([k - 2.0, k + 1.0]), np.hstack([k - 2.5, k + 1.5])])

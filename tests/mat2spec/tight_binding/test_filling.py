@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from mat2spec.tight_binding.filling import GAP_THRESHOLD_EV, band_edges, fermi_level, fill
+from mat2spec.settings import LARGEST_METAL_GAP_EV
+from mat2spec.tight_binding.filling import band_edges, fermi_level, fill
 
 WEIGHTS = torch.tensor([0.25, 0.75], dtype=torch.float64)
 
@@ -57,8 +58,8 @@ def test_the_zero_does_not_jump_where_the_gap_opens():
     gaps = torch.linspace(-0.2, 0.4, 601)
     zeros = torch.stack([fill(bands(float(gap)), WEIGHTS, 4).zero_ev for gap in gaps])
     assert float(zeros.diff().abs().max()) < 4e-3
-    assert fill(bands(GAP_THRESHOLD_EV - 0.01), WEIGHTS, 4).is_metal
-    assert not fill(bands(GAP_THRESHOLD_EV + 0.01), WEIGHTS, 4).is_metal
+    assert fill(bands(LARGEST_METAL_GAP_EV - 0.01), WEIGHTS, 4).is_metal
+    assert not fill(bands(LARGEST_METAL_GAP_EV + 0.01), WEIGHTS, 4).is_metal
 
 
 def spins(*levels_ev):

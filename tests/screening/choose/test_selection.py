@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from screening.choose.selection import drawable, rank_by_consensus, select_for_dft
+from screening.classify.gapped_metals import skill_of
 from screening.settings import SelectionSettings
 
 FLAG = st.sampled_from([True, False, None])
@@ -21,7 +23,7 @@ def screens(draw):
     rows = [
         (f"mp-{index}", model, draw(FLAG), draw(st.sampled_from([0.2, 0.5, 0.9])), draw(st.sampled_from([1.0, 2.0])))
         for index in range(n)
-        for model in ("gatgnn", "mat2spec")
+        for model in ("other", "one")
     ]
     return n, rows
 
@@ -55,12 +57,12 @@ def test_a_selection_keeps_its_promises(make_classifications, screen, most, othe
 
 def three_materials(make_classifications, **trust):
     frame = make_classifications(
-        ("a", "mat2spec", True, 0.9, 1.0),
-        ("b", "mat2spec", True, 0.8, 1.0),
-        ("a", "gatgnn", True, 0.7, 1.0),
-        ("c", "gatgnn", True, 0.6, 1.0),
-        ("b", "gatgnn", False, 0.0, 1.0),
-        ("c", "mat2spec", False, 0.1, 1.0),
+        ("a", "one", True, 0.9, 1.0),
+        ("b", "one", True, 0.8, 1.0),
+        ("a", "other", True, 0.7, 1.0),
+        ("c", "other", True, 0.6, 1.0),
+        ("b", "other", False, 0.0, 1.0),
+        ("c", "one", False, 0.1, 1.0),
     )
     frame["trust"] = [trust.get(f"{row.material_id}_{row.model}", "ok") for row in frame.itertuples()]
     return frame, pd.DataFrame({"material_id": ["a", "b", "c"], "nsites": 1, "chemsys": ["O-Sr", "Al-Ni", "Si"]})
@@ -81,13 +83,13 @@ def test_materials_are_chosen_by_their_consensus_and_named_once(make_classificat
 
 
 def test_a_model_counts_only_for_what_it_knows(make_classifications):
-    frame, materials = three_materials(make_classifications, c_mat2spec="outside")
+    frame, materials = three_materials(make_classifications, c_one="outside")
     assert select_for_dft(frame, materials, LIMITS).picks.material_id.tolist() == ["a", "c", "b"]
     assert rank_by_consensus(frame).consensus_confidence.tolist() == pytest.approx([0.8, 0.6, 0.4])
 
 
 def test_what_no_model_knows_is_not_chosen_unless_it_is_asked_for(make_classifications):
-    frame, materials = three_materials(make_classifications, a_mat2spec="outside", a_gatgnn="outside")
+    frame, materials = three_materials(make_classifications, a_one="outside", a_other="outside")
     chosen = select_for_dft(frame, materials, LIMITS)
     assert chosen.picks.material_id.tolist() == ["b", "c"]
     assert (chosen.n_outside, chosen.n_positives) == (1, 2)
@@ -107,6 +109,21 @@ def test_what_the_engine_cannot_compute_takes_no_place(make_classifications):
     refused = select_for_dft(frame, materials, one, refused={"a"})
     assert refused.picks.material_id.tolist() == ["b"]
     assert refused.n_positives == 3
+
+
+def test_a_model_that_is_right_less_often_has_less_of_a_say(make_classifications):
+    strong, weak = "tight-binding", "e3nn"
+    assert skill_of(strong).average_precision > skill_of(weak).average_precision
+    frame = make_classifications(
+        ("a", strong, True, 0.6, 1.0),
+        ("a", weak, True, 0.2, 1.0),
+        ("b", strong, True, 0.2, 1.0),
+        ("b", weak, True, 0.6, 1.0),
+    )
+    ranked = rank_by_consensus(frame)
+    assert ranked.material_id.tolist() == ["a", "b"]
+    shares = [skill_of(model).average_precision for model in (strong, weak)]
+    assert ranked.consensus_confidence[0] == pytest.approx(np.average([0.6, 0.2], weights=shares))
 
 
 def test_ties_go_to_the_wider_gap_then_by_identifier(make_classifications):
@@ -155,14 +172,14 @@ def test_negative_settings_are_refused(values):
 
 def test_agreement_of_the_models_ranks_before_the_certainty_of_one(make_classifications):
     frame = make_classifications(
-        ("mp-1", "gatgnn", False, 0.0, 1.0),
-        ("mp-1", "mat2spec", True, 1.0, 2.0),
-        ("mp-2", "gatgnn", True, 0.6, 1.0),
-        ("mp-2", "mat2spec", True, 0.8, 1.0),
-        ("mp-3", "gatgnn", False, 0.4, 1.0),
-        ("mp-3", "mat2spec", False, 0.4, 1.0),
+        ("mp-1", "other", False, 0.0, 1.0),
+        ("mp-1", "one", True, 1.0, 2.0),
+        ("mp-2", "other", True, 0.6, 1.0),
+        ("mp-2", "one", True, 0.8, 1.0),
+        ("mp-3", "other", False, 0.4, 1.0),
+        ("mp-3", "one", False, 0.4, 1.0),
     )
     ranked = rank_by_consensus(frame)
     assert ranked.material_id.tolist() == ["mp-2", "mp-1"]
     assert ranked.gapped_metal_confidence.tolist() == pytest.approx([0.7, 0.5])
-    assert ranked.model.tolist() == ["mat2spec", "mat2spec"]
+    assert ranked.model.tolist() == ["one", "one"]

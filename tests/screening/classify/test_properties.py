@@ -45,6 +45,23 @@ def test_sommerfeld_coefficient_of_one_state_per_ev():
     assert derived(np.ones(EDOS_GRID.size)).sommerfeld_coefficient_mj_per_mol_k2[0] == pytest.approx(2.357, abs=1e-3)
 
 
+def test_free_electrons_of_sodium_have_the_sommerfeld_coefficient_of_the_textbook():
+    # Kittel, Introduction to Solid State Physics, 8th ed., tables 6.1 and 6.2: 2.65e22 per cm3, 3.23 eV, 1.094 mJ/(mol K^2).
+    volume = 1e24 / 2.65e22
+    row = derived(free_electrons(-3.23, volume, filled_below=-9.0), volume).iloc[0]
+    assert row.occupied_states == pytest.approx(1.0, abs=0.01)
+    assert row.dos_at_efermi_states_per_ev_per_atom == pytest.approx(1.5 / 3.23, rel=0.01)
+    assert row.sommerfeld_coefficient_mj_per_mol_k2 == pytest.approx(1.094, abs=0.01)
+
+
+def test_free_electrons_have_the_slope_and_thermopower_of_their_fermi_energy():
+    depth = 3.0
+    row = derived(free_electrons(-depth, filled_below=-9.0)).iloc[0]
+    assert row.dos_logarithmic_slope_per_ev == pytest.approx(1 / (2 * depth), rel=1e-2)
+    mott = -1e6 * np.pi**2 / 3 * BOLTZMANN_EV_PER_K**2 * 300 / (2 * depth)
+    assert row.seebeck_300k_uv_per_k == pytest.approx(mott, rel=1e-2)
+
+
 @given(level=st.floats(0.2, 50))
 def test_a_flat_dos_has_no_slope_no_thermopower_and_its_centre_in_the_middle(level):
     row = derived(np.full(EDOS_GRID.size, level)).iloc[0]

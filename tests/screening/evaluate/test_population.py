@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from screening.evaluate.population import Strata, estimate_population, population_flags
+from screening.evaluate.population import Strata, estimate_population, population_flags, stratum_weights
 from screening.settings import EvaluationSettings
 
 SETTINGS = EvaluationSettings(n_draws=4000)
@@ -87,3 +87,23 @@ def test_a_model_whose_predictions_all_failed_says_no_of_everything():
     answers = pd.DataFrame({"material_id": ["x", "y"], "selected_as": ["positive:a", "random_negative"]})
     strata = Strata.of(flags, answers.assign(truth=[True, False]))
     assert estimate_population(strata, "b", SETTINGS).cells == (0, 0, 1, 1)
+
+
+def test_every_answer_stands_for_its_share_of_its_stratum():
+    names = [f"m{index}" for index in range(20)]
+    flags = pd.DataFrame({"a": [True] * 6 + [False] * 14, "b": [False] * 4 + [True] * 4 + [False] * 12}, index=names)
+    answers = pd.DataFrame(
+        [
+            ("m0", "positive:consensus"),
+            ("m1", "random_positive"),
+            ("m6", "random_positive"),
+            ("m10", "random_negative"),
+            ("m11", "random_negative"),
+            ("gone", "random_negative"),
+        ],
+        columns=["material_id", "selected_as"],
+    )
+    weights = stratum_weights(flags, answers)
+    # Only a: four, one of them ranked; a and b: two, none computed, shared by the other positives; only b: two.
+    assert weights.tolist() == pytest.approx([1, 3 * 7 / 5, 2 * 7 / 5, 6, 6, 0])
+    assert weights.sum() == pytest.approx(20)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from screening.classify.gaps import classify_spectra
+from screening.classify.metals import MetalEvidence
 from screening.evaluate.evaluation import precision_recall
 from screening.evaluate.threshold_curves import moved_rules, threshold_curve
 from screening.settings import EvaluationSettings, GapSettings
@@ -67,6 +68,32 @@ def test_random_negatives_keep_their_weight_when_they_turn_positive(validated):
     assert row[["tp", "fp", "fn", "tn"]].tolist() == pytest.approx([11, 1, 0, 10])
     assert row.precision_low <= row.precision <= row.precision_high
     assert row.enrichment == pytest.approx((11 / 12) / (11 / 22))
+
+
+def test_the_population_is_weighted_by_the_strata_of_its_estimate(validated):
+    predictions, results, picks, candidates = validated
+    flags = pd.DataFrame({"m": [True, True, *[False] * 18]}, index=[*"abcd", *map(str, range(16))])
+    row = rows_at(
+        threshold_curve(predictions, results, picks, candidates, GapSettings(), SETTINGS, flags=flags),
+        1.4,
+        estimate="population",
+    )
+    assert row[["tp", "fp", "fn", "tn"]].tolist() == pytest.approx([10, 1, 0, 9])
+
+
+def test_spectra_of_a_model_are_judged_with_what_the_metal_head_says(validated):
+    predictions, results, picks, candidates = validated
+    doubted = predictions.assign(prior_metal_probability=[1e-6, 0.99, 0.99, 0.99])
+    rows = threshold_curve(doubted, results, picks, candidates.assign(band_gap=np.nan), GapSettings(), SETTINGS)
+    known = classify_spectra(
+        np.stack(predictions.edos.tolist()),
+        evidence=MetalEvidence(
+            np.full(4, "m", dtype=object), doubted.prior_metal_probability.to_numpy(), np.full(4, np.nan)
+        ),
+    ).is_gapped_metal
+    row = rows_at(rows, 0.7)
+    assert row.tp + row.fp == known.sum()
+    assert not known[0]
 
 
 def test_at_the_runs_own_rule_the_curve_is_the_table_of_precision_and_recall(validated):
