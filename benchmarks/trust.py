@@ -28,12 +28,12 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.spoilt import WAYS_TO_SPOIL
 from mat2spec.models.checkpoints import SHIPPED_WEIGHTS
 from mat2spec.prediction import Predictor, load_predictor
+from mat2spec.settings import MODELS_WITH_SPIN
 from mat2spec.spectra.trust import CrystalFacts, TrustCalibration, trust_file
 from mat2spec.tables.status import Status
-from mat2spec.tight_binding.predictor import MODEL_NAME_WITH_SPIN
 
 MODELS = {
-    "edos": ("tight-binding", "tight-binding-mp", "sitedos", "mat2spec", "gatgnn", "e3nn"),
+    "edos": ("tight-binding", "tight-binding-mp", "student", "sitedos", "mat2spec", "gatgnn", "e3nn"),
     "phdos": ("sitedos", "mat2spec", "gatgnn", "e3nn"),
 }
 # Spoilt crystals of each kind.
@@ -44,7 +44,7 @@ def labels_of(data_dir: Path, model: str, spectrum: str) -> HeldOut:
     """What a model was not trained on."""
     if spectrum == "phdos":
         return held_out_phdos(data_dir, pretraining=model != "e3nn")
-    return held_out_edos_of_plan(data_dir) if model == MODEL_NAME_WITH_SPIN else held_out_edos(data_dir)
+    return held_out_edos_of_plan(data_dir) if model in MODELS_WITH_SPIN else held_out_edos(data_dir)
 
 
 def calibrate(predictor: Predictor, labels: HeldOut) -> tuple[TrustCalibration, dict[str, float]]:

@@ -170,7 +170,10 @@ def _predictor_of(path: Path, card: WeightsCard) -> Predictor:
     expected = weights_name(card.model, card.spectral_grid.name, card.setting)
     if path.name != expected:
         raise BenchmarkError(f"The weights {path} belong to the model '{card.model}'; rename the file to {expected}.")
-    return load_predictor(card.model, card.spectral_grid.name, path.parent)
+    predictor = load_predictor(card.model, card.spectral_grid.name, path.parent)
+    # As for all other weights the intervals are the model's own: those of its calibration have seen test materials.
+    predictor.trust = None
+    return predictor
 
 
 def _predict_per_atom(predictor: Predictor, labels: LabelledSpectra) -> tuple[Array, Array]:
