@@ -31,6 +31,7 @@ from mat2spec.models.checkpoints import WeightsCard, load_weights, read_card, we
 from mat2spec.prediction import Predictor, load_predictor
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.tight_binding.predictor import MODEL_NAMES as TIGHT_BINDING_MODELS
+from mat2spec.tight_binding.predictor import TightBindingPredictor
 
 MIXED = "mixed"
 COMPOSITION_ONLY = "composition only"
@@ -172,7 +173,8 @@ def _predictor_of(path: Path, card: WeightsCard) -> Predictor:
         raise BenchmarkError(f"The weights {path} belong to the model '{card.model}'; rename the file to {expected}.")
     predictor = load_predictor(card.model, card.spectral_grid.name, path.parent)
     # As for all other weights the intervals are the model's own: those of its calibration have seen test materials.
-    predictor.trust = None
+    if isinstance(predictor, TightBindingPredictor):
+        predictor.trust = None
     return predictor
 
 

@@ -226,7 +226,8 @@ def _classify_block(
     values = np.where(usable[:, None], values, 0.0)
     gap = _gap_columns(values, grid, rule, settings, settings.dos_threshold * atoms)
     metal = _metal_columns(values, grid, settings, settings.metal_dos_threshold * atoms, evidence)
-    upper = _gap_columns(values[:, ::-1], _mirrored(grid), rule, settings, settings.dos_threshold * atoms)
+    mirrored = replace(grid, first_center=-grid.last_center, last_center=-grid.first_center)
+    upper = _gap_columns(values[:, ::-1], mirrored, rule, settings, settings.dos_threshold * atoms)
     columns: dict[str, NDArray] = gap | metal | _above_columns(upper)
     everywhere = columns[Column.BELOW_THRESHOLD_EVERYWHERE]
     columns[Column.IS_GAPPED_METAL] = columns[Column.HAS_VB_GAP] & columns[Column.IS_METAL] & ~everywhere
@@ -270,17 +271,12 @@ def _filled_gaps(
         rows = np.flatnonzero(is_open)
         if factor <= 1 or not len(rows):
             continue
-        found = _gap_columns(values[rows], grid, rule, settings, settings.dos_threshold * factor * atoms[rows])
+        found = _gaps_below(values[rows], grid, rule, settings.dos_threshold * factor * atoms[rows])
         holds = found[Column.HAS_VB_GAP] & ~found[Column.BELOW_THRESHOLD_EVERYWHERE]
         for name, column in described.items():
             column[rows[holds]] = found[name][holds]
         is_open[rows[holds]] = False
     return described
-
-
-def _mirrored(grid: SpectralGrid) -> SpectralGrid:
-    """The grid mirrored at zero energy."""
-    return replace(grid, first_center=-grid.last_center, last_center=-grid.first_center)
 
 
 def _above_columns(mirrored: dict[str, NDArray]) -> dict[str, NDArray]:
@@ -349,6 +345,13 @@ def _gap_columns(
     settings: GapSettings,
     threshold: NDArray[np.float64],
 ) -> dict[str, NDArray]:
+    confidence = _gap_confidence(values, rule, threshold, settings)
+    return {**_gaps_below(values, grid, rule, threshold), Column.GAP_CONFIDENCE: confidence}
+
+
+def _gaps_below(
+    values: NDArray[np.float64], grid: SpectralGrid, rule: _Rule, threshold: NDArray[np.float64]
+) -> dict[str, NDArray]:
     below = np.asarray(values < threshold[:, None], dtype=np.bool_)
     everywhere = np.asarray(below.all(axis=1), dtype=np.bool_)
     runs = _find_runs(below, rule, first_bin_above_zero(grid))
@@ -361,7 +364,6 @@ def _gap_columns(
         Column.GAP_BOTTOM_EV: np.where(found, grid.edges[runs.start], np.nan),
         Column.GAP_WIDTH_EV: np.where(found, runs.length * grid.width, np.nan),
         Column.GAP_FLOOR: np.where(found, _lowest_in_run(values, runs), np.nan),
-        Column.GAP_CONFIDENCE: _gap_confidence(values, rule, threshold, settings),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,8 +34,12 @@ from screening.settings import EvaluationSettings, GapSettings
 # Either only the predictions are classified by the other rule and the truth by the run's, or both by the other.
 PREDICTION_MOVED = "prediction"
 BOTH_MOVED = "both"
+# Computed spectra need no confidence; fewer threshold steps save time.
+_FEWEST_CONFIDENCE_STEPS = 3
 # The intervals of a thousand rows need no third digit.
 _MOST_DRAWS = 500
+
+Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -169,15 +173,28 @@ def _rows(spectra: _Spectra, gap: GapSettings, settings: EvaluationSettings) -> 
 
 
 def _gapped_metals(spectra: _Spectra, rule: GapSettings) -> list[NDArray[np.bool_]]:
-    """Classes of the DFT spectra and of each model's."""
-    sizes = spectra.sizes
+    """Classes of the DFT spectra and of each model's; all models with evidence in one call, which is faster."""
+    sizes, few = spectra.sizes, rule.model_copy(update={"confidence_steps": _FEWEST_CONFIDENCE_STEPS})
 
-    def classes(values: NDArray[np.float32], evidence: MetalEvidence | None) -> NDArray[np.bool_]:
-        found = classify_spectra(values, EDOS_GRID, rule, sizes.n_sites, sizes.n_primitive, evidence)
-        return is_true(found[Column.IS_GAPPED_METAL])
+    def classes(values: list[NDArray[np.float32]], gap: GapSettings, evidence: MetalEvidence | None) -> list[Flags]:
+        n = len(values)
+        n_sites, n_primitive = np.tile(sizes.n_sites, n), np.tile(sizes.n_primitive, n)
+        found = classify_spectra(np.concatenate(values), EDOS_GRID, gap, n_sites, n_primitive, evidence)
+        return np.split(is_true(found[Column.IS_GAPPED_METAL]), n)
 
-    predicted = [classes(values, spectra.evidence[model]) for model, values in spectra.predicted.items()]
-    return [classes(spectra.dft, None), *predicted]
+    heard = {model: known for model, known in spectra.evidence.items() if known is not None}
+    plain = [spectra.predicted[model] for model in spectra.predicted if model not in heard]
+    truth, *alone = classes([spectra.dft, *plain], few, None)
+    told = classes([spectra.predicted[model] for model in heard], rule, _joined(heard.values())) if heard else []
+    with_evidence, without = iter(told), iter(alone)
+    return [truth, *(next(with_evidence if model in heard else without) for model in spectra.predicted)]
+
+
+def _joined(parts: Iterable[MetalEvidence]) -> MetalEvidence:
+    known = list(parts)
+    return MetalEvidence(
+        *(np.concatenate(values) for values in zip(*(vars(one).values() for one in known), strict=True))
+    )
 
 
 def _rule_columns(rule: GapSettings) -> dict[str, object]:
