@@ -93,7 +93,7 @@ def test_a_checkpoint_that_cannot_be_written_names_its_file_and_keeps_the_last_o
     [
         (NotImplementedError("FileSystem does not appear to support flock"), "has no locks"),
         (OSError(errno.EROFS, "Read-only file system"), "read-only"),
-        (OSError(errno.ENOLCK, "No locks available"), "No locks available"),
+        (OSError(errno.ENOLCK, "No locks available"), "has no locks"),
         (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
         (PermissionError(errno.EACCES, "Permission denied"), "No permission"),
     ],

@@ -191,7 +191,9 @@ class BulkRead:
         for part in parts:
             self.left_out.update(json.loads(read_metadata(part)[LEFT_OUT_KEY]))
         written = concatenate_tables(
-            self.target, parts, {**metadata, LEFT_OUT_KEY: json.dumps(self.left_out, sort_keys=True)}
+            self.target,
+            (read_table(part) for part in parts),
+            {**metadata, LEFT_OUT_KEY: json.dumps(self.left_out, sort_keys=True)},
         )
         if written == 0:
             self.target.unlink()

@@ -41,6 +41,10 @@ def test_the_stored_run_is_one_of_version_0_1():
         TableName.PICKS,
         TableName.REMOVED,
         TableName.PHONONS,
+        TableName.PROJECTIONS,
+        TableName.SCAN,
+        TableName.FUNNEL,
+        TableName.FUNNEL_LOSS,
     }
     assert set(TableName) - OLD_TABLES == later
 
