@@ -74,7 +74,7 @@ def main() -> None:
                 print(row(stage.name, walk.modules))
 
         with open_run(settings) as run:
-            run_stages(run, stages_of(settings), followed)
+            run_stages(run, settings, stages_of(settings), followed)
 
 
 if __name__ == "__main__":
