@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import gcd
 
@@ -72,7 +72,7 @@ class Claims:
         if unlisted:
             return (
                 f"The file lists the elements {', '.join(sorted(self.elements))}, but the sites give {_written(read)}: "
-                f"{' and '.join(unlisted)} is in only one of them."
+                f"{' and '.join(unlisted)} {'is' if len(unlisted) == 1 else 'are'} in only one of them."
             )
         if not self.formula:
             return None
@@ -162,10 +162,15 @@ def counted(composition: Composition) -> dict[str, float]:
 
 def read_elements(text: str) -> frozenset[str]:
     """Elements named in a formula of moieties, such as "C2 H4 2+, 2(Cl 1-)"; none if it has words that are none."""
-    names = re.findall(r"[A-Za-z]+", text)
-    if not names or not all(Element.is_valid_symbol(name) for name in names):
+    return elements_among(re.findall(r"[A-Za-z]+", text))
+
+
+def elements_among(names: Iterable[object]) -> frozenset[str]:
+    """These elements, with isotopes of hydrogen as H; none if any of the names is no element."""
+    symbols = [str(name) for name in names]
+    if not all(map(Element.is_valid_symbol, symbols)):
         return frozenset()
-    return frozenset("H" if name in ISOTOPES else name for name in names)
+    return frozenset("H" if symbol in ISOTOPES else symbol for symbol in symbols)
 
 
 def read_formula(text: str) -> dict[str, float]:

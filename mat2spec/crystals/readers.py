@@ -173,7 +173,7 @@ def _text_of(file: Path) -> str:
 
 
 def _decoded(content: bytes) -> str:
-    """Text in UTF-8, in UTF-16 with its mark, or of a CIF in the encoding of before: only names and titles depend on it."""
+    """Text in UTF-8, in UTF-16 with its byte-order mark, or, of a CIF, in Latin-1: only names and titles depend on it."""
     try:
         return content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
     except UnicodeDecodeError as error:

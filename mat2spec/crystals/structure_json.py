@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from pymatgen.core import Element, Lattice, Structure
 
-from mat2spec.crystals.claims import VOLUME_TOLERANCE, Claims, read_formula
+from mat2spec.crystals.claims import VOLUME_TOLERANCE, Claims, elements_among, read_formula
 from mat2spec.crystals.other_json import as_pymatgen
 
 # Keys of the crystal in documents, in order of priority.
@@ -223,20 +223,14 @@ def _claims_of(document: dict[str, Any]) -> Claims:
     composition = document.get("composition")
     if isinstance(composition, dict):
         formula = " ".join(f"{key}{value}" for key, value in composition.items() if isinstance(value, int | float))
+    listed = document.get("elements")
     return Claims(
         formula=read_formula(formula) if isinstance(formula, str) else {},
-        elements=_elements(document.get("elements")),
+        elements=elements_among(listed if isinstance(listed, list) else ()),
         n_sites=document["nsites"] if isinstance(document.get("nsites"), int) else None,
         volume=_positive(document.get("volume")),
         density=_positive(document.get("density")),
     )
-
-
-def _elements(listed: Any) -> list[str]:
-    """Elements that a document lists; none if it lists anything else."""
-    names = listed if isinstance(listed, list) else []
-    known = [name for name in names if isinstance(name, str) and Element.is_valid_symbol(name)]
-    return known if len(known) == len(names) else []
 
 
 def _positive(value: Any) -> float | None:

@@ -35,6 +35,7 @@ OPTIMADE = {
     "species_at_sites": ["first", "Cl"],
     "species": [{"name": "first", "chemical_symbols": ["Cs"], "concentration": [1.0]}],
 }
+DEUTERIDE = Structure(Lattice.cubic(4.08), ["Li", "D"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 MIXED = [{"name": "first", "chemical_symbols": ["Cs", "Rb"], "concentration": [0.5, 0.5]}]
 
 # File name, content, composition of the primitive cell, words of the note.
@@ -160,6 +161,12 @@ READ = {
         "Cs1 Cl1",
         "",
     ),
+    "a document that lists deuterium": (
+        "x.json",
+        json.dumps({"elements": ["D", "Li"], "structure": DEUTERIDE.as_dict()}),
+        "Li1 H1",
+        "D is treated as the element",
+    ),
     "a structure": ("x.json", json.dumps(salt_dict()), "Cs1 Cl1", ""),
     "a class that would be imported": ("x.json", json.dumps(salt_dict(**{"@module": "this"})), "Cs1 Cl1", ""),
     "a computed entry": ("x.json", json.dumps({"energy": -1.0, "structure": salt_dict()}), "Cs1 Cl1", ""),
@@ -248,7 +255,7 @@ REFUSED = {
     "water in a moiety alone": (
         "x.cif",
         cif(items=group() + "\n_chemical_formula_moiety 'Na 1+, Cl 1-, 2(H2 O)'"),
-        "H and O is in only one",
+        "H and O are in only one",
     ),
     "a row of a loop that is short": ("x.cif", cif("Na1 0 0 0\nCl1 .5 .5", group()), "values left over"),
     "monoclinic about another axis": (
