@@ -9,6 +9,7 @@ prediction is their mean, and their disagreement is part of the uncertainty.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -119,12 +120,16 @@ class TightBinding(nn.Module):
         descriptors
             Of its sites, shape (n_atoms, `settings.descriptors.width`).
         """
+        members, _ = self.site_spectra(problem, descriptors)
+        return self.answer_of(members, problem, descriptors)
+
+    def answer_of(self, members: Sequence[SiteSpectra], problem: Problem, descriptors: Tensor) -> TightBindingAnswer:
+        """Sums of the site spectra of each member; other parameters as in `forward`."""
         numbers = torch.from_numpy(problem.cell.atomic_numbers).to(descriptors.device)
-        answers, _ = self.site_spectra(problem, descriptors)
         return TightBindingAnswer(
-            torch.stack([answer.spectra.sum(dim=0) for answer in answers]) / problem.n_atoms,
+            torch.stack([member.spectra.sum(dim=0) for member in members]) / problem.n_atoms,
             self.hidden_vector(descriptors, numbers),
-            torch.tensor([answer.filling.gap_ev for answer in answers]),
+            torch.tensor([member.filling.gap_ev for member in members]),
         )
 
     def site_spectra(self, problem: Problem, descriptors: Tensor) -> tuple[list[SiteSpectra], LinearBands]:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from pymatgen.core import Element, Structure
+from pymatgen.core import Structure
 from pymatgen.electronic_structure.bandstructure import BandStructureSymmLine
 from pymatgen.electronic_structure.core import Orbital, Spin
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
@@ -26,12 +26,12 @@ from mat2spec.models.tight_binding import TightBinding
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.tight_binding.bloch import Basis, TightBindingCrystal
 from mat2spec.tight_binding.cells import PrimitiveCell
-from mat2spec.tight_binding.channels import N_ORBITALS, ORBITAL_NAMES, SHELL_NAMES
+from mat2spec.tight_binding.channels import N_ORBITALS, ORBITAL_NAMES
 from mat2spec.tight_binding.eigenproblem import Bands, orthogonalise, populations, solve
 from mat2spec.tight_binding.filling import Filling, fill
 from mat2spec.tight_binding.problem import LinearBands, PreparationSettings, Problem, prepare
 from mat2spec.tight_binding.sevennet import site_scalars
-from mat2spec.tight_binding.sites import shell_densities
+from mat2spec.tight_binding.sites import shell_densities, sum_by_element
 
 POINTS_PER_SEGMENT = 20
 
@@ -119,15 +119,8 @@ class ElectronicStructure:
 
     def projected_dos(self, grid: SpectralGrid = EDOS_GRID) -> pd.DataFrame:
         """Density of states by element and shell, states/eV per primitive cell; one column each, one row per bin."""
-        problem = self.problem
-        densities = shell_densities(problem, self.mesh_bands, self.filling.zero_ev, grid).swapaxes(0, 1)
-        numbers = problem.cell.atomic_numbers
-        columns = {}
-        for name, density in zip(SHELL_NAMES, densities, strict=True):
-            for number in np.unique(numbers):
-                values = density[numbers == number].sum(axis=0)
-                if values.any():
-                    columns[f"{Element.from_Z(int(number)).symbol} {name}"] = values
+        densities = shell_densities(self.problem, self.mesh_bands, self.filling.zero_ev, grid)
+        columns = sum_by_element(densities, self.problem.cell.atomic_numbers)
         return pd.DataFrame(columns, index=pd.Index(grid.centers, name="energy_ev"))
 
     def _solve_at(self, kpoints: NDArray[np.float64]) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:

@@ -224,7 +224,8 @@ class TightBindingPredictor:
             States/eV of the given cell, shape (n_sites, 3, size), with the predicted spectrum as its sum. None if the
             cell is too large for tight binding, or its bands cannot be solved.
         """
-        cell, site_in_cell = PrimitiveCell.with_sites(*_arrays_of(reduce_skewed_cells(crystals.take([index]))))
+        given = reduce_skewed_cells(crystals.take([index])).cell(0)
+        cell, site_in_cell = PrimitiveCell.with_sites(given.lattice, given.frac_coords, given.atomic_numbers)
         if cell.n_atoms > self.max_atoms:
             return None
         try:
@@ -324,11 +325,6 @@ def _problem(crystals: Crystals, index: int, tabulated: NDArray[np.int64], descr
     if nearest < checks.MIN_DISTANCE_A:
         return f"Two atoms are {nearest:.2f} Angstrom apart, closer than {checks.MIN_DISTANCE_A:g} Angstrom."
     return None
-
-
-def _arrays_of(crystals: Crystals) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.integer]]:
-    cell = crystals.cell(0)
-    return cell.lattice, cell.frac_coords, cell.atomic_numbers
 
 
 def _blank(crystals: Crystals, reasons: Sequence[str | None], predictor: TightBindingPredictor) -> Prediction:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.core import Element
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.checks import find_problems
 from mat2spec.settings import MOST_PROJECTED
-from mat2spec.tight_binding.channels import SHELL_NAMES
 from mat2spec.tight_binding.predictor import TightBindingPredictor
+from mat2spec.tight_binding.sites import sum_by_element
 
 Projections = dict[str, dict[str, NDArray[np.float64]]]
 
@@ -38,15 +37,5 @@ def project_spectra(crystals: Crystals, predictor: object, most: int = MOST_PROJ
         by_site = predictor.project(crystals, index) if problems[index] is None else None
         if by_site is not None:
             numbers = crystals.atomic_numbers[crystals.sites(index)]
-            found[str(crystals.material_ids[index])] = _by_element(by_site, numbers)
+            found[str(crystals.material_ids[index])] = sum_by_element(by_site, numbers)
     return found
-
-
-def _by_element(by_site: NDArray[np.float64], numbers: NDArray[np.integer]) -> dict[str, NDArray[np.float64]]:
-    """Sums over the sites of each element; without shells that hold nothing."""
-    sums = {
-        f"{Element.from_Z(int(number)).symbol} {shell}": by_site[numbers == number, position].sum(axis=0)
-        for position, shell in enumerate(SHELL_NAMES)
-        for number in np.unique(numbers)
-    }
-    return {name: values for name, values in sums.items() if values.any()}

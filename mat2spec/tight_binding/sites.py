@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pymatgen.core import Element
 from torch import Tensor
 
-from mat2spec.models.tight_binding import TightBinding, TightBindingAnswer, predicted_spectrum
+from mat2spec.models.tight_binding import TightBinding, predicted_spectrum
 from mat2spec.spectra.grids import SpectralGrid
-from mat2spec.tight_binding.channels import N_SHELLS
+from mat2spec.tight_binding.channels import N_SHELLS, SHELL_NAMES
 from mat2spec.tight_binding.density_of_states import projected_dos
 from mat2spec.tight_binding.filling import fill
 from mat2spec.tight_binding.network import average_equivalent
@@ -43,13 +44,7 @@ def project_on_sites(model: TightBinding, problem: Problem, descriptors: Tensor)
         States/eV, shape (n_atoms, 3, size); the sum over sites and shells is the spectrum of the primitive cell.
     """
     members, bands = model.site_spectra(problem, descriptors)
-    numbers = torch.from_numpy(problem.cell.atomic_numbers).to(descriptors.device)
-    answer = TightBindingAnswer(
-        torch.stack([member.spectra.sum(dim=0) for member in members]) / problem.n_atoms,
-        model.hidden_vector(descriptors, numbers),
-        torch.tensor([member.filling.gap_ev for member in members]),
-    )
-    mean = predicted_spectrum(answer, model.grid)
+    mean = predicted_spectrum(model.answer_of(members, problem, descriptors), model.grid)
     total = (mean.shape * mean.total).double().cpu().numpy() * problem.n_atoms
     by_site = torch.stack([member.spectra for member in members]).mean(dim=0).double().cpu().numpy()
     zero = fill(bands.energies, problem.state_weights, problem.n_electrons, problem.n_spins).zero_ev
@@ -66,6 +61,24 @@ def shell_densities(
     densities = projected_dos(relative, by_shell.flatten(-2), problem.state_weights, grid)
     values: NDArray[np.float64] = densities.unflatten(0, (N_SHELLS, -1)).transpose(0, 1).double().cpu().numpy()
     return values
+
+
+def sum_by_element(by_atom: NDArray[np.float64], numbers: NDArray[np.integer]) -> dict[str, NDArray[np.float64]]:
+    """Sums over the atoms of each element, by element and shell such as "Ti d"; without shells that hold nothing.
+
+    Parameters
+    ----------
+    by_atom
+        Spectra by atom and shell, shape (n_atoms, 3, size).
+    numbers
+        Atomic numbers, shape (n_atoms,).
+    """
+    sums = {
+        f"{Element.from_Z(int(number)).symbol} {shell}": by_atom[numbers == number, position].sum(axis=0)
+        for position, shell in enumerate(SHELL_NAMES)
+        for number in np.unique(numbers)
+    }
+    return {name: values for name, values in sums.items() if values.any()}
 
 
 def _shares_of_shells(densities: NDArray[np.float64]) -> NDArray[np.float64]:

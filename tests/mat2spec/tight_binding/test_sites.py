@@ -90,5 +90,5 @@ def test_without_projections_it_is_a_plain_spectrum(predictor):
 
 def test_rows_that_are_taken_keep_their_crystals(predictor):
     prediction, (_, second) = dos_of(predictor, low_symmetry(), TWO_OXYGENS)
-    (dos,) = [prediction.take(np.array([1])).dos(0)]
+    dos = prediction.take(np.array([1])).dos(0)
     np.testing.assert_allclose(site_sums(dos), site_sums(second), rtol=1e-4, atol=1e-5)
