@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from mat2spec.tables.files import TableError, explain_os_error, make_folder
 
 # What file systems without locks answer: NFS without its lock daemon, Lustre mounted without flock, and others.
-NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 
 
 def say_no_locks(folder: Path) -> str:
@@ -29,7 +29,7 @@ def lacks_locks(folder: Path) -> bool:
         with tempfile.TemporaryFile(dir=folder) as file:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        return error.errno in NO_LOCKS
+        return error.errno in _NO_LOCKS
     return False
 
 
@@ -64,7 +64,7 @@ def take_lock(path: Path, patience_s: float = 0.0) -> FileLock:
     except NotImplementedError as error:
         raise TableError(say_no_locks(path.parent)) from error
     except OSError as error:
-        if error.errno in NO_LOCKS:
+        if error.errno in _NO_LOCKS:
             raise TableError(say_no_locks(path.parent)) from error
         raise explain_os_error(error, path, "write") from error
     return lock

@@ -106,7 +106,7 @@ def concatenate_tables(path: Path, parts: Iterable[pa.Table], metadata: Mapping[
                 writer.write_table(table.cast(schema), row_group_size=ROWS_PER_GROUP)
             except (pa.ArrowInvalid, ValueError) as error:
                 raise TableError(
-                    f"Part {number} of {path} has other columns than the first: {error}. Remove it and rerun."
+                    f"Part {number} of {path} has other columns than the first: {error}. Remove that part and rerun."
                 ) from error
             rows += len(table)
     return rows

@@ -46,8 +46,8 @@ def alone_in(folder: Path) -> Iterator[None]:
         raise TrainingError(
             f"Another process trains in {folder}. Wait until it ends, or give this training another folder (--folder)."
         ) from error
-    remove_unfinished_files(folder)
     try:
+        remove_unfinished_files(folder)
         yield
     finally:
         lock.release()
