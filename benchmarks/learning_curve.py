@@ -24,6 +24,7 @@ from mat2spec.benchmark.recipes import find_recipes
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.labels.readers.data_folder import load_edos
+from mat2spec.labels.splits import PLAN_TEST_SETS, Split
 from mat2spec.models.checkpoints import read_card
 from mat2spec.models.tight_binding import TightBindingSettings
 from mat2spec.settings import Level
@@ -34,7 +35,6 @@ from mat2spec.training.tight_binding import TightBindingTraining
 from mat2spec.training.tight_binding_runs import run_tight_binding
 
 PARTS = (0.125, 0.25, 0.5, 1.0)
-TEST_SETS = ("test_random", "test_prototype", "test_chosen", "test_rare_elements")
 TABLE = Path("benchmarks/learning_curve.csv")
 PICTURE = Path("docs/learning_curve.png")
 
@@ -70,7 +70,7 @@ MODELS: dict[str, Callable[[int, int], Train]] = {"tight-binding-mp": tight_bind
 
 def n_training(data: LabelledSpectra) -> int:
     """Number of training materials."""
-    return int((data.split == "train").sum())
+    return int((data.split == Split.TRAIN).sum())
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
@@ -95,15 +95,15 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     data = load_edos(Path(os.environ["MAT2SPEC_DATA_DIR"]), GraphSettings(), None, Level.MP)
-    sizes = {split: int((data.split == split).sum()) for split in TEST_SETS}
+    sizes = {split: int((data.split == split).sum()) for split in PLAN_TEST_SETS}
     rows = []
     for model in given.models.split(","):
         for seed in map(int, given.seeds.split(",")):
             train = MODELS[model](n_training(data), seed)
             found = pd.DataFrame(learning_curve(data, PARTS, given.folder / f"{model}-{seed}", seed, train)[1])
-            for n_train, part in found[found["split"].isin(TEST_SETS)].groupby("n_train"):
+            for n_train, part in found[found["split"].isin(PLAN_TEST_SETS)].groupby("n_train"):
                 weights = [sizes[split] for split in part["split"]]
-                random = part[part["split"] == "test_random"].iloc[0]
+                random = part[part["split"] == Split.TEST_RANDOM].iloc[0]
                 rows.append(
                     {
                         "model": model,

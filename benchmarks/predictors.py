@@ -23,7 +23,7 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.magnetism import can_be_magnetic
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.readers.data_folder import load_edos
-from mat2spec.labels.splits import Split
+from mat2spec.labels.splits import PLAN_TEST_SETS, Split
 from mat2spec.prediction import load_predictor
 from mat2spec.settings import Level
 from mat2spec.spectra.grids import EDOS_GRID
@@ -32,7 +32,6 @@ from mat2spec.spectra.prediction import Prediction
 from screening.classify.gaps import classify_spectra
 
 INTERVAL_90 = 1.645
-PLAN_TEST_SETS = (Split.TEST_RANDOM, Split.TEST_PROTOTYPE, Split.TEST_CHOSEN, Split.TEST_RARE_ELEMENTS)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from mat2spec.benchmark.trust import N_FOLDS, HeldOut, held_out_edos, held_out_e
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.labels.splits import tenth_of_formula
 from mat2spec.prediction import load_predictor, predict_with_models
+from mat2spec.settings import MODELS_WITH_SPIN
 from mat2spec.tables.columns import Column
 from screening.classify import gapped_metals
 from screening.classify.gapped_metals import CALIBRATION_FILE, Platt, score_logits
@@ -38,7 +39,6 @@ from screening.evaluate.confusion import count, wilson_interval
 from screening.evaluate.evaluation import is_true
 
 PLAIN_MODELS = ("tight-binding", "sitedos", "mat2spec", "gatgnn", "e3nn")
-MODELS_AS_MP = ("tight-binding-mp", "student")
 # With fewer true gapped metals a model gets the coefficients of all together.
 FEWEST_POSITIVES = 8
 # Precision of the prior that draws the coefficients of a model towards those of all.
@@ -91,7 +91,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     kept: dict[str, Labelled] = {}
-    for models, held_out in ((PLAIN_MODELS, held_out_edos), (MODELS_AS_MP, held_out_edos_of_plan)):
+    for models, held_out in ((PLAIN_MODELS, held_out_edos), (MODELS_WITH_SPIN, held_out_edos_of_plan)):
         labels = held_out(given.data)
         kept |= {name: predict(name, labels) for name in models}
     content = calibrate(kept)

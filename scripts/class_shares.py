@@ -19,7 +19,7 @@ import torch
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.labels.reserved import STRUCTURES_FILE
-from mat2spec.prediction import load_predictor, predict_with_models
+from mat2spec.prediction import Predictor, load_predictor, predict_with_models
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import read_table
 from mat2spec.tables.status import Status
@@ -45,8 +45,9 @@ def main() -> None:
     chosen = np.sort(np.random.default_rng(SEED).permutation(len(table))[: given.n])
     crystals = Crystals.from_arrow(table.take(chosen))
     band_gaps = table[Column.BAND_GAP].take(chosen).to_numpy().astype(np.float64)
+    predictor = load_predictor(given.model, device="cpu")
     found = [
-        judge(given.model, crystals.take(rows), band_gaps[rows])
+        judge(predictor, crystals.take(rows), band_gaps[rows])
         for rows in np.array_split(np.arange(len(crystals)), max(1, len(crystals) // N_BLOCK))
     ]
     ways = [pd.concat(parts, ignore_index=True) for parts in zip(*found, strict=True)]
@@ -60,9 +61,11 @@ def main() -> None:
     print_row("gapped metal", [is_true(way[Column.IS_GAPPED_METAL]) for way in ways])
 
 
-def judge(model: str, crystals: Crystals, band_gaps: np.ndarray) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def judge(
+    predictor: Predictor, crystals: Crystals, band_gaps: np.ndarray
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Classes by the spectrum, by spectrum and metal head, and with known band gaps too."""
-    (prediction,) = predict_with_models([load_predictor(model, device="cpu")], crystals)
+    (prediction,) = predict_with_models([predictor], crystals)
     materials = Materials.of_crystals(crystals)
     evidence = MetalEvidence.of_prediction(prediction)
     failed = np.array([status != Status.OK for status in prediction.status])

@@ -60,6 +60,8 @@ class Split(StrEnum):
     LEFT_OUT = "left_out"
 
 
+# The test sets of the label plan.
+PLAN_TEST_SETS = (Split.TEST_RANDOM, Split.TEST_PROTOTYPE, Split.TEST_CHOSEN, Split.TEST_RARE_ELEMENTS)
 _TEST_OF_PART = {
     Part.RANDOM: Split.TEST_RANDOM,
     Part.RARE: Split.TEST_RARE_ELEMENTS,
