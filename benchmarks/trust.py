@@ -26,9 +26,8 @@ from mat2spec.benchmark.trust import (
 )
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.spoilt import WAYS_TO_SPOIL
-from mat2spec.models.checkpoints import SHIPPED_WEIGHTS
 from mat2spec.prediction import Predictor, load_predictor
-from mat2spec.settings import MODELS_WITH_SPIN
+from mat2spec.settings import MODELS_WITH_SPIN, SHIPPED_WEIGHTS_DIR
 from mat2spec.spectra.trust import CrystalFacts, TrustCalibration, trust_file
 from mat2spec.tables.status import Status
 
@@ -89,7 +88,7 @@ def main() -> None:
         labels = labels_of(given.data, model, given.spectrum)
         calibration, figures = calibrate(predictor, labels)
         if given.write:
-            path = trust_file(SHIPPED_WEIGHTS, model, given.spectrum)
+            path = trust_file(SHIPPED_WEIGHTS_DIR, model, given.spectrum)
             path.write_text(calibration.model_dump_json(indent=1) + "\n")
         predictor.trust = calibration
         figures |= {f"flagged: {name}": share for name, share in flag_spoilt(predictor, labels).items()}

@@ -28,8 +28,15 @@ from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.metal_heads import with_metal_head
 from mat2spec.models import MODELS, SpectrumModel
-from mat2spec.models.checkpoints import SHIPPED_WEIGHTS, WeightsError, load_weights, tensors_hash, weights_name
-from mat2spec.settings import DEFAULT_MAX_EDGES, EDOS_MODELS, PHDOS_MODELS, PredictionSettings, is_external
+from mat2spec.models.checkpoints import WeightsError, load_weights, tensors_hash, weights_name
+from mat2spec.settings import (
+    DEFAULT_MAX_EDGES,
+    EDOS_MODELS,
+    PHDOS_MODELS,
+    SHIPPED_WEIGHTS_DIR,
+    PredictionSettings,
+    is_external,
+)
 from mat2spec.spectra.grids import EDOS_GRID, GRIDS, SpectralGrid
 from mat2spec.spectra.normalisation import Setting, to_spectra_per_atom
 from mat2spec.spectra.phonons import MODES_PER_ATOM
@@ -256,7 +263,7 @@ def load_predictor(
     WeightsError
         If weights are missing, damaged or do not fit each other.
     """
-    folder = Path(weights_dir) if weights_dir is not None else SHIPPED_WEIGHTS
+    folder = Path(weights_dir) if weights_dir is not None else SHIPPED_WEIGHTS_DIR
     if spectrum not in GRIDS:
         raise WeightsError(f"Unknown spectrum '{spectrum}'; choose from {', '.join(sorted(GRIDS))}.")
     if is_external(model):
@@ -304,7 +311,9 @@ def _load_tight_binding(
 def shipped_weights(spectrum: str) -> dict[str, list[Path]]:
     """Graph models with shipped weights for a spectrum, and their files: a shape, and for eDOS also a scale."""
     settings = [SHAPE_SETTING, *([SCALE_SETTING] if spectrum == EDOS_GRID.name else [])]
-    files = {model: [SHIPPED_WEIGHTS / weights_name(model, spectrum, each) for each in settings] for model in MODELS}
+    files = {
+        model: [SHIPPED_WEIGHTS_DIR / weights_name(model, spectrum, each) for each in settings] for model in MODELS
+    }
     return {model: paths for model, paths in files.items() if all(path.is_file() for path in paths)}
 
 

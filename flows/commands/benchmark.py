@@ -26,9 +26,9 @@ from mat2spec.benchmark.recipes import find_recipes
 from mat2spec.benchmark.report import BASELINE, Figures, group_cells, heading, make_rows, read_report, write_report
 from mat2spec.benchmark.test_sets import in_order
 from mat2spec.labels.reserved import known_reserved_formulas
-from mat2spec.models.checkpoints import SHIPPED_WEIGHTS, weights_name
+from mat2spec.models.checkpoints import weights_name
 from mat2spec.prediction import shipped_weights
-from mat2spec.settings import Level
+from mat2spec.settings import SHIPPED_WEIGHTS_DIR, Level
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.tables.files import atomic_path
@@ -118,7 +118,7 @@ class Benchmark:
         if self.spectrum != EDOS_GRID.name:
             return {}
         paths = {
-            name: SHIPPED_WEIGHTS / weights_name(name, self.spectrum, Setting.SUMNORM_KL)
+            name: SHIPPED_WEIGHTS_DIR / weights_name(name, self.spectrum, Setting.SUMNORM_KL)
             for name in TIGHT_BINDING_MODELS
         }
         return {name: [path] for name, path in paths.items() if path.is_file()}

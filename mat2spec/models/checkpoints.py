@@ -27,7 +27,6 @@ from mat2spec.tables.files import atomic_path
 FORMAT_VERSION = 1
 # Kong et al., Nat. Commun. 13, 949 (2022): a model trained on 2,000-3,000 labels is useful.
 USEFUL_LABELS = 2000
-SHIPPED_WEIGHTS = Path(__file__).parents[1] / "weights"
 _HEADER_KEY = "mat2spec_card"
 
 

@@ -23,8 +23,8 @@ from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.labels.readers import load_spectra
 from mat2spec.labels.splits import Split
 from mat2spec.models import SpectrumModel, build_model
-from mat2spec.models.checkpoints import SHIPPED_WEIGHTS, WeightsCard, save_weights, weights_name
-from mat2spec.settings import Level, Setting, shipped_stores
+from mat2spec.models.checkpoints import WeightsCard, save_weights, weights_name
+from mat2spec.settings import SHIPPED_WEIGHTS_DIR, Level, Setting, shipped_stores
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.training.calibration import calibrate
 from mat2spec.training.loop import TrainingState, train_model
@@ -144,7 +144,7 @@ def finish(
         },
         metrics={split: evaluate_split(model, labels.part(split)) for split in evaluated_splits(labels)},
     )
-    path = SHIPPED_WEIGHTS / weights_name(NAME, EDOS_GRID.name, settings.setting)
+    path = SHIPPED_WEIGHTS_DIR / weights_name(NAME, EDOS_GRID.name, settings.setting)
     save_weights(path, model, card)
     return path
 

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from mat2spec.faults import CRYSTAL_FAULTS
-from mat2spec.models.checkpoints import SHIPPED_WEIGHTS, weights_name
+from mat2spec.models.checkpoints import weights_name
 from mat2spec.models.tight_binding import predicted_spectrum
+from mat2spec.settings import SHIPPED_WEIGHTS_DIR
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.tight_binding.predictor import MODEL_NAME_WITH_SPIN, load_tight_binding
 from mat2spec.tight_binding.problem import PreparationSettings, prepare
@@ -62,7 +63,7 @@ class _Teacher:
     def __init__(self, folder: Path, stop_at: float) -> None:
         torch.set_num_threads(1)
         name = weights_name(MODEL_NAME_WITH_SPIN, "edos", Setting.SUMNORM_KL)
-        self.model = load_tight_binding(SHIPPED_WEIGHTS / name).model
+        self.model = load_tight_binding(SHIPPED_WEIGHTS_DIR / name).model
         self.sites, self.stop_at = Sites.load(folder), stop_at
         self.preparation = PreparationSettings(KPOINTS_PER_ATOM, spin=True, dtype=torch.complex64)
 

@@ -11,7 +11,8 @@ from mat2spec.benchmark.data import BenchmarkError, read_spectra, without_polymo
 from mat2spec.benchmark.ensembles import ensemble_of_cells, evaluate_predictor, evaluate_weights, judge_baselines
 from mat2spec.benchmark.recipes import RECIPES, Recipe, find_recipes
 from mat2spec.graphs.settings import GraphSettings
-from mat2spec.models.checkpoints import SHIPPED_WEIGHTS, WeightsCard
+from mat2spec.models.checkpoints import WeightsCard
+from mat2spec.settings import SHIPPED_WEIGHTS_DIR
 from mat2spec.spectra.grids import PHDOS_GRID
 from mat2spec.spectra.normalisation import Setting
 from tests.mat2spec.conftest import SMALL_SIZES
@@ -173,7 +174,7 @@ def test_a_predictor_of_crystals_is_judged_as_users_have_it(data):
 
 
 def test_weights_of_a_predictor_are_found_by_their_name_only(data, tmp_path):
-    shipped = SHIPPED_WEIGHTS / "tight-binding-edos-sumnorm-kl.safetensors"
+    shipped = SHIPPED_WEIGHTS_DIR / "tight-binding-edos-sumnorm-kl.safetensors"
     (tmp_path / "mine.safetensors").write_bytes(shipped.read_bytes())
     with pytest.raises(BenchmarkError, match=r"rename the file to tight-binding-edos-sumnorm-kl\.safetensors"):
         evaluate_weights("mine", [tmp_path / "mine.safetensors"], data)

@@ -6,7 +6,6 @@ from safetensors.torch import save_file
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models import build_model
 from mat2spec.models.checkpoints import (
-    SHIPPED_WEIGHTS,
     WeightsCard,
     WeightsError,
     load_weights,
@@ -14,6 +13,7 @@ from mat2spec.models.checkpoints import (
     save_weights,
     tensors_hash,
 )
+from mat2spec.settings import SHIPPED_WEIGHTS_DIR
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.tight_binding.predictor import MODEL_NAMES as TIGHT_BINDING_MODELS
@@ -104,7 +104,7 @@ def test_unknown_model_and_version(tmp_path, model):
 
 
 def test_shipped_weights_are_small_and_all_load():
-    files = sorted(SHIPPED_WEIGHTS.glob("*.safetensors"))
+    files = sorted(SHIPPED_WEIGHTS_DIR.glob("*.safetensors"))
     assert files
     assert sum(file.stat().st_size for file in files) < 80e6
     for file in files:

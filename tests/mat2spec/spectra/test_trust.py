@@ -5,8 +5,8 @@ import pytest
 
 from mat2spec.benchmark.trust import HeldOut, cross_fitted, fit_trust, trust_figures
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.models.checkpoints import SHIPPED_WEIGHTS
 from mat2spec.prediction import load_predictor, shipped_weights
+from mat2spec.settings import SHIPPED_WEIGHTS_DIR
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID
 from mat2spec.spectra.prediction import Prediction
 from mat2spec.spectra.trust import CrystalFacts, Trust, judge, load_trust, trust_file, unseen_elements
@@ -120,5 +120,5 @@ def test_all_weights_that_ship_have_a_calibration_of_their_own(spectrum):
     models = [*shipped_weights(spectrum), *(TIGHT_BINDING_MODELS if spectrum == "edos" else ())]
     for model in models:
         predictor = load_predictor(model, spectrum, device="cpu")
-        assert predictor.trust is not None, f"calibrate {trust_file(SHIPPED_WEIGHTS, model, spectrum)} again"
+        assert predictor.trust is not None, f"calibrate {trust_file(SHIPPED_WEIGHTS_DIR, model, spectrum)} again"
         assert predictor.trust.n_labels > 100
