@@ -71,7 +71,7 @@ def screen_gapped_metals(
     release
         Release of the database that the watcher found: only what is new or changed since previous runs is screened.
     """
-    settings = settings_of_run(source, limit, only_new or release is not None or None, run_dft, config, set)
+    settings = settings_of_run(source, limit, only_new if release is None else True, run_dft, config, set)
     with turn(MP_API_LIMIT, wanted=_is_limited() and settings.source.kind is SourceKind.MATERIALS_PROJECT):
         opened = pipeline.open_run(settings)
     with opened as folder:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from flows import pipeline
 from flows.parameters import (
     SERVED_VARIABLE,
     check_assignment,
@@ -10,6 +11,7 @@ from flows.parameters import (
     served_parameters,
     settings_of_run,
 )
+from flows.screen import screen_gapped_metals
 from flows.settings_layers import SettingsRefusedError, given_settings, load_settings
 
 SERVED = ["source.kind=materials-project", "source.limit=100", "run_dft=true", "gap.min_width_ev=1.2", "dft.workers=3"]
@@ -40,6 +42,23 @@ def test_what_was_served_stays(served):
 )
 def test_one_thing_is_changed_alone(served, changed, like):
     assert settings_of_run(**{**served, **changed}) == load_settings(None, [*SERVED, like])
+
+
+@pytest.mark.parametrize(
+    ("given", "only_new"), [({}, True), ({"only_new": False}, False), ({"only_new": False, "release": "2"}, True)]
+)
+def test_all_is_screened_where_only_what_is_new_was_served(given, only_new, monkeypatch):
+    class OpenedError(Exception):
+        pass
+
+    def open_run(settings):
+        assert settings.only_new is only_new
+        raise OpenedError
+
+    monkeypatch.setenv(SERVED_VARIABLE, served_environment({"only_new": True})[SERVED_VARIABLE])
+    monkeypatch.setattr(pipeline, "open_run", open_run)
+    with pytest.raises(OpenedError):
+        screen_gapped_metals.fn(**given)
 
 
 def test_a_file_lies_between_what_was_served_and_what_was_asked_for(served, tmp_path):
