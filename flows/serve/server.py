@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -174,10 +175,10 @@ class _Server:
             if code is None:
                 continue
             deaths = deaths + 1 if time.monotonic() - started < _SHORT_LIFE_S else 1
-            logger.warning("The Prefect server ended with code %s; it is started again.", code)
             started = time.monotonic()
             try:
                 if deaths < _MOST_DEATHS:
+                    logger.warning("The Prefect server ended with code %s; it is started again.", code)
                     self.start()
                     logger.warning("The Prefect server answers again; runs go on.")
                     continue
@@ -222,9 +223,12 @@ def _refuse_taken_port(settings: ServeSettings) -> None:
         with socket.create_server((settings.host, settings.port)):
             return
     except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno == errno.EADDRINUSE:
+            reason = f"{os.strerror(error.errno)}{_who_listens(settings.port)}"
         raise ServerError(
-            f"The Prefect server cannot listen on {settings.host}:{settings.port} ({os.strerror(error.errno or 0)}"
-            f"{_who_listens(settings.port)}); stop what is running there or choose another port with --port."
+            f"The Prefect server cannot listen on {settings.host}:{settings.port} ({reason}); "
+            "stop what is running there or choose another port with --port."
         ) from error
 
 

@@ -1,13 +1,15 @@
 """Addresses and folders of a server, and its end with the program that serves."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
 
 import psutil
+import pytest
 
-from flows.serve.server import Address, home_of
+from flows.serve.server import Address, ServerError, _refuse_taken_port, home_of
 from flows.serve.server_process import PARENT_VARIABLE
 from flows.settings import ServeSettings
 
@@ -40,6 +42,17 @@ def test_browsers_of_other_machines_are_told_an_address_of_theirs():
     assert "0.0.0.0" not in everywhere.ui_url
     public = Address.of(ServeSettings(host="0.0.0.0", public_url="https://lab.example/prefect/"))
     assert public.ui_url == "https://lab.example/prefect"
+
+
+def test_a_process_is_named_only_where_it_holds_the_address():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(ServerError, match=rf"already in use by process {os.getpid()}, "):
+            _refuse_taken_port(ServeSettings(port=port))
+        # An address for documentation, of no machine.
+        with pytest.raises(ServerError, match="Cannot assign requested address") as refused:
+            _refuse_taken_port(ServeSettings(host="192.0.2.1", port=port))
+        assert "by process" not in str(refused.value)
 
 
 def test_each_results_folder_has_a_server_of_its_own_unless_told(tmp_path, monkeypatch):
