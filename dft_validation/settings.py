@@ -71,7 +71,7 @@ def _usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Cores that this process may use: by affinity, and by the quota of its container or batch job."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = min((_quota(file) for file in _quota_files(cgroup)), default=math.inf)
-    return max(1, min(cores, math.floor(quota) if math.isfinite(quota) else cores))
+    return max(1, int(min(cores, quota)))
 
 
 def _quota_files(cgroup: Path) -> Iterator[Path]:

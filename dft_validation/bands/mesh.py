@@ -154,12 +154,12 @@ def _edges_by_filling(bands: MeshBands) -> tuple[float, float] | None:
     """
     n_spins = len(bands.energies_ev)
     n_filled = round(bands.n_electrons * n_spins / 2)
-    if abs(bands.n_electrons - 2 * n_filled / n_spins) > _INTEGER_TOLERANCE:
+    if n_filled <= 0 or abs(bands.n_electrons - 2 * n_filled / n_spins) > _INTEGER_TOLERANCE:
         return None
     tops, bottoms = bands.energies_ev.max(axis=1), bands.energies_ev.min(axis=1)
     divisions = [(n_filled,)] if n_spins == 1 else [(up, n_filled - up) for up in range(n_filled + 1)]
     edges = [_edges(tops, bottoms, division) for division in divisions if max(division) < bands.n_bands]
-    return max(edges, key=lambda pair: pair[1] - pair[0], default=None) if n_filled > 0 else None
+    return max(edges, key=lambda pair: pair[1] - pair[0], default=None)
 
 
 def _edges(tops: NDArray[np.float64], bottoms: NDArray[np.float64], filled: tuple[int, ...]) -> tuple[float, float]:

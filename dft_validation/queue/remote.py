@@ -25,8 +25,7 @@ from mat2spec.crystals.identity import structure_hash
 
 FINISHED_STATE = "COMPLETED"
 FAILED_STATES = frozenset({"FAILED", "REMOTE_ERROR", "STOPPED", "USER_STOPPED"})
-# The settings hash does not include the engine.
-# States of the jobs of a flow, those that tell most of it first, and what they are called here.
+# States of the jobs of a flow, the most telling first, and what they are called here.
 _OPEN_THERE = {
     "PAUSED": "paused",
     "RUNNING": "running",
@@ -35,11 +34,12 @@ _OPEN_THERE = {
     "DOWNLOADED": "running: its results are being fetched",
     "SUBMITTED": "queued: in the batch system",
     "BATCH_SUBMITTED": "queued: in the batch system",
-    "UPLOADED": "queued: its inputs are there",
-    "CHECKED_OUT": "queued: the runner prepares it",
+    "UPLOADED": "queued: inputs uploaded",
+    "CHECKED_OUT": "queued: being prepared by the runner",
     "READY": "queued: for the runner (`jf runner start`)",
     "WAITING": "waiting: for an earlier job of its flow",
 }
+# The settings hash does not include the engine.
 _METADATA = ("material_id", "settings_hash", "structure_hash", "engine")
 _IS_OUTPUT = "is_output"
 NOT_KNOWN_THERE = "The other machine no longer has this job; it was queued again."

@@ -306,9 +306,9 @@ def _say_status(run: RunFolder, status: QueueStatus, workers: int) -> None:
 def _say_where(run: RunFolder, there: Counter[str]) -> None:
     """What the other machine does with the jobs that it has, as of the last collection."""
     if there:
-        states = ", ".join(f"{number} {state or 'not asked for yet'}" for state, number in there.most_common())
+        states = ", ".join(f"{number} {state or 'not checked yet'}" for state, number in there.most_common())
         console.print(
-            f"On the other machine: {states}. `mat2spec dft run {run.run_id} --remote` asks again and collects.",
+            f"On the other machine: {states}. `mat2spec dft run {run.run_id} --remote` checks again and collects.",
             highlight=False,
             soft_wrap=True,
         )
