@@ -8,6 +8,7 @@ import pytest
 from flows import collect, pipeline
 from flows.remote_jobs import waiting_jobs
 from flows.settings_layers import load_settings
+from screening.report.result_page import PAGE_FILE
 from screening.runs.folder import RunFolder
 from screening.runs.schemas import TableName
 from tests.dft_validation.queue.test_remote import Machine
@@ -54,9 +55,9 @@ def test_a_run_hands_its_jobs_over_and_is_completed_by_the_collection(machine, a
     assert f"{n - 1} DFT jobs collected, 0 still" in collect.collect_run(run.path, settings)
     assert machine.shown == [run.run_id, run.run_id, "picks"]
     assert len(run.read_table(TableName.DFT_RESULTS)) == n
-    assert "waiting" not in {*run.read_table(TableName.DFT_JOBS)["status"]}
+    assert "submitted" not in {*run.read_table(TableName.DFT_JOBS)["status"]}
     assert list(collect.waiting_runs(settings.results_dir)) == []
-    assert (run.path / "index.html").exists() or list(run.path.glob("*.html"))
+    assert (run.path / PAGE_FILE).exists()
 
 
 def test_a_run_that_is_being_worked_on_is_left_alone(machine, assignments, fake_engine):

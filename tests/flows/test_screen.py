@@ -2,6 +2,7 @@
 
 import json
 
+import httpx
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -148,8 +149,6 @@ def test_what_cannot_be_used_is_refused_before_the_run_with_its_name(parameters,
 
 
 def test_a_server_that_is_gone_ends_no_run(assignments, fake_engine, monkeypatch):
-    import httpx
-
     def gone(*_, **__):
         raise httpx.ConnectError("All connection attempts failed")
 

@@ -33,7 +33,7 @@ def _prefect_server(tmp_path, monkeypatch):
         yield
 
 
-def kill_the_worker_of_the_third_shard(cluster, results_dir, killed):
+def kill_a_worker_after_the_first_shard(cluster, results_dir, killed):
     """Kill a worker once the first shard is written."""
     while not list(results_dir.glob("*/shards/predictions/*.parquet")):
         time.sleep(0.02)
@@ -50,7 +50,7 @@ def test_two_workers_of_which_one_is_killed_write_the_tables_of_one_machine(
     killed = []
     results_dir = tmp_path / "together"
     watcher = threading.Thread(
-        target=kill_the_worker_of_the_third_shard, args=(cluster, results_dir, killed), daemon=True
+        target=kill_a_worker_after_the_first_shard, args=(cluster, results_dir, killed), daemon=True
     )
     watcher.start()
     settings = load_settings(

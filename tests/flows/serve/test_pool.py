@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
@@ -69,8 +70,6 @@ def test_a_pool_that_is_not_there_or_needs_an_image_is_named():
 
 
 def test_picks_are_told_once_and_only_if_there_are_any(monkeypatch):
-    import pandas as pd
-
     told = []
     monkeypatch.setattr(notifications, "emit_event", lambda event, **given: told.append((event, given["payload"])))
 
