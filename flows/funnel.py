@@ -139,10 +139,15 @@ def choose_by_scan(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     return Outcome(counts, {TableName.FUNNEL: table})
 
 
+def all_candidates(run: RunTables) -> pa.Array:
+    """Identifiers of all candidates of a run."""
+    return run.read_arrow(TableName.CANDIDATES, [Column.MATERIAL_ID])[Column.MATERIAL_ID]
+
+
 def to_predict(run: RunTables) -> pa.Array:
     """Identifiers of the candidates that the accurate models predict: all without a funnel."""
     if not run.has_table(TableName.FUNNEL):
-        return run.read_arrow(TableName.CANDIDATES, [Column.MATERIAL_ID])[Column.MATERIAL_ID]
+        return all_candidates(run)
     table = run.read_arrow(TableName.FUNNEL, [Column.MATERIAL_ID, Column.FUNNEL_CHOICE])
     chosen = pc.is_in(table[Column.FUNNEL_CHOICE], value_set=pa.array([str(choice) for choice in TO_ACCURATE]))
     return table.filter(chosen)[Column.MATERIAL_ID]

@@ -119,12 +119,11 @@ def settings_of_run(
         for name, value in given.items()
         if value != served[name] and (value is not None or _is_emptied(name))
     }
-    place: dict[str, Any] = {} if source is None or "source" not in asked else dict(named_source(source))
+    place: dict[str, Any] = {**named_source(asked.pop("source"))} if "source" in asked else {}
     if "limit" in asked:
-        place["limit"] = asked["limit"]
-    switches: dict[str, Any] = {name: asked[name] for name in ("only_new", "run_dft") if name in asked}
+        place["limit"] = asked.pop("limit")
     of_file = layers.get(str(file), {})
-    return validate(ScreenSettings, join_layers(below, of_file, {"source": place}, switches, layers["command line"]))
+    return validate(ScreenSettings, join_layers(below, of_file, {**asked, "source": place}, layers["command line"]))
 
 
 def served_parameters(settings: ScreenSettings) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from flows import funnel, stages
 from flows.settings import FunnelMode
 from flows.stages import Counts, Inputs, Outcome
 from mat2spec.spectra.grids import EDOS_GRID
-from mat2spec.tables.columns import Column
 from screening.progress import Progress, adding_up, no_progress
 from screening.runs.contents import RunTables
 from screening.runs.folder import RunFolder
@@ -32,11 +31,6 @@ if TYPE_CHECKING:
 
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
-
-
-def all_candidates(run: RunTables) -> pa.Array:
-    """Identifiers of all candidates of a run."""
-    return run.read_arrow(TableName.CANDIDATES, [Column.MATERIAL_ID])[Column.MATERIAL_ID]
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ class Stage:
     run: Callable[[Inputs, ScreenSettings], Outcome]
     shard: Callable[[Crystals, ScreenSettings, Callable[[int], None]], pa.Table] | None = None
     n_models: Callable[[ScreenSettings], int] = lambda _: 1
-    takes: Callable[[RunTables], pa.Array] = all_candidates
+    takes: Callable[[RunTables], pa.Array] = funnel.all_candidates
     more: Callable[[RunTables, ScreenSettings], Iterable[pa.Table]] = lambda *_: ()
     needs_dft: bool = False
     applies: Callable[[RunTables, ScreenSettings], bool] = lambda *_: True

@@ -30,9 +30,12 @@ LIMITED_TAG = "limited"
 def run_name() -> str:
     """Name of a run before its release is known, e.g. "screen mp new-only"."""
     given = runtime.flow_run.parameters
-    only_new = given.get("only_new") or given.get("release")
-    words = ["screen", short_word(given.get("source") or "") or "as-served", "new-only" if only_new else ""]
-    return " ".join(filter(None, words))
+    only_new = bool(given.get("only_new") or given.get("release"))
+    return _name(short_word(given.get("source") or "") or "as-served", only_new=only_new)
+
+
+def _name(source: str, release: str = "", *, only_new: bool) -> str:
+    return " ".join(filter(None, ("screen", source, release, "new-only" if only_new else "")))
 
 
 @flow(
@@ -93,8 +96,8 @@ def screen_gapped_metals(
 def describe(folder: RunFolder, settings: ScreenSettings) -> Run:
     """What tasks need to know of a run."""
     get_run_logger().info("The tables of this run are in %s", folder.path)
-    words = ["screen", short_word(source_word(settings.source.kind, settings.source.path)), folder.info["db_version"]]
-    link_to_run(folder, " ".join([*words, *(["new-only"] if settings.only_new else [])]))
+    source = short_word(source_word(settings.source.kind, settings.source.path))
+    link_to_run(folder, _name(source, folder.info["db_version"], only_new=settings.only_new))
     return Run.of(folder, settings)
 
 

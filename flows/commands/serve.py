@@ -13,6 +13,7 @@ from flows.serve.deployments import DEPLOYMENT_NAME
 from flows.serve.runner import serve_deployments
 from flows.serve.server import Address, home_of, prefect_server
 from flows.settings_layers import given_settings, load_settings
+from screening.settings import LOOPBACK_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
     from flows.settings import ScreenSettings, ServeSettings
 
-
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 # As in pyproject.toml, where `prefect` finds it.
 PROJECT_API_URL = "http://127.0.0.1:4200/api"
 
@@ -61,7 +60,7 @@ def _say_how_to_use(settings: ScreenSettings) -> None:
 def _about_secret(serve: ServeSettings) -> str:
     if serve.authentication:
         return f"{secret_file(serve.port)}, for the UI too"
-    reached = "Everybody who reaches this machine" if serve.host not in LOOPBACK else "Every user of this machine"
+    reached = "Everybody who reaches this machine" if serve.host not in LOOPBACK_HOSTS else "Every user of this machine"
     return f"none. {reached} can run programs as you; serve.authentication=true asks for one"
 
 

@@ -15,9 +15,11 @@ from urllib.parse import urlsplit
 
 from platformdirs import user_state_path
 
+from screening.settings import LOOPBACK_HOSTS
+
 AUTH_VARIABLE = "PREFECT_API_AUTH_STRING"
 _USER = "mat2spec"
-_OWN_NAMES = frozenset({"127.0.0.1", "localhost", "::1", "0.0.0.0"})  # noqa: S104  names, nothing is bound
+_OWN_NAMES = LOOPBACK_HOSTS | {"0.0.0.0"}  # noqa: S104  names, nothing is bound
 
 
 class SecretError(OSError):

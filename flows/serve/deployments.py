@@ -9,10 +9,10 @@ from prefect.events import DeploymentEventTrigger
 from prefect.flows import EntrypointType
 from prefect.schedules import Cron
 
-from flows.collect import collect_dft
+from flows.collect import COLLECT_FLOW_NAME, collect_dft
 from flows.parameters import served_parameters
-from flows.screen import screen_gapped_metals
-from flows.serve.watch import NEW_RELEASE_EVENT, resource_id, watch_releases
+from flows.screen import FLOW_NAME, screen_gapped_metals
+from flows.serve.watch import NEW_RELEASE_EVENT, WATCH_FLOW_NAME, resource_id, watch_releases
 
 if TYPE_CHECKING:
     from flows.settings import ScreenSettings
@@ -23,6 +23,8 @@ WATCH_DEPLOYMENT_NAME = "watch-releases"
 WATCH_SLUG = "poll"
 COLLECT_DEPLOYMENT_NAME = "collect-dft"
 COLLECT_SLUG = "collect"
+# The flows of all deployments.
+FLOW_NAMES = [FLOW_NAME, WATCH_FLOW_NAME, COLLECT_FLOW_NAME]
 
 
 def screen_deployment(settings: ScreenSettings) -> RunnerDeployment:

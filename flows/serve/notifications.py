@@ -29,8 +29,8 @@ NEW_PICKS_EVENT = "mat2spec.picks.new"
 _N_NAMED = 5
 
 
-def set_up_notifications(client: SyncPrefectClient, url: str, flow_names: list[str]) -> list[str]:
-    """Make or renew the automations that notify; return their names.
+def set_up_notifications(client: SyncPrefectClient, url: str, flow_names: list[str]) -> None:
+    """Create or update the automations that notify.
 
     Parameters
     ----------
@@ -39,18 +39,16 @@ def set_up_notifications(client: SyncPrefectClient, url: str, flow_names: list[s
     url
         As Apprise reads it: the address of a Slack webhook, mailtos://user:password@example.org?to=group@example.org, ...
     flow_names
-        Flows whose failures are told.
+        Flows whose failures are reported.
     """
     block_id = SlackWebhook(url=SecretStr(url)).save(BLOCK_NAME, overwrite=True)
     assert isinstance(block_id, UUID)  # not a coroutine: nothing runs asynchronously here
-    made = [failed_runs(block_id, flow_names), new_picks(block_id)]
-    for automation in made:
+    for automation in (failed_runs(block_id, flow_names), new_picks(block_id)):
         known = client.read_automations_by_name(automation.name)
         if known:
             client.update_automation(known[0].id, automation)
         else:
             client.create_automation(automation)
-    return [automation.name for automation in made]
 
 
 def failed_runs(block_id: UUID, flow_names: list[str]) -> AutomationCore:

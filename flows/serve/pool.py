@@ -12,12 +12,10 @@ from httpx import ConnectError
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound
 
-from flows.collect import COLLECT_FLOW_NAME
 from flows.parameters import OF_THE_SERVER, served_environment
-from flows.screen import DFT_LIMIT, FLOW_NAME, LIMITED_TAG, MP_API_LIMIT
-from flows.serve.deployments import deployments
+from flows.screen import DFT_LIMIT, LIMITED_TAG, MP_API_LIMIT
+from flows.serve.deployments import FLOW_NAMES, deployments
 from flows.serve.notifications import set_up_notifications
-from flows.serve.watch import WATCH_FLOW_NAME
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -69,14 +67,10 @@ def deploy(settings: ScreenSettings, given: Mapping[str, Any], pool_name: str, i
             names.append(f"{deployment.flow_name}/{deployment.name}")
         client.upsert_global_concurrency_limit_by_name(MP_API_LIMIT, settings.serve.mp_api_limit)
         client.upsert_global_concurrency_limit_by_name(DFT_LIMIT, settings.serve.dft_limit)
-        notify(client)
+        address = os.environ.get(NOTIFY_VARIABLE)
+        if address:
+            set_up_notifications(client, address, FLOW_NAMES)
     return names
-
-
-def notify(client: SyncPrefectClient) -> list[str]:
-    """Set up notifications if the environment names where they go; return the names of the automations."""
-    url = os.environ.get(NOTIFY_VARIABLE)
-    return set_up_notifications(client, url, [FLOW_NAME, WATCH_FLOW_NAME, COLLECT_FLOW_NAME]) if url else []
 
 
 def job_variables(given: Mapping[str, Any], pool_type: str, image: str | None) -> dict[str, Any]:

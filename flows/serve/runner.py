@@ -31,11 +31,8 @@ from prefect.settings import (
 )
 from prefect.states import Crashed
 
-from flows.collect import COLLECT_FLOW_NAME
-from flows.screen import FLOW_NAME
 from flows.serve.api_secret import AUTH_VARIABLE
-from flows.serve.deployments import deployments
-from flows.serve.watch import WATCH_FLOW_NAME
+from flows.serve.deployments import FLOW_NAMES, deployments
 from flows.settings import ScreenSettings
 
 # A served run starts at the next poll; Prefect's default of 10 s is a long wait in the UI.
@@ -114,7 +111,7 @@ def close_abandoned_runs() -> int:
     active = FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING, StateType.CANCELLING])
     with get_client(sync_client=True) as client:
         abandoned = client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW_NAME, WATCH_FLOW_NAME, COLLECT_FLOW_NAME])),
+            flow_filter=FlowFilter(name=FlowFilterName(any_=FLOW_NAMES)),
             flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=active)),
         )
         for flow_run in abandoned:
