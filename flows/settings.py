@@ -59,7 +59,7 @@ class FunnelSettings(BaseModel):
 
     mode: FunnelMode = Field(
         default=FunnelMode.AUTO,
-        description="always, never (`mat2spec screen --exhaustive`), or auto: from so many candidates on.",
+        description="always, never (`mat2spec screen --exhaustive`), or auto: from `from_candidates` candidates on.",
     )
     from_candidates: int = Field(default=30_000, ge=1, description="Candidates from which auto uses the funnel.")
     fast_model: str = Field(default="student", description="Model that reads every candidate.")
@@ -69,7 +69,9 @@ class FunnelSettings(BaseModel):
         description="Maximum number of candidates that the accurate models predict for their score.",
     )
     n_sample: int = Field(
-        default=500, ge=0, description="Others that they predict at random, to estimate what the funnel loses."
+        default=500,
+        ge=0,
+        description="Further candidates that they predict, drawn at random, to estimate what the funnel loses.",
     )
     seed: int = Field(default=2022, ge=0, description="Seed of that sample.")
 

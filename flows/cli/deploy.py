@@ -20,8 +20,9 @@ def deploy(
 ) -> None:
     """Register the screen, the watcher and the collection of DFT jobs with a Prefect server that is already there.
 
-    The server is the one that `prefect` itself uses (PREFECT_API_URL, or Prefect Cloud after `prefect cloud login`). With
-    MAT2SPEC_NOTIFY_URL it tells failed runs and new picks: a Slack webhook, or mailtos://user:password@host?to=address.
+    The server is the one that `prefect` itself uses (PREFECT_API_URL, or Prefect Cloud after `prefect cloud login`). It
+    reports failed runs and new picks to the address in MAT2SPEC_NOTIFY_URL, if set: a Slack webhook, or
+    mailtos://user:password@host?to=address.
 
     **Examples**
 
