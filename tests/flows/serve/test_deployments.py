@@ -6,6 +6,7 @@ import pytest
 import yaml
 from prefect.flows import load_flow_from_entrypoint
 
+from flows.parameters import settings_of_run
 from flows.screen import LIMITED_TAG
 from flows.serve.deployments import deployments
 from flows.serve.watch import NEW_RELEASE_EVENT, SCREEN_FLOW_NAME
@@ -30,6 +31,12 @@ def test_the_file_deploys_the_same_flows_on_the_same_schedules(of_the_file):
     screen = of_the_file["screen-gapped-metals"]
     assert LIMITED_TAG in screen["tags"]
     assert screen["triggers"][0]["expect"] == [NEW_RELEASE_EVENT]
+
+
+def test_the_watcher_of_the_file_polls_the_source_of_the_screen(of_the_file, monkeypatch):
+    for name, value in of_the_file["watch-releases"]["work_pool"]["job_variables"]["env"].items():
+        monkeypatch.setenv(name, value)
+    assert settings_of_run().source.kind == of_the_file["screen-gapped-metals"]["parameters"]["source"]
 
 
 def test_the_parameters_of_the_file_are_those_of_the_flow(of_the_file):
