@@ -83,10 +83,8 @@ def score_features(
     """
     factors = gap_threshold_factors(spectra, gap, sizes.n_sites, sizes.n_primitive)
     with np.errstate(divide="ignore"):
-        orders, error = (
-            np.log10(factors),
-            np.log(np.maximum(np.asarray(relative_error, dtype=np.float64), _SMALLEST_ERROR)),
-        )
+        orders = np.log10(factors)
+    error = np.log(np.maximum(np.asarray(relative_error, dtype=np.float64), _SMALLEST_ERROR))
     size = np.log(np.maximum(sizes.n_primitive, 1))
     large = np.maximum(size - np.log(LARGE_CELL), 0.0)
     return np.stack([orders.clip(-_LARGEST_ORDER, _LARGEST_ORDER), size, large, error], axis=1)

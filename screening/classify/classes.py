@@ -121,19 +121,20 @@ def classify(
     gap, settings = gap or GapSettings(), settings or ClassifySettings()
     own = [*map(load_function, settings.functions), *functions]
     if with_spin is None:
-        models = np.array([""] * len(spectra), dtype=object) if evidence is None else evidence.models
-        with_spin = np.isin(models.astype(str), MODELS_WITH_SPIN)
+        unpolarised = np.zeros(len(spectra), dtype=np.bool_)
+        with_spin = unpolarised if evidence is None else np.isin(evidence.models.astype(str), MODELS_WITH_SPIN)
     blocks = []
     for start in range(0, max(len(spectra), 1), BLOCK_SIZE):
         rows = np.arange(start, min(start + BLOCK_SIZE, len(spectra)))
         errors = None if uncertainty is None else uncertainty[rows]
         known = None if evidence is None else evidence.take(rows)
-        block = _classify_block(spectra[rows], materials.take(rows), gap, settings, errors, known)
-        if materials.facts is not None:
-            risks = false_metal_columns(block, materials.facts.take(rows), with_spin[rows], settings)
+        part = materials.take(rows)
+        block = _classify_block(spectra[rows], part, gap, settings, errors, known)
+        if part.facts is not None:
+            risks = false_metal_columns(block, part.facts, with_spin[rows], settings)
             block = pd.concat([block, risks], axis=1)
         for function in own:
-            block = _with_own(block, function, _per_atom(spectra[rows], materials.take(rows), block))
+            block = _with_own(block, function, _per_atom(spectra[rows], part, block))
         blocks.append(block)
     return pd.concat(blocks, ignore_index=True) if len(blocks) > 1 else blocks[0]
 

@@ -22,7 +22,6 @@ from mat2spec.settings import LARGEST_METAL_GAP_EV
 from mat2spec.tables.columns import Column
 from screening.settings import ClassifySettings
 
-FALSE_METAL_COLUMNS = (Column.FALSE_METAL_RISK, Column.FALSE_METAL_REASON)
 # From this many reasons the risk is high.
 _MANY = 2
 
@@ -65,7 +64,7 @@ class FalseMetalFacts:
         none = np.full(size, "", dtype=object)
         return cls(
             np.rint(per_site * n_primitive).astype(np.int64),
-            np.array([*shells, ""], dtype=object)[:-1],
+            np.array(shells, dtype=object),
             none if polymorphs is None else polymorphs,
         )
 
@@ -118,7 +117,7 @@ def false_metal_columns(
     Returns
     -------
     pandas.DataFrame
-        `FALSE_METAL_COLUMNS`; null for what is no metal.
+        `false_metal_risk` and `false_metal_reason`; null for what is no metal.
     """
     metal = table[Column.IS_METAL].fillna(value=False).to_numpy(dtype=np.bool_)
     widths = table[Column.PARTLY_FILLED_BAND_EV].to_numpy(dtype=np.float64)

@@ -160,17 +160,14 @@ def gap_threshold_factors(
 ) -> NDArray[np.float64]:
     """How near each spectrum is to a gap: factor on the DOS threshold above which the rule's width is met, shape (n,).
 
-    Parameters as of `classify_spectra`, on `EDOS_GRID`. One or less is a gap; unlike `gap_confidence` it tells spectra
-    apart that are far from one. NaN for a spectrum with non-finite values.
+    Parameters as of `classify_spectra`, on `EDOS_GRID`. Below one there is such a stretch; unlike `gap_confidence` it tells
+    spectra apart that are far from a gap. NaN without a spectrum.
     """
     settings = settings or GapSettings()
     rule = _rule_in_bins(EDOS_GRID, settings)
     share, atoms = _cells(len(spectra), settings, n_sites, n_primitive)
     values = np.asarray(spectra, dtype=np.float64) * share[:, None]
-    first = max(rule.first_top, rule.min_bins - 1)
-    reach = values[:, first - rule.min_bins + 1 : rule.last_top + 1]
-    highest = sliding_window_view(reach, rule.min_bins, axis=1).max(axis=-1)
-    return np.asarray(highest.min(axis=1) / (settings.dos_threshold * atoms))
+    return np.asarray(_highest_of_stretches(values, rule).min(axis=1) / (settings.dos_threshold * atoms))
 
 
 def _rule_in_bins(grid: SpectralGrid, settings: GapSettings) -> _Rule:
@@ -234,9 +231,7 @@ def _classify_block(
     score = columns[Column.GAP_CONFIDENCE] * columns[Column.METAL_CONFIDENCE]
     columns[Column.GAPPED_METAL_CONFIDENCE] = score
     if evidence is not None:
-        probability = np.where(
-            columns[Column.METAL_CONFIDENCE] > 0, gapped_metal_probability(score, evidence.models), 0.0
-        )
+        probability = gapped_metal_probability(score, evidence.models) * (columns[Column.METAL_CONFIDENCE] > 0)
         cut = best_cut() if settings.min_probability is None else settings.min_probability
         columns[Column.GAPPED_METAL_CONFIDENCE] = probability
         columns[Column.IS_GAPPED_METAL] = (probability >= cut) & columns[Column.IS_METAL] & ~everywhere
@@ -439,12 +434,17 @@ def _gap_confidence(
     A run that ends at bin j exists for thresholds above the highest of the last `min_bins` bins
     but not above the bin after j, so only the bins of the window matter.
     """
-    first = max(rule.first_top, rule.min_bins - 1)
-    reach = values[:, first - rule.min_bins + 1 : rule.last_top + 1]
-    highest = sliding_window_view(reach, rule.min_bins, axis=1).max(axis=-1)
-    after = values[:, first + 1 : rule.last_top + 2]
+    highest = _highest_of_stretches(values, rule)
+    after = values[:, rule.last_top + 2 - highest.shape[1] : rule.last_top + 2]
     confidence = np.zeros(len(values))
     for factor, weight in zip(*_threshold_factors(settings), strict=True):
         tried = (threshold * factor)[:, None]
         confidence += weight * ((highest < tried) & (tried <= after)).any(axis=1)
     return confidence
+
+
+def _highest_of_stretches(values: NDArray[np.float64], rule: _Rule) -> NDArray[np.float64]:
+    """Highest bin of each stretch of the rule's width that ends in the window, by its last bin: shape (n, ends)."""
+    first = max(rule.first_top, rule.min_bins - 1)
+    reach = values[:, first - rule.min_bins + 1 : rule.last_top + 1]
+    return np.asarray(sliding_window_view(reach, rule.min_bins, axis=1).max(axis=-1))
