@@ -44,7 +44,7 @@ def read_crystals(
         Folder of runs that are looked through first, the newest first.
     """
     names = expand_lists(names)
-    by_id = CrystalsById(settings, results_dir).find_all([str(name) for name in names if is_identifier(name)])
+    by_id = _find_all([str(name) for name in names if is_identifier(name)], settings, results_dir)
     found: list[ReadStructure] = []
     for name in names:
         found += [by_id[str(name)]] if is_identifier(name) else read_structures([name])
@@ -69,68 +69,60 @@ def _listed(name: Path) -> list[Path]:
     return [Path(line) for line in dict.fromkeys(lines)] if all(map(_IDENTIFIER.fullmatch, lines)) else []
 
 
-class CrystalsById:
-    """Materials by identifier, in whatever spelling; runs and catalogue are opened once, when they are first needed.
+def _find_all(
+    material_ids: Sequence[str], settings: SourceSettings, results_dir: Path | None
+) -> dict[str, ReadStructure]:
+    """Each material, in whatever spelling, or the reason why it is not found.
 
-    Parameters
-    ----------
-    settings
-        Address of the Materials Project.
-    results_dir
-        Folder of runs that are looked through first, the newest first.
+    Runs and catalogue are opened once, when they are first needed; what is not on this machine is asked for in one request.
     """
+    found: dict[str, ReadStructure] = {}
+    missing = list(dict.fromkeys(material_ids))
+    for origin, known, crystals_of in _places(results_dir) if missing else ():
+        here = {name: each for name in missing for each in reversed(spellings(name)) if each in known}
+        if here:
+            found |= _as_read(here, crystals_of(list(here.values())), origin)
+            missing = [name for name in missing if name not in here]
+        if not missing:
+            break
+    return found | _fetch(missing, settings)
 
-    def __init__(self, settings: SourceSettings, results_dir: Path | None = None) -> None:
-        self._settings, self._results_dir = settings, results_dir
 
-    def find_all(self, material_ids: Sequence[str]) -> dict[str, ReadStructure]:
-        """Each material, or the reason why it is not found; what is not on this machine is asked for in one request."""
-        found: dict[str, ReadStructure] = {}
-        missing = list(dict.fromkeys(material_ids))
-        for origin, known, crystals_of in self._places() if missing else ():
-            here = {name: each for name in missing for each in reversed(spellings(name)) if each in known}
-            if here:
-                found |= _as_read(here, crystals_of(list(here.values())), origin)
-                missing = [name for name in missing if name not in here]
-            if not missing:
-                break
-        return found | self._fetch(missing)
-
-    def _places(self) -> Iterator[tuple[str, frozenset[str], CrystalsOf]]:
-        """Where on this machine materials are, which ones, and how to get their crystals."""
-        for info in reversed(list_runs(self._results_dir) if self._results_dir is not None else []):
-            assert self._results_dir is not None
-            run = RunTables(self._results_dir / str(info["run_id"]))
-            if not run.has_table(TableName.CRYSTALS):
-                continue
-            try:
-                ids = run.read_arrow(TableName.CRYSTALS, [Column.MATERIAL_ID])[Column.MATERIAL_ID].to_pylist()
-            except TableError as error:
-                logger.warning("%s Its crystals are looked for elsewhere.", error)
-                continue
-            yield f"run {run.run_id}", frozenset(ids), run.crystals
-        if CATALOGUE_PATH.exists():
-            catalogue = ParquetSource(CATALOGUE_PATH)
-            yield "embedded catalogue", catalogue.ids(), catalogue.crystals
-
-    def _fetch(self, material_ids: Sequence[str]) -> dict[str, ReadStructure]:
-        """Those of the Materials Project from there; the reason for any that is not found."""
-        theirs = [name for name in material_ids if _OF_MATERIALS_PROJECT.fullmatch(name)]
-        nowhere = "There is no such file, and neither a run nor the catalogue has a material of this name."
-        found = {name: ReadStructure(name, None, nowhere) for name in material_ids}
-        if not theirs:
-            return found
+def _places(results_dir: Path | None) -> Iterator[tuple[str, frozenset[str], CrystalsOf]]:
+    """Where on this machine materials are, which ones, and how to get their crystals."""
+    runs = [] if results_dir is None else [results_dir / str(info["run_id"]) for info in list_runs(results_dir)]
+    for run in map(RunTables, reversed(runs)):
+        if not run.has_table(TableName.CRYSTALS):
+            continue
         try:
-            crystals, version = fetch_crystals(theirs, self._settings)
-        except SourceError as error:
-            why = f"Neither a run nor the catalogue has it. {error}"
-            return found | {name: ReadStructure(name, None, why) for name in theirs}
-        unknown = f"The Materials Project {version} has no such material."
-        found |= {name: ReadStructure(name, None, unknown) for name in theirs}
-        row_of = {in_digits(str(name)): row for row, name in enumerate(crystals.material_ids)}
-        there = [name for name in theirs if in_digits(name) in row_of]
-        rows = crystals.take([row_of[in_digits(name)] for name in there])
-        return found | _as_read(there, rows, f"Materials Project {version}")
+            ids = run.read_arrow(TableName.CRYSTALS, [Column.MATERIAL_ID])[Column.MATERIAL_ID].to_pylist()
+        except TableError as error:
+            logger.warning("%s Its crystals are looked for elsewhere.", error)
+            continue
+        yield f"run {run.run_id}", frozenset(ids), run.crystals
+    if CATALOGUE_PATH.exists():
+        catalogue = ParquetSource(CATALOGUE_PATH)
+        yield "embedded catalogue", catalogue.ids(), catalogue.crystals
+
+
+def _fetch(material_ids: Sequence[str], settings: SourceSettings) -> dict[str, ReadStructure]:
+    """Those of the Materials Project from there; the reason for any that is not found."""
+    theirs = [name for name in material_ids if _OF_MATERIALS_PROJECT.fullmatch(name)]
+    nowhere = "There is no such file, and neither a run nor the catalogue has a material of this name."
+    found = {name: ReadStructure(name, None, nowhere) for name in material_ids}
+    if not theirs:
+        return found
+    try:
+        crystals, version = fetch_crystals(theirs, settings)
+    except SourceError as error:
+        why = f"Neither a run nor the catalogue has it. {error}"
+        return found | {name: ReadStructure(name, None, why) for name in theirs}
+    unknown = f"The Materials Project {version} has no such material."
+    found |= {name: ReadStructure(name, None, unknown) for name in theirs}
+    row_of = {in_digits(str(name)): row for row, name in enumerate(crystals.material_ids)}
+    there = [name for name in theirs if in_digits(name) in row_of]
+    rows = crystals.take([row_of[in_digits(name)] for name in there])
+    return found | _as_read(there, rows, f"Materials Project {version}")
 
 
 def _as_read(names: Collection[str], crystals: Crystals, origin: str) -> dict[str, ReadStructure]:

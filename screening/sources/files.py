@@ -103,8 +103,9 @@ def open_files(settings: SourceSettings, results_dir: Path | None = None) -> Fil
     files = expand_paths(expand_lists(names))
     if len(files) == 1 and files[0].is_dir():
         raise SourceError(f"The folder {path} holds no file of crystals (CIF, POSCAR, JSON, extxyz, ASE, Parquet).")
-    read = _read_once(tuple(files), _content_of(files), settings, results_dir)
-    fingerprint = _fingerprint(files, read, settings.limit)
+    content = _content_of(files)
+    read = _read_once(tuple(files), content, settings, results_dir)
+    fingerprint = _fingerprint(content, read, settings.limit)
     if not any(entry.structure is not None for entry in read):
         raise SourceError(f"No crystal could be read from {path}: {read[0].name}: {read[0].reason}")
     return FilesSource(read, fingerprint, path.name)
@@ -136,9 +137,9 @@ def _content_of(files: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _fingerprint(files: Sequence[Path], read: Sequence[ReadStructure], limit: int | None) -> str:
-    """Hash of the contents of files, and of the crystals of identifiers: those of a database change with its version."""
-    digest = hashlib.sha256(f"limit {limit}{_content_of(files)}".encode())
+def _fingerprint(content: str, read: Sequence[ReadStructure], limit: int | None) -> str:
+    """Hash of the content of files, and of the crystals of identifiers: those of a database change with its version."""
+    digest = hashlib.sha256(f"limit {limit}{content}".encode())
     for entry in read:
         if entry.structure is not None and is_identifier(Path(entry.name)):
             cell, coordinates = entry.structure.lattice.matrix, entry.structure.frac_coords
