@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 import dft_validation
 import mat2spec
@@ -72,7 +71,8 @@ if TYPE_CHECKING:
     from mat2spec.prediction import Predictor
 
 Counts = dict[str, int]
-_OF_A_ROW = (Column.MATERIAL_ID, Column.MODEL, Column.TRUST, Column.PREDICTED_BY)
+_OF_A_ROW = (Column.MATERIAL_ID, Column.MODEL, Column.TRUST)
+_OF_THE_EVIDENCE = (Column.PRIOR_METAL_PROBABILITY, Column.PREDICTED_BY)
 
 
 class NoPredictionError(ValueError):
@@ -223,7 +223,8 @@ def _load(model: str, spectrum: str, weights_dir: Path | None, device: str, max_
 
 def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Classify the predicted spectra, derive properties of the materials and mark what is searched for."""
-    names = [name for name in _OF_A_ROW if name in inputs.run.column_names(TableName.PREDICTIONS)]
+    there = inputs.run.column_names(TableName.PREDICTIONS)
+    names = [name for name in (*_OF_A_ROW, *_OF_THE_EVIDENCE) if name in there]
     predictions = inputs.read_arrow(TableName.PREDICTIONS, [*names, Column.EDOS, Column.UNCERTAINTY])
     keys = predictions.select(names).to_pandas()
     spectra, uncertainty = (
@@ -234,10 +235,10 @@ def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     rows = pd.Index(candidates[Column.MATERIAL_ID]).get_indexer(keys[Column.MATERIAL_ID])
     materials = Materials.of_rows(candidates, elements).take(rows)
     band_gaps = candidates[Column.BAND_GAP].to_numpy(dtype=np.float64, na_value=np.nan)[rows]
-    speakers = keys.pop(Column.PREDICTED_BY) if Column.PREDICTED_BY in keys else keys[Column.MODEL]
-    evidence = MetalEvidence(speakers.to_numpy(dtype=object), _prior(inputs, len(keys)), band_gaps)
+    evidence = MetalEvidence.of_rows(keys, band_gaps)
     classes = classify(spectra, materials, settings.gap, settings.classify, uncertainty, evidence=evidence)
-    table = mark_targets(pd.concat([keys, classes], axis=1), candidates, settings.classify.target)
+    head = keys.drop(columns=list(_OF_THE_EVIDENCE), errors="ignore")
+    table = mark_targets(pd.concat([head, classes], axis=1), candidates, settings.classify.target)
     number = consensus(table, settings.classify.rank_by, allow_outside=settings.selection.allow_outside)
     table = table.assign(**{Column.CONSENSUS_CONFIDENCE: number})
     per_model = table[is_true(table[Column.IS_TARGET])][Column.MODEL].value_counts()
@@ -246,14 +247,6 @@ def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
         {f"{name}_{model}": int(per_model.get(model, 0)) for model in map(model_name, settings.prediction.models)},
         {TableName.CLASSIFICATIONS: table},
     )
-
-
-def _prior(inputs: Inputs, n: int) -> NDArray[np.float64]:
-    """What the metal head says of every prediction; NaN in a run that did not ask it."""
-    name = Column.PRIOR_METAL_PROBABILITY
-    if name not in inputs.run.column_names(TableName.PREDICTIONS):
-        return np.full(n, np.nan)
-    return inputs.read_arrow(TableName.PREDICTIONS, [name])[name].to_numpy().astype(np.float64)
 
 
 def queue_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
@@ -373,7 +366,7 @@ def find_curve(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame, 
     """The threshold curve for some DFT results."""
     candidates = inputs.read(TableName.CANDIDATES)
     there = inputs.run.column_names(TableName.PREDICTIONS)
-    more = [name for name in (Column.PRIOR_METAL_PROBABILITY, Column.PREDICTED_BY) if name in there]
+    more = [name for name in _OF_THE_EVIDENCE if name in there]
     predictions = spectra_of(inputs, jobs[Column.MATERIAL_ID], *more)
     classes = inputs.read(TableName.CLASSIFICATIONS)
     flags = population_flags(classes, Column.IS_GAPPED_METAL, could_be_chosen(candidates, classes, settings))

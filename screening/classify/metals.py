@@ -17,11 +17,13 @@ from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from mat2spec.settings import LARGEST_METAL_GAP_EV
 from mat2spec.spectra.prediction import Prediction
+from mat2spec.tables.columns import Column
 
 CALIBRATION_FILE = "metal_calibration.json"
 # Evidence beyond these limits is so rare in calibration data that it must not count for more.
@@ -96,6 +98,17 @@ class MetalEvidence:
             unknown if prior is None else np.asarray(prior, dtype=np.float64),
             unknown,
         )
+
+    @classmethod
+    def of_rows(cls, predictions: pd.DataFrame, band_gaps_ev: NDArray[np.float64]) -> MetalEvidence:
+        """What stands beside rows of a table of predictions, and the band gaps of their materials.
+
+        `predicted_by` and `prior_metal_probability` may be missing, as in older runs.
+        """
+        models, unknown = predictions[Column.MODEL], pd.Series(np.nan, index=predictions.index)
+        speakers = predictions.get(Column.PREDICTED_BY, models).fillna(models)
+        prior = predictions.get(Column.PRIOR_METAL_PROBABILITY, unknown).to_numpy(na_value=np.nan)
+        return cls(speakers.to_numpy(dtype=object), np.asarray(prior, dtype=np.float64), band_gaps_ev)
 
     def take(self, rows: slice | NDArray[np.integer]) -> MetalEvidence:
         """That of some rows."""

@@ -144,12 +144,9 @@ def _evidence(rows: pd.DataFrame, model: str, materials: pd.DataFrame) -> MetalE
     """What is known of the materials beside a model's spectra, in their order; None in a run that did not ask."""
     if Column.PRIOR_METAL_PROBABILITY not in rows:
         return None
-    known = rows.set_index(Column.MATERIAL_ID).reindex(materials.index)
-    unknown = pd.Series(np.nan, index=materials.index)
-    band_gaps = np.asarray(materials.get(Column.BAND_GAP, unknown).to_numpy(na_value=np.nan), dtype=np.float64)
-    prior = np.asarray(known[Column.PRIOR_METAL_PROBABILITY].to_numpy(na_value=np.nan), dtype=np.float64)
-    speakers = known.get(Column.PREDICTED_BY, unknown.astype(object)).fillna(model)
-    return MetalEvidence(speakers.to_numpy(dtype=object), prior, band_gaps)
+    known = rows.set_index(Column.MATERIAL_ID).reindex(materials.index).assign(**{Column.MODEL: model})
+    band_gaps = materials.get(Column.BAND_GAP, pd.Series(np.nan, index=materials.index))
+    return MetalEvidence.of_rows(known, np.asarray(band_gaps.to_numpy(na_value=np.nan), dtype=np.float64))
 
 
 def _weights(
@@ -183,11 +180,11 @@ def _gapped_metals(spectra: _Spectra, rule: GapSettings) -> list[NDArray[np.bool
         return np.split(is_true(found[Column.IS_GAPPED_METAL]), n)
 
     heard = {model: known for model, known in spectra.evidence.items() if known is not None}
-    plain = [spectra.predicted[model] for model in spectra.predicted if model not in heard]
-    truth, *alone = classes([spectra.dft, *plain], few, None)
+    plain = [model for model in spectra.predicted if model not in heard]
+    truth, *alone = classes([spectra.dft, *(spectra.predicted[model] for model in plain)], few, None)
     told = classes([spectra.predicted[model] for model in heard], rule, _joined(heard.values())) if heard else []
-    with_evidence, without = iter(told), iter(alone)
-    return [truth, *(next(with_evidence if model in heard else without) for model in spectra.predicted)]
+    found = dict(zip([*plain, *heard], [*alone, *told], strict=True))
+    return [truth, *(found[model] for model in spectra.predicted)]
 
 
 def _joined(parts: Iterable[MetalEvidence]) -> MetalEvidence:

@@ -4,6 +4,7 @@ import json
 from importlib.resources import files
 
 import numpy as np
+import pandas as pd
 import pytest
 from pymatgen.core import Lattice, Structure
 
@@ -30,6 +31,22 @@ NON_METALS = {ElectronicClass.INSULATOR, ElectronicClass.SEMICONDUCTOR, Electron
 
 def evidence(prior, gap=np.nan, model="tight-binding", n=1):
     return MetalEvidence(np.full(n, model, dtype=object), np.full(n, prior), np.full(n, gap))
+
+
+def test_rows_of_predictions_are_judged_as_the_model_that_spoke_and_those_of_older_runs_by_their_spectrum():
+    rows = pd.DataFrame(
+        {
+            "model": "one",
+            "predicted_by": ["other", None],
+            "prior_metal_probability": np.array([0.9, np.nan], np.float32),
+        }
+    )
+    found = MetalEvidence.of_rows(rows, np.array([0.0, np.nan]))
+    assert found.models.tolist() == ["other", "one"]
+    assert found.prior.tolist() == pytest.approx([0.9, np.nan], nan_ok=True)
+    older = MetalEvidence.of_rows(rows[["model"]], found.band_gaps_ev)
+    assert older.models.tolist() == ["one", "one"]
+    assert np.isnan(older.prior).all()
 
 
 def test_without_evidence_the_spectrum_decides():
