@@ -26,6 +26,7 @@ from screening.runs.schemas import CONFUSION_COLUMNS
 UNKNOWN = "-"
 _FORMULA_WIDTH = 7
 _NARROW = 80
+_SCORES = ("Of", "tp/fp/fn/tn", "Precision", "Recall", "F1")
 # Scores from here on are written without insignificant decimals.
 _LARGE = 10
 _CHOSEN_BY = {RANDOM_POSITIVE: "random pos.", RANDOM_NEGATIVE: "random neg."}
@@ -91,7 +92,7 @@ def filter_counts_table(counts: pd.DataFrame) -> Table:
 
 
 def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame, max_rows: int = 10) -> Table:
-    """Show the predicted gapped metals, by decreasing mean confidence of all models.
+    """Show the predicted gapped metals, by decreasing `consensus_confidence`.
 
     A material that several models predict is listed once, with how many of them do.
     """
@@ -105,7 +106,7 @@ def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame,
     what = "gapped metals" if is_usual else "hits"
     table = _compact_table(
         f"Predicted {what}: {len(best):,} of {classifications[Column.MATERIAL_ID].nunique():,} candidates",
-        f"Conf.: mean confidence of {', '.join(models)}. Top and width of the gap in eV, energies from E_F. "
+        f"Conf.: mean confidence of {', '.join(models)}{', weighted by skill' if len(models) > 1 else ''}. Top and width of the gap in eV, energies from E_F. "
         "By: how many models predict it.",
     )
     table.add_column("#", justify="right")
@@ -195,15 +196,11 @@ def precision_recall_table(table: pd.DataFrame, target: Column = Column.IS_GAPPE
         (
             str(row[Column.MODEL]),
             *((f"({references.index(describe_reference(row)) + 1})",) if several else ()),
-            "validated" if row[Column.ESTIMATE] == VALIDATED_SET else "population",
-            "/".join(format_value(row[column]) for column in CONFUSION_COLUMNS),
-            _with_interval(row, Column.PRECISION, Column.PRECISION_LOW, Column.PRECISION_HIGH),
-            _with_interval(row, Column.RECALL, Column.RECALL_LOW, Column.RECALL_HIGH),
-            _two_decimals(row[Column.F1]),
+            *_scores(row),
         )
         for row in rows
     ]
-    headings = (*(("Vs",) if several else ()), "Of", "tp/fp/fn/tn", "Precision", "Recall", "F1")
+    headings = (*(("Vs",) if several else ()), *_SCORES)
     shown.add_column(Column.MODEL.heading, overflow="fold", min_width=_room_for_names(lines, headings))
     for heading in headings:
         shown.add_column(heading, justify="left" if heading in {"Vs", "Of"} else "right", no_wrap=True)
@@ -231,14 +228,21 @@ def precision_recall_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
         {
             "model": row[Column.MODEL],
             "against": f"{describe_reference(row)}: {row[Column.TARGET]}",
-            "of": "validated" if row[Column.ESTIMATE] == VALIDATED_SET else "population",
-            "tp/fp/fn/tn": "/".join(format_value(row[column]) for column in CONFUSION_COLUMNS),
-            "precision": _with_interval(row, Column.PRECISION, Column.PRECISION_LOW, Column.PRECISION_HIGH),
-            "recall": _with_interval(row, Column.RECALL, Column.RECALL_LOW, Column.RECALL_HIGH),
-            "F1": _two_decimals(row[Column.F1]),
+            **dict(zip(("of", "tp/fp/fn/tn", "precision", "recall", "F1"), _scores(row), strict=True)),
         }
         for row in table.to_dict("records")
     ]
+
+
+def _scores(row: Mapping[Hashable, Any]) -> tuple[str, ...]:
+    """What a row of precision and recall says, in the order of `_SCORES`."""
+    return (
+        "validated" if row[Column.ESTIMATE] == VALIDATED_SET else "population",
+        "/".join(format_value(row[column]) for column in CONFUSION_COLUMNS),
+        _with_interval(row, Column.PRECISION, Column.PRECISION_LOW, Column.PRECISION_HIGH),
+        _with_interval(row, Column.RECALL, Column.RECALL_LOW, Column.RECALL_HIGH),
+        _two_decimals(row[Column.F1]),
+    )
 
 
 def _gains(rows: Sequence[Mapping[Hashable, Any]]) -> str:
