@@ -69,7 +69,7 @@ def compare_runs(before: RunTables, after: RunTables) -> Comparison:
 
 def _conditions(before: RunTables, after: RunTables) -> pd.DataFrame:
     old, new = _described(before.info), _described(after.info)
-    keys = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key, "") != new.get(key, ""))
     return pd.DataFrame(
         {"setting": keys, BEFORE: [old.get(k, "") for k in keys], AFTER: [new.get(k, "") for k in keys]}
     )
@@ -88,7 +88,8 @@ def _flattened(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, st
         if isinstance(value, Mapping):
             yield from _flattened(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", str(value)
+            # What is not set is like a setting that an older run does not have.
+            yield f"{prefix}{key}", "" if value is None else str(value)
 
 
 def _counts(before: _Verdicts, after: _Verdicts) -> pd.DataFrame:

@@ -54,6 +54,12 @@ def test_rules_and_weights_that_differ_are_named(make_run):
     assert conditions.to_numpy().tolist() == [["gap.dos", "0.7", "0.5"], ["weights.m", "a", "b"]]
 
 
+def test_a_setting_without_a_value_is_like_one_that_an_older_run_does_not_have(make_run):
+    assert compare_runs(make_run({"a": 0.9}), make_run({"a": 0.9}, scheduler=None)).conditions.empty
+    limited = compare_runs(make_run({"a": 0.8}, limit=None), make_run({"a": 0.8}, limit=0)).conditions
+    assert limited.to_numpy().tolist() == [["limit", "", "0"]]
+
+
 def test_figures_stand_beside_each_other(make_run):
     counts = compare_runs(make_run({"a": 0.9}), make_run({"a": 0.9, "b": 0.9})).counts.set_index("what")
     assert counts.loc["candidates"].tolist() == ["1", "2"]
