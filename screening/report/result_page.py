@@ -44,6 +44,7 @@ _DIGITS = 4
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; worker-src blob:"
 )
+_CONFIDENCE = "Confidence is the probability of a gapped metal, calibrated on held-out labels."
 _SCORES = (Column.PRECISION, Column.RECALL, Column.F1, Column.MCC, Column.ENRICHMENT)
 _SPEAKS_FOR = {VALIDATED_SET: "the computed materials", POPULATION: "all candidates, by random samples"}
 
@@ -141,15 +142,15 @@ def _introduction(content: PageContent) -> str:
         "everywhere just above E<sub>F</sub>. "
     )
     if content.of_files:
-        return f"{html.escape(content.source)} {rule}Confidence is a ranking score, not a probability."
+        return f"{html.escape(content.source)} {rule}{_CONFIDENCE}"
     picks = content.picks
     shown, named = len(shown_picks(picks)), int((picks[Column.N_MODELS_FOR] > 0).sum())
     rest = f" The page shows {shown:,} of {len(picks):,} picks; the table picks has all." if shown < len(picks) else ""
     where = html.escape(f"{content.source}, {content.created[:16].replace('T', ' ')} UTC.")
     what = html.escape(target_words(content.target).heading)
     return (
-        f"{where} {named:,} predicted {what}. {rule}Predicted and computed spectra are judged by the same rule. "
-        f"Confidence is a ranking score, not a probability.{rest} {html.escape(content.funnel)}".rstrip()
+        f"{where} {named:,} predicted {what}. {rule}Computed spectra are judged by this rule, predictions by "
+        f"their confidence. {_CONFIDENCE}{rest} {html.escape(content.funnel)}".rstrip()
     )
 
 
