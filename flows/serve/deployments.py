@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentEventTrigger
@@ -15,6 +15,9 @@ from flows.screen import FLOW_NAME, screen_gapped_metals
 from flows.serve.watch import NEW_RELEASE_EVENT, WATCH_FLOW_NAME, resource_id, watch_releases
 
 if TYPE_CHECKING:
+    from prefect import Flow
+    from prefect.schedules import Schedule
+
     from flows.settings import ScreenSettings
 
 DEPLOYMENT_NAME = "screen-gapped-metals"
@@ -62,23 +65,17 @@ def collect_deployment(settings: ScreenSettings) -> RunnerDeployment:
     """The deployment that collects DFT jobs from other machines on its own schedule."""
     serve = settings.serve
     schedule = Cron(serve.collect_cron, timezone=serve.timezone, active=serve.collect_active, slug=COLLECT_SLUG)
-    return RunnerDeployment.from_flow(
-        collect_dft,
-        name=COLLECT_DEPLOYMENT_NAME,
-        schedules=[schedule],
-        entrypoint_type=EntrypointType.MODULE_PATH,
-        tags=["screening"],
-    )
+    return _on_schedule(collect_dft, COLLECT_DEPLOYMENT_NAME, schedule)
 
 
 def watch_deployment(settings: ScreenSettings) -> RunnerDeployment:
     """The deployment of the watcher, which checks the release of the source on its own schedule."""
     serve = settings.serve
     schedule = Cron(serve.watch_cron, timezone=serve.timezone, active=serve.watch_active, slug=WATCH_SLUG)
+    return _on_schedule(watch_releases, WATCH_DEPLOYMENT_NAME, schedule)
+
+
+def _on_schedule(flow: Flow[..., Any], name: str, schedule: Schedule) -> RunnerDeployment:
     return RunnerDeployment.from_flow(
-        watch_releases,
-        name=WATCH_DEPLOYMENT_NAME,
-        schedules=[schedule],
-        entrypoint_type=EntrypointType.MODULE_PATH,
-        tags=["screening"],
+        flow, name=name, schedules=[schedule], entrypoint_type=EntrypointType.MODULE_PATH, tags=["screening"]
     )

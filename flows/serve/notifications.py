@@ -53,41 +53,35 @@ def set_up_notifications(client: SyncPrefectClient, url: str, flow_names: list[s
 
 def failed_runs(block_id: UUID, flow_names: list[str]) -> AutomationCore:
     """Tells that a flow run failed or crashed, and why."""
-    flows = ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": flow_names})
-    return AutomationCore(
-        name="mat2spec: failed runs",
-        description="A run of the screen, the watcher or the collection failed.",
-        trigger=EventTrigger(
-            posture=Posture.Reactive,
-            expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
-            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-            match_related=flows,
-        ),
-        actions=[
-            SendNotification(
-                block_document_id=block_id,
-                subject="{{ flow.name }} failed",
-                body="The run {{ flow_run.name }} is {{ flow_run.state.name }}: {{ flow_run.state.message }}\n"
-                "{{ flow_run|ui_url }}",
-            )
-        ],
+    trigger = EventTrigger(
+        posture=Posture.Reactive,
+        expect={"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
+        match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+        match_related=ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": flow_names}),
     )
+    message = SendNotification(
+        block_document_id=block_id,
+        subject="{{ flow.name }} failed",
+        body="The run {{ flow_run.name }} is {{ flow_run.state.name }}: {{ flow_run.state.message }}\n"
+        "{{ flow_run|ui_url }}",
+    )
+    description = "A run of the screen, the watcher or the collection failed."
+    return AutomationCore(name="mat2spec: failed runs", description=description, trigger=trigger, actions=[message])
 
 
 def new_picks(block_id: UUID) -> AutomationCore:
     """Tells how many materials a finished run picked, and the best."""
+    message = SendNotification(
+        block_document_id=block_id,
+        subject="{{ event.payload.n }} picks in {{ event.payload.release }}",
+        body="The run {{ event.payload.run }} picked {{ event.payload.n }} materials, the best: "
+        "{{ event.payload.best }}.\nTables: {{ event.payload.folder }}",
+    )
     return AutomationCore(
         name="mat2spec: new picks",
         description="A screen found materials that are searched for.",
         trigger=EventTrigger(posture=Posture.Reactive, expect={NEW_PICKS_EVENT}),
-        actions=[
-            SendNotification(
-                block_document_id=block_id,
-                subject="{{ event.payload.n }} picks in {{ event.payload.release }}",
-                body="The run {{ event.payload.run }} picked {{ event.payload.n }} materials, the best: "
-                "{{ event.payload.best }}.\nTables: {{ event.payload.folder }}",
-            )
-        ],
+        actions=[message],
     )
 
 

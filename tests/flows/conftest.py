@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from prefect.testing.utilities import prefect_test_harness
 from pymatgen.core import Lattice, Structure
 
 from dft_validation import engines
@@ -52,6 +53,16 @@ def crystals_path(tmp_path_factory):
     path = tmp_path_factory.mktemp("source") / "crystals.parquet"
     pq.write_table(crystals_table(), path)
     return path
+
+
+@pytest.fixture(scope="module")
+def prefect_server(tmp_path_factory):
+    """A Prefect server of its own for the tests of a module."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+    patch.undo()
 
 
 @pytest.fixture

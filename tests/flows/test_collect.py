@@ -1,8 +1,5 @@
 """A run whose DFT another machine computes: handed over once, collected until none is left, tables kept up to date."""
 
-import sys
-from types import ModuleType, SimpleNamespace
-
 import pytest
 
 from flows import collect, pipeline
@@ -11,16 +8,12 @@ from flows.settings_layers import load_settings
 from screening.report.result_page import PAGE_FILE
 from screening.runs.folder import RunFolder
 from screening.runs.schemas import TableName
-from tests.dft_validation.queue.test_remote import Machine
+from tests.dft_validation.queue.test_remote import stand_in
 
 
 @pytest.fixture
 def machine(monkeypatch):
-    machine = Machine()
-    stub = ModuleType("jobflow_remote")
-    stub.submit_flow = machine.submit_flow
-    stub.JobController = SimpleNamespace(from_project_name=lambda name: machine)
-    monkeypatch.setitem(sys.modules, "jobflow_remote", stub)
+    machine = stand_in(monkeypatch)
     shown = []
     monkeypatch.setattr(collect.artifacts, "publish", lambda run: shown.append(run.run_id))
     monkeypatch.setattr(collect, "announce_picks", lambda run: shown.append("picks"))

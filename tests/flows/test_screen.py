@@ -6,7 +6,6 @@ import httpx
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-from prefect.testing.utilities import prefect_test_harness
 
 from flows import pipeline
 from flows.screen import FLOW_NAME, screen_gapped_metals
@@ -16,16 +15,7 @@ from flows.settings_layers import load_settings
 from screening.runs.folder import RunFolder
 from screening.runs.schemas import TABLES_OF_A_FUNNEL, TableName
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _prefect_server(tmp_path_factory):
-    patch = pytest.MonkeyPatch()
-    patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
-    patch.undo()
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
 
 def artifact_rows(key):

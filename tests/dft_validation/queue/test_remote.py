@@ -66,14 +66,19 @@ class Machine:
         return next(job.output for job in self.jobs if (job.uuid, job.index) == (job_id, job_index))
 
 
-@pytest.fixture
-def machine(monkeypatch):
+def stand_in(monkeypatch):
+    """A machine in place of jobflow-remote."""
     machine = Machine()
     stub = ModuleType("jobflow_remote")
     stub.submit_flow = machine.submit_flow
     stub.JobController = SimpleNamespace(from_project_name=lambda name: machine)
     monkeypatch.setitem(sys.modules, "jobflow_remote", stub)
     return machine
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    return stand_in(monkeypatch)
 
 
 @pytest.fixture

@@ -6,24 +6,14 @@ import pandas as pd
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.testing.utilities import prefect_test_harness
 
 from flows.parameters import SERVED_VARIABLE
 from flows.serve import notifications, pool
 from flows.serve.flow_runs import turn
 from flows.settings_layers import given_settings, load_settings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 GIVEN = ["source.kind=materials-project", "source.limit=50", "dft.elk_command=/opt/elk", "serve.schedule_active=true"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _prefect_server(tmp_path_factory):
-    patch = pytest.MonkeyPatch()
-    patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
-    patch.undo()
 
 
 def test_a_group_has_deployments_limits_and_notifications_in_its_pool(monkeypatch):
