@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prefect import flow, get_run_logger
@@ -15,31 +14,43 @@ from flows.serve.notifications import announce_picks
 from flows.settings import ScreenSettings
 from flows.settings_layers import validate
 from screening.runs.folder import RunFolder
-from screening.runs.record import RunLockedError
+from screening.runs.record import RunError, RunLockedError
 from screening.runs.releases import finished_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from pathlib import Path
 
 COLLECT_FLOW_NAME = "collect-dft"
 
 
 @flow(name=COLLECT_FLOW_NAME, description="Fetch the DFT jobs that another machine has finished; evaluate them.")
 def collect_dft() -> str:
-    """Collect for every finished run that waits for DFT jobs; return how many jobs are still waited for, in words."""
-    settings = settings_of_run()
-    sentences = [collect_run(path, settings) for path in waiting_runs(settings.results_dir)]
+    """Collect for every finished run that waits for DFT jobs; return how many jobs are still waited for, in words.
+
+    Raises
+    ------
+    screening.runs.record.RunError
+        If the jobs of a run could not be collected; those of the others are.
+    """
+    sentences, problems = collect_all(settings_of_run())
     sentence = " ".join(sentences) or "No run waits for DFT jobs."
     get_run_logger().info(sentence)
+    if problems:
+        raise RunError(" ".join(problems))
     return sentence
 
 
-def waiting_runs(results_dir: Path) -> Iterator[Path]:
-    """Folders of the finished runs that wait for DFT jobs on another machine, oldest first."""
-    for info in finished_runs(results_dir):
-        path = results_dir / info["run_id"]
-        if waiting_jobs(path):
-            yield path
+def collect_all(served: ScreenSettings) -> tuple[list[str], list[str]]:
+    """Collect for the waiting runs, oldest first; return a sentence for each, and one for each that is damaged."""
+    sentences, problems = [], []
+    for info in finished_runs(served.results_dir):
+        path = served.results_dir / info["run_id"]
+        try:
+            if waiting_jobs(path):
+                sentences.append(collect_run(path, served))
+        except (OSError, RunError) as error:
+            problems.append(f"The DFT jobs of the run {path.name} could not be collected: {error}")
+    return sentences, problems
 
 
 def collect_run(path: Path, served: ScreenSettings) -> str:

@@ -1,7 +1,11 @@
 """A run whose DFT another machine computes: handed over once, collected until none is left, tables kept up to date."""
 
+import json
+import shutil
+
 import pytest
 
+from dft_validation.queue.store import QUEUE_FILE
 from flows import collect, pipeline
 from flows.remote_jobs import waiting_jobs
 from flows.settings_layers import load_settings
@@ -36,10 +40,16 @@ def test_a_run_hands_its_jobs_over_and_is_completed_by_the_collection(machine, a
     rest, machine.jobs = machine.jobs[1:], machine.jobs[:1]
     machine.run()
     machine.jobs += rest
-    assert list(collect.waiting_runs(settings.results_dir)) == [run.path]
-    assert collect.collect_run(run.path, settings) == (
-        f"Run {run.run_id}: 1 DFT jobs collected, {n - 1} still waited for."
-    )
+    sentence = f"Run {run.run_id}: 1 DFT jobs collected, {n - 1} still waited for."
+    damaged = run.path.with_name("20000101T000000Z-damaged0")
+    shutil.copytree(run.path, damaged)
+    info = json.loads((damaged / "run.json").read_text())
+    (damaged / "run.json").write_text(json.dumps(info | {"run_id": damaged.name}))
+    (damaged / QUEUE_FILE).write_bytes(b"no database" * 100)
+    sentences, problems = collect.collect_all(settings)
+    assert sentences == [sentence]
+    assert [damaged.name in problem for problem in problems] == [True]
+    shutil.rmtree(damaged)
     assert len(run.read_table(TableName.DFT_RESULTS)) == 1
     assert len(machine.jobs) == n
     assert machine.shown == [run.run_id]
@@ -49,7 +59,7 @@ def test_a_run_hands_its_jobs_over_and_is_completed_by_the_collection(machine, a
     assert machine.shown == [run.run_id, run.run_id, "picks"]
     assert len(run.read_table(TableName.DFT_RESULTS)) == n
     assert "submitted" not in {*run.read_table(TableName.DFT_JOBS)["status"]}
-    assert list(collect.waiting_runs(settings.results_dir)) == []
+    assert collect.collect_all(settings) == ([], [])
     assert (run.path / PAGE_FILE).exists()
 
 
