@@ -15,18 +15,17 @@ from scipy.special import erf
 
 from mat2spec.tight_binding.bloch import TightBindingCrystal
 from mat2spec.tight_binding.cells import PrimitiveCell
-from mat2spec.tight_binding.eigenproblem import orthogonalise, populations, solve
-from mat2spec.tight_binding.filling import fermi_level
+from mat2spec.tight_binding.charge_response import FilledBands
+from mat2spec.tight_binding.eigenproblem import orthogonalise, solve
 from mat2spec.tight_binding.kmesh import make_mesh
 from mat2spec.tight_binding.pairs import find_neighbours
+from mat2spec.tight_binding.real_basis import matrices_at
 
 COULOMB_EV_A = 14.399645
 # Width of the Gaussians that the reciprocal sum carries, in Angstrom.
 _EWALD_WIDTH_A = 1.4
-_TEMPERATURE_EV = 0.15
 _TOLERANCE = 5e-3
 _STEPS = 14
-_MIXING = 0.25
 _HISTORY = 4
 KPOINTS_PER_ATOM = 50.0
 
@@ -77,7 +76,9 @@ def coulomb_matrix(cell: PrimitiveCell, hubbard_u_ev: NDArray[np.float64]) -> ND
 def self_consistent_charges(
     crystal: TightBindingCrystal, kpoints_per_atom: float = KPOINTS_PER_ATOM
 ) -> SelfConsistentCharges:
-    """Iterate Mulliken charges and their potential to self-consistency; Anderson mixing.
+    """Iterate Mulliken charges and their potential to self-consistency.
+
+    Newton steps with the response of the neutral atoms; later steps learn from former ones (Anderson mixing).
 
     Parameters
     ----------
@@ -86,57 +87,58 @@ def self_consistent_charges(
     kpoints_per_atom
         Density of the mesh: charges converge long before spectra do.
     """
-    basis = crystal.basis
+    basis, cell = crystal.basis, crystal.cell
     if basis.n_atoms == 1:
         return SelfConsistentCharges(np.zeros(1), np.zeros(1), 0, converged=True)
-    coulomb = coulomb_matrix(crystal.cell, crystal.hubbard_u_ev)
-    charge_of = _ChargeResponse(crystal, kpoints_per_atom)
+    coulomb = coulomb_matrix(cell, crystal.hubbard_u_ev)
+    bands_of = _ShiftedBands(crystal, kpoints_per_atom)
     charges = np.zeros(basis.n_atoms)
     inputs: list[NDArray[np.float64]] = []
     residuals: list[NDArray[np.float64]] = []
+    newton: NDArray[np.float64] = np.eye(basis.n_atoms)
     for step in range(_STEPS):
-        residual = charge_of(coulomb @ charges) - charges
+        bands = bands_of(coulomb @ charges)
+        residual = bands.charges() - charges
         if np.abs(residual).max() < _TOLERANCE:
             return SelfConsistentCharges(coulomb @ charges, charges, step, converged=True)
+        if step == 0:
+            newton = np.asarray(np.linalg.inv(np.eye(basis.n_atoms) - bands.response() @ coulomb))
         inputs, residuals = [*inputs, charges][-_HISTORY:], [*residuals, residual][-_HISTORY:]
-        charges = _mixed(inputs, residuals)
+        charges = cell.average_equivalent(_next_charges(inputs, residuals, newton))
     return SelfConsistentCharges(coulomb @ charges, charges, _STEPS, converged=False)
 
 
-class _ChargeResponse:
-    """Charges of the atoms in a given potential."""
+class _ShiftedBands:
+    """Bands of a crystal in a given potential of its atoms."""
 
     def __init__(self, crystal: TightBindingCrystal, kpoints_per_atom: float) -> None:
         self.crystal = crystal
         mesh = make_mesh(crystal.cell, kpoints_per_atom)
         self.weights = torch.from_numpy(mesh.weights).float()
-        overlap, hopping = crystal.matrices(mesh.kpoints)
-        # Single precision is far finer than the tolerance of the charges.
-        self.overlap = torch.from_numpy(overlap).to(torch.complex64)
-        levels = torch.diag(torch.from_numpy(crystal.basis.on_site_ev).float())
-        self.hamiltonian = torch.from_numpy(hopping).to(torch.complex64) + levels
+        # Single precision is far finer than the tolerance of the charges, which are the same on equivalent atoms.
+        self.overlap, hopping = (
+            torch.from_numpy(matrix).to(torch.complex64 if np.iscomplexobj(matrix) else torch.float32)
+            for matrix in matrices_at(crystal, mesh.kpoints, equal_orbits=True)
+        )
+        self.hamiltonian = hopping + torch.diag(torch.from_numpy(crystal.basis.on_site_ev).float())
         self.orthogonaliser = orthogonalise(self.overlap)
-        self.groups = torch.eye(crystal.basis.n_atoms)[torch.from_numpy(crystal.basis.atom)]
 
-    def __call__(self, potentials_ev: NDArray[np.float64]) -> NDArray[np.float64]:
+    def __call__(self, potentials_ev: NDArray[np.float64]) -> FilledBands:
         shift = torch.from_numpy(potentials_ev[self.crystal.basis.atom]).float()
-        hamiltonian = self.hamiltonian + self.overlap * ((shift[:, None] + shift) / 2)
-        bands = solve(hamiltonian, self.orthogonaliser)
-        level = fermi_level(bands.energies, self.weights, self.crystal.basis.n_electrons, _TEMPERATURE_EV)
-        occupation = 2 * self.weights[:, None] * torch.special.expit((level - bands.energies) / _TEMPERATURE_EV)
-        shares = populations(self.overlap, bands.coefficients, self.groups)
-        electrons = torch.einsum("kb,kba->a", occupation, shares).double().numpy()
-        return self.crystal.cell.average_equivalent(electrons - self.crystal.basis.valence_electrons)
+        bands = solve(self.hamiltonian + self.overlap * ((shift[:, None] + shift) / 2), self.orthogonaliser)
+        return FilledBands(self.crystal, self.overlap, self.weights, bands)
 
 
-def _mixed(inputs: list[NDArray[np.float64]], residuals: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+def _next_charges(
+    inputs: list[NDArray[np.float64]], residuals: list[NDArray[np.float64]], newton: NDArray[np.float64]
+) -> NDArray[np.float64]:
     current, residual = inputs[-1], residuals[-1]
     if len(inputs) == 1:
-        return current + _MIXING * residual
+        return current + newton @ residual
     differences = np.array([residual - old for old in residuals[:-1]])
     factors = np.linalg.lstsq(differences.T, residual, rcond=1e-4)[0]
     steps = np.array([current - old for old in inputs[:-1]])
-    return current - factors @ steps + _MIXING * (residual - factors @ differences)
+    return current - factors @ steps + newton @ (residual - factors @ differences)
 
 
 def _reciprocal_sum(cell: PrimitiveCell) -> NDArray[np.float64]:

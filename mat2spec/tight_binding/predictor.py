@@ -113,7 +113,7 @@ class TightBindingPredictor:
         self.weights_hash = tensors_hash(self.model.state_dict())
         self.trust: TrustCalibration | None = None
         self._preparation = PreparationSettings(
-            model.settings.kpoints_per_atom, spin=spin, dtype=torch.complex64, device=self.device
+            model.settings.kpoints_per_atom, spin=spin, dtype=torch.complex64, device=self.device, equal_orbits=True
         )
 
     def predict(

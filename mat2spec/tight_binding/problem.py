@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from mat2spec.tight_binding.channels import N_SHELLS
 from mat2spec.tight_binding.charges import self_consistent_charges
 from mat2spec.tight_binding.eigenproblem import Orthogonaliser, orthogonalise, populations, solve
 from mat2spec.tight_binding.kmesh import make_mesh
+from mat2spec.tight_binding.real_basis import matrices_at
 
 KPOINTS_PER_ATOM = 300.0
 _CPU = torch.device("cpu")
@@ -31,7 +33,7 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Problem:
-    """Matrices of a crystal on its irreducible mesh.
+    """Matrices of a crystal on its irreducible mesh; real where `mat2spec.tight_binding.real_basis` knows how.
 
     Parameters
     ----------
@@ -111,6 +113,9 @@ class PreparationSettings:
         Precision of the matrices.
     device
         Where they are solved.
+    equal_orbits
+        Whether the corrections are the same on equivalent atoms, as a model without dropout gives them; matrices of
+        crystals with inversion are then real.
     """
 
     kpoints_per_atom: float = KPOINTS_PER_ATOM
@@ -118,6 +123,7 @@ class PreparationSettings:
     spin: bool = False
     dtype: torch.dtype = torch.complex128
     device: torch.device = _CPU
+    equal_orbits: bool = False
 
 
 def prepare(cell: PrimitiveCell, settings: PreparationSettings | None = None) -> Problem:
@@ -132,10 +138,11 @@ def prepare(cell: PrimitiveCell, settings: PreparationSettings | None = None) ->
     crystal = TightBindingCrystal.of(cell)
     basis = crystal.basis
     mesh = make_mesh(cell, settings.kpoints_per_atom)
+    real = settings.dtype.to_real()
     overlap, hopping = (
-        torch.from_numpy(matrix).to(settings.device, settings.dtype) for matrix in crystal.matrices(mesh.kpoints)
+        torch.from_numpy(matrix).to(settings.device, settings.dtype if np.iscomplexobj(matrix) else real)
+        for matrix in matrices_at(crystal, mesh.kpoints, equal_orbits=settings.equal_orbits)
     )
-    real = overlap.real.dtype
     potentials, notes = torch.zeros(basis.size), []
     if settings.self_consistent:
         charges = self_consistent_charges(crystal)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mat2spec.tight_binding.cells import PrimitiveCell
+from mat2spec.tight_binding.convolution import EdgeConvolution
 from mat2spec.tight_binding.pairs import find_neighbours
 
 # Atoms per pass through the network; more would only be slower because of memory.
@@ -96,6 +97,8 @@ def potential(version: SevenNetVersion) -> Potential:
     gates = [name for name in names if name.endswith("_equivariant_gate")]
     for name in names[names.index(gates[-1]) + 1 :]:
         model.delete_module_by_key(name)
+    for name in (name for name in dict(model.named_children()) if name.endswith("_convolution")):
+        setattr(model, name, EdgeConvolution(getattr(model, name)))
     model.key_grad = None
     model.eval().requires_grad_(requires_grad=False)
     outputs: list[Tensor] = []
