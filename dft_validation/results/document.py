@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from math import nan
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from monty.json import MSONable
 from numpy.typing import NDArray
 from pymatgen.electronic_structure.core import Spin
-from pymatgen.electronic_structure.dos import Dos
 
 from dft_validation.bands.mesh import FINE_EDOS_GRID
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid, rebin_to_edges
+
+if TYPE_CHECKING:
+    from pymatgen.electronic_structure.dos import Dos
 
 # pymatgen's numbers of spin up and down.
 _SPINS = (1, -1)
@@ -181,6 +183,9 @@ class EdosDocument(MSONable):
         Without spin polarisation the total density is under `Spin.up`, as in pymatgen for VASP.
         """
         channels = self.edos[None] if self.edos_by_spin is None else self.edos_by_spin
+        # With half of scipy behind it.
+        from pymatgen.electronic_structure.dos import Dos
+
         densities = {Spin(spin): channel for spin, channel in zip(_SPINS, channels, strict=False)}
         return Dos(self.efermi, EDOS_GRID.centers + self.energy_zero_ev, densities)
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.analysis.molecule_structure_comparator import CovalentRadius
 from pymatgen.core import Element
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
@@ -58,6 +57,9 @@ def covalent_radii() -> NDArray[np.float64]:
 
     Beyond curium, where no radii are tabulated, that of curium is used.
     """
+    # With networkx behind it; programs that read no crystals do without.
+    from pymatgen.analysis.molecule_structure_comparator import CovalentRadius
+
     radii = np.full(MAX_ATOMIC_NUMBER + 1, CovalentRadius.radius["Cm"])
     for z in range(1, MAX_ATOMIC_NUMBER + 1):
         radii[z] = CovalentRadius.radius.get(Element.from_Z(z).symbol, radii[z])

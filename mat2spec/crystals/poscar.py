@@ -7,7 +7,6 @@ import warnings
 
 import numpy as np
 from pymatgen.core import Element, Structure
-from pymatgen.io.vasp import Poscar
 
 from mat2spec.crystals.species import ISOTOPES
 
@@ -36,6 +35,9 @@ def read_poscar(text: str) -> tuple[Structure, str]:
     names, note = _elements_of_first_line(lines)
     if not names:
         _check_names(lines)
+    # With all that pymatgen knows of VASP.
+    from pymatgen.io.vasp import Poscar
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is checked here
         poscar = Poscar.from_str("\n".join(_with_positive_scale(lines)), default_names=names, read_velocities=False)

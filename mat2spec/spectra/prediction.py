@@ -5,30 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from pymatgen.electronic_structure.core import OrbitalType, Spin
-from pymatgen.electronic_structure.dos import CompleteDos, Dos
-from pymatgen.phonon.dos import CompletePhononDos, PhononDos
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.symmetry import all_sites_equivalent
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
-from mat2spec.spectra.phonons import CM1_PER_THZ
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import list_column, to_frame
 from mat2spec.tables.status import Status
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pymatgen.electronic_structure.dos import CompleteDos, Dos
+    from pymatgen.phonon.dos import CompletePhononDos, PhononDos
+
 BatchReport = Callable[[int], None]
 # Splits the spectrum of a crystal over its sites and the shells of their atoms: shape (n_sites, 3, size), or None.
 Projector = Callable[[Crystals, int], NDArray[np.float64] | None]
-_SHELLS = (OrbitalType.s, OrbitalType.p, OrbitalType.d)
 
 
 @dataclass(frozen=True)
@@ -144,33 +142,24 @@ class Prediction:
         ValueError
             If this crystal has no prediction; the message says why.
         """
+        # With matplotlib and more behind it, half of what a screen would import.
+        from mat2spec.spectra import pymatgen_dos
+
         spectrum = self._spectrum(index)
         if self.grid == EDOS_GRID:
-            total = Dos(0.0, self.grid.centers, {Spin.up: spectrum})
-            return self._with_projections(index, total) if projected else total
-        phonons = PhononDos(self.grid.centers / CM1_PER_THZ, spectrum * CM1_PER_THZ)
-        return self._with_equivalent_sites(index, phonons) if projected else phonons
+            by_site = self._by_site(index) if projected else None
+            structure = None if by_site is None or self.crystals is None else self.crystals.structure(index)
+            return pymatgen_dos.electronic_dos(self.grid, spectrum, structure, by_site)
+        structure = None
+        if projected and self.crystals is not None and all_sites_equivalent(self.crystals.cell(index)):
+            structure = self.crystals.structure(index)
+        return pymatgen_dos.phonon_dos(self.grid, spectrum, structure)
 
-    def _with_projections(self, index: int, total: Dos) -> Dos | CompleteDos:
+    def _by_site(self, index: int) -> NDArray[np.float64] | None:
+        """Projections on sites and shells, if the model gives them."""
         if self.project is None or self.crystals is None or self.speakers[index] != self.model:
-            return total
-        by_site = self.project(self.crystals, index)
-        if by_site is None:
-            return total
-        structure = self.crystals.structure(index)
-        # pymatgen's methods take an OrbitalType where they declare an Orbital.
-        projections: dict[Any, Any] = {
-            site: {shell: {Spin.up: values} for shell, values in zip(_SHELLS, shells, strict=True)}
-            for site, shells in zip(structure, by_site, strict=True)
-        }
-        return CompleteDos(structure, total, projections)
-
-    def _with_equivalent_sites(self, index: int, total: PhononDos) -> PhononDos | CompletePhononDos:
-        if self.crystals is None or not all_sites_equivalent(self.crystals.cell(index)):
-            return total
-        structure = self.crystals.structure(index)
-        share = np.asarray(total.densities) / len(structure)
-        return CompletePhononDos(structure, total, dict.fromkeys(structure, share))
+            return None
+        return self.project(self.crystals, index)
 
     def classes(self) -> pd.DataFrame:
         """What the rules of a screen, as they are by default, say of every electronic spectrum, one row each.
@@ -189,7 +178,8 @@ class Prediction:
     def plot(self, index: int, axes: Axes | None = None) -> Axes:
         """Draw the spectrum of one crystal with a band of one standard deviation; raises as `dos`."""
         spectrum, band = self._spectrum(index), self.uncertainty[index]
-        axes = Figure(figsize=(7, 4), layout="constrained").subplots() if axes is None else axes
+        if axes is None:
+            axes = import_module("matplotlib.figure").Figure(figsize=(7, 4), layout="constrained").subplots()
         (line,) = axes.plot(self.grid.centers, spectrum, label=f"{self.material_ids[index]}, {self.model}")
         lower = (spectrum - band).clip(min=0)
         axes.fill_between(self.grid.centers, lower, spectrum + band, alpha=0.2, color=line.get_color(), linewidth=0)

@@ -24,9 +24,11 @@ from mat2spec.tight_binding.real_basis import matrices_at
 COULOMB_EV_A = 14.399645
 # Width of the Gaussians that the reciprocal sum carries, in Angstrom.
 _EWALD_WIDTH_A = 1.4
-_TOLERANCE = 5e-3
-_STEPS = 14
+_TOLERANCE = 1e-3
+_STEPS = 20
 _HISTORY = 4
+# Factor on a step that made things worse; share of the error above which the response is computed anew.
+_SHORTER, _SLOW = 1 / 3, 0.5
 KPOINTS_PER_ATOM = 50.0
 
 
@@ -43,7 +45,7 @@ class SelfConsistentCharges:
     steps
         Iterations that were made.
     converged
-        Whether charges changed by less than 0.005 in the last.
+        Whether charges changed by less than 0.001 in the last.
     """
 
     potentials_ev: NDArray[np.float64]
@@ -78,7 +80,7 @@ def self_consistent_charges(
 ) -> SelfConsistentCharges:
     """Iterate Mulliken charges and their potential to self-consistency.
 
-    Newton steps with the response of the neutral atoms; later steps learn from former ones (Anderson mixing).
+    Newton steps with the response of the charges, of which later ones learn from former ones (Anderson mixing).
 
     Parameters
     ----------
@@ -92,20 +94,27 @@ def self_consistent_charges(
         return SelfConsistentCharges(np.zeros(1), np.zeros(1), 0, converged=True)
     coulomb = coulomb_matrix(cell, crystal.hubbard_u_ev)
     bands_of = _ShiftedBands(crystal, kpoints_per_atom)
-    charges = np.zeros(basis.n_atoms)
+    charges = start = np.zeros(basis.n_atoms)
     inputs: list[NDArray[np.float64]] = []
     residuals: list[NDArray[np.float64]] = []
-    newton: NDArray[np.float64] = np.eye(basis.n_atoms)
+    former = np.inf
     for step in range(_STEPS):
         bands = bands_of(coulomb @ charges)
         residual = bands.charges() - charges
-        if np.abs(residual).max() < _TOLERANCE:
+        error = float(np.abs(residual).max())
+        if error < _TOLERANCE:
             return SelfConsistentCharges(coulomb @ charges, charges, step, converged=True)
-        if step == 0:
+        if error > former:
+            # Too far: the same direction, a shorter step.
+            charges = start + _SHORTER * (charges - start)
+            continue
+        if error > _SLOW * former or step == 0:
             newton = np.asarray(np.linalg.inv(np.eye(basis.n_atoms) - bands.response() @ coulomb))
+            inputs, residuals = [], []
+        start, former = charges, error
         inputs, residuals = [*inputs, charges][-_HISTORY:], [*residuals, residual][-_HISTORY:]
         charges = cell.average_equivalent(_next_charges(inputs, residuals, newton))
-    return SelfConsistentCharges(coulomb @ charges, charges, _STEPS, converged=False)
+    return SelfConsistentCharges(coulomb @ start, start, _STEPS, converged=False)
 
 
 class _ShiftedBands:

@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from pymatgen.core import Element
-from pymatgen.io.vasp.sets import MPRelaxSet
 
 from mat2spec.labels.edos_store import STORE_SCHEMA, TRAINING_LEVEL_KEY
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
@@ -229,5 +229,7 @@ def u_values_of(atomic_numbers: Collection[int]) -> dict[str, float]:
 def _mp_u_values() -> dict[str, dict[str, float]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pymatgen on pseudopotentials, which are not used here
-    table = MPRelaxSet.CONFIG["INCAR"]["LDAUU"]
+        # Takes half a second to import, and few screens need it.
+        sets = import_module("pymatgen.io.vasp.sets")
+    table = sets.MPRelaxSet.CONFIG["INCAR"]["LDAUU"]
     return {str(anion): {str(k): float(v) for k, v in by_element.items()} for anion, by_element in table.items()}

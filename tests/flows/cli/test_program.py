@@ -61,6 +61,19 @@ def test_help_imports_nothing_heavy():
     assert answer.stdout.splitlines()[-1] == "imported []"
 
 
+def test_a_screen_starts_within_three_seconds():
+    code = (
+        "import sys; import flows.commands.screen;"
+        "heavy = {'torch', 'prefect', 'matplotlib', 'networkx', 'scipy.signal', 'pymatgen.io.vasp', 'atomate2'};"
+        "print('imported', sorted(heavy & sys.modules.keys()))"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    answer = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert answer.stdout.splitlines()[-1] == "imported []"
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 3
+
+
 @pytest.mark.parametrize(
     "command",
     ["screen", "predict", "tables", "settings", "serve", "train phdos", "train edos"],
