@@ -20,6 +20,7 @@ from flows import funnel, stages
 from flows.settings import FunnelMode
 from flows.stages import Counts, Inputs, Outcome
 from mat2spec.spectra.grids import EDOS_GRID
+from screening.classify.gapped_metals import gapped_metal_cut
 from screening.progress import Progress, adding_up, no_progress
 from screening.runs.contents import RunTables
 from screening.runs.folder import RunFolder
@@ -272,6 +273,7 @@ def open_run(settings: ScreenSettings, progress: Progress = no_progress) -> RunF
     if settings.funnel.mode is FunnelMode.ALWAYS:
         funnel.cut_of(settings)  # refuses a funnel that cannot be used before a source is read
     source = open_source(settings.source, settings.filters, progress, results_dir=settings.results_dir)
+    settings = _with_cut(settings)
     return RunFolder.open(
         settings.results_dir,
         **identity_of(settings),
@@ -288,7 +290,13 @@ def identity_of(settings: ScreenSettings) -> dict[str, Any]:
     if settings.funnel.mode is FunnelMode.ALWAYS:
         predictors = [*predictors, funnel.fast_predictor(settings)]
     hashes = {predictor.name: predictor.weights_hash for predictor in predictors} | mat2spec.hashes_of_metal_heads()
-    return {"settings": settings.of_the_run(), "weights_hashes": hashes}
+    return {"settings": _with_cut(settings).of_the_run(), "weights_hashes": hashes}
+
+
+def _with_cut(settings: ScreenSettings) -> ScreenSettings:
+    """With the calibrated cut in place of none: a run keeps the one that it began with, whatever is calibrated later."""
+    gap = settings.gap.model_copy(update={"min_probability": gapped_metal_cut(settings.gap)})
+    return settings.model_copy(update={"gap": gap})
 
 
 def run_stages(run: RunFolder, settings: ScreenSettings, chosen: Sequence[Stage], do: Callable[[Stage], Done]) -> str:

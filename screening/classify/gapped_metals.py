@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from screening.settings import GapSettings
+
 CALIBRATION_FILE = "gapped_metal_calibration.json"
 # Scores beyond it are so rare in calibration data that they must not count for more.
 _SMALLEST_SCORE = 0.01
@@ -53,6 +55,11 @@ def skill_of(model: str) -> Skill:
 def best_cut() -> float:
     """Probability from which the F1 score on held-out labels is largest, one for all models."""
     return float(_calibration()["cut"])
+
+
+def gapped_metal_cut(settings: GapSettings) -> float:
+    """Probability from which a predicted metal is called a gapped metal: that of the settings, else `best_cut`."""
+    return best_cut() if settings.min_probability is None else settings.min_probability
 
 
 def score_logits(score: NDArray[np.float64]) -> NDArray[np.float64]:

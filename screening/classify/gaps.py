@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.tables.columns import Column
-from screening.classify.gapped_metals import best_cut, gapped_metal_probability
+from screening.classify.gapped_metals import gapped_metal_cut, gapped_metal_probability
 from screening.classify.metals import MetalEvidence, judge_metals
 from screening.classify.properties import count_bins, dos_above_efermi, dos_at_efermi, first_bin_above_zero
 from screening.settings import GapSettings
@@ -232,7 +232,7 @@ def _classify_block(
     columns[Column.GAPPED_METAL_CONFIDENCE] = score
     if evidence is not None:
         probability = gapped_metal_probability(score, evidence.models) * (columns[Column.METAL_CONFIDENCE] > 0)
-        cut = best_cut() if settings.min_probability is None else settings.min_probability
+        cut = gapped_metal_cut(settings)
         columns[Column.GAPPED_METAL_CONFIDENCE] = probability
         columns[Column.IS_GAPPED_METAL] = (probability >= cut) & columns[Column.IS_METAL] & ~everywhere
         columns |= _filled_gaps(columns, values, grid, rule, settings, atoms)

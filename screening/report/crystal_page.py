@@ -14,6 +14,7 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
 from screening.classify.classes import ElectronicClass
+from screening.classify.gapped_metals import gapped_metal_cut
 from screening.in_memory import OF_DFT, judge
 from screening.report.picks import picks_table, with_space_groups
 from screening.report.result_page import PageContent
@@ -22,8 +23,8 @@ from screening.settings import ClassifySettings, GapSettings, SelectionSettings
 
 # Columns of picks that only a run can fill.
 OF_A_RUN = (Column.PICK_RANK, *OF_DFT)
-# Between these confidences of the leading model its verdict is open.
-UNSURE_FROM, UNSURE_TO = 0.1, 0.6
+# Odds are even.
+_HALF = 0.5
 
 
 def crystals_content(
@@ -53,7 +54,7 @@ def crystals_content(
     jobs = jobs.reindex(range(len(ids))).assign(**{Column.MATERIAL_ID: ids, Column.STATUS: "", Column.REASON: ""})
     picks = picks_table(candidates, classes, rows, jobs, None, SelectionSettings())
     picks = _of_leader(picks[picks[Column.MATERIAL_ID].isin(ids)].reset_index(drop=True), classes, predictions[0].model)
-    verdicts = _verdicts(classes, rows, predictions[0].model)
+    verdicts = _verdicts(classes, rows, predictions[0].model, gapped_metal_cut(gap))
     picks = picks.assign(verdict=[verdicts[name] for name in picks[Column.MATERIAL_ID]])
     order = picks[Column.MATERIAL_ID].map({name: index for index, name in enumerate(ids)}).argsort()
     picks = picks.iloc[order].reset_index(drop=True)
@@ -87,19 +88,21 @@ def _of_leader(picks: pd.DataFrame, classes: pd.DataFrame, leader: str) -> pd.Da
     return picks.reset_index()
 
 
-def _verdicts(classes: pd.DataFrame, rows: pd.DataFrame, leader: str) -> dict[str, str]:
+def _verdicts(classes: pd.DataFrame, rows: pd.DataFrame, leader: str, cut: float) -> dict[str, str]:
     """One verdict of each material, from what all models say and how far the leading one is to be trusted."""
     joined = classes.merge(
         rows[[Column.MATERIAL_ID, Column.MODEL, Column.DOMAIN_DISTANCE]], on=[Column.MATERIAL_ID, Column.MODEL]
     )
     return {
-        str(name): describe_verdict(group.to_dict("records"), leader)
+        str(name): describe_verdict(group.to_dict("records"), leader, cut)
         for name, group in joined.groupby(Column.MATERIAL_ID, sort=False)
     }
 
 
-def describe_verdict(rows: Sequence[Mapping[Any, Any]], leader: str) -> str:
+def describe_verdict(rows: Sequence[Mapping[Any, Any]], leader: str, cut: float) -> str:
     """The kind of a material by the leading model, or "unsure" with the reasons.
+
+    A gapped metal whose probability reaches the cut but not one half is unsure: it is more likely to be none.
 
     Parameters
     ----------
@@ -107,6 +110,8 @@ def describe_verdict(rows: Sequence[Mapping[Any, Any]], leader: str) -> str:
         What each model says of it: rows of `classifications` with `domain_distance`.
     leader
         Name of the most accurate model.
+    cut
+        Confidence from which a material is called a gapped metal.
     """
     judged = [row for row in rows if pd.notna(row[Column.IS_METAL])]
     if not judged:
@@ -119,7 +124,7 @@ def describe_verdict(rows: Sequence[Mapping[Any, Any]], leader: str) -> str:
     kind = "gapped metal" if gapped else kind
     doubts = ["whether it is a metal is open"] if is_open else []
     confidence = first[Column.GAPPED_METAL_CONFIDENCE]
-    if UNSURE_FROM < confidence < UNSURE_TO:
+    if cut <= confidence < _HALF:
         doubts.append(f"the confidence of {first[Column.MODEL]} is {confidence:.2f}")
     distance = first.get(Column.DOMAIN_DISTANCE)
     if first.get(Column.TRUST) == Trust.OUTSIDE:

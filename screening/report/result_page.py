@@ -27,6 +27,7 @@ from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.tables.columns import Column
 from mat2spec.tables.status import Status
 from screening.choose.selection import target_of
+from screening.classify.gapped_metals import gapped_metal_cut
 from screening.evaluate.evaluation import POPULATION, VALIDATED_SET
 from screening.evaluate.threshold_curves import PREDICTION_MOVED
 from screening.report.comparison import Comparison
@@ -188,8 +189,8 @@ def _of_the_run(content: PageContent) -> str:
 <section id="reliable"><h2>Confidence against DFT</h2>
 <p class="note">The share of computed materials that DFT calls gapped metals, in five ranges of confidence, with 95 % intervals
 (Wilson). The materials were chosen, the most confident first: this is no sample of all candidates.</p>
-<label>Count as found from this confidence on: <input type="range" id="cut" min="0" max="100" value="50">
-<output id="cutat"></output></label><div id="reliability"></div><div id="cutscores" class="wide"></div></section>
+<label>Count as found from this confidence on: <input type="range" id="cut" min="0" max="1" step="0.001"
+value="{gapped_metal_cut(content.gap):g}"> <output id="cutat"></output></label> <span class="note">in this run: {gapped_metal_cut(content.gap):g}</span><div id="reliability"></div><div id="cutscores" class="wide"></div></section>
 <h2>Elements of the predicted {target_words(content.target).plural}</h2><p class="note">Click an element to show only its picks.</p>
 <div class="wide"><div id="periodic"></div></div>
 <h2>Filters</h2><div id="funnel" class="funnel"></div>"""

@@ -11,6 +11,7 @@ from flows import pipeline, stages
 from flows.settings_layers import load_settings
 from mat2spec.spectra.grids import EDOS_GRID
 from screening.choose.candidates import NoCandidatesError
+from screening.classify.gapped_metals import best_cut
 from screening.progress import no_progress
 from screening.runs.folder import RunFolder
 from screening.runs.record import RunError
@@ -189,6 +190,15 @@ def test_the_crystals_of_a_run_are_those_of_its_source_to_the_bit(settings, fake
         assert np.array_equal(getattr(ours, name), getattr(theirs, name)), name
     with pytest.raises(RunError, match="1 of 2 materials are not candidates of the run"):
         run.crystals([ids[0], "unstable"])
+
+
+def test_a_run_keeps_the_calibrated_cut_that_it_began_with(settings, fake_engine, monkeypatch):
+    with pipeline.open_run(settings) as run:
+        assert run.info["settings"]["gap"]["min_probability"] == best_cut()
+    monkeypatch.setattr("screening.classify.gapped_metals.best_cut", lambda: 0.77)
+    with pipeline.open_run(settings) as another:
+        assert another.run_id != run.run_id
+        assert another.info["settings"]["gap"]["min_probability"] == 0.77
 
 
 def test_an_attached_folder_serves_a_stage(settings, fake_engine):

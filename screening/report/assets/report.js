@@ -319,8 +319,8 @@
     });
     const same = { x: [0, 1], y: [0, 1], name: "as often as said", line: { color: "#999", dash: "dot", width: 1 }, hoverinfo: "skip" };
     const move = () => {
-      const cut = Number($("cut").value) / 100;
-      $("cutat").textContent = cut.toFixed(2);
+      const cut = Number($("cut").value);
+      $("cutat").textContent = show(cut);
       Plotly.react("reliability", [same, ...lines], {
         margin: { l: 55, r: 10, t: 10, b: 45 }, template: "none", legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
         xaxis: { title: { text: "confidence" }, range: [-0.02, 1.02] }, yaxis: { title: { text: "share by DFT" }, range: [-0.02, 1.02] },

@@ -84,7 +84,10 @@ def row(model="best", confidence=1.0, distance=0.5, **more):
     [
         ([row()], "gapped metal"),
         ([row(is_gapped_metal=False, confidence=0.0)], "metal, not a gapped metal"),
-        ([row(confidence=0.5)], "unsure: perhaps gapped metal; the confidence of best is 0.50"),
+        ([row(confidence=0.5)], "gapped metal"),
+        ([row(confidence=0.49)], "unsure: perhaps gapped metal; the confidence of best is 0.49"),
+        ([row(confidence=0.3)], "unsure: perhaps gapped metal; the confidence of best is 0.30"),
+        ([row(is_gapped_metal=False, confidence=0.29)], "metal, not a gapped metal"),
         ([row(distance=1.5)], "unsure: perhaps gapped metal; the crystal is unlike those that it was trained on"),
         ([row(), row("b", is_gapped_metal=False)], "unsure: perhaps gapped metal; b does not agree"),
         ([row(is_metal=None), row("b")], "unsure: perhaps gapped metal; best could not predict it"),
@@ -97,7 +100,7 @@ def row(model="best", confidence=1.0, distance=0.5, **more):
     ],
 )
 def test_a_verdict_is_open_where_there_is_a_doubt(rows, verdict):
-    assert describe_verdict(rows, "best") == verdict
+    assert describe_verdict(rows, "best", cut=0.3) == verdict
 
 
 def test_a_prediction_gives_its_classes(make_spectrum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ import pytest
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.spectra.grids import EDOS_GRID
+from screening.classify.gapped_metals import best_cut
 from screening.classify.gaps import classify_spectra
 from screening.evaluate.evaluation import precision_recall
 from screening.evaluate.threshold_curves import threshold_curve
@@ -145,6 +147,13 @@ def test_the_threshold_is_that_of_the_rule_and_cells_tell_what_it_is_per(content
     assert (data["picks"][0]["nsites"], data["picks"][0]["nsites_primitive"]) == (2, 1)
 
 
+def test_the_slider_of_confidence_starts_at_the_cut_of_the_run(content):
+    slider = re.search(
+        r'<input [^>]*id="cut"[^>]*>', result_page(replace(content, gap=GapSettings(min_probability=0.35)))
+    )
+    assert 'value="0.35"' in slider[0]
+
+
 def test_a_long_list_is_cut_but_keeps_what_dft_was_to_check(content, monkeypatch):
     monkeypatch.setattr(module, "MOST_PICKS", 1)
     shown = shown_picks(content.picks)
@@ -249,6 +258,7 @@ def test_names_with_markup_do_nothing_and_phones_see_the_page_whole(opened):
 
 def test_confidence_against_dft_moves_with_its_slider(opened):
     page, problems = opened
+    assert page.inner_text("#cutat") == f"{best_cut():g}"
     assert page.locator("#reliability .main-svg").count() > 0
     rows = "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
     before = page.eval_on_selector_all("#cutscores tr", rows)
@@ -256,7 +266,7 @@ def test_confidence_against_dft_moves_with_its_slider(opened):
     page.evaluate(
         "document.getElementById('cut').value = 0; document.getElementById('cut').dispatchEvent(new Event('input'))"
     )
-    assert page.inner_text("#cutat") == "0.00"
+    assert page.inner_text("#cutat") == "0"
     assert ["m", "0.50", "1.00", "1", "1", "0", "0"] in page.eval_on_selector_all("#cutscores tr", rows)
     assert problems == []
 
