@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
 from flows.settings import ENVIRONMENT_DELIMITER, ENVIRONMENT_PREFIX, ScreenSettings
+from mat2spec.tables.files import refuse_special
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,12 +127,44 @@ def _nested_model(field: FieldInfo) -> type[BaseModel] | None:
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that a mapping has twice: one of the two values would be lost in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for index, key in enumerate(keys) if key in keys[:index]), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(
+                problem=f"the key '{twice}' occurs twice", problem_mark=node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+def _parse_yaml(text: str) -> Any:
+    """Content of YAML text.
+
+    Raises
+    ------
+    ValueError
+        If it is no YAML, has a key twice, or is nested too deeply.
+    """
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506  a safe loader
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
 def _read_file(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        refuse_special(file)
+        content = _parse_yaml(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SettingsRefusedError(f"The settings file {file} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsRefusedError(
+            f"The settings file {file} cannot be read: {error.strerror or str(error).rstrip('.')}."
+        ) from error
+    except ValueError as error:
         raise SettingsRefusedError(f"The settings file {file} is not valid YAML: {error}") from error
     if content is None:
         return {}
@@ -164,8 +197,8 @@ def _parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
         if not equals or not key.strip():
             raise SettingsRefusedError(f"Cannot read '{assignment}'; write key=value, e.g. gap.min_width_ev=1.2.")
         try:
-            value: Any = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            value: Any = _parse_yaml(text)
+        except ValueError as error:
             raise SettingsRefusedError(
                 f"The value of '{assignment}' is not valid YAML: {error}\nQuote such text for YAML as well: "
                 "--set 'serve.watch_cron=\"*/10 * * * *\"'."

@@ -7,7 +7,9 @@ its densities hold both spins, per cell of the source unless the file says ``per
 
 from __future__ import annotations
 
+import math
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,21 +157,50 @@ def _read(path: Path) -> _Content:
 
 def _read_npz(path: Path) -> _Content:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
-    except (OSError, zipfile.BadZipFile, ValueError) as error:
+        with zipfile.ZipFile(path) as archive:
+            there = {name.removesuffix(".npy"): name for name in archive.namelist() if name.endswith(".npy")}
+            spread = next((name for name in UNCERTAINTIES if name in there), None)
+            return _content(
+                _names(_array(archive, there[_only(IDS, there, path, "identifiers")])),
+                _array(archive, there[_only(ENERGIES, there, path, "energies")], numbers=True),
+                _array(archive, there[_only(SPECTRA, there, path, "spectra")], numbers=True),
+                None if spread is None else _array(archive, there[spread], numbers=True),
+                str(_array(archive, there[PER])) if PER in there else _PER_VALUES[0],
+                path,
+            )
+    except ExternalPredictionsError:
+        raise
+    # A damaged, encrypted or unusually packed archive, or an array that is none.
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError) as error:
         hint = " Save identifiers as text (ids.astype(str)), not as objects." if "pickle" in str(error) else ""
-        raise ExternalPredictionsError(f"{path} cannot be read as npz: {str(error).splitlines()[0]}.{hint}") from error
-    ids = found[_only(IDS, found, path, "identifiers")]
-    spread = next((found[name] for name in UNCERTAINTIES if name in found), None)
-    return _content(
-        [str(name) for name in ids.ravel()],
-        found[_only(ENERGIES, found, path, "energies")],
-        found[_only(SPECTRA, found, path, "spectra")],
-        spread,
-        str(found.get(PER, _PER_VALUES[0])),
-        path,
-    )
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise ExternalPredictionsError(f"{path} cannot be read as npz: {reason}.{hint}") from error
+
+
+def _array(archive: zipfile.ZipFile, name: str, *, numbers: bool = False) -> NDArray[Any]:
+    """An array of an npz file, not larger than what the file holds; of real numbers if asked for.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+    """
+    with archive.open(name) as content:
+        version = np.lib.format.read_magic(content)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = read(content)
+    if math.prod(shape) * kind.itemsize > archive.getinfo(name).file_size:
+        raise ValueError(f"{name} declares more values than it holds")
+    if numbers and kind.kind not in "fiu":
+        raise ValueError(f"{name} holds {kind.name} where real numbers belong")
+    with archive.open(name) as content:
+        return np.asarray(np.lib.format.read_array(content, allow_pickle=False))
+
+
+def _names(ids: NDArray[Any]) -> list[str]:
+    if ids.dtype.kind not in "USiu":
+        raise ValueError(f"identifiers of type {ids.dtype.name} are no names")
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in ids.ravel().tolist()]
 
 
 def _read_parquet(path: Path) -> _Content:

@@ -17,7 +17,7 @@ from dft_validation.results.outcomes import FailedJob
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.cell import Cell
 from mat2spec.crystals.identity import structure_hash
-from mat2spec.tables.files import atomic_file
+from mat2spec.tables.files import atomic_file, parse_json, refuse_special
 from mat2spec.tables.locks import take_lock
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,8 @@ class DocumentCache:
         """The stored outcome, or None; an unreadable file is moved aside and ignored."""
         path = self._file(key)
         try:
-            values = json.loads(path.read_text())
+            refuse_special(path)
+            values = parse_json(path.read_text())
             return outcome_of_dict(values)
         except FileNotFoundError:
             return None

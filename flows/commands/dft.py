@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,7 @@ def run_queue(run_name: str | None, results_dir: Path | None, assignments: Seque
     """Run the queued jobs of a run, then classify, evaluate and report; nothing is predicted again."""
     found = _find(run_name, results_dir)
     settings = settings_of(found, assignments)
+    refuse_foreign_classifiers(settings)
     open_queue(found).close()
     found.crystals(())  # refuses a run of version 0.1 before changing anything
     try:
@@ -191,18 +193,35 @@ def settings_of(run: RunFolder, assignments: Sequence[str] = ()) -> ScreenSettin
     return changed
 
 
-def _usable_cache(folder: Path) -> Path:
-    """The cache of DFT results that a run was made with, or this machine's cache if the run came from another."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        own = DftSettings().cache_dir
-        console.print(
-            f"The run's cache of DFT results, {folder}, cannot be used here; results go to {own}.",
-            soft_wrap=True,
+def refuse_foreign_classifiers(settings: ScreenSettings) -> None:
+    """Refuse to run Python code that only a run folder names: the folder may be a stranger's.
+
+    Raises
+    ------
+    DftCommandError
+        If the run has classifiers that are not among those of this user's own settings.
+    """
+    foreign = sorted(set(settings.classify.functions) - set(load_settings().classify.functions))
+    if foreign:
+        raise DftCommandError(
+            f"The run was made with classifiers of its own, {', '.join(foreign)}: code that a run folder names is not run. "
+            "If you trust it, name it yourself in the environment: "
+            f"MAT2SPEC_CLASSIFY__FUNCTIONS='{json.dumps(list(settings.classify.functions))}'."
         )
-        return own
-    return folder
+
+
+def _usable_cache(folder: Path) -> Path:
+    """The cache of DFT results that a run was made with; this user's own if there is none here, as on another machine."""
+    own = load_settings().dft.cache_dir
+    with suppress(OSError):
+        # No folders above it are made: whoever wrote the record may name any.
+        folder.mkdir(exist_ok=True)
+    if folder == own or folder.is_dir():
+        return folder
+    console.print(
+        f"The run's cache of DFT results, {folder}, cannot be used here; results go to {own}.", soft_wrap=True
+    )
+    return own
 
 
 def _find(run_name: str | None, results_dir: Path | None) -> RunFolder:
@@ -277,6 +296,7 @@ def _finished_so_far(run: RunFolder, settings: ScreenSettings) -> tuple[pd.DataF
             if len(results) >= n_ended:
                 return results, jobs
         outcomes = ended_outcomes(queue, run.crystals(jobs[Column.MATERIAL_ID]), settings.dft)
+    refuse_foreign_classifiers(settings)
     results = stages.classified_results(outcomes, run.read_table(TableName.CANDIDATES), settings)
     return results, dft_validation.update_jobs(jobs, outcomes)
 

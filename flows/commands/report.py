@@ -5,7 +5,7 @@ from __future__ import annotations
 import webbrowser
 from typing import TYPE_CHECKING, Any
 
-from flows.commands.dft import READ_AFTER_DFT, settings_of, write_report
+from flows.commands.dft import READ_AFTER_DFT, refuse_foreign_classifiers, settings_of, write_report
 from flows.commands.exits import hear_interrupts
 from flows.commands.predict import crystals_of, page_content
 from flows.commands.tables import find_run
@@ -85,6 +85,7 @@ def serve_report(run_name: str | None, results_dir: Path | None, *, open_it: boo
     if not all(run.has_table(name) for name in _OF_THE_PAGE):
         raise RunError(f"The run {run.run_id} has no picks yet; finish it first, or name another.")
     settings = settings_of(run)
+    refuse_foreign_classifiers(settings)
     models = [model for model in settings.prediction.models if not is_external(model)]
     models = models or load_settings().prediction.models
     settings = settings.model_copy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 FORMATS = {".extxyz": "extxyz", ".xyz": "extxyz", ".traj": "traj"}
 DATABASE_ENDINGS = (".db",)
+_PROPERTIES = re.compile(r"""Properties\s*=\s*["']?([^\s"']+)""", re.IGNORECASE)
 SQLITE = b"SQLite format 3\x00"
 # Keys under which rows of databases and comments of extxyz name their crystal.
 NAME_KEYS = ("material_id", "mp_id", "id", "name")
@@ -44,12 +46,41 @@ def atoms_of(file: Path) -> Iterator[tuple[str, Atoms]]:
     AseFileError
         If the file cannot be read.
     """
+    if FORMATS[file.suffix.lower()] == "extxyz":
+        _check_sizes(file)
     try:
         for atoms in iread(file, index=":", format=FORMATS[file.suffix.lower()]):
             yield _name(atoms.info), atoms
     # ASE raises whatever its parsers stumble over.
     except Exception as error:
         raise AseFileError(f"ASE cannot read the file: {_first_line(error)}") from error
+
+
+def _check_sizes(file: Path) -> None:
+    """Refuse an extxyz file that declares more atoms or columns than it holds: ASE would look for them very long.
+
+    Raises
+    ------
+    AseFileError
+        If the numbers do not fit.
+    """
+    lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
+    start = 0
+    while start < len(lines) and lines[start].strip():
+        if lines[start].startswith("VEC"):  # lattice vectors, in an older form
+            start += 1
+            continue
+        if not lines[start].strip().isdecimal():
+            raise AseFileError(f"Line {start + 1} of the file is not a number of atoms.")
+        n_atoms, n_there = int(lines[start]), len(lines) - start - 2
+        if n_atoms > n_there:
+            raise AseFileError(f"The file declares {n_atoms:.6g} atoms but has {max(n_there, 0)} lines of them.")
+        described = _PROPERTIES.search(lines[start + 1])
+        if n_atoms and described:
+            n_columns = sum(map(int, re.findall(r":[A-Za-z]:(\d+)", described[1])))
+            if n_columns > len(lines[start + 2].split()):
+                raise AseFileError(f"The file declares {n_columns:.6g} columns, more than its lines of atoms have.")
+        start += n_atoms + 2
 
 
 def rows_of(file: Path, kind: str) -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,7 @@ import glob
 import gzip
 import json
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -138,6 +139,9 @@ def _readers_of(file: Path, primitive: bool) -> Iterator[tuple[str, Reader]]:
     """What reads each crystal of a file of any kind, with its name."""
     if file.is_dir():
         raise UnreadableError("The folder holds no file of crystals.")
+    if file.exists() and not file.is_file():
+        # It is read from its start more than once.
+        raise UnreadableError("This is a pipe or a device; save the crystals to a file first.")
     with file.open("rb") as start:
         magic = start.read(len(ase_files.SQLITE))
     if magic.startswith(parquet_files.MAGIC):
@@ -165,8 +169,11 @@ def _of_atoms(atoms: Any) -> tuple[Structure, str]:
 def _text_of(file: Path) -> str:
     with file.open("rb") as opened:
         is_compressed = opened.read(len(_GZIP)) == _GZIP
-    with gzip.open(file) if is_compressed else file.open("rb") as opened:
-        content = opened.read(MAX_FILE_BYTES + 1)
+    try:
+        with gzip.open(file) if is_compressed else file.open("rb") as opened:
+            content = opened.read(MAX_FILE_BYTES + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UnreadableError("The compressed file is damaged or not whole; get it again.") from error
     if len(content) > MAX_FILE_BYTES:
         raise UnreadableError("The file is larger than 1 GB; split it.")
     return _decoded(content)

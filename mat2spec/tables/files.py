@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 # What `mat2spec.tables.files.atomic_path` calls its temporary files.
 TEMPORARY_FILES = ".*.partial"
@@ -75,6 +76,32 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's content, as hexadecimal text."""
     with Path(path).open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse what is neither a file nor a folder: opening a pipe that nobody writes to would wait forever.
+
+    Raises
+    ------
+    TableError
+        If it is a pipe, a device or a socket.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise TableError(f"{path} is a pipe, a device or a socket; a file is needed.")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Content of JSON text.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, or nested so deeply that Python cannot parse it.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def explain_os_error(error: OSError, path: Path, action: str) -> TableError:

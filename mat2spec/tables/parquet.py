@@ -24,6 +24,7 @@ from mat2spec.tables.files import (
     TableError,
     atomic_file,
     explain_os_error,
+    refuse_special,
 )
 
 COMPRESSION = "zstd"
@@ -347,6 +348,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         If the file is missing, damaged, not readable, or lacks a column asked for.
     """
     path = Path(path)
+    refuse_special(path)
     with reading_parquet(path):
         if columns is not None:
             require_columns(path, columns)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 
-# Characters that move the cursor, ring the bell, colour or change the writing direction: C0 and C1 controls except tab
-# and line feed, and Unicode direction marks (CVE-2021-42574).
-_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Characters that move the cursor, ring the bell, colour, change the writing direction or are not seen: C0 and C1 controls
+# except tab and line feed, Unicode's marks of direction (CVE-2021-42574), separators of lines and paragraphs, soft hyphens,
+# spaces without width, invisible operators, annotations and tags. Joiners stay: scripts and emoji need them.
+_UNSEEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\U000e0000-\U000e007f]"
+)
 
 
 def visible(text: str, encoding: str = "utf-8") -> str:

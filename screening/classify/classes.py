@@ -237,8 +237,10 @@ def mark_targets(table: pd.DataFrame, materials: pd.DataFrame, condition: str) -
     judged = table.merge(materials[[Column.MATERIAL_ID, *more]], on=Column.MATERIAL_ID, how="left")
     judged = judged.assign(**{_ROW: np.arange(len(judged))})
     try:
-        relation = duckdb.from_df(judged).project(f'"{_ROW}", ({condition})::BOOLEAN AS "{Column.IS_TARGET}"')
-        found = relation.order(_ROW).df()
+        # The condition may come with the run folder of a stranger: it sees these columns, no file and no network.
+        with duckdb.connect(config={"enable_external_access": "false"}) as connection:
+            relation = connection.from_df(judged).project(f'"{_ROW}", ({condition})::BOOLEAN AS "{Column.IS_TARGET}"')
+            found = relation.order(_ROW).df()
     except duckdb.Error as error:
         columns = ", ".join(str(name) for name in judged.columns if name != _ROW)
         raise ClassifierError(

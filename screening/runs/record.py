@@ -15,7 +15,14 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mat2spec.tables import locks
-from mat2spec.tables.files import TableError, atomic_file, explain_os_error, remove_unfinished_files
+from mat2spec.tables.files import (
+    TableError,
+    atomic_file,
+    explain_os_error,
+    parse_json,
+    refuse_special,
+    remove_unfinished_files,
+)
 from mat2spec.tables.provenance import DISTRIBUTION, hash_json, package_versions, utc_now
 
 logger = logging.getLogger(__name__)
@@ -193,7 +200,10 @@ def read_record(path: Path) -> dict[str, Any]:
         If it is missing, damaged or not a record.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        refuse_special(path)
+        content = parse_json(path.read_text(encoding="utf-8"))
+    except TableError as error:
+        raise RunError(str(error)) from error
     except OSError as error:
         raise RunError(str(explain_os_error(error, path, "read"))) from error
     except ValueError as error:

@@ -19,14 +19,17 @@ from pymatgen.core import Structure
 
 from flows.cli import program
 from flows.commands import terminal
+from flows.commands.dft import DftCommandError, refuse_foreign_classifiers
 from flows.commands.exits import ExitCode
 from flows.commands.tables import select_rows
+from flows.settings_layers import SettingsRefusedError, load_settings
 from mat2spec.crystals.readers import read_structures
 from mat2spec.labels.readers.pickles import PickleRefusedError, read_pickle
 from mat2spec.models.checkpoints import WeightsError, read_weights
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.files import TableError, atomic_file
 from mat2spec.tables.text import one_line, visible
+from screening.classify.classes import ClassifierError, mark_targets
 from screening.report.queries import query
 from screening.report.tables import frame_table
 from screening.runs.contents import RunTables
@@ -85,6 +88,31 @@ def test_controls_are_shown_and_not_obeyed(name):
         assert "salt" in out.replace("\\u202e", "")
         assert not set(out) & set("\x1b\r\x07\x9b\u202e\x00\x7f")
     assert visible(name) == visible(visible(name))
+
+
+UNSEEN = (
+    "\u2028",
+    "\u2029",
+    "\u200b",
+    "\ufeff",
+    "\xad",
+    "\u061c",
+    "\u2060",
+    "\u206a",
+    "\ufff9",
+    "\U000e0041",
+    "\u2066",
+)
+
+
+@pytest.mark.parametrize("sign", UNSEEN, ids=ascii)
+def test_what_is_not_seen_in_a_name_is_shown_as_an_escape(sign):
+    assert printed(f"sa{sign}lt").strip() == one_line(f"sa{sign}lt") == f"sa{ascii(sign)[1:-1]}lt"
+
+
+@pytest.mark.parametrize("name", ["नमस्\u200dते", "👩\u200d🔬", "a\u200cb"])
+def test_joiners_that_scripts_and_emoji_need_stay(name):
+    assert one_line(name) == name
 
 
 def test_a_console_without_unicode_shows_escapes():
@@ -244,6 +272,84 @@ def test_the_name_in_a_record_is_no_path(tmp_path, run_id):
     (results / "run-1").mkdir(parents=True)
     (results / "run-1" / "run.json").write_text(json.dumps({"run_id": run_id, "status": "failed", "fingerprint": "f"}))
     assert [info["run_id"] for info in list_runs(results)] == ["run-1"]
+
+
+RECORDS = {
+    "JSON nested 100,000 times": '{"run_id": "x", "status": "finished", "fingerprint": "f", "a": ' + "[" * 100_000,
+    "a number of 5,000 digits": '{"run_id": "x", "status": "finished", "fingerprint": "f", "a": ' + "9" * 5000 + "}",
+    "UTF-16": '{"run_id": "x", "status": "finished", "fingerprint": "f"}'.encode("utf-16"),
+    "empty": "",
+    "a list": "[]",
+    "a pipe": None,
+}
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("content", RECORDS.values(), ids=RECORDS)
+def test_a_record_that_is_none_is_named_and_hides_no_other_run(tmp_path, caplog, content):
+    for name in ("bad", "good"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "good" / "run.json").write_text('{"run_id": "good", "status": "finished", "fingerprint": "f"}')
+    bad = tmp_path / "bad" / "run.json"
+    if content is None:
+        os.mkfifo(bad)
+    else:
+        bad.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert [info["run_id"] for info in list_runs(tmp_path)] == ["good"]
+    assert str(bad) in caplog.text
+
+
+CONFIGS = {
+    "lists nested 2,000 times": ("a: " + "[" * 2000, "nested too deeply"),
+    "a number of 5,000 digits": ("gap: {min_width_ev: " + "9" * 5000 + "}", "4300 digits"),
+    "an object of Python": ("a: !!python/object/apply:os.system [true]", "python/object"),
+    "a key twice": ("gap: {min_width_ev: 1, min_width_ev: 2}", "'min_width_ev' occurs twice"),
+    "a heading twice": ("gap: {min_width_ev: 1}\ngap: {top_min_ev: -1}", "'gap' occurs twice"),
+    "a mapping that holds itself": ("gap: &a {min_width_ev: *a}", "valid number"),
+    "a control character": ("gap: {x\x00: 1}", "not allowed"),
+    "a list": ("- a", "has no keys"),
+    "a pipe": (None, "is a pipe"),
+}
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("content", "words"), CONFIGS.values(), ids=CONFIGS)
+def test_settings_that_are_none_are_refused_in_a_sentence(tmp_path, content, words):
+    path = tmp_path / "c.yaml"
+    if content is None:
+        os.mkfifo(path)
+    else:
+        path.write_text(content)
+    with pytest.raises(SettingsRefusedError, match=words):
+        load_settings(path)
+
+
+CONDITIONS = (
+    "(select count(*) from read_text('/etc/passwd')) > 0",
+    "(select count(*) from read_csv('https://localhost:9/x')) > 0",
+    "exists (select * from glob('/*'))",
+    "(select count(*) from '/etc/passwd') > 0",
+    "true); copy (select 1) to 'outside' --",
+    "getenv('HOME') = ''",
+)
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_condition_of_a_run_folder_reads_no_file(tmp_path, monkeypatch, condition):
+    monkeypatch.chdir(tmp_path)
+    table = pd.DataFrame({"material_id": ["a"], "is_metal": [True]})
+    with pytest.raises(ClassifierError, match="cannot be used"):
+        mark_targets(table, table[["material_id"]], condition)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["this:s", "evil.py:f", "os:system"])
+def test_code_that_a_run_folder_names_is_not_run(name, monkeypatch):
+    of_a_stranger = load_settings(None, [f"classify.functions=[{name}]"])
+    with pytest.raises(DftCommandError, match="code that a run folder names is not run"):
+        refuse_foreign_classifiers(of_a_stranger)
+    monkeypatch.setenv("MAT2SPEC_CLASSIFY__FUNCTIONS", json.dumps([name]))
+    refuse_foreign_classifiers(of_a_stranger)
 
 
 @pytest.mark.parametrize("content", ["../outside", "/etc", "..", "a/../../outside", ""])

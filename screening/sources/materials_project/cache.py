@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 from filelock import Timeout
 
-from mat2spec.tables.files import atomic_file, make_folder, remove_unfinished_files
+from mat2spec.tables.files import atomic_file, make_folder, parse_json, remove_unfinished_files
 from mat2spec.tables.locks import take_lock
 from mat2spec.tables.parquet import read_table, write_table
 from screening.settings import MaterialsProjectSettings
@@ -87,7 +87,7 @@ class QueryCache:
         if not path.exists():
             return None
         try:
-            plan = json.loads(path.read_text(encoding="utf-8"))
+            plan = parse_json(path.read_text(encoding="utf-8"))
         except ValueError:
             # Written atomically; if this is anything else, the pages beside it cannot be trusted.
             return None
