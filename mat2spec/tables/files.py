@@ -131,6 +131,8 @@ def explain_os_error(error: OSError, path: Path, action: str) -> TableError:
         errno.ESTALE: f"The network drive has lost {path}. Mount it again; what is finished is kept.",
         errno.ENAMETOOLONG: f"The name of {path} is too long for the file system. Choose a shorter one.",
         errno.EMFILE: f"Too many files are open: cannot {action} {path}. Raise the limit (`ulimit -n`).",
+        errno.ENFILE: f"The system has too many files open to {action} {path}. End other programs and run it again.",
+        errno.EFBIG: f"{path} would be larger than a file may be here (`ulimit -f`, or the file system). Choose another folder.",
         errno.ENOMEM: f"There is not enough memory to {action} {path}. Free some and run the same command again.",
         errno.ENOTDIR: f"A part of the path {path} is a file, not a folder. Choose another folder.",
     }

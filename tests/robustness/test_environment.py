@@ -69,6 +69,8 @@ DISKS = (
     (errno.ESTALE, "network drive has lost"),
     (errno.ELOOP, "symbolic link"),
     (errno.EMFILE, "files are open"),
+    (errno.ENFILE, "files open"),
+    (errno.EFBIG, "larger than a file may be"),
     (errno.ENAMETOOLONG, "too long"),
     (errno.ENOMEM, "not enough memory"),
 )

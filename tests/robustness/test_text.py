@@ -18,8 +18,7 @@ import pytest
 from pymatgen.core import Structure
 
 from flows.cli import program
-from flows.commands import terminal
-from flows.commands.dft import DftCommandError, refuse_foreign_classifiers
+from flows.commands import dft, terminal
 from flows.commands.exits import ExitCode
 from flows.commands.tables import select_rows
 from flows.settings_layers import SettingsRefusedError, load_settings
@@ -343,13 +342,21 @@ def test_a_condition_of_a_run_folder_reads_no_file(tmp_path, monkeypatch, condit
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_cache_that_a_run_folder_names_is_not_made_where_it_has_no_place(tmp_path, capsys):
+    (tmp_path / "there").mkdir()
+    assert dft._usable_cache(tmp_path / "there" / "cache") == tmp_path / "there" / "cache"
+    assert dft._usable_cache(tmp_path / "a" / "b") == load_settings().dft.cache_dir
+    assert not (tmp_path / "a").exists()
+    assert "cannot be used here" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["this:s", "evil.py:f", "os:system"])
 def test_code_that_a_run_folder_names_is_not_run(name, monkeypatch):
     of_a_stranger = load_settings(None, [f"classify.functions=[{name}]"])
-    with pytest.raises(DftCommandError, match="code that a run folder names is not run"):
-        refuse_foreign_classifiers(of_a_stranger)
+    with pytest.raises(dft.DftCommandError, match="code that a run folder names is not run"):
+        dft.refuse_foreign_classifiers(of_a_stranger)
     monkeypatch.setenv("MAT2SPEC_CLASSIFY__FUNCTIONS", json.dumps([name]))
-    refuse_foreign_classifiers(of_a_stranger)
+    dft.refuse_foreign_classifiers(of_a_stranger)
 
 
 @pytest.mark.parametrize("content", ["../outside", "/etc", "..", "a/../../outside", ""])
