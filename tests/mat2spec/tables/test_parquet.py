@@ -101,7 +101,7 @@ def test_a_limit_that_the_system_sets_stops_the_write_and_leaves_nothing(tmp_pat
         check=True,
         cwd=Path(__file__).parents[3],
     )
-    assert "Cannot write" in answer.stdout
+    assert "larger than a file may be" in answer.stdout
     assert contents(tmp_path) == []
 
 
