@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import signal
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,7 +87,11 @@ def refuse_special(path: Path) -> None:
     TableError
         If it is a pipe, a device or a socket.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # whoever opens it says why
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise TableError(f"{path} is a pipe, a device or a socket; a file is needed.")
 
 
