@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from mat2spec.crystals import checks
@@ -24,12 +25,14 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.compact import reduce_skewed_cells
 from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.crystals.contacts import covalent_radii
-from mat2spec.crystals.plausibility import N_ELEMENTS, STATISTICS_FILE, Contacts, Floats, Plausibility, Statistics
+from mat2spec.crystals.elements import common_charges, electronegativities
+from mat2spec.crystals.environments import Environments
+from mat2spec.crystals.plausibility import N_ELEMENTS, SAME, STATISTICS_FILE, Floats, Plausibility, Statistics
 from mat2spec.crystals.spoilt import WAYS_TO_SPOIL
 from mat2spec.labels.splits import tenth_of_formula
 from mat2spec.tables.columns import CRYSTAL_COLUMNS
 
-N_CRYSTALS = 48_000
+N_CRYSTALS = 130_000
 MAX_SITES = 40
 SEED = 0
 # Tenths of the formulas before the first are for the tables, before the second for the network, the others for the test.
@@ -39,7 +42,7 @@ FALSE_ALARMS = 0.03
 # Crystals' worth of what is generally usual in the statistics of a pair or an element.
 PRIOR = 4.0
 WIDTHS = (32, 16)
-EPOCHS, BATCH, RATE = 12, 256, 3e-3
+EPOCHS, BATCH, RATE = 16, 256, 6e-3
 _SMALLEST_VOLUME_A3 = 2.0
 
 
@@ -62,20 +65,19 @@ def usable(crystals: Crystals) -> Crystals:
 
 def make_statistics(crystals: Crystals) -> Statistics:
     """Tables of what is usual; each crystal counts the same, whatever its cell."""
-    contacts = Contacts.of(crystals)
-    weight = (1 / crystals.n_sites)[contacts.site_crystal]
-    centre, other, ratio = contacts.first_pairs
-    site = contacts.bond_site[contacts.first]
-    nearest = contacts.nearest()
+    around = Environments.of(crystals)
+    weight = (1 / crystals.n_sites)[around.site_crystal]
+    centre, other, ratio = around.pairs
+    nearest = around.nearest()
     nearest = nearest[nearest >= 0]
     pair = centre[nearest], other[nearest]
-    nearest_mean, nearest_std, counts = _by_pair(*pair, ratio[nearest], weight[site[nearest]])
-    first_mean, first_std, _ = _by_pair(centre, other, ratio, weight[site])
+    nearest_mean, nearest_std, counts = _by_pair(*pair, ratio[nearest], weight[around.near_site[nearest]])
+    first_mean, first_std, _ = _by_pair(centre, other, ratio, weight[around.near_site])
     chance = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0) / counts.sum()
-    bonds = contacts.bond_sums(nearest_mean)
-    bond_mean, bond_std = _by_element(contacts.site_element, bonds, weight)
+    bonds = around.bond_sums(nearest_mean)
+    bond_mean, bond_std = _by_element(around.site_element, bonds, weight)
     shares = np.zeros((len(crystals), N_ELEMENTS))
-    np.add.at(shares, (contacts.site_crystal, contacts.site_element), weight)
+    np.add.at(shares, (around.site_crystal, around.site_element), weight)
     present = (shares > 0).astype(float)
     often = present.mean(axis=0)
     together = np.log((present.T @ present + 1) / (len(crystals) * often[:, None] * often + 1))
@@ -89,6 +91,8 @@ def make_statistics(crystals: Crystals) -> Statistics:
         bond_mean,
         bond_std,
         _atomic_volumes(shares, crystals.volumes / crystals.n_sites),
+        electronegativities(),
+        *common_charges(),
     )
 
 
@@ -137,30 +141,62 @@ def _atomic_volumes(shares: Floats, volumes: Floats) -> Floats:
     return np.maximum(start + change, _SMALLEST_VOLUME_A3)
 
 
-def teach(real: Floats, spoilt: list[Floats]) -> dict[str, Floats]:
-    """The network by name of tensor, and its limit."""
-    values = np.concatenate([real, *spoilt])
+def teach(statistics: Statistics, real: Environments, spoilt: list[Environments]) -> dict[str, Floats]:
+    """The network by name of tensor.
+
+    Its first output tells real crystals from spoilt ones, its second a crystal from itself with two elements exchanged.
+    """
+    features = statistics.describe(real)
+    values = np.concatenate([features, *map(statistics.describe, spoilt)])
     mean, deviation = values.mean(axis=0), values.std(axis=0) + 1e-6
-    inputs = torch.from_numpy((values - mean) / deviation).float().clamp(-5, 5)
+    given, exchanged = pairs_to_compare(statistics, real, features)
+    inputs, given, exchanged = (
+        torch.from_numpy((part - mean) / deviation).float().clamp(-5, 5) for part in (values, given, exchanged)
+    )
     target = torch.arange(len(values)).ge(len(real)).float()
     weight = torch.where(target > 0, 1.0, float(len(spoilt)))
     torch.manual_seed(SEED)
-    widths = (inputs.shape[1], *WIDTHS, 1)
+    widths = (inputs.shape[1], *WIDTHS, 2)
     layers = [nn.Linear(a, b) for a, b in pairwise(widths)]
     network = nn.Sequential(layers[0], nn.SiLU(), layers[1], nn.SiLU(), layers[2])
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-3)
+    n_batches = -(-len(inputs) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=EPOCHS * n_batches)
     for _ in range(EPOCHS):
-        for batch in torch.randperm(len(inputs)).split(BATCH):
+        batches = torch.randperm(len(inputs)).tensor_split(n_batches)
+        comparisons = torch.randperm(len(given)).tensor_split(n_batches)
+        for batch, compared in zip(batches, comparisons, strict=True):
             optimizer.zero_grad()
-            loss = nn.functional.binary_cross_entropy_with_logits(
+            spoilt_or_not = nn.functional.binary_cross_entropy_with_logits(
                 network(inputs[batch])[:, 0], target[batch], weight[batch]
             )
-            loss.backward()
+            # As Bradley and Terry rank two by what each is worth.
+            gain = network(given[compared])[:, 1] - network(exchanged[compared])[:, 1]
+            (spoilt_or_not + nn.functional.softplus(gain).mean()).backward()
             optimizer.step()
+            schedule.step()
     tensors = {"mean": mean, "std": deviation}
     for index, layer in enumerate(layers):
         tensors |= {f"weight{index}": layer.weight.detach().numpy(), f"bias{index}": layer.bias.detach().numpy()}
     return tensors
+
+
+def pairs_to_compare(statistics: Statistics, real: Environments, features: Floats) -> tuple[Floats, Floats]:
+    """Features of crystals, and of the same with two elements in each other's places where that is another crystal."""
+    around, owner = real.exchanged()
+    exchanged = statistics.describe(around)
+    changed = ~np.isclose(features[owner], exchanged, rtol=0, atol=SAME).all(axis=1)
+    return features[owner[changed]], exchanged[changed]
+
+
+def weigh_opinions(real: Floats, spoilt: list[Floats]) -> Floats:
+    """Logistic regression of the two opinions, every way to spoil and the real crystals in equal parts; shape (2,)."""
+    values = np.concatenate([real, *spoilt])
+    is_spoilt = np.arange(len(values)) >= len(real)
+    weight = np.concatenate([np.full(len(part), 1 / len(part)) for part in (real, *spoilt)])
+    weight[~is_spoilt] *= len(spoilt)
+    fitted = LogisticRegression(C=1e6).fit(values, is_spoilt, weight * len(values))
+    return np.asarray(fitted.coef_[0])
 
 
 def main() -> None:
@@ -172,11 +208,12 @@ def main() -> None:
     torch.set_num_threads(1)
     for_tables, for_network, for_test = read_crystals(given.data)
     statistics = make_statistics(for_tables)
-    spoilt = [usable(spoil(for_network, 1)) for spoil in WAYS_TO_SPOIL.values()]
-    real = statistics.describe(for_network)
-    network = teach(real, [statistics.describe(crystals) for crystals in spoilt])
-    tensors = {**vars(statistics), **network}
-    limit = np.quantile(Plausibility.from_tensors(tensors).score(real), 1 - FALSE_ALARMS)
+    real = Environments.of(for_network)
+    spoilt = [Environments.of(usable(spoil(for_network, 1))) for spoil in WAYS_TO_SPOIL.values()]
+    tensors = {**vars(statistics), **teach(statistics, real, spoilt)}
+    opinions = [Plausibility.from_tensors(tensors).opinions(around) for around in (real, *spoilt)]
+    tensors["opinion_weights"] = weigh_opinions(opinions[0], opinions[1:])
+    limit = np.quantile(opinions[0] @ tensors["opinion_weights"], 1 - FALSE_ALARMS)
     tensors = {name: np.asarray(tensor, dtype=np.float32) for name, tensor in {**tensors, "limit": limit}.items()}
     save_file(tensors, given.output)
     judge = Plausibility.from_tensors(tensors)

@@ -8,7 +8,7 @@ from mat2spec.crystals import checks
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.compact import reduce_skewed_cells
 from mat2spec.crystals.composition import ElementCounts, symbols
-from mat2spec.crystals.plausibility import Contacts
+from mat2spec.crystals.environments import Environments
 
 # Longest bond in Angstrom. Stretching modes of borates, carbonates and nitrates lie between 1,000 and 1,500 cm-1, those of
 # hydrogen up to 3,700 cm-1 (Nakamoto, Infrared and Raman Spectra of Inorganic and Coordination Compounds, Wiley 2009).
@@ -35,10 +35,10 @@ def high_frequency_bonds(crystals: Crystals) -> list[str]:
 def _stiff_bonds(crystal: Crystals, elements: set[str]) -> str:
     if _HYDROGEN in elements:
         return _HYDROGEN
-    contacts = Contacts.of(crystal)
+    around = Environments.of(crystal)
     names = np.array(symbols(), dtype=object)
-    centre = names[contacts.site_element[contacts.bond_site[contacts.first]]]
-    other, distance = names[contacts.bond_element[contacts.first]], contacts.bond_distance[contacts.first]
+    centre, other = names[around.site_element[around.near_site]], names[around.near_element]
+    distance = around.near_distance
     near = [
         "-".join(pair)
         for pair, longest in _STIFF_BONDS.items()

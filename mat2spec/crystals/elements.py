@@ -52,6 +52,25 @@ def atomic_masses() -> NDArray[np.float32]:
     return np.array([0.0, *masses], dtype=np.float32)
 
 
+@lru_cache(maxsize=1)
+def electronegativities() -> NDArray[np.float64]:
+    """Pauling's, zero where unknown, shape (MAX_ATOMIC_NUMBER + 1,)."""
+    values = (Element.from_Z(z).data.get("X") for z in range(1, MAX_ATOMIC_NUMBER + 1))
+    return np.array([0.0, *(float(value) if isinstance(value, int | float) else 0.0 for value in values)])
+
+
+@lru_cache(maxsize=1)
+def common_charges() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Lowest, least positive and highest common oxidation state of each element, shape (MAX_ATOMIC_NUMBER + 1,) each.
+
+    Zero where an element has none (the least positive: where none is positive).
+    """
+    states = [(), *(Element.from_Z(z).common_oxidation_states for z in range(1, MAX_ATOMIC_NUMBER + 1))]
+    positive = [[state for state in found if state > 0] for found in states]
+    lowest, highest = ([float(pick(found, default=0)) for found in states] for pick in (min, max))
+    return np.array(lowest), np.array([float(min(found, default=0)) for found in positive]), np.array(highest)
+
+
 def count_valence_electrons(atomic_number: int) -> int:
     """Electrons outside the noble-gas core, without filled d and f shells of p elements.
 

@@ -1,12 +1,13 @@
-"""How unlike real crystals a crystal is, by its contacts, bonds and volume.
+"""How unlike real crystals a crystal is, by its contacts, bonds, volume and charges.
 
-A model of spectra answers for any arrangement of atoms: the same lattice with other elements, atoms at random places,
-three times the volume. What is wrong with these is geometry, and of that 150,000 crystals of the Materials Project tell
-without any label. Of every site are compared, with sites of the same element there: its nearest contact and which
-element that is, the first contact with every other element, and the sum of its bond orders exp((d0 - d) / 0.37
-Angstrom) (Brown & Altermatt, Acta Cryst. B41, 244 (1985)); of the crystal its volume and which elements are together. A small
-network that was taught to tell real crystals from spoilt ones makes one number of these;
-`scripts/crystal_statistics.py` makes its file.
+A model of spectra answers for any arrangement of atoms: the same lattice with other elements, elements in each other's
+places, atoms at random places, three times the volume. What is wrong with these is geometry, and of that 150,000 crystals
+of the Materials Project tell without any label. Of every site are compared, with sites of the same element there: its nearest
+contact and which element that is, the first contact with every other element, and the sum of its bond orders exp((d0 - d) / 0.37
+Angstrom) (Brown & Altermatt, Acta Cryst. B41, 244 (1985)); of the crystal its volume, which elements are together, and
+whether its charges can balance. A small network that was taught to tell real crystals from spoilt ones makes one number of
+these; a second one says how much less plausible the crystal is than with two of its elements in each other's places, as
+a wrong arrangement is seen best beside the right one. `scripts/crystal_statistics.py` makes their file.
 """
 
 from __future__ import annotations
@@ -24,112 +25,25 @@ from safetensors.numpy import load_file
 from mat2spec.crystals import checks
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.compact import reduce_skewed_cells
-from mat2spec.crystals.contacts import covalent_radii, neighbours_within
 from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER
+from mat2spec.crystals.environments import Environments
 
 STATISTICS_FILE = Path(__file__).with_name("crystal_statistics.safetensors")
 N_ELEMENTS = MAX_ATOMIC_NUMBER + 1
-# Contacts are searched up to here, in Angstrom.
-REACH_A = 6.0
-# Length over which a bond loses its order, in Angstrom.
-_BOND_DECAY_A = 0.37
-_SMALLEST_SUM = 1e-3
 # What stands for the contact of a site without one: far out, in standard deviations and as a logarithm of radii.
 _FAR, _NEVER, _FAR_RATIO = 6.0, -3.0, 1.0
 _LARGEST = 9.0
 _LARGEST_STANDARD = 5.0
 _MOST = 1e4
+# Largest difference of features of crystals that are the same.
+SAME = 1e-6
+# Gain of a crystal that has none to be compared with, and the largest that counts.
+_USUAL_GAIN, _LARGEST_GAIN = -4.0, 8.0
 # Crystals whose contacts are held in memory together.
 _BLOCK = 1024
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Contacts:
-    """The neighbours of the sites of many crystals, up to `REACH_A`.
-
-    Parameters
-    ----------
-    site_element, site_crystal
-        Atomic number and crystal of each site, shape (n_sites,).
-    bond_site, bond_element, bond_distance
-        Site, atomic number of the neighbour and distance in Angstrom of all contacts, shape (n_bonds,).
-    first
-        Indices into these of the nearest neighbour of each element of each site, shape (n_first,).
-    """
-
-    site_element: Integers
-    site_crystal: Integers
-    bond_site: Integers
-    bond_element: Integers
-    bond_distance: Floats
-    first: Integers
-
-    @classmethod
-    def of(cls, crystals: Crystals) -> Contacts:
-        """Contacts of crystals that `mat2spec.crystals.checks.find_problems` does not refuse, in compact cells."""
-        nothing = np.empty(0, np.int64)
-        sites, elements, distances, first = [nothing], [nothing], [np.empty(0)], [nothing]
-        n_bonds = 0
-        for index in range(len(crystals)):
-            atoms = crystals.sites(index)
-            centre, neighbour, distance = neighbours_within(
-                crystals.lattices[index], crystals.frac_coords[atoms], REACH_A
-            )
-            element = crystals.atomic_numbers[atoms][neighbour]
-            sites.append(centre + atoms.start)
-            elements.append(element)
-            distances.append(distance)
-            first.append(_first_of_each(centre * N_ELEMENTS + element, distance) + n_bonds)
-            n_bonds += len(distance)
-        crystal = np.repeat(np.arange(len(crystals)), crystals.n_sites)
-        return cls(
-            crystals.atomic_numbers,
-            crystal,
-            np.concatenate(sites),
-            np.concatenate(elements),
-            np.concatenate(distances),
-            np.concatenate(first),
-        )
-
-    @property
-    def first_pairs(self) -> tuple[Integers, Integers, Floats]:
-        """Elements of site and neighbour of each first contact, and the logarithm of distance over radii."""
-        centre, other = self.site_element[self.bond_site[self.first]], self.bond_element[self.first]
-        radii = covalent_radii()
-        return centre, other, np.log(self.bond_distance[self.first] / (radii[centre] + radii[other]))
-
-    def nearest(self) -> Integers:
-        """Which of the first contacts of each site is the shortest for its radii; -1 without any, shape (n_sites,)."""
-        sites = self.bond_site[self.first]
-        chosen = _first_of_each(sites, self.first_pairs[2])
-        found = np.full(len(self.site_element), -1, dtype=np.int64)
-        found[sites[chosen]] = chosen
-        return found
-
-    def bond_sums(self, typical: Floats) -> Floats:
-        """Logarithm of the sum of bond orders of each site, shape (n_sites,).
-
-        Parameters
-        ----------
-        typical
-            Logarithm of the usual nearest contact over the radii by elements, shape (N_ELEMENTS, N_ELEMENTS).
-        """
-        centre, radii = self.site_element[self.bond_site], covalent_radii()
-        usual = np.exp(typical[centre, self.bond_element]) * (radii[centre] + radii[self.bond_element])
-        orders = np.exp((usual - self.bond_distance) / _BOND_DECAY_A)
-        return np.asarray(np.log(np.bincount(self.bond_site, orders, len(self.site_element)) + _SMALLEST_SUM))
-
-
-def _first_of_each(key: NDArray[np.integer], value: Floats) -> Integers:
-    """Index of the smallest value of each key, in order of the keys; of equal ones the first."""
-    # Contacts are many and the nearest few: only these are sorted.
-    smallest = np.full(key.max(initial=-1) + 1, np.inf)
-    np.minimum.at(smallest, key, value)
-    chosen = np.flatnonzero(value == smallest[key])
-    return chosen[np.unique(key[chosen], return_index=True)[1]]
 
 
 @dataclass(frozen=True)
@@ -150,6 +64,10 @@ class Statistics:
         Of `Contacts.bond_sums` by element, shape (N_ELEMENTS,).
     volume
         Volume of an atom in cubic Angstrom by element, shape (N_ELEMENTS,).
+    electronegativity
+        Pauling's by element, shape (N_ELEMENTS,); zero where unknown.
+    lowest_charge, least_charge, highest_charge
+        Lowest, least positive and highest common oxidation state by element, shape (N_ELEMENTS,).
     """
 
     nearest_mean: Floats
@@ -161,20 +79,23 @@ class Statistics:
     bond_mean: Floats
     bond_std: Floats
     volume: Floats
+    electronegativity: Floats
+    lowest_charge: Floats
+    least_charge: Floats
+    highest_charge: Floats
 
-    def describe(self, crystals: Crystals) -> Floats:
-        """What distinguishes real crystals, shape (n, 23); crystals as for `Contacts.of`.
+    def describe(self, around: Environments) -> Floats:
+        """What distinguishes real crystals, shape (n, 28).
 
         Mean, least, largest value and standard deviation over the sites, so that the choice of the cell does not count.
         """
-        contacts = Contacts.of(crystals)
-        elements, crystal, n = contacts.site_element, contacts.site_crystal, len(crystals)
-        centre, other, ratio = contacts.first_pairs
-        nearest = contacts.nearest()
+        elements, crystal, n = around.site_element, around.site_crystal, len(around)
+        centre, other, ratio = around.pairs
+        nearest = around.nearest()
         alone, nearest = nearest < 0, np.maximum(nearest, 0)
         first = (ratio - self.first_mean[centre, other]) / self.first_std[centre, other]
         of_site = np.full(len(elements), _LARGEST)
-        np.minimum.at(of_site, contacts.bond_site[contacts.first], first)
+        np.minimum.at(of_site, around.near_site, first)
         if len(ratio):
             length = (ratio - self.nearest_mean[centre, other]) / self.nearest_std[centre, other]
             values = (length[nearest], self.affinity[centre, other][nearest], ratio[nearest])
@@ -183,16 +104,34 @@ class Statistics:
         length, affinity, plain = (
             np.where(alone, far, value) for far, value in zip((_FAR, _NEVER, _FAR_RATIO), values, strict=True)
         )
-        bonds = (contacts.bond_sums(self.nearest_mean) - self.bond_mean[elements]) / self.bond_std[elements]
+        bonds = (around.bond_sums(self.nearest_mean) - self.bond_mean[elements]) / self.bond_std[elements]
         columns = [_over_sites(value, crystal, n) for value in (length, affinity, of_site, bonds, plain)]
-        return np.concatenate([*columns, self._of_composition(crystals, crystal)], axis=1)
+        return np.concatenate([*columns, self._of_composition(around), self._of_charges(around)], axis=1)
 
-    def _of_composition(self, crystals: Crystals, crystal: Integers) -> Floats:
+    def _of_composition(self, around: Environments) -> Floats:
         """Logarithm of the volume over the usual one, rarest pair of elements, number of elements; shape (n, 3)."""
-        usual = np.bincount(crystal, self.volume[crystals.atomic_numbers], len(crystals))
-        found = [np.unique(crystals.atomic_numbers[crystals.sites(index)]) for index in range(len(crystals))]
-        rarest = [_rarest_pair(self.together, numbers) for numbers in found]
-        return np.stack([np.log(crystals.volumes / usual), rarest, [len(numbers) for numbers in found]], axis=1)
+        usual = np.bincount(around.site_crystal, self.volume[around.site_element], len(around))
+        rarest = [_rarest_pair(self.together, numbers) for numbers in around.elements]
+        n_elements = [len(numbers) for numbers in around.elements]
+        return np.stack([np.log(around.volumes_a3 / usual), rarest, n_elements], axis=1)
+
+    def _of_charges(self, around: Environments) -> Floats:
+        """Charge of an atom if cations give most and if they give least, the anion's share, its electronegativity; shape (n, 5).
+
+        The anion is the most electronegative element; the last column is how much more electronegative it is than the least.
+        """
+        elements, crystal, n = around.site_element, around.site_crystal, len(around)
+        n_sites = np.bincount(crystal, minlength=n)
+        negativity = self.electronegativity[elements]
+        largest, least = np.full(n, -np.inf), np.full(n, np.inf)
+        np.maximum.at(largest, crystal, negativity)
+        np.minimum.at(least, crystal, negativity)
+        is_anion = negativity == largest[crystal]
+        charges = [
+            np.bincount(crystal, np.where(is_anion, self.lowest_charge[elements], of_cation[elements]), n) / n_sites
+            for of_cation in (self.highest_charge, self.least_charge)
+        ]
+        return np.stack([*charges, np.bincount(crystal, is_anion, n) / n_sites, largest, largest - least], axis=1)
 
 
 def _rarest_pair(together: Floats, numbers: Integers) -> float:
@@ -238,17 +177,34 @@ class Plausibility:
         compact = reduce_skewed_cells(crystals)
         for start in range(0, len(usable), _BLOCK):
             rows = usable[start : start + _BLOCK]
-            scores[rows] = self.score(self.statistics.describe(compact.take(rows)))
+            scores[rows] = self.judge(Environments.of(compact.take(rows)))
         return np.asarray(np.exp((scores - self.tensors["limit"]).clip(max=np.log(_MOST))))
 
+    def judge(self, around: Environments) -> Floats:
+        """Logarithm of the odds that crystals are spoilt, shape (n,)."""
+        return np.asarray(self.opinions(around) @ self.tensors["opinion_weights"])
+
+    def opinions(self, around: Environments) -> Floats:
+        """Log-odds by the crystal alone, and how much more plausible it is with two elements exchanged at best; shape (n, 2)."""
+        features = self.statistics.describe(around)
+        alone = self.score(features)
+        exchanged, owner = around.exchanged()
+        others = self.statistics.describe(exchanged)
+        # Rock salt with its elements exchanged is rock salt.
+        changed = ~np.isclose(features[owner], others, rtol=0, atol=SAME).all(axis=1)
+        best = np.full(len(around), np.inf)
+        np.minimum.at(best, owner[changed], self.score(others[changed])[:, 1])
+        gain = np.where(np.isfinite(best), alone[:, 1] - best, _USUAL_GAIN)
+        return np.stack([alone[:, 0], gain.clip(-_LARGEST_GAIN, _LARGEST_GAIN)], axis=1)
+
     def score(self, features: Floats) -> Floats:
-        """Logarithm of the odds that crystals with these features are spoilt, shape (n,)."""
+        """What the network says of these features, shape (n, 2): log-odds that the crystal is spoilt, and that its elements are."""
         mean, deviation = self.tensors["mean"], self.tensors["std"]
         values = ((features - mean) / deviation).clip(-_LARGEST_STANDARD, _LARGEST_STANDARD)
         for layer in (0, 1):
             values = values @ self.tensors[f"weight{layer}"].T + self.tensors[f"bias{layer}"]
             values = values / (1 + np.exp(-values))
-        return np.asarray((values @ self.tensors["weight2"].T + self.tensors["bias2"])[:, 0])
+        return np.asarray(values @ self.tensors["weight2"].T + self.tensors["bias2"])
 
 
 @lru_cache(maxsize=1)

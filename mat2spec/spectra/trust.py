@@ -24,7 +24,7 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.bonds import high_frequency_bonds
 from mat2spec.crystals.checks import Examination, examine
 from mat2spec.crystals.composition import ElementCounts, symbols
-from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER, atomic_masses
+from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER, atomic_masses, electronegativities
 from mat2spec.crystals.plausibility import shipped_plausibility
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.spectra.prediction import Prediction
@@ -191,7 +191,7 @@ def error_features(prediction: Prediction, label_counts: Mapping[str, int], fact
     centre = shapes @ place
     sites = _Sites(crystals)
     support = np.log1p(_counts(label_counts))
-    electronegativity = _electronegativities()
+    electronegativity = electronegativities()
     mass = np.maximum(atomic_masses().astype(np.float64), 1.0)
     n_sites = np.maximum(crystals.n_sites, 1)
     is_hydrogen = np.arange(MAX_ATOMIC_NUMBER + 1) == 1
@@ -250,13 +250,6 @@ def _block(name: str) -> Floats:
     return np.array([0.0, *(float(Element.from_Z(z).block == name) for z in range(1, MAX_ATOMIC_NUMBER + 1))])
 
 
-@lru_cache(maxsize=1)
-def _electronegativities() -> Floats:
-    """Pauling's, zero where unknown."""
-    values = (Element.from_Z(z).data.get("X") for z in range(1, MAX_ATOMIC_NUMBER + 1))
-    return np.array([0.0, *(float(value) if isinstance(value, int | float) else 0.0 for value in values)])
-
-
 def unseen_elements(crystals: Crystals, label_counts: Mapping[str, int]) -> list[list[str]]:
     """Elements of each crystal that no training label has, in order of their atomic numbers."""
     present = ElementCounts.from_crystals(crystals).elements()
@@ -304,7 +297,7 @@ def _verdict(
         (
             implausibility > 1,
             Trust.OUTSIDE,
-            "its bond lengths, volume or elements are unlike those of real crystals",
+            "its bond lengths, volume, elements or their arrangement are unlike those of real crystals",
         ),
         (distance > 1, Trust.OUTSIDE, f"unlike the training crystals (domain distance {distance:.2f})"),
         (error > error_limit, Trust.CAUTION, f"expected error {error:.0%} of the spectrum, above {error_limit:.0%}"),
