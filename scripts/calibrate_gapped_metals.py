@@ -4,7 +4,7 @@
 
 On labels that trained and stopped no model: those of `mat2spec.benchmark.trust`, at the level of theory of each model. The
 truth is the class of the computed spectrum. Coefficients, figures and the reliability of the probabilities go to
-`screening/classify/gapped_metal_calibration.json`, and the tables of docs/metals.md are printed. Figures are cross-fitted:
+`screening/classify/gapped_metal_calibration.json`, and the tables of docs/metals.md are printed and docs/reliability.png is drawn. Figures are cross-fitted:
 no probability comes from a fit that saw a label of its formula. It takes a minute. After a training run
 `python -m scripts.calibrate_metals DATA MODEL` first: the confidence of a metal enters.
 """
@@ -37,6 +37,7 @@ from screening.classify.gaps import classify_spectra
 from screening.classify.metals import MetalEvidence
 from screening.evaluate.confusion import count, wilson_interval
 from screening.evaluate.evaluation import is_true
+from scripts import reliability_curve
 
 PLAIN_MODELS = ("tight-binding", "sitedos", "mat2spec", "gatgnn", "e3nn")
 # With fewer true gapped metals a model gets the coefficients of all together.
@@ -98,6 +99,7 @@ def main() -> None:
     file = Path(gapped_metals.__file__).with_name(CALIBRATION_FILE)
     file.write_text(json.dumps(content, indent=1) + "\n")
     print_tables(content)
+    reliability_curve.draw(content)
 
 
 def predict(model: str, labels: HeldOut) -> Labelled:

@@ -21,7 +21,7 @@ from screening.classify.materials import Materials
 
 BOLTZMANN_EV_PER_K = 8.617333262e-5
 # (pi^2 / 3) k_B^2 N_A in mJ eV / (mol K^2): gamma of a density of one state/eV per atom, per mole of atoms (Ashcroft and
-# Mermin, Solid State Physics, eq. 2.80).
+# Mermin, Solid State Physics, ch. 2).
 SOMMERFELD_MJ_EV_PER_MOL_K2 = math.pi**2 / 3 * BOLTZMANN_EV_PER_K**2 * 96485.33212 * 1e3
 # hbar^2 / m_e in eV Angstrom^2.
 HBAR2_OVER_MASS_EV_A2 = 7.619964231
@@ -245,7 +245,7 @@ def _carriers(
 def _band_mass(density: NDArray[np.float64], carriers: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mass of free carriers with a density of states (states/eV per cubic Angstrom) and a number per cubic Angstrom.
 
-    ``g(E_F) = m k_F / (pi hbar)^2`` and ``k_F = (3 pi^2 n)^(1/3)`` (Ashcroft and Mermin, Solid State Physics, eqs. 2.22, 2.64).
+    ``g(E_F) = m k_F / (pi hbar)^2`` and ``k_F = (3 pi^2 n)^(1/3)`` (Ashcroft and Mermin, Solid State Physics, ch. 2).
     """
     k_fermi = np.cbrt(3 * math.pi**2 * carriers)
     return math.pi**2 * HBAR2_OVER_MASS_EV_A2 * _ratio(density, k_fermi)

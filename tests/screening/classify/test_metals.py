@@ -6,9 +6,7 @@ from importlib.resources import files
 import numpy as np
 import pandas as pd
 import pytest
-from pymatgen.core import Lattice, Structure
 
-import screening
 from mat2spec.models.metal_head import shipped_metal_head
 from mat2spec.models.site_metal_head import shipped_site_metal_head
 from mat2spec.prediction import BEST_MODELS, load_predictor
@@ -22,6 +20,7 @@ from screening.classify.metals import (
     metal_features,
     voices_of_models,
 )
+from scripts.textbook_crystals import classes_by, known_crystals
 from tests.screening.classify.test_classes import insulator, materials
 
 FULL = np.full(128, 3.0)
@@ -108,33 +107,11 @@ def test_the_calibration_belongs_to_the_weights_that_ship():
     assert calibrated == {model: load_predictor(model, device="cpu").weights_hash for model in calibrated}
 
 
-def known_crystals():
-    """Crystals of the textbook, and which electronic classes are right."""
-    cubic, group = Lattice.cubic, Structure.from_spacegroup
-    perovskite = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0]]
-    layers = [[0, 0, 0.25], [1 / 3, 2 / 3, 0.25]]
-    halves, quarters = [[0, 0, 0], [0.5, 0.5, 0.5]], [[0, 0, 0], [0.25, 0.25, 0.25]]
-    # A semimetal has no gap either: a spectrum that is broadened by 0.2 eV cannot tell how low its DOS at E_F is.
-    return {
-        "SrVO3": (group("Pm-3m", cubic(3.84), ["Sr", "V", "O"], perovskite), {"metal"}),
-        "Si": (group("Fd-3m", cubic(5.43), ["Si"], [[0, 0, 0]]), {"semiconductor", "non-metal"}),
-        "GaAs": (group("F-43m", cubic(5.65), ["Ga", "As"], quarters), {"semiconductor", "non-metal"}),
-        "C (diamond)": (group("Fd-3m", cubic(3.567), ["C"], [[0, 0, 0]]), {"insulator", "non-metal"}),
-        "NaCl": (group("Fm-3m", cubic(5.64), ["Na", "Cl"], halves), {"insulator", "non-metal"}),
-        "MgO": (group("Fm-3m", cubic(4.21), ["Mg", "O"], halves), {"insulator", "non-metal"}),
-        "Al": (group("Fm-3m", cubic(4.05), ["Al"], [[0, 0, 0]]), {"metal"}),
-        "Cu": (group("Fm-3m", cubic(3.61), ["Cu"], [[0, 0, 0]]), {"metal"}),
-        "Fe": (group("Im-3m", cubic(2.87), ["Fe"], [[0, 0, 0]]), {"metal"}),
-        "C (graphite)": (group("P6_3/mmc", Lattice.hexagonal(2.46, 6.71), ["C", "C"], layers), {"semimetal", "metal"}),
-    }
-
-
 @pytest.mark.parametrize("model", [BEST_MODELS[EDOS_GRID.name], "mat2spec"])
 def test_the_class_of_a_known_crystal_is_right_or_unsure(model):
-    crystals = known_crystals()
-    structures = [structure for structure, _ in crystals.values()]
-    classes = screening.screen(structures, models=[model], material_ids=list(crystals)).classifications
-    found = classes.set_index("material_id").electronic_class
-    wrong = {name: found[name] for name, (_, right) in crystals.items() if found[name] not in {*right, "unsure"}}
+    found = classes_by(model).electronic_class
+    wrong = {
+        name: found[name] for name, (_, right) in known_crystals().items() if found[name] not in {*right, "unsure"}
+    }
     assert not wrong
     assert (found != "unsure").sum() >= 5

@@ -46,7 +46,7 @@ def test_sommerfeld_coefficient_of_one_state_per_ev():
 
 
 def test_free_electrons_of_sodium_have_the_sommerfeld_coefficient_of_the_textbook():
-    # Kittel, Introduction to Solid State Physics, 8th ed., tables 6.1 and 6.2: 2.65e22 per cm3, 3.23 eV, 1.094 mJ/(mol K^2).
+    # Kittel, Introduction to Solid State Physics, ch. 6: 2.65e22 per cm3, 3.23 eV, 1.094 mJ/(mol K^2).
     volume = 1e24 / 2.65e22
     row = derived(free_electrons(-3.23, volume, filled_below=-9.0), volume).iloc[0]
     assert row.occupied_states == pytest.approx(1.0, abs=0.01)
