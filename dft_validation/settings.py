@@ -33,6 +33,8 @@ _NOT_PHYSICS = frozenset(
         "cost_factor",
         "fallback_engine",
         "elk_command",
+        "second_check",
+        "second_check_cpu_seconds",
     }
 )
 # Fields added after results had been stored under a hash: at their defaults they leave the hash unchanged.
@@ -45,10 +47,12 @@ _ADDED_LATER = frozenset(
         "extra_bands_per_anion",
         "occupations",
         "even_mesh",
+        "cell",
     }
 )
 
 
+_NO_LIMIT = 10**9
 # Their 4f bands lie in the window, occupied or not.
 _LANTHANIDES, _F_BANDS = range(57, 72), 7
 # N, O, F, S, Cl, Se, Br, I
@@ -192,6 +196,21 @@ class DftSettings(BaseModel):
         description="Atoms and lattice are symmetrised within this distance, in Angstrom, which halves the cost of crystals "
         "with rounded coordinates; 0 leaves every crystal unchanged.",
     )
+    cell: Literal["primitive", "doubled"] = Field(
+        "primitive",
+        description="Cell that is computed; 'doubled' is twice the primitive one, without its symmetry: atoms are displaced a "
+        "little and, with spin, moments alternate at the start.",
+    )
+    second_check: bool = Field(
+        False,
+        description="Compute the metals that DFT confirms once more, spin-polarised with the U of the Materials Project and in "
+        "a doubled cell of lower symmetry, where false metals may become insulators. Only for jobs that run here.",
+    )
+    second_check_cpu_seconds: float = Field(
+        1800.0,
+        gt=0,
+        description="CPU time of one second check, in seconds; those estimated to take longer are not run.",
+    )
     max_atoms: int = Field(16, ge=1, description="Maximum number of atoms in the primitive cell.")
     max_jobs: int = Field(24, ge=0, description="Maximum number of jobs per run, not counting those already computed.")
     max_estimated_cpu_seconds: float = Field(
@@ -247,6 +266,13 @@ class DftSettings(BaseModel):
         values = self.model_dump(mode="json")
         unchanged = {name for name in _ADDED_LATER if values[name] == type(self).model_fields[name].default}
         return {name: value for name, value in values.items() if name not in _NOT_PHYSICS | unchanged}
+
+    def of_second_check(self) -> DftSettings:
+        """The same calculation with spin, U and a doubled cell, within limits of its own."""
+        limits = {"max_atoms": 2 * self.max_atoms, "max_jobs": _NO_LIMIT, "max_cpu_seconds": float(_NO_LIMIT)}
+        limits |= dict.fromkeys(("time_limit_s", "max_estimated_cpu_seconds"), self.second_check_cpu_seconds)
+        changes = {"level": "custom", "spin": "polarised", "hubbard_u": "mp", "cell": "doubled"}
+        return self.model_copy(update={**changes, **limits})
 
     @property
     def settings_hash(self) -> str:

@@ -24,6 +24,7 @@ from dft_validation.queue.store import QUEUE_FILE, JobQueue
 from dft_validation.results.outcomes import JobStatus
 from flows.choice import choose_and_plan, could_be_chosen
 from flows.remote_jobs import exchange_jobs
+from flows.second_check import check_again
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.material_ids import in_digits
 from mat2spec.settings import MOST_PROJECTED, TIGHT_BINDING_MODELS, PredictionSettings, model_name
@@ -266,6 +267,8 @@ def run_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     else:
         outcomes, waiting = run_queue(inputs, settings), {}
     results = classified_results(outcomes, inputs.read(TableName.CANDIDATES), settings)
+    if settings.dft.second_check and not settings.remote.submit:
+        results = check_again(results, inputs.crystals, settings, inputs.progress)
     ok, gapped = results[Column.STATUS] == JobStatus.OK, is_true(results[Column.IS_GAPPED_METAL])
     counts = {"computed": int(ok.sum()), "failed": int((~ok).sum()), "gapped_metals": int((ok & gapped).sum())}
     jobs = dft_validation.update_jobs(jobs, outcomes)

@@ -116,6 +116,11 @@ def _worker_input(
     }
 
 
+def _note_on_moments(values: dict[str, Any]) -> list[str]:
+    largest = float(values.get("largest_moment", 0.0))
+    return [f"Largest moment of an atom: {largest:.2f} Bohr magnetons."] if largest else []
+
+
 def _projections(weights: dict[str, Any]) -> Projections | None:
     if not weights:
         return None
@@ -145,7 +150,7 @@ def _read_output(target: Path, cell: Cell, mesh: tuple[int, int, int], magnetism
             peak_memory_mib=float(values["peak_memory_mib"]),
             magnetization=float(values.get("magnetization", 0.0)),
             u_values_ev=magnetism.u_values_ev,
-            notes=[str(note) for note in values.get("notes", [])],
+            notes=[*map(str, values.get("notes", [])), *_note_on_moments(values)],
             projections=_projections(values.get("projections", {})),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -196,6 +196,8 @@ def calculate(inputs: dict[str, Any], log_file: Path, mixer: dict[str, Any] | No
         "efermi": float(calc.get_fermi_level()),
         "n_electrons": float(calc.get_number_of_electrons()),
         "magnetization": float(calc.get_magnetic_moment()) if moments else 0.0,
+        # Of moments that alternate the sum says nothing.
+        "largest_moment": float(np.abs(calc.get_magnetic_moments()).max()) if min(moments, default=0) < 0 else 0.0,
         "engine_version": str(gpaw_version),
         "projections": _projections(calc, atoms.get_chemical_symbols(), energies.shape),
     }

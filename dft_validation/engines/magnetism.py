@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from pymatgen.core import Element, Structure
 
+from dft_validation.bands.doubled import alternate
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.cell import Cell
 from mat2spec.crystals.magnetism import can_be_magnetic
@@ -55,6 +56,7 @@ def spin_and_u(cell: Cell, settings: DftSettings) -> SpinAndU:
         warnings.simplefilter("ignore")
         incar = MPRelaxSet(structure_of(cell), sort_structure=False).incar
     moments = [float(moment) for moment in incar["MAGMOM"]] if polarised else []
+    moments = alternate(moments) if settings.cell == "doubled" else moments
     return SpinAndU(moments, _u_values(cell, incar.get("LDAUU")) if with_u else {})
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.core import Structure
 
-from dft_validation.bands.cells import choose_mesh, prepare_cell
+from dft_validation.bands.cells import choose_mesh
+from dft_validation.bands.doubled import DISPLACEMENT_A, cell_to_compute
 from dft_validation.bands.mesh import (
     FINE_EDOS_GRID,
     BandEdges,
@@ -55,7 +56,7 @@ def calculate_edos(structure: Structure, material_id: str, settings: DftSettings
     engine = choose_engine(settings, list(structure.atomic_numbers))
     try:
         _refuse_unavailable(engine)
-        cell = prepare_cell(cell_of(structure), settings.symmetry_tolerance_a)
+        cell = cell_to_compute(cell_of(structure), settings.symmetry_tolerance_a, doubled=settings.cell == "doubled")
         computed, zeroed = _calculate_bands(engine, cell, settings)
     except EngineError as error:
         failure = failed_job(structure, material_id, settings, error.status, error.reason, error.cpu_seconds)
@@ -238,7 +239,12 @@ def _notes(structure: Structure, cell: Cell, settings: DftSettings, engine_name:
         notes.append(
             f"Computed without spin polarisation, although solids with {', '.join(magnetic)} are often magnetic."
         )
-    if cell.n_atoms < len(structure):
+    if settings.cell == "doubled":
+        notes.append(
+            f"Computed in a doubled cell of {cell.n_atoms} atoms, displaced by {DISPLACEMENT_A} Angstrom on average; moments "
+            "start alternating."
+        )
+    elif cell.n_atoms < len(structure):
         notes.append(
             f"Computed in the primitive cell of {cell.n_atoms} atoms, given per cell of {len(structure)} atoms."
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dft_validation.bands.cells import prepare_cell
+from dft_validation.bands.doubled import cell_to_compute
 from dft_validation.engines import choose_engine, get_engine
 from dft_validation.engines.base import Engine
 from dft_validation.queue.cost import CostModel, fitted_cost_model, measure_job
@@ -103,7 +103,7 @@ def _look_at(cell: Cell, problem: str | None, settings: DftSettings, model: Cost
     known = cache.load_valid(cache.key(cell, settings, engine.version()), settings)
     if known is not None:
         return _Prospect(JobStatus.QUEUED, ALREADY_KNOWN, 0.0)
-    prepared = prepare_cell(cell, settings.symmetry_tolerance_a)
+    prepared = cell_to_compute(cell, settings.symmetry_tolerance_a, doubled=settings.cell == "doubled")
     if prepared.n_atoms > settings.max_atoms:
         return _too_many_atoms(prepared, settings)
     estimate = model.estimate(measure_job(prepared, engine, settings))

@@ -58,7 +58,7 @@ class EdosDocument(MSONable):
     settings_hash
         Hash of the settings that change a result.
     computed_n_sites
-        Atoms of the primitive cell that was computed.
+        Atoms of the cell that was computed: the primitive one, unless `is_doubled`.
     computed_volume_a3
         Its volume in cubic Angstrom.
     notes
@@ -133,6 +133,11 @@ class EdosDocument(MSONable):
         EDOS_GRID.check(spectra)
         if not np.isfinite(spectra).all() or spectra.min() < 0:
             raise ValueError(f"The density of states of {self.material_id} holds negative or non-finite values.")
+
+    @property
+    def is_doubled(self) -> bool:
+        """Whether a doubled cell was computed, not the primitive one."""
+        return self.settings.get("cell") == "doubled"
 
     @property
     def is_covered(self) -> NDArray[np.bool_]:

@@ -160,10 +160,12 @@ def _materials(outcomes: Sequence[Outcome], known: Mapping[str, str]) -> Materia
     n_sites = np.array([1 if item is None else item.n_sites for item in documents], dtype=np.int64)
     computed = np.array([1 if item is None else item.computed_n_sites for item in documents], dtype=np.int64)
     volumes = np.array([np.nan if item is None else item.computed_volume_a3 for item in documents], dtype=np.float64)
+    doubled = np.array([item is not None and item.is_doubled for item in documents], dtype=np.bool_)
+    primitive = np.where(doubled, computed // 2, computed)
     numbers = [[] if item is None else _atomic_numbers(item.formula) for item in documents]
     polymorphs = np.array([known.get(item.material_id, "") for item in outcomes], dtype=object)
     elements = ElementCounts.from_lists([pa.array(numbers, type=pa.list_(pa.int32()))])
-    return Materials.of_elements(CellSizes(n_sites, computed, volumes * n_sites / computed), elements, polymorphs)
+    return Materials.of_elements(CellSizes(n_sites, primitive, volumes * n_sites / computed), elements, polymorphs)
 
 
 def _atomic_numbers(formula: str) -> list[int]:

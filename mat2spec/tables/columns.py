@@ -139,6 +139,9 @@ class Column(StrEnum):
     IS_TARGET = "is_target"
     FALSE_METAL_RISK = "false_metal_risk"
     FALSE_METAL_REASON = "false_metal_reason"
+    SECOND_CHECK = "second_check"
+    SECOND_CHECK_BAND_GAP = "second_check_band_gap"
+    SECOND_CHECK_REASON = "second_check_reason"
 
     # Other properties that follow from a spectrum
     DOS_AT_EFERMI = "dos_at_efermi_states_per_ev"

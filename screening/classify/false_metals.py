@@ -8,7 +8,7 @@ polymorph of the same formula with a known gap.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -24,6 +24,7 @@ from screening.settings import ClassifySettings
 
 # From this many reasons the risk is high.
 _MANY = 2
+_ODD, _OPEN_SHELL = "odd number of electrons, without spin", "open shell of "
 
 
 class Risk(StrEnum):
@@ -126,20 +127,37 @@ def false_metal_columns(
     reasons: list[str | None] = [None] * len(table)
     for row in np.flatnonzero(metal).tolist():
         found = list(_reasons(bool(odd[row]), float(widths[row]), facts, row, settings))
-        risks[row] = Risk.HIGH if len(found) >= _MANY else Risk.SOME if found else Risk.LOW
+        risks[row] = _risk(found)
         reasons[row] = "; ".join(found)
     columns = {str(Column.FALSE_METAL_RISK): risks, str(Column.FALSE_METAL_REASON): reasons}
     return pd.DataFrame(columns, index=table.index, dtype=object)
+
+
+def after_second_check(reason: str, band_gap_ev: float) -> tuple[Risk, str]:
+    """Risk and reasons of a metal once it has been computed with spin in a doubled cell of lower symmetry.
+
+    Where it became an insulator, that is a reason by itself. Where it stayed a metal, the odd number of electrons and the
+    open shell have been heard: what remains counts.
+    """
+    reasons = [part for part in reason.split("; ") if part]
+    if band_gap_ev > 0:
+        return Risk.HIGH, "; ".join([f"gap of {band_gap_ev:.2f} eV with spin in a doubled cell", *reasons])
+    left = [part for part in reasons if part != _ODD and not part.startswith(_OPEN_SHELL)]
+    return _risk(left), "; ".join(left)
+
+
+def _risk(reasons: Sequence[str]) -> Risk:
+    return Risk.HIGH if len(reasons) >= _MANY else Risk.SOME if reasons else Risk.LOW
 
 
 def _reasons(
     is_odd: bool, width_ev: float, facts: FalseMetalFacts, row: int, settings: ClassifySettings
 ) -> Iterator[str]:
     if is_odd:
-        yield "odd number of electrons, without spin"
+        yield _ODD
     if width_ev < settings.narrow_band_ev:
         yield f"partly filled band of only {width_ev:.2f} eV"
     if facts.open_shells[row]:
-        yield f"open shell of {facts.open_shells[row]}"
+        yield f"{_OPEN_SHELL}{facts.open_shells[row]}"
     if facts.polymorphs[row]:
         yield f"polymorph with a gap: {facts.polymorphs[row]}"

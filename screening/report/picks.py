@@ -209,8 +209,22 @@ def _with_dft(picks: pd.DataFrame, jobs: pd.DataFrame, results: pd.DataFrame | N
     picks[Column.DFT_VERDICT] = [dft_verdict(row) for row in computed]
     for name, own in _DFT_NUMBERS.items():
         picks[own] = pd.Series([row.get(name) for row in computed], index=picks.index, dtype="float64")
+    if Column.SECOND_CHECK in rows:
+        picks = _with_second_check(picks, of_pick)
     is_open = [row.get(Column.GAP_OPEN_AT_BOTTOM) is True for row in computed]
     return picks.assign(**{Column.DFT_GAP_OPEN_AT_BOTTOM: is_open})
+
+
+def _with_second_check(picks: pd.DataFrame, of_pick: list[dict[Any, Any]]) -> pd.DataFrame:
+    """Its verdict, and the risk of a false metal as it is after it."""
+    columns = {Column.SECOND_CHECK: [_text(row.get(Column.SECOND_CHECK)) or None for row in of_pick]}
+    for name in (Column.FALSE_METAL_RISK, Column.FALSE_METAL_REASON):
+        known = picks[name] if name in picks else [None] * len(picks)
+        columns[name] = [
+            row[name] if done else given
+            for row, done, given in zip(of_pick, columns[Column.SECOND_CHECK], known, strict=True)
+        ]
+    return picks.assign(**{str(name): pd.Series(values, picks.index, dtype=object) for name, values in columns.items()})
 
 
 def dft_verdict(row: dict[Any, Any]) -> str:

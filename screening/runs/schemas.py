@@ -87,6 +87,7 @@ _CURVES_OF_PHONONS = (Column.TEMPERATURES, Column.HEAT_CAPACITY_CURVE)
 _THERMAL_NUMBERS = tuple(name for name in PHONON_COLUMNS if name not in _CURVES_OF_PHONONS)
 CONFUSION_COLUMNS = (Column.TRUE_POSITIVES, Column.FALSE_POSITIVES, Column.FALSE_NEGATIVES, Column.TRUE_NEGATIVES)
 TRUST_WORDS = (Column.TRUST, Column.TRUST_REASON, Column.UNSEEN_ELEMENTS)
+SECOND_CHECK_WORDS = (Column.SECOND_CHECK, Column.SECOND_CHECK_REASON)
 LEVEL_OF_THEORY = (Column.FUNCTIONAL, Column.SPIN, Column.U_VALUES)
 
 _ERRORS = (Column.RELATIVE_ERROR, Column.DOMAIN_DISTANCE)
@@ -190,6 +191,7 @@ _TEXTS = (
     Column.GAPPED_POLYMORPH,
     Column.FALSE_METAL_RISK,
     Column.FALSE_METAL_REASON,
+    *SECOND_CHECK_WORDS,
     Column.SELECTED_AS,
     Column.ENGINE,
     Column.SETTINGS_HASH,
@@ -292,7 +294,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_filled(Column.DFT_GAP_OPEN_AT_BOTTOM),
         *_fields(Column.ENERGY_ABOVE_HULL, Column.BAND_GAP),
         *_optional(Column.NSITES_PRIMITIVE, Column.ORIGIN, *_THERMAL_NUMBERS),
-        *_optional(Column.FALSE_METAL_RISK, Column.FALSE_METAL_REASON),
+        *_optional(Column.FALSE_METAL_RISK, Column.FALSE_METAL_REASON, Column.SECOND_CHECK),
         *_filled(Column.LINK),
     ),
     TableName.CANDIDATES: (
@@ -342,6 +344,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_fields(Column.REASON),
         *_optional(Column.EDOS, *_FLAGS, *_NUMBERS_OF_A_CLASS, Column.BAND_GAP, Column.EFERMI, Column.CPU_SECONDS),
         *_optional(*_PROPERTIES, Column.SPIN_POLARISATION, Column.IS_HALF_METAL),
+        *_optional(*SECOND_CHECK_WORDS, Column.SECOND_CHECK_BAND_GAP),
     ),
     TableName.PUBLISHED_RESULTS: (
         *_filled(Column.MATERIAL_ID, Column.STATUS),

@@ -18,26 +18,29 @@ resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 (Path(counter) / f"{os.getpid()}-{uuid.uuid4().hex}").touch()
 
 
-def bands(n_bands):
+def bands(n_bands, width_ev=3.0):
     """Cosine bands 2 eV apart from -9 eV on; the full mesh is its own irreducible part."""
     points = itertools.product(*(range(n) for n in inputs["mesh"]))
     return [
         [
-            -9 + 2 * band + 0.5 * sum(math.cos(2 * math.pi * i / n) for i, n in zip(point, inputs["mesh"], strict=True))
+            -9
+            + 2 * band
+            + width_ev / 6 * sum(math.cos(2 * math.pi * i / n) for i, n in zip(point, inputs["mesh"], strict=True))
             for band in range(n_bands)
         ]
         for point in points
     ]
 
 
-def write(n_bands):
-    energies = bands(n_bands)
+def write(n_bands, width_ev=3.0, n_spins=1):
+    energies = bands(n_bands, width_ev)
     result = {
         "status": "ok",
-        "energies_ev": [energies],
+        "energies_ev": [energies] * n_spins,
         "irreducible_of_kpoint": list(range(len(energies))),
         "efermi": 0.1,
-        "n_electrons": 9.0,
+        "n_electrons": 9.0 if n_spins == 1 else 10.0,
+        "largest_moment": 1.5,
         "engine_version": "fake-1",
         "cpu_seconds": 2.0,
         "wall_seconds": 2.5,
@@ -48,6 +51,10 @@ def write(n_bands):
 
 if mode == "ok":
     write(16)
+elif mode == "ordered":
+    # A metal in the primitive cell, and with alternating moments an insulator unless it holds aluminium.
+    is_insulator = min(inputs["initial_moments"], default=0) < 0 and 13 not in inputs["atomic_numbers"]
+    write(16, 0.6 if is_insulator else 3.0, 2 if is_insulator else 1)
 elif mode == "slow":
     time.sleep(0.5)
     write(16)

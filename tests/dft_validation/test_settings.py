@@ -9,13 +9,16 @@ from dft_validation import DftSettings
 from dft_validation.settings import LabelPlanSettings, _usable_cores, level_of
 
 
-@pytest.mark.parametrize("change", [{"kpoint_density": 600}, {"band_interpolation": 2}, {"symmetry_tolerance_a": 0}])
+@pytest.mark.parametrize(
+    "change", [{"kpoint_density": 600}, {"band_interpolation": 2}, {"symmetry_tolerance_a": 0}, {"cell": "doubled"}]
+)
 def test_physics_changes_the_hash(change):
     assert DftSettings(**change).settings_hash != DftSettings().settings_hash
 
 
 @pytest.mark.parametrize(
-    "change", [{"workers": 7}, {"time_limit_s": 1}, {"cache_dir": "x"}, {"fallback_engine": "elk"}]
+    "change",
+    [{"workers": 7}, {"time_limit_s": 1}, {"cache_dir": "x"}, {"fallback_engine": "elk"}, {"second_check": True}],
 )
 def test_amounts_and_places_do_not(change):
     assert DftSettings(**change).settings_hash == DftSettings().settings_hash

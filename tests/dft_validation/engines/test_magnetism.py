@@ -24,6 +24,12 @@ def test_moments_and_u_are_those_of_the_materials_project(cation, anion, moment,
     assert found == SpinAndU([moment, 0.6], u_values)
 
 
+def test_moments_of_a_doubled_cell_alternate_from_its_first_half_to_its_second():
+    chain = cell_of(Structure(Lattice.cubic(4.2), ["Fe", "S", "Fe", "S"], [[0, 0, 0], [0.5] * 3, [0.2] * 3, [0.7] * 3]))
+    found = spin_and_u(chain, DftSettings(spin="polarised", cell="doubled"))
+    assert found.initial_moments == [5.0, 0.6, -5.0, -0.6]
+
+
 def test_the_default_asks_for_neither():
     assert spin_and_u(rocksalt("Ni", "O"), DftSettings()) == SpinAndU()
     assert spin_and_u(rocksalt("Ni", "O"), DftSettings(hubbard_u="mp")) == SpinAndU([], {"Ni": 6.2})

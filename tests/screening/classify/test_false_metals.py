@@ -8,7 +8,7 @@ import pytest
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.primitive import CellSizes
 from screening.classify.classes import classify
-from screening.classify.false_metals import Risk, gapped_polymorphs
+from screening.classify.false_metals import Risk, after_second_check, gapped_polymorphs
 from screening.classify.materials import Materials
 from screening.classify.metals import MetalEvidence
 from screening.report.story import describe_risk
@@ -78,3 +78,13 @@ def test_a_polymorph_counts_if_its_gap_is_known(gap, words):
         {"material_id": ["mp-1", "mp-2", "mp-3"], "formula": ["VO2", "VO2", None], "band_gap": [0.0, gap, 3.0]}
     )
     assert gapped_polymorphs(pd.Series(["VO2", "Al"]), source) == [words, ""]
+
+
+def test_a_second_check_is_a_reason_or_takes_reasons_away():
+    before = "odd number of electrons, without spin; partly filled band of only 0.50 eV; open shell of V"
+    risk, reason = after_second_check(before, 1.234)
+    assert risk == Risk.HIGH
+    assert reason == f"gap of 1.23 eV with spin in a doubled cell; {before}"
+    assert after_second_check("", 0.5)[0] == Risk.HIGH
+    assert after_second_check(before, 0.0) == (Risk.SOME, "partly filled band of only 0.50 eV")
+    assert after_second_check("open shell of V", 0.0) == (Risk.LOW, "")

@@ -81,3 +81,24 @@ def test_the_verdict_of_dft_is_one_of_five():
     assert dft_verdict({"is_gapped_metal": False, "below_threshold_everywhere": True}) == "low DOS everywhere"
     assert dft_verdict({"is_gapped_metal": False, "is_metal": True}) == "metal without such a gap"
     assert dft_verdict({"is_gapped_metal": False, "is_metal": False}) == "not a metal"
+
+
+def test_a_second_check_stands_in_the_table_and_changes_the_risk(make_classifications):
+    rows = make_classifications(*((name, "a", True, 0.9, 1.0) for name in ("p", "q", "r")))
+    rows = rows.assign(false_metal_risk="some", false_metal_reason="open shell of V")
+    jobs = [(name, "positive:consensus", "ok", "") for name in ("p", "q")]
+    results = pd.DataFrame(
+        {
+            "material_id": ["p", "q"],
+            "status": "ok",
+            "reason": "",
+            "second_check": ["not a metal", None],
+            "false_metal_risk": ["high", "some"],
+            "false_metal_reason": ["gap of 1.00 eV with spin in a doubled cell; open shell of V", "open shell of V"],
+        }
+    )
+    picks = make(rows, jobs, results)
+    assert picks.second_check.fillna("none").tolist() == ["not a metal", "none", "none"]
+    assert picks.false_metal_risk.tolist() == ["high", "some", "some"]
+    assert picks.false_metal_reason["p"].startswith("gap of 1.00 eV")
+    assert "second_check" not in make(rows, jobs, results.drop(columns="second_check"))
