@@ -3,7 +3,7 @@
     python benchmarks/trust.py DATA [--spectrum edos] [--models mat2spec sitedos] [--write]
 
 Figures are cross-fitted: each material is judged by a calibration that has seen no label of its formula. Spoilt crystals are
-made of the held-out ones. With --write the calibration on all of them is put beside the weights.
+made of the held-out ones. With --write the calibration on all of them is put beside the weights, and the figures into docs/trust.md.
 """
 
 from __future__ import annotations
@@ -35,8 +35,12 @@ MODELS = {
     "edos": ("tight-binding", "tight-binding-mp", "student", "sitedos", "mat2spec", "gatgnn", "e3nn"),
     "phdos": ("sitedos", "mat2spec", "gatgnn", "e3nn"),
 }
+# Where the figures stand in docs/trust.md.
+SECTIONS = {"edos": "Electronic densities of states", "phdos": "Phonons"}
+PREFIXES = {"edos": "", "phdos": "phonons: "}
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "trust.md"
 # Spoilt crystals of each kind.
-N_SPOILT = 100
+N_SPOILT = 200
 
 
 def labels_of(data_dir: Path, model: str, spectrum: str) -> HeldOut:
@@ -74,6 +78,33 @@ def _changed(spoilt: Crystals, given: Crystals) -> Crystals:
     return spoilt.take(np.flatnonzero(~np.array(same)))
 
 
+def row_of(model: str, figures: dict[str, float]) -> str:
+    """Figures of a model as a row of a table."""
+    cells = [f"{value:.0f}" if name == "n" else f"{value:.2f}" for name, value in figures.items()]
+    return f"| {model} | " + " | ".join(cells) + " |"
+
+
+def put_into(page: Path, section: str, row: str) -> None:
+    """Replace the row of a model below a heading of a page.
+
+    Raises
+    ------
+    ValueError
+        If the section has no row of this model.
+    """
+    lines = page.read_text(encoding="utf-8").splitlines()
+    start = next(index for index, line in enumerate(lines) if line.lstrip("# ") == section and line.startswith("#"))
+    name = row.split("|")[1]
+    for index in range(start + 1, len(lines)):
+        if lines[index].startswith("#"):
+            break
+        if lines[index].startswith(f"|{name}|"):
+            lines[index] = row
+            page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            return
+    raise ValueError(f"'{section}' of {page.name} has no row of{name}; add one.")
+
+
 def main() -> None:
     """Print a row of figures per model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -91,12 +122,14 @@ def main() -> None:
             path = trust_file(SHIPPED_WEIGHTS_DIR, model, given.spectrum)
             path.write_text(calibration.model_dump_json(indent=1) + "\n")
         predictor.trust = calibration
-        figures |= {f"flagged: {name}": share for name, share in flag_spoilt(predictor, labels).items()}
+        spoilt = flag_spoilt(predictor, labels)
+        if given.write:
+            put_into(PAGE, SECTIONS[given.spectrum], row_of(model, figures))
+            put_into(PAGE, "Spoilt crystals", row_of(f"{PREFIXES[given.spectrum]}{model}", spoilt))
         if not index:
-            print("| model | " + " | ".join(figures) + " |")
-            print("|---" * (len(figures) + 1) + "|")
-        cells = [f"{value:.0f}" if name == "n" else f"{value:.2f}" for name, value in figures.items()]
-        print(f"| {model} | " + " | ".join(cells) + " |", flush=True)
+            print("| model | " + " | ".join([*figures, *(f"flagged: {name}" for name in spoilt)]) + " |")
+            print("|---" * (len(figures) + len(spoilt) + 1) + "|")
+        print(row_of(model, figures | spoilt), flush=True)
 
 
 if __name__ == "__main__":

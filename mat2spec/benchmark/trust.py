@@ -46,8 +46,9 @@ from mat2spec.tables.status import Status
 # Of the ridge regression, in labels: keeps the expected error near the one that the model states.
 RIDGE = 30.0
 N_FOLDS = 5
-# Share of the calibration materials that is flagged, less than the quarter that may be.
-FLAGGED = 0.21
+# Share of the calibration materials that is flagged, less than the quarter that may be, and the share of the least plausible ones
+# that is flagged in any case: no error was ever computed for crystals that are none.
+FLAGGED, IMPLAUSIBLE = 0.22, 0.1
 # Bins with more than this share of the largest count as part of a spectrum.
 HIGH = 0.1
 WANTED = 0.9
@@ -192,6 +193,7 @@ def fit_trust(prediction: Prediction, labels: HeldOut, facts: CrystalFacts) -> T
         interval_factor=1.0,
         interval_floor=0.0,
         error_limit=_NO_LIMIT,
+        implausibility_limit=round(min(1.0, float(np.nanquantile(facts.implausibility, 1 - IMPLAUSIBLE))), 3),
         n_labels=len(labels),
     )
     expected = expected_errors(prediction, calibration, facts)

@@ -67,6 +67,9 @@ class TrustCalibration(BaseModel):
         description="Least standard deviation of a bin, in units of the predicted spectrum around it."
     )
     error_limit: float = Field(description="Expected relative error above which a prediction is a caution.")
+    implausibility_limit: float = Field(
+        default=1.0, description="Implausibility above which a prediction is a caution; from 1 on it is outside."
+    )
     n_labels: int = Field(description="Held-out labels behind it.")
 
 
@@ -269,7 +272,7 @@ def _verdicts(
     bonds = [""] * len(judged) if judged.grid == EDOS_GRID else high_frequency_bonds(facts.crystals)
     rarest = _rare_elements(facts.crystals, calibration.label_counts)
     return [
-        _verdict(names, rare, float(odd), float(far), float(error), calibration.error_limit, bond, judged.grid)
+        _verdict(names, rare, float(odd), float(far), float(error), calibration, bond, judged.grid)
         for names, rare, odd, far, error, bond in zip(
             unseen,
             rarest,
@@ -288,10 +291,11 @@ def _verdict(
     implausibility: float,
     distance: float,
     error: float,
-    error_limit: float,
+    calibration: TrustCalibration,
     bonds: str,
     grid: SpectralGrid,
 ) -> tuple[Trust, str]:
+    limit = calibration.error_limit
     checks = (
         (bool(unseen), Trust.OUTSIDE, f"no training label has {' or '.join(unseen)}"),
         (
@@ -300,7 +304,12 @@ def _verdict(
             "its bond lengths, volume, elements or their arrangement are unlike those of real crystals",
         ),
         (distance > 1, Trust.OUTSIDE, f"unlike the training crystals (domain distance {distance:.2f})"),
-        (error > error_limit, Trust.CAUTION, f"expected error {error:.0%} of the spectrum, above {error_limit:.0%}"),
+        (error > limit, Trust.CAUTION, f"expected error {error:.0%} of the spectrum, above {limit:.0%}"),
+        (
+            implausibility > calibration.implausibility_limit,
+            Trust.CAUTION,
+            f"few real crystals have such bonds, volume and elements (implausibility {implausibility:.2f})",
+        ),
         (bool(bonds), Trust.CAUTION, f"modes above {grid.last_center:,.0f} cm-1 are likely ({bonds})"),
         (bool(rare), Trust.CAUTION, f"fewer than {FEW_LABELS} training labels have {' or '.join(rare)}"),
     )

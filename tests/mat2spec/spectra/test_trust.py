@@ -52,7 +52,7 @@ def test_errors_and_intervals_hold_for_labels_that_were_not_seen():
     figures = trust_figures(cross_fitted(prediction, labels, facts), labels)
     assert figures["rank correlation"] > 0.9
     assert figures["in 90 % interval"] == pytest.approx(0.9, abs=0.03)
-    assert figures["flagged"] == pytest.approx(0.21, abs=0.06)
+    assert figures["flagged"] == pytest.approx(0.22, abs=0.06)
     assert figures["worst decile flagged"] > 0.9
 
 
@@ -93,6 +93,17 @@ def test_hydrogen_makes_phonons_a_caution():
     judged = judge(prediction, calibration, CrystalFacts(hydride, np.full(2, 0.1)))
     assert judged.trust == [Trust.CAUTION, Trust.OK]
     assert "1,000 cm-1" in judged.trust_reason[0]
+
+
+def test_what_is_less_plausible_than_nine_in_ten_is_a_caution():
+    prediction, labels, facts = predicted()
+    few = CrystalFacts(facts.crystals, np.where(np.arange(N) % 12 == 0, 0.7, 0.1))
+    calibration = fit_trust(prediction, labels, few)
+    assert calibration.implausibility_limit == 0.1
+    judged = judge(prediction, calibration.model_copy(update={"error_limit": 1e9}), few)
+    assert judged.trust[:13:12] == [Trust.CAUTION] * 2
+    assert "implausibility 0.70" in judged.trust_reason[0]
+    assert judged.trust[1] == Trust.OK
 
 
 def test_a_failed_prediction_has_no_verdict_and_none_depends_on_the_others():
