@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -82,6 +83,11 @@ def with_second_check(results: pd.DataFrame, jobs: pd.DataFrame, checked: pd.Dat
     return results.assign(**columns)
 
 
+def _words_of_u(u_values: str) -> str:
+    found = [f"{element} {u_ev:g} eV" for element, u_ev in json.loads(u_values).items()]
+    return f"U of {', '.join(found)}." if found else "Without U, as in the Materials Project."
+
+
 def _judged(before: pd.Series, job: dict[Any, Any], after: dict[Any, Any] | None) -> dict[str, object]:
     """The columns of one material."""
     if after is None or after[Column.STATUS] != JobStatus.OK:
@@ -91,7 +97,7 @@ def _judged(before: pd.Series, job: dict[Any, Any], after: dict[Any, Any] | None
     return {
         Column.SECOND_CHECK: dft_verdict(after),
         Column.SECOND_CHECK_BAND_GAP: gap,
-        Column.SECOND_CHECK_REASON: f"{after['notes']} U in eV: {after[Column.U_VALUES]}.",
+        Column.SECOND_CHECK_REASON: f"{after['notes']} {_words_of_u(after[Column.U_VALUES])}",
         Column.FALSE_METAL_RISK: risk,
         Column.FALSE_METAL_REASON: reason,
     }

@@ -65,6 +65,7 @@ def test_an_insulator_is_found_and_a_metal_stays_one(crystals, settings, fake_en
     assert "odd number" not in found.false_metal_reason["al"]
     assert "doubled cell of 2 atoms" in found.second_check_reason["na"]
     assert "1.50 Bohr magnetons" in found.second_check_reason["na"]
+    assert found.second_check_reason["na"].endswith("Without U, as in the Materials Project.")
 
 
 def test_what_is_too_large_has_its_reason_and_keeps_its_risk(crystals, settings):

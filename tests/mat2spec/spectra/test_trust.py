@@ -52,7 +52,7 @@ def test_errors_and_intervals_hold_for_labels_that_were_not_seen():
     figures = trust_figures(cross_fitted(prediction, labels, facts), labels)
     assert figures["rank correlation"] > 0.9
     assert figures["in 90 % interval"] == pytest.approx(0.9, abs=0.03)
-    assert figures["flagged"] == pytest.approx(0.22, abs=0.06)
+    assert figures["flagged"] == pytest.approx(0.21, abs=0.06)
     assert figures["worst decile flagged"] > 0.9
 
 
