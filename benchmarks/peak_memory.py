@@ -22,6 +22,7 @@ from flows import pipeline, stages
 from flows.settings import ScreenSettings
 from flows.settings_layers import load_settings
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.external import ExternalPredictions
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.prediction import Prediction
 from mat2spec.tables.status import Status
@@ -33,7 +34,7 @@ N_KINDS = 64
 MADE_UP = "made up"
 
 
-class MadeUp:
+class MadeUp(ExternalPredictions):
     """Predicts one of some spectra for each crystal; some have a gap in the valence band."""
 
     name = MADE_UP
@@ -94,6 +95,7 @@ def settings_of(folder: Path, model: str | None) -> ScreenSettings:
     """A screen of the table that only queues DFT."""
     words = ["source.kind=parquet", f"source.path={folder / 'source.parquet'}", f"results_dir={folder / 'results'}"]
     words += ["run_dft=false", "filters.n_elements_min=1", "dft.engine=gpaw", f"dft.cache_dir={folder / 'cache'}"]
+    words += ["prediction.phonon_model=null"]
     if model is not None:
         words.append(f"prediction.models=[{model}]")
     return load_settings(None, words)

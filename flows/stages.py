@@ -13,7 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,15 +30,14 @@ from mat2spec.settings import MOST_PROJECTED, TIGHT_BINDING_MODELS, PredictionSe
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
-from mat2spec.tables.parquet import matrix_column, to_frame
+from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
 from screening.choose.candidates import choose_candidates
-from screening.choose.selection import consensus, rank_by_consensus
-from screening.classify.classes import classify, mark_targets
+from screening.choose.selection import NEEDED_TO_SELECT, consensus, rank_by_consensus
+from screening.classify.classes import mark_targets
 from screening.classify.false_metals import known_polymorphs
-from screening.classify.materials import Materials
-from screening.classify.metals import MetalEvidence
 from screening.classify.phonons import phonon_rows
+from screening.classify.predictions import EVIDENCE, classify_pieces, columns_to_classify
 from screening.evaluate.evaluation import is_true, precision_recall
 from screening.evaluate.funnel_loss import describe_loss
 from screening.evaluate.population import population_flags
@@ -72,8 +70,6 @@ if TYPE_CHECKING:
     from mat2spec.prediction import Predictor
 
 Counts = dict[str, int]
-_OF_A_ROW = (Column.MATERIAL_ID, Column.MODEL, Column.TRUST)
-_OF_THE_EVIDENCE = (Column.PRIOR_METAL_PROBABILITY, Column.PREDICTED_BY)
 
 
 class NoPredictionError(ValueError):
@@ -224,22 +220,12 @@ def _load(model: str, spectrum: str, weights_dir: Path | None, device: str, max_
 
 def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Classify the predicted spectra, derive properties of the materials and mark what is searched for."""
-    there = inputs.run.column_names(TableName.PREDICTIONS)
-    names = [name for name in (*_OF_A_ROW, *_OF_THE_EVIDENCE) if name in there]
-    predictions = inputs.read_arrow(TableName.PREDICTIONS, [*names, Column.EDOS, Column.UNCERTAINTY])
-    keys = predictions.select(names).to_pandas()
-    spectra, uncertainty = (
-        matrix_column(predictions, name, EDOS_GRID.size) for name in (Column.EDOS, Column.UNCERTAINTY)
-    )
     candidates = inputs.read(TableName.CANDIDATES)
     elements = ElementCounts.from_lists([inputs.read_arrow(TableName.CRYSTALS, [Column.ATOMIC_NUMBERS])[0]])
-    rows = pd.Index(candidates[Column.MATERIAL_ID]).get_indexer(keys[Column.MATERIAL_ID])
-    materials = Materials.of_rows(candidates, elements).take(rows)
-    band_gaps = candidates[Column.BAND_GAP].to_numpy(dtype=np.float64, na_value=np.nan)[rows]
-    evidence = MetalEvidence.of_rows(keys, band_gaps)
-    classes = classify(spectra, materials, settings.gap, settings.classify, uncertainty, evidence=evidence)
-    head = keys.drop(columns=list(_OF_THE_EVIDENCE), errors="ignore")
-    table = mark_targets(pd.concat([head, classes], axis=1), candidates, settings.classify.target)
+    columns = columns_to_classify(inputs.run.column_names(TableName.PREDICTIONS))
+    pieces = inputs.batches(TableName.PREDICTIONS, columns)
+    classes = classify_pieces(pieces, candidates, elements, settings.gap, settings.classify)
+    table = mark_targets(classes, candidates, settings.classify.target)
     number = consensus(table, settings.classify.rank_by, allow_outside=settings.selection.allow_outside)
     table = table.assign(**{Column.CONSENSUS_CONFIDENCE: number})
     per_model = table[is_true(table[Column.IS_TARGET])][Column.MODEL].value_counts()
@@ -252,7 +238,9 @@ def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
 
 def queue_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Choose candidates for DFT, the best-ranked positives and random samples, and plan their jobs."""
-    classes, candidates = inputs.read(TableName.CLASSIFICATIONS), inputs.read(TableName.CANDIDATES)
+    there = inputs.run.column_names(TableName.CLASSIFICATIONS)
+    needed = [name for name in there if name in {*NEEDED_TO_SELECT, settings.classify.rank_by}]
+    classes, candidates = inputs.read(TableName.CLASSIFICATIONS, needed), inputs.read(TableName.CANDIDATES)
     selection, jobs = choose_and_plan(classes, candidates, inputs.crystals, settings)
     counts = {**selection.counts(), "queued": int((jobs[Column.STATUS] == JobStatus.QUEUED).sum())}
     return Outcome(counts, {TableName.DFT_JOBS: jobs})
@@ -369,7 +357,7 @@ def find_curve(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame, 
     """The threshold curve for some DFT results."""
     candidates = inputs.read(TableName.CANDIDATES)
     there = inputs.run.column_names(TableName.PREDICTIONS)
-    more = [name for name in _OF_THE_EVIDENCE if name in there]
+    more = [name for name in EVIDENCE if name in there]
     predictions = spectra_of(inputs, jobs[Column.MATERIAL_ID], *more)
     classes = inputs.read(TableName.CLASSIFICATIONS)
     flags = population_flags(classes, Column.IS_GAPPED_METAL, could_be_chosen(candidates, classes, settings))
@@ -398,15 +386,17 @@ def draw_page(
     """The page of a run with these picks and, if available, DFT results, precision and recall, and threshold curve."""
     info = inputs.run.info
     shown = shown_picks(picks)[Column.MATERIAL_ID]
+    results = to_frame(empty_table(TableName.DFT_RESULTS)) if results is None else results
+    computed = results[Column.MATERIAL_ID]
     crystals = inputs.crystals(shown) if inputs.run.has_table(TableName.CRYSTALS) else None
     content = PageContent(
         run_id=inputs.run.run_id,
         created=str(info.get("created", "")),
         source=str(info.get("db_version", "")),
         picks=picks,
-        classifications=inputs.read(TableName.CLASSIFICATIONS),
+        classifications=to_frame(rows_of(inputs, TableName.CLASSIFICATIONS, pd.concat([shown, computed]))),
         predictions=spectra_of(inputs, shown, Column.UNCERTAINTY),
-        results=to_frame(empty_table(TableName.DFT_RESULTS)) if results is None else results,
+        results=results,
         precision_recall=merit,
         curve=to_frame(empty_table(TableName.THRESHOLD_CURVE)) if curve is None else curve,
         filter_counts=inputs.read(TableName.FILTER_COUNTS),
@@ -438,7 +428,20 @@ def projections_of(crystals: Crystals, settings: ScreenSettings) -> pa.Table:
 
 
 def spectra_of(tables: Inputs | RunTables, material_ids: Sequence[str] | pd.Series, *more: Column) -> pd.DataFrame:
-    """Predicted spectra of some materials only, with more columns if wanted: a screen may hold a million others."""
-    table = tables.read_arrow(TableName.PREDICTIONS, [Column.MATERIAL_ID, Column.MODEL, Column.EDOS, *more])
+    """Predicted spectra of some materials only, with more columns if wanted."""
+    columns = [Column.MATERIAL_ID, Column.MODEL, Column.EDOS, *more]
+    return rows_of(tables, TableName.PREDICTIONS, material_ids, columns).to_pandas()
+
+
+def rows_of(
+    tables: Inputs | RunTables,
+    name: TableName,
+    material_ids: Sequence[str] | pd.Series,
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
+    """Rows of some materials, read piece by piece: a screen may hold a million others."""
     chosen = pa.array(list(material_ids), type=pa.string())
-    return table.filter(pc.is_in(table[Column.MATERIAL_ID], value_set=chosen)).to_pandas()
+    pieces = [
+        rows.filter(pc.is_in(rows[Column.MATERIAL_ID], value_set=chosen)) for rows in tables.batches(name, columns)
+    ]
+    return pa.concat_tables(pieces)

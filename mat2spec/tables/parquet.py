@@ -114,11 +114,14 @@ def concatenate_tables(path: Path, parts: Iterable[pa.Table], metadata: Mapping[
 
 
 def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """Read a Parquet table, or some of its columns, piece by piece, in order; raises as `read_table`."""
+    """Read a Parquet table, or some of its columns, piece by piece, in order, at least one; raises as `read_table`."""
     if columns is not None:
         require_columns(path, columns)
     with reading_parquet(path), pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(ROWS_PER_GROUP, columns=None if columns is None else list(columns)):
+        names = file.schema_arrow.names if columns is None else list(columns)
+        if file.metadata.num_rows == 0:
+            yield file.schema_arrow.empty_table().select(names)
+        for batch in file.iter_batches(ROWS_PER_GROUP, columns=names):
             yield pa.Table.from_batches([batch])
 
 

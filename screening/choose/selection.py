@@ -29,6 +29,17 @@ SAMPLED_GROUPS = (RANDOM_POSITIVE, RANDOM_NEGATIVE)
 POSITIVE_PREFIX = "positive:"
 # How the ranked ones are chosen now; older runs name the model whose turn it was.
 BY_CONSENSUS = POSITIVE_PREFIX + "consensus"
+# Columns of the classifications, as far as there, that a selection reads besides the one that ranks.
+NEEDED_TO_SELECT = (
+    Column.MATERIAL_ID,
+    Column.MODEL,
+    Column.IS_TARGET,
+    Column.IS_GAPPED_METAL,
+    Column.GAPPED_METAL_CONFIDENCE,
+    Column.CONSENSUS_CONFIDENCE,
+    Column.GAP_WIDTH_EV,
+    Column.TRUST,
+)
 
 
 @dataclass(frozen=True)
