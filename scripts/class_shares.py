@@ -1,12 +1,12 @@
 """Share of each class among the crystals of the Materials Project, by the spectrum alone and by all that is known.
 
-    OMP_NUM_THREADS=1 python -m scripts.class_shares DATA --work FOLDER [--model student] [--n 10000]
+    OMP_NUM_THREADS=1 python -m scripts.class_shares DATA --work FOLDER [--model student] [--n 10000] [--write]
 
 All of `mp_structures.parquet`, or the first `--n` of a random order that is the same for every model. "Spectrum" is what a
 rule for computed spectra makes of the predicted one, as screens did before there was a metal head; "all" is what a screen says
 today: spectrum and metal head, the calibrated probability of a gapped metal, and the band gap of the source where it is known.
 The counts of each piece of 2,000 crystals are kept in the folder, by weights and calibrations: a stopped count resumes, and
-several processes may share one folder. Intervals of a sample are Wilson's at 95 %.
+several processes may share one folder. Intervals of a sample are Wilson's at 95 %. With --write the table goes into docs/metals.md.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from screening.classify.materials import Materials
 from screening.classify.metals import MetalEvidence
 from screening.evaluate.confusion import wilson_interval
 from screening.evaluate.evaluation import is_true
+from scripts.pages import DOCS, put_table
 
 SEED = 2022
 N_BLOCK = 2000
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder in which the counts are kept")
     parser.add_argument("--model", default="student")
     parser.add_argument("--n", type=int, help="crystals of the random order; all if not given")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/metals.md")
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.work.mkdir(parents=True, exist_ok=True)
@@ -66,7 +68,14 @@ def main() -> None:
     if missing:
         print(f"Another process counts {len(missing)} of {len(files)} pieces; give the command again for the table.")
         return
-    print_shares(add_up([json.loads(file.read_text()) for file in files]), given.model, n, len(table))
+    counts = add_up([json.loads(file.read_text()) for file in files])
+    print(
+        f"{given.model}: {n:,} of {len(table):,} crystals, {counts['crystals'][KNOWN_GAP] / n:.0%} with a known gap\n"
+    )
+    shares = table_of(counts, n, len(table))
+    print(shares)
+    if given.write:
+        put_table(DOCS / "metals.md", f"### By `{given.model}`", shares)
 
 
 def identity(predictor: Predictor, n: int) -> str:
@@ -120,13 +129,13 @@ def add_up(counts: list[dict[str, dict[str, int]]]) -> dict[str, dict[str, int]]
     return {way: {name: sum(part[way][name] for part in counts) for name in counts[0][way]} for way in counts[0]}
 
 
-def print_shares(counts: dict[str, dict[str, int]], model: str, n: int, of: int) -> None:
+def table_of(counts: dict[str, dict[str, int]], n: int, of: int) -> str:
     """A row of shares in percent for each class; with intervals where the crystals are a sample."""
-    known = counts["crystals"][KNOWN_GAP]
-    print(f"{model}: {n:,} of {of:,} crystals, {known / n:.0%} with a known gap\n")
-    print(f"| class | {' | '.join(WAYS)} |\n|---|---|---|---|")
+    rows = [f"| percent of {n:,} | {' | '.join(WAYS)} |", "|---|---|---|---|"]
     for name in (*map(str, ElectronicClass), NOT_PREDICTED, GAPPED_METAL):
-        print(f"| {name} | " + " | ".join(share(counts[way][name], n, is_sample=n < of) for way in WAYS) + " |")
+        cells = " | ".join(share(counts[way][name], n, is_sample=n < of) for way in WAYS)
+        rows.append(f"| {name} | {cells} |")
+    return "\n".join(rows)
 
 
 def share(part: int, n: int, *, is_sample: bool) -> str:

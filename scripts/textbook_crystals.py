@@ -1,7 +1,8 @@
 """The class of crystals of the textbook, by every model: right, `unsure`, or wrong.
 
-    OMP_NUM_THREADS=1 python -m scripts.textbook_crystals [--models tight-binding mat2spec]
+    OMP_NUM_THREADS=1 python -m scripts.textbook_crystals [--models tight-binding mat2spec] [--write]
 
+With --write the table goes into docs/metals.md.
 The test of `screening.classify.metals` asks the same of the default model and Mat2Spec.
 """
 
@@ -14,9 +15,9 @@ import torch
 from pymatgen.core import Lattice, Structure
 
 import screening
-from mat2spec.settings import EDOS_MODELS
 from mat2spec.tables.columns import Column
 from screening.classify.classes import ElectronicClass
+from scripts.pages import DOCS, put_table
 
 
 def known_crystals() -> dict[str, tuple[Structure, set[str]]]:
@@ -49,15 +50,21 @@ def classes_by(model: str) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Print the table of docs/metals.md."""
+    """Print the table, and put it into its page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="*", default=list(EDOS_MODELS))
+    parser.add_argument(
+        "--models", nargs="*", default=["tight-binding", "tight-binding-mp", "sitedos", "mat2spec", "student"]
+    )
+    parser.add_argument("--write", action="store_true", help="put the table into docs/metals.md")
     given = parser.parse_args()
     torch.set_num_threads(1)
     found = {model: classes_by(model) for model in given.models}
-    print("| crystal | " + " | ".join(found) + " |\n" + "|---" * (len(found) + 1) + "|")
+    rows = ["| crystal | " + " | ".join(found) + " |", "|---" * (len(found) + 1) + "|"]
     for name, (_, right) in known_crystals().items():
-        print(f"| {name} | " + " | ".join(describe(table.loc[name], right) for table in found.values()) + " |")
+        rows.append(f"| {name} | " + " | ".join(describe(table.loc[name], right) for table in found.values()) + " |")
+    print("\n".join(rows))
+    if given.write:
+        put_table(DOCS / "metals.md", "## Textbook crystals", "\n".join(rows))
 
 
 def describe(row: pd.Series, right: set[str]) -> str:
