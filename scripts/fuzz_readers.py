@@ -8,6 +8,7 @@ finding, which is kept beside the count.
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import random
 import resource
@@ -22,7 +23,10 @@ from typing import NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from ase.db import connect
+from ase.io import write
 from pymatgen.core import Lattice, Structure
+from pymatgen.io.ase import AseAtomsAdaptor
 from pymatgen.io.cif import CifWriter
 from pymatgen.io.vasp import Poscar
 
@@ -63,6 +67,8 @@ def seeds() -> dict[str, list[bytes]]:
             json.dumps({"data": documents}).encode(),
         ],
         ".parquet": [_parquet(crystals)],
+        **{ending: [_by_ase(crystals, ending)] for ending in (".extxyz", ".traj", ".db")},
+        ".cif.gz": [gzip.compress("".join(str(CifWriter(crystal)) for crystal in crystals).encode())],
     }
 
 
@@ -70,6 +76,18 @@ def _parquet(crystals: list[Structure]) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(Crystals.from_structures(crystals).to_arrow(), sink)
     return bytes(sink.getvalue())
+
+
+def _by_ase(crystals: list[Structure], ending: str) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"x{ending}"
+        if ending == ".db":
+            with connect(file) as database:
+                for crystal in crystals:
+                    database.write(AseAtomsAdaptor.get_atoms(crystal))
+        else:
+            write(file, [AseAtomsAdaptor.get_atoms(crystal) for crystal in crystals])
+        return file.read_bytes()
 
 
 def damage(content: bytes, others: list[bytes], rng: random.Random) -> bytes:

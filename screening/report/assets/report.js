@@ -393,6 +393,7 @@
       const rows = data.curve.filter((row) => row.model === model).sort((a, b) => a.threshold - b.threshold);
       return { x: rows.map((row) => row.threshold), y: rows.map((row) => row[score]), name: `${plain(model)}, ${score}`, line: { color: colors[data.models.indexOf(model) % colors.length], dash: score === "recall" ? "dot" : "solid" } };
     }));
+    const decades = [-3, -2, -1, 0, 1, 2].flatMap((power) => [1, 2, 5].map((digit) => Number(`${digit}e${power}`)));
     const slider = $("threshold");
     slider.max = thresholds.length - 1;
     slider.value = thresholds.reduce((best, t, i) => (Math.abs(t - data.threshold) < Math.abs(thresholds[best] - data.threshold) ? i : best), 0);
@@ -401,7 +402,7 @@
       $("at").textContent = `${show(at)} states/eV`;
       Plotly.react("curve", lines, {
         margin: { l: 55, r: 10, t: 10, b: 45 }, template: "none", legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
-        xaxis: { title: { text: "DOS threshold of a gap (states/eV)" }, type: "log" },
+        xaxis: { title: { text: "DOS threshold of a gap (states/eV)" }, type: "log", tickvals: decades },
         yaxis: { title: { text: "precision, recall" }, range: [-0.02, 1.02] },
         shapes: [{ type: "line", x0: at, x1: at, yref: "paper", y0: 0, y1: 1, line: { color: "#444", dash: "dash", width: 1 } }],
       }, { displaylogo: false, responsive: true });
