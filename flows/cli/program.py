@@ -6,6 +6,7 @@ are in `flows.commands` and are imported when they run.
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib import metadata
 from typing import Annotated
@@ -100,6 +101,8 @@ def run(arguments: list[str]) -> int:
     """
     debug = "--debug" in arguments
     end_on_sigterm()
+    if logging.lastResort is not None:  # which prints warnings where nobody has set up logging
+        logging.lastResort.setFormatter(_VisibleFormatter())
     program = typer.main.get_command(app)
     try:
         # Not program.main(), which turns every KeyboardInterrupt into a silent exit.
@@ -119,6 +122,13 @@ def run(arguments: list[str]) -> int:
         typer.echo(visible(sentence), err=True)
         return ExitCode.FAILED
     return ExitCode.DONE
+
+
+class _VisibleFormatter(logging.Formatter):
+    """Shows control characters of names in a message as escapes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 def _interrupted(interrupt: KeyboardInterrupt) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import pickle
 import stat
@@ -296,6 +297,16 @@ def test_a_record_that_is_none_is_named_and_hides_no_other_run(tmp_path, caplog,
         bad.write_bytes(content if isinstance(content, bytes) else content.encode())
     assert [info["run_id"] for info in list_runs(tmp_path)] == ["good"]
     assert str(bad) in caplog.text
+
+
+@pytest.mark.parametrize("name", [name for name in CONTROLS if "\x00" not in name])
+def test_warnings_about_files_of_any_name_hold_no_controls(tmp_path, capfd, name):
+    program.run(["tables", "new", "--results-dir", str(tmp_path)])
+    record = logging.makeLogRecord({"msg": "%s is damaged", "args": (tmp_path / name,), "levelno": logging.WARNING})
+    logging.lastResort.handle(record)
+    err = capfd.readouterr().err
+    assert "is damaged" in err
+    assert not set(err) & set("\x1b\r\x07\x9b\u202e\x7f")
 
 
 CONFIGS = {

@@ -3,6 +3,10 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
+  // Without a prototype: a material may be called "constructor".
+  for (const name of ["spectra", "dft", "structures", "verdicts", "projections", "others"]) {
+    data[name] = Object.assign(Object.create(null), data[name]);
+  }
   const byId = new Map(data.picks.map((pick) => [pick.material_id, pick]));
   const $ = (id) => document.getElementById(id);
   const colors = ["#d95f02", "#7570b3", "#66a61e", "#e7298a", "#a6761d"];
