@@ -6,6 +6,7 @@ unpolarised labels, those labels of the plan whose formula was not trained on.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,8 +54,10 @@ FLAGGED, IMPLAUSIBLE = 0.21, 0.1
 HIGH = 0.1
 WANTED = 0.9
 _NO_LIMIT = 1e9
-_FACTORS = np.geomspace(0.2, 2.5, 26)
-_FLOORS = tuple(np.linspace(0, 2, 21).tolist())
+_FACTORS = np.geomspace(0.2, 2.5, 10)
+_FLOORS = tuple(np.linspace(0, 6, 31).tolist())
+# More of the floor where the spectrum is high: there the errors are, and bins without states are held by any interval.
+_TILTS = (0.0, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
@@ -197,26 +200,33 @@ def fit_trust(prediction: Prediction, labels: HeldOut, facts: CrystalFacts) -> T
         n_labels=len(labels),
     )
     expected = expected_errors(prediction, calibration, facts)
-    factor, floor = _fit_intervals(prediction, expected, labels.spectra)
+    factor, floor, tilt = _fit_intervals(prediction, expected, labels.spectra)
     judged = judge(prediction, calibration, facts)
     beyond = np.array([verdict != Trust.OK for verdict in judged.trust], dtype=np.bool_)
     share = np.clip((FLAGGED - beyond.mean()) / max(1 - beyond.mean(), 1e-9), 0.02, 1.0)
     limit = float(np.quantile(expected[~beyond], 1 - share)) if (~beyond).any() else 1.0
     return calibration.model_copy(
-        update={"interval_factor": factor, "interval_floor": floor, "error_limit": round(limit, 3)}
+        update={
+            "interval_factor": factor,
+            "interval_floor": floor,
+            "interval_tilt": tilt,
+            "error_limit": round(limit, 3),
+        }
     )
 
 
-def _fit_intervals(prediction: Prediction, expected: Floats, true: Floats) -> tuple[float, float]:
-    """Factor and floor with which 90 % of all bins and of the high ones are held, as nearly as both can be."""
-    best = (np.inf, 1.0, 0.0)
-    own, around = (calibrated_deviation(prediction, expected, *pair) for pair in ((1.0, 0.0), (0.0, 1.0)))
-    for factor in _FACTORS.tolist():
-        for floor in _FLOORS:
+def _fit_intervals(prediction: Prediction, expected: Floats, true: Floats) -> tuple[float, float, float]:
+    """Factor, floor and its tilt with which 90 % of all bins and of the high ones are held, as nearly as both can be."""
+    best = (np.inf, 0.0, 1.0, 0.0)
+    own = calibrated_deviation(prediction, expected, 1.0, 0.0)
+    for tilt in _TILTS:
+        around = calibrated_deviation(prediction, expected, 0.0, 1.0, tilt)
+        for factor, floor in itertools.product(_FACTORS.tolist(), _FLOORS):
             whole, high = _coverage(prediction.spectra, np.hypot(factor * own, floor * around), true)
             worst = max(abs(whole - WANTED), abs(high - WANTED))
-            best = min(best, (worst, factor, floor))
-    return round(best[1], 4), round(best[2], 4)
+            best = min(best, (worst, tilt, factor, floor))
+    _, tilt, factor, floor = best
+    return round(factor, 4), round(floor, 4), tilt
 
 
 def _coverage(predicted: NDArray[np.floating], deviation: NDArray[np.floating], true: Floats) -> tuple[float, float]:

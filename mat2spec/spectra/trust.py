@@ -66,6 +66,10 @@ class TrustCalibration(BaseModel):
     interval_floor: float = Field(
         description="Least standard deviation of a bin, in units of the predicted spectrum around it."
     )
+    interval_tilt: float = Field(
+        default=0.0,
+        description="Power of the predicted spectrum over its maximum by which the floor rises where it is high.",
+    )
     error_limit: float = Field(description="Expected relative error above which a prediction is a caution.")
     implausibility_limit: float = Field(
         default=1.0, description="Implausibility above which a prediction is a caution; from 1 on it is outside."
@@ -142,7 +146,8 @@ def judge(prediction: Prediction, calibration: TrustCalibration | None, facts: C
     expected = np.full(len(prediction), np.nan)
     expected[ok] = expected_errors(prediction, calibration, facts)[ok]
     ok &= np.isfinite(expected)
-    uncertainty = calibrated_deviation(prediction, expected, calibration.interval_factor, calibration.interval_floor)
+    widths = calibration.interval_factor, calibration.interval_floor, calibration.interval_tilt
+    uncertainty = calibrated_deviation(prediction, expected, *widths)
     unseen = unseen_elements(facts.crystals, calibration.label_counts)
     judged = replace(
         prediction,
@@ -173,11 +178,14 @@ def standardise(features: Floats, mean: Floats, deviation: Floats) -> Floats:
     return ((features - mean) / deviation).clip(-_LARGEST_FEATURE, _LARGEST_FEATURE)
 
 
-def calibrated_deviation(prediction: Prediction, expected: Floats, factor: float, floor: float) -> Floats:
+def calibrated_deviation(
+    prediction: Prediction, expected: Floats, factor: float, floor: float, tilt: float = 0.0
+) -> Floats:
     """Standard deviation of each bin for these expected errors, shape (n, size); of which `INTERVAL_90` hold 90 %."""
     own = prediction.uncertainty.astype(np.float64) * (expected / prediction.relative_error)[:, None]
     around = gaussian_filter1d(prediction.spectra.astype(np.float64), _SMOOTHING_BINS, axis=1, mode="nearest")
-    return np.asarray(np.hypot(factor * own, floor * around))
+    height = around / np.maximum(around.max(axis=1, keepdims=True), _TINY)
+    return np.asarray(np.hypot(factor * own, floor * height**tilt * around))
 
 
 def error_features(prediction: Prediction, label_counts: Mapping[str, int], facts: CrystalFacts) -> Floats:
