@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import pandas as pd
 import pyarrow as pa
@@ -11,6 +12,7 @@ from pymatgen.core import Lattice, Structure
 
 from dft_validation import engines, plan_jobs, run_jobs
 from dft_validation.engines.gpaw import GpawEngine
+from flows import stages
 from flows.second_check import check_again
 from flows.settings_layers import load_settings
 from flows.stages import classified_results
@@ -90,3 +92,20 @@ def test_only_hits_are_checked_once_and_the_table_fits_its_schema(crystals, sett
     conform(pa.Table.from_pandas(found, preserve_index=False), TableName.DFT_RESULTS)
     results["is_target"] = False
     assert check(results, crystals, settings).second_check.isna().all()
+
+
+def test_the_stage_checks_again_only_if_asked(crystals, settings, tmp_path):
+    jobs = plan_jobs(pd.DataFrame({"material_id": NAMES}), crystals, settings.dft)
+    tables = {TableName.DFT_JOBS: jobs, TableName.CANDIDATES: pd.DataFrame({"material_id": NAMES})}
+    inputs = SimpleNamespace(
+        read=tables.__getitem__,
+        crystals=lambda names: crystals.take([NAMES.index(name) for name in names]),
+        progress=lambda *_: None,
+        run=SimpleNamespace(path=tmp_path),
+    )
+    target = settings.classify.model_copy(update={"target": "is_metal"})
+    settings = settings.model_copy(update={"classify": target})
+    results = stages.run_dft(inputs, settings).tables[TableName.DFT_RESULTS].set_index("material_id")
+    assert results.second_check["na"] == "not a metal"
+    plain = settings.model_copy(update={"dft": settings.dft.model_copy(update={"second_check": False})})
+    assert "second_check" not in stages.run_dft(inputs, plain).tables[TableName.DFT_RESULTS]
