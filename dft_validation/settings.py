@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from dft_validation.cores import usable_cores
 from mat2spec.labels.splits import Part
 from mat2spec.settings import LARGEST_METAL_GAP_EV, SHIPPED_STORE, cache_dir, default_store
 
@@ -69,34 +68,6 @@ def level_of(physics: Mapping[str, object]) -> str:
         name for name, values in _LEVELS.items() if all(physics.get(key) == value for key, value in values.items())
     )
     return next(named, "custom")
-
-
-def _usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Cores that this process may use: by affinity, and by the quota of its container or batch job."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = min((_quota(file) for file in _quota_files(cgroup)), default=math.inf)
-    return max(1, int(min(cores, quota)))
-
-
-def _quota_files(cgroup: Path) -> Iterator[Path]:
-    """Files with the quotas of the group of this process and all above it."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    # Version 2 has one line, "0::/its/group"; in a container the path may be that of the host.
-    own = next((line.split("::", 1)[1] for line in lines if line.startswith("0::")), "/")
-    folder = cgroup / own.strip("/")
-    yield from (parent / "cpu.max" for parent in (folder, *folder.parents) if parent.is_relative_to(cgroup))
-
-
-def _quota(file: Path) -> float:
-    """Cores in a file such as "150000 100000", microseconds in each period; infinite without a limit."""
-    try:
-        allowed, period = file.read_text().split()
-        return math.inf if allowed == "max" else int(allowed) / int(period)
-    except (OSError, ValueError, ZeroDivisionError):
-        return math.inf
 
 
 class DftSettings(BaseModel):
@@ -225,7 +196,7 @@ class DftSettings(BaseModel):
         description="CPU time after which a job is stopped, in seconds; waiting on a busy machine does not count.",
     )
     memory_limit_mib: int = Field(4096, ge=256, description="Address space that a job may use, in MiB.")
-    workers: int = Field(default_factory=_usable_cores, ge=1, description="Number of parallel jobs, one thread each.")
+    workers: int = Field(default_factory=usable_cores, ge=1, description="Number of parallel jobs, one thread each.")
     cost_factor: float = Field(
         1.0, gt=0, description="Factor on the cost estimate: how much slower this machine is than that of the fit."
     )

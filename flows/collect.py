@@ -8,24 +8,25 @@ from prefect import flow, get_run_logger
 
 from flows import pipeline
 from flows.parameters import settings_of_run
-from flows.remote_jobs import waiting_jobs
+from flows.remote_jobs import COLLECTED, SUBMITTED, WAITING, is_to_be_collected
 from flows.serve import artifacts
+from flows.serve.flow_runs import show_waiting
 from flows.serve.notifications import announce_picks
 from flows.settings import ScreenSettings
 from flows.settings_layers import validate
 from screening.runs.folder import RunFolder
-from screening.runs.record import RunError, RunLockedError
-from screening.runs.releases import finished_runs
+from screening.runs.record import RunError, RunLockedError, list_runs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 COLLECT_FLOW_NAME = "collect-dft"
+RUN_DFT = "run_dft"
 
 
 @flow(name=COLLECT_FLOW_NAME, description="Fetch the DFT jobs that another machine has finished; evaluate them.")
 def collect_dft() -> str:
-    """Collect for every finished run that waits for DFT jobs; return how many jobs are still waited for, in words.
+    """Collect for every run that waits for DFT jobs; return how many jobs are still waited for, in words.
 
     Raises
     ------
@@ -43,10 +44,10 @@ def collect_dft() -> str:
 def collect_all(served: ScreenSettings) -> tuple[list[str], list[str]]:
     """Collect for the waiting runs, oldest first; return a sentence for each, and one for each that is damaged."""
     sentences, problems = [], []
-    for info in finished_runs(served.results_dir):
+    for info in list_runs(served.results_dir):
         path = served.results_dir / info["run_id"]
         try:
-            if waiting_jobs(path):
+            if is_to_be_collected(path, info):
                 sentences.append(collect_run(path, served))
         except (OSError, RunError) as error:
             problems.append(f"The DFT jobs of the run {path.name} could not be collected: {error}")
@@ -54,7 +55,7 @@ def collect_all(served: ScreenSettings) -> tuple[list[str], list[str]]:
 
 
 def collect_run(path: Path, served: ScreenSettings) -> str:
-    """Fetch the finished DFT jobs of a run and repeat the stages that read them.
+    """Fetch the finished DFT jobs of a run, submit what was requeued, and repeat the stages that read them.
 
     Parameters
     ----------
@@ -63,22 +64,25 @@ def collect_run(path: Path, served: ScreenSettings) -> str:
     served
         Names the project of jobflow-remote and this machine's programs and folders; all else is as the run was made.
     """
-    before = waiting_jobs(path)
     try:
         run = RunFolder.reopen(path)
     except RunLockedError:
         return f"The run {path.name} is being worked on; its jobs are collected the next time."
     settings = settings_to_collect(run, served)
     with run:
-        todo = pipeline.stages_from("run_dft")
+        todo = pipeline.stages_from(RUN_DFT)
         run.redo(stage.name for stage in todo)
         pipeline.run_stages(run, settings, todo, lambda stage: pipeline.run_stage(stage, run, settings))
-    waiting = waiting_jobs(path)
-    if waiting < before:
+    counts = run.info["stages"][RUN_DFT]["counts"]
+    show_waiting(run, counts[WAITING])
+    if counts[COLLECTED]:
         artifacts.publish(run)
-    if not waiting:
+    if not counts[WAITING]:
         announce_picks(run)
-    return f"Run {path.name}: {before - waiting} DFT jobs collected, {waiting} still waited for."
+    return (
+        f"Run {path.name}: {counts[COLLECTED]} DFT jobs collected, {counts[SUBMITTED]} submitted, "
+        f"{counts[WAITING]} still waited for."
+    )
 
 
 def settings_to_collect(run: RunFolder, served: ScreenSettings) -> ScreenSettings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dft_validation.queue.plan import queue_rows
 from dft_validation.queue.remote import collect, submit
@@ -11,9 +11,10 @@ from dft_validation.queue.store import QUEUE_FILE, JobQueue, QueuedJob
 from dft_validation.queue.workers import ended_outcomes
 from dft_validation.results.outcomes import JobStatus
 from mat2spec.tables.columns import Column
+from screening.runs.record import RunStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from dft_validation.results.cache import Outcome
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
+
+
+# Counts of a stage whose jobs another machine computes.
+COLLECTED, SUBMITTED, WAITING = "collected", "submitted", "waiting"
 
 
 def exchange_jobs(
@@ -40,7 +45,8 @@ def exchange_jobs(
     Returns
     -------
     outcomes, jobs, counts
-        What is known of the jobs that have ended, the table with the states of those that have not, and their number.
+        What is known of the jobs that have ended, the table with the states of those that have not, and how many jobs were
+        collected, submitted, and are waited for.
 
     Raises
     ------
@@ -49,10 +55,11 @@ def exchange_jobs(
     """
     with closing(JobQueue(folder / QUEUE_FILE)) as queue:
         queue.add(queue_rows(jobs))
-        collect(queue, settings.dft, settings.remote)
-        submit(queue, crystals, settings.dft, settings.remote)
+        collected = collect(queue, settings.dft, settings.remote)
+        submitted = submit(queue, crystals, settings.dft, settings.remote)
         there = queue.jobs(JobStatus.SUBMITTED)
-        return ended_outcomes(queue, crystals, settings.dft), with_submitted(jobs, there), {"waiting": len(there)}
+        counts = {COLLECTED: collected.ended, SUBMITTED: len(submitted), WAITING: len(there)}
+        return ended_outcomes(queue, crystals, settings.dft), with_submitted(jobs, there), counts
 
 
 def with_submitted(jobs: pd.DataFrame, there: Sequence[QueuedJob]) -> pd.DataFrame:
@@ -68,3 +75,23 @@ def waiting_jobs(folder: Path) -> int:
     """How many DFT jobs of a run another machine has not finished."""
     with closing(JobQueue.copy_of(folder / QUEUE_FILE)) as queue:
         return queue.counts().get(JobStatus.SUBMITTED, 0)
+
+
+def is_to_be_collected(folder: Path, info: Mapping[str, Any]) -> bool:
+    """Whether another machine has jobs of a run, or had some and the run is not complete.
+
+    The latter is so if jobs were queued again by `mat2spec dft retry`, or if a collection was killed.
+
+    Parameters
+    ----------
+    folder, info
+        Run folder and its record.
+    """
+    with closing(JobQueue.copy_of(folder / QUEUE_FILE)) as queue:
+        jobs = queue.jobs()
+    states = {job.state for job in jobs}
+    if JobStatus.SUBMITTED in states:
+        return True
+    counts = info["stages"].get("run_dft", {}).get("counts", {})
+    was_submitted = WAITING in counts or any(job.remote_id for job in jobs)
+    return was_submitted and (JobStatus.QUEUED in states or info["status"] != RunStatus.FINISHED)

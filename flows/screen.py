@@ -6,14 +6,15 @@ Its cache key consists of these inputs and its source code, so a restarted flow 
 
 from __future__ import annotations
 
-from prefect import flow, get_run_logger, runtime
+from prefect import State, flow, get_run_logger, runtime
+from prefect.states import Completed
 
 from flows import pipeline
 from flows.parameters import Assignment, ConfigFile, Limit, Source, settings_of_run
 from flows.pipeline import Done, Stage
 from flows.remote_jobs import waiting_jobs
 from flows.serve import artifacts
-from flows.serve.flow_runs import link_to_run, turn
+from flows.serve.flow_runs import link_to_run, turn, words_of_waiting
 from flows.serve.notifications import announce_picks
 from flows.settings import ScreenSettings
 from flows.shards import Run, pipeline_task, run_shards
@@ -51,8 +52,11 @@ def screen_gapped_metals(
     config: ConfigFile = None,
     set: list[Assignment] = [],  # noqa: A002, B006  the word of the command line; Prefect shows the default in its form
     release: str | None = None,
-) -> str:
+) -> str | State[str]:
     """Screen a source of crystals for gapped metals; return the folder of the result tables, or why nothing was kept.
+
+    A run that has submitted its DFT jobs to another machine ends in the state "Waiting for N jobs"; the flow collect-dft
+    fetches them.
 
     All parameters are laid over the settings with which the screen was served; what is left empty stays as served.
 
@@ -89,7 +93,9 @@ def screen_gapped_metals(
     announce_picks(folder)
     waiting = waiting_jobs(folder.path)
     if waiting:
-        get_run_logger().info("Waiting for %d DFT jobs on another machine; the flow collect-dft fetches them.", waiting)
+        name, message = words_of_waiting(waiting)
+        get_run_logger().info(message)
+        return Completed(name=name, message=message, data=run.path)
     return run.path
 
 

@@ -12,6 +12,7 @@ from prefect import get_run_logger, runtime
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import MissingContextError, PrefectException
+from prefect.states import Completed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,24 @@ def link_to_run(folder: RunFolder, name: str) -> None:
         client.update_flow_run(UUID(flow_run_id), name=name, tags=list(dict.fromkeys(tags)))
     address = runtime.flow_run.get_flow_run_ui_url() or ""
     folder.link(LINK_NAME, {"flow_run_id": flow_run_id, "name": name, "address": address})
+
+
+def words_of_waiting(jobs: int) -> tuple[str, str]:
+    """Name and message of the state of a run with so many jobs on another machine."""
+    if not jobs:
+        return "Completed", "All DFT jobs have been collected."
+    noun = "job" if jobs == 1 else "jobs"
+    return f"Waiting for {jobs} {noun}", f"Waiting for {jobs} DFT {noun} on another machine; collect-dft fetches them."
+
+
+def show_waiting(folder: RunFolder, jobs: int) -> None:
+    """Let the state of the flow run that made a run folder say for how many jobs it still waits."""
+    flow_run_id = folder.info.get("links", {}).get(LINK_NAME, {}).get("flow_run_id")
+    if flow_run_id is None:
+        return
+    name, message = words_of_waiting(jobs)
+    with only_display("what the run waits for"), get_client(sync_client=True) as client:
+        client.set_flow_run_state(UUID(flow_run_id), Completed(name=name, message=message), force=True)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from dft_validation import DftSettings
-from dft_validation.settings import LabelPlanSettings, _usable_cores, level_of
+from dft_validation.settings import LabelPlanSettings, level_of
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,3 @@ def test_anions_need_few_empty_bands_and_lanthanides_those_of_their_f_shell():
     assert settings.empty_bands([57, 9]) == 4 + 3 + 7 + 1
     every_atom_alike = DftSettings(extra_bands=4, extra_bands_per_atom=3)
     assert every_atom_alike.empty_bands([11, 17]) == every_atom_alike.empty_bands([57, 9]) == 4 + 3 + 3
-
-
-@pytest.mark.parametrize(
-    ("quota", "cores"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None), ("", None)]
-)
-def test_workers_keep_to_the_quota_of_a_container(quota, cores, tmp_path):
-    (tmp_path / "cpu.max").write_text(quota)
-    assert _usable_cores(tmp_path) == (cores or _usable_cores(tmp_path / "none"))

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+from contextlib import closing
 
 import pytest
 
-from dft_validation.queue.store import QUEUE_FILE
+from dft_validation.queue.store import QUEUE_FILE, JobQueue
+from dft_validation.results.outcomes import JobStatus
 from flows import collect, pipeline
 from flows.remote_jobs import waiting_jobs
 from flows.settings_layers import load_settings
@@ -40,7 +42,7 @@ def test_a_run_hands_its_jobs_over_and_is_completed_by_the_collection(machine, a
     rest, machine.jobs = machine.jobs[1:], machine.jobs[:1]
     machine.run()
     machine.jobs += rest
-    sentence = f"Run {run.run_id}: 1 DFT jobs collected, {n - 1} still waited for."
+    sentence = f"Run {run.run_id}: 1 DFT jobs collected, 0 submitted, {n - 1} still waited for."
     damaged = run.path.with_name("20000101T000000Z-damaged0")
     shutil.copytree(run.path, damaged)
     info = json.loads((damaged / "run.json").read_text())
@@ -55,7 +57,7 @@ def test_a_run_hands_its_jobs_over_and_is_completed_by_the_collection(machine, a
     assert machine.shown == [run.run_id]
 
     machine.run()
-    assert f"{n - 1} DFT jobs collected, 0 still" in collect.collect_run(run.path, settings)
+    assert f"{n - 1} DFT jobs collected, 0 submitted, 0 still" in collect.collect_run(run.path, settings)
     assert machine.shown == [run.run_id, run.run_id, "picks"]
     assert len(run.read_table(TableName.DFT_RESULTS)) == n
     assert "submitted" not in {*run.read_table(TableName.DFT_JOBS)["status"]}
@@ -67,3 +69,45 @@ def test_a_run_that_is_being_worked_on_is_left_alone(machine, assignments, fake_
     settings = load_settings(None, [*assignments, "remote.submit=true"])
     with pipeline.open_run(settings) as run:
         assert "is being worked on" in collect.collect_run(run.path, settings)
+
+
+def test_what_is_retried_is_handed_over_again_and_a_killed_collection_is_repeated(
+    machine, assignments, fake_engine, monkeypatch
+):
+    settings = load_settings(None, [*assignments, "remote.submit=true"])
+    with pipeline.open_run(settings) as run:
+        pipeline.run_stages(run, settings, pipeline.PIPELINE, lambda stage: pipeline.run_stage(stage, run, settings))
+    n = len(machine.jobs)
+    machine.run(state="FAILED", error="node lost")
+    (sentence,), _ = collect.collect_all(settings)
+    assert f"{n} DFT jobs collected, 0 submitted, 0 still" in sentence
+    assert collect.collect_all(settings) == ([], [])
+
+    with closing(JobQueue(run.path / QUEUE_FILE)) as queue:
+        assert queue.retry([JobStatus.CRASHED]) == n
+    (sentence,), _ = collect.collect_all(settings)
+    assert f"0 DFT jobs collected, {n} submitted, {n} still" in sentence
+    assert len(machine.jobs) == 2 * n
+
+    machine.run()
+    with monkeypatch.context() as patch:
+        patch.setattr(collect.pipeline, "run_stage", dies_after(collect.pipeline.run_stage))
+        with pytest.raises(KeyboardInterrupt):
+            collect.collect_all(settings)
+    assert waiting_jobs(run.path) == 0
+    (sentence,), _ = collect.collect_all(settings)
+    assert "0 DFT jobs collected, 0 submitted, 0 still" in sentence
+    assert RunFolder.attach(run.path).is_finished
+    assert len(RunFolder.attach(run.path).read_table(TableName.DFT_RESULTS)) == n
+    assert len(machine.jobs) == 2 * n
+    assert collect.collect_all(settings) == ([], [])
+
+
+def dies_after(run_stage):
+    """Stop as soon as the jobs have been collected."""
+
+    def run_and_die(stage, run, settings):
+        run_stage(stage, run, settings)
+        raise KeyboardInterrupt
+
+    return run_and_die

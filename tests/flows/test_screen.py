@@ -7,13 +7,14 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from flows import pipeline
+from flows import collect, pipeline
 from flows.screen import FLOW_NAME, screen_gapped_metals
 from flows.serve import artifacts
 from flows.serve.deployments import DEPLOYMENT_NAME, SCHEDULE_SLUG, screen_deployment
 from flows.settings_layers import load_settings
 from screening.runs.folder import RunFolder
 from screening.runs.schemas import TABLES_OF_A_FUNNEL, TableName
+from tests.dft_validation.queue.test_remote import stand_in
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -145,3 +146,18 @@ def test_a_server_that_is_gone_ends_no_run(assignments, fake_engine, monkeypatch
     for name in ("create_progress_artifact", "create_table_artifact", "create_link_artifact"):
         monkeypatch.setattr(artifacts, name, gone)
     assert RunFolder.attach(stages_path(screen_gapped_metals(set=assignments))).is_finished
+
+
+def test_the_state_of_a_run_says_for_how_many_jobs_it_waits(assignments, fake_engine, monkeypatch):
+    machine = stand_in(monkeypatch)
+    assignments = [*assignments, "remote.submit=true"]
+    state = screen_gapped_metals(set=assignments, return_state=True)
+    n = len(machine.jobs)
+    assert (state.name, state.is_completed()) == (f"Waiting for {n} jobs", True)
+    run = RunFolder.attach(stages_path(state.result()))
+
+    machine.run()
+    collect.collect_run(run.path, load_settings(None, assignments))
+    with get_client(sync_client=True) as client:
+        flow_run = client.read_flow_run(state.state_details.flow_run_id)
+    assert (flow_run.state.name, flow_run.state.message) == ("Completed", "All DFT jobs have been collected.")
