@@ -42,6 +42,7 @@ _ADDED_LATER = frozenset(
         "hubbard_u",
         "elk_rgkmax",
         "vasp_kpoint_density",
+        "vasp_relax",
         "fermi_energy",
         "extra_bands_per_anion",
         "occupations",
@@ -122,6 +123,11 @@ class DftSettings(BaseModel):
         gt=0,
         description="VASP: k-points of the uniform run per inverse cubic Angstrom of the reciprocal cell (the "
         "reciprocal_density of pymatgen).",
+    )
+    vasp_relax: bool = Field(
+        False,
+        description="VASP: relax the crystal first, twice as the Materials Project does; for sources that are not relaxed with "
+        "its settings.",
     )
     band_interpolation: int = Field(
         3, ge=1, le=8, description="Factor per direction by which the bands are Fourier-interpolated before tetrahedra."
@@ -244,6 +250,11 @@ class DftSettings(BaseModel):
         limits |= dict.fromkeys(("time_limit_s", "max_estimated_cpu_seconds"), self.second_check_cpu_seconds)
         changes = {"level": "custom", "spin": "polarised", "hubbard_u": "mp", "cell": "doubled"}
         return self.model_copy(update={**changes, **limits})
+
+    @property
+    def runs_as_flow(self) -> bool:
+        """Whether a calculation is a flow of several jobs, each in a folder of its own."""
+        return self.engine == "vasp"
 
     @property
     def settings_hash(self) -> str:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dft_validation.bands.kpoints import find_mesh, map_mesh, reciprocal_rotations
-from dft_validation.bands.mesh import MeshBands
+from dft_validation.bands.mesh import MeshBands, Projections
 from dft_validation.engines.base import EngineResult
 from dft_validation.engines.gpaw_setups import VALENCE_ELECTRONS
 from dft_validation.results.outcomes import EngineError, JobStatus
@@ -23,37 +24,39 @@ from dft_validation.settings import DftSettings
 from mat2spec.crystals.cell import Cell
 
 if TYPE_CHECKING:
-    from atomate2.vasp.flows.core import UniformBandStructureMaker
+    from atomate2.vasp.flows.core import DoubleRelaxMaker, UniformBandStructureMaker
     from pymatgen.core import Structure
     from pymatgen.io.vasp import Vasprun
 
 # Twice the bands of the static run reach beyond +4 eV in all but very sparse crystals.
 _NBANDS_FACTOR = 2.0
 _TYPICAL_VALENCE = 12
-RUNS_AS_FLOW = (
-    "VASP runs as a flow of several jobs, which the local queue cannot start: `mat2spec dft run --remote` submits it "
-    "through jobflow-remote, and jobflow.run_locally(flow, create_folders=True) runs the flow of EdosMaker.make."
-)
+# Places of the orbitals of a shell among those of a vasprun.xml with LORBIT 11: s, py, pz, px, dxy, ...
+_ORBITALS_OF_SHELLS = {"s": slice(0, 1), "p": slice(1, 4), "d": slice(4, 9), "f": slice(9, 16)}
+_ORBITALS_TO_D = 9
+RUNS_AS_FLOW = "VASP runs as a flow of several jobs, see EdosMaker.make; there is no single calculation to run."
 
 
 @dataclass(frozen=True)
 class VaspEngine:
-    """VASP as a flow of atomate2 jobs.
+    """VASP as a flow of atomate2 jobs, `EdosMaker.make`.
 
-    The local queue of single jobs does not run it, even if VASP is installed: the flow of `EdosMaker.make` goes to
-    jobflow-remote, FireWorks or `jobflow.run_locally(flow, create_folders=True)` on a machine with VASP.
+    Where VASP works the local queue runs the flow; elsewhere it goes to another machine through jobflow-remote.
     """
 
     name: str = "vasp"
 
     def unavailable_reason(self) -> str:
-        """Why the local queue does not run it: something is missing, or it must be submitted as a flow."""
+        """Empty if atomate2, VASP and POTCARs are here."""
         if util.find_spec("atomate2") is None:
             return "atomate2 is not installed; run `pip install atomate2` with constraints.txt."
         command = _vasp_command()
         if shutil.which(command) is None:
-            return f"VASP is not installed: program '{command}' not found; set VASP_CMD in ~/.atomate2.yaml."
-        return find_library_problem() or RUNS_AS_FLOW
+            return (
+                f"VASP is not installed: program '{command}' not found; set VASP_CMD in ~/.atomate2.yaml, or submit the jobs to a "
+                "machine that has it: `mat2spec dft run --remote`."
+            )
+        return find_library_problem()
 
     def version(self) -> str:
         """Version of the sets; that of VASP itself is recorded in the document."""
@@ -148,6 +151,22 @@ def _has_potcar(folder: Path, symbol: str) -> bool:
     return any(Path(f"{stem}{ending}").is_file() for stem in stems for ending in ("", ".gz", ".bz2", ".Z", ".xz"))
 
 
+def relax_maker(settings: DftSettings) -> DoubleRelaxMaker:
+    """The two relaxations of the Materials Project, with its POTCARs."""
+    from atomate2.vasp.flows.core import DoubleRelaxMaker
+    from atomate2.vasp.jobs.mp import MPGGARelaxMaker
+    from pymatgen.io.vasp.sets import MPRelaxSet
+
+    relaxation = MPRelaxSet(
+        force_gamma=True,
+        auto_metal_kpoints=True,
+        inherit_incar=False,
+        user_incar_settings=_incar_changes(settings),
+    )
+    maker = MPGGARelaxMaker(input_set_generator=relaxation)
+    return DoubleRelaxMaker(relax_maker1=maker, relax_maker2=maker)
+
+
 def vasp_maker(settings: DftSettings) -> UniformBandStructureMaker:
     """Static and uniform run with the Materials Project's sets, the same POTCARs in both.
 
@@ -200,7 +219,7 @@ def read_vasp_folder(uniform: Path, static: Path | None = None) -> tuple[Cell, E
     EngineError
         If a file is missing or damaged, or the density did not converge.
     """
-    runs = [_read_vasprun(folder) for folder in (static, uniform) if folder is not None]
+    runs = [_read_vasprun(folder, projected=folder is uniform) for folder in (static, uniform) if folder is not None]
     for run in runs:
         if not run.converged_electronic:
             steps = run.parameters.get("NELM", "the allowed number of")
@@ -219,6 +238,7 @@ def read_vasp_folder(uniform: Path, static: Path | None = None) -> tuple[Cell, E
         peak_memory_mib=float(memory.max()),
         magnetization=_magnetization(runs[-1], bands),
         u_values_ev={symbol: float(u) for symbol, u in runs[-1].hubbards.items() if u > 0},
+        projections=_projections(runs[-1]),
     )
 
 
@@ -227,14 +247,14 @@ def _find_file(folder: Path, name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _read_vasprun(folder: Path) -> Vasprun:
+def _read_vasprun(folder: Path, *, projected: bool) -> Vasprun:
     from pymatgen.io.vasp import Vasprun
 
     path = _find_file(folder, "vasprun.xml")
     if path is None:
         raise EngineError(JobStatus.CORRUPT_OUTPUT, f"There is no vasprun.xml in {folder}.")
     try:
-        return Vasprun(str(path), parse_potcar_file=False, exception_on_bad_xml=True)
+        return Vasprun(str(path), parse_potcar_file=False, exception_on_bad_xml=True, parse_projected_eigen=projected)
     except Exception as error:  # pymatgen lets errors of several XML and number parsers through
         raise EngineError(
             JobStatus.CORRUPT_OUTPUT, f"{path.name} cannot be read: {type(error).__name__}: {error}"
@@ -270,6 +290,27 @@ def bands_of_vasprun(run: Vasprun) -> tuple[Cell, MeshBands]:
         efermi=float(run.calculate_efermi()),
         n_electrons=float(run.parameters["NELECT"]),
     )
+
+
+def _projections(run: Vasprun) -> Projections | None:
+    """Projections of the bands on the shells of each element (LORBIT); None if VASP wrote none."""
+    if not run.projected_eigenvalues:
+        return None
+    by_spin = {int(spin.value): values for spin, values in run.projected_eigenvalues.items()}
+    # Shape (n_spins, n_kpoints, n_bands, n_atoms, n_orbitals).
+    weights = np.array([by_spin[spin] for spin in sorted(by_spin, reverse=True)], dtype=np.float64)
+    if weights.shape[-1] < _ORBITALS_TO_D:
+        return None  # LORBIT 10 sums over the orbitals of a shell
+    symbols = [site.specie.symbol for site in run.final_structure]
+    channels: dict[str, NDArray[np.float64]] = {}
+    for shell, orbitals in _ORBITALS_OF_SHELLS.items():
+        of_atoms = weights[..., orbitals].sum(axis=-1)
+        for symbol in dict.fromkeys(symbols):
+            of_element = of_atoms[..., [other == symbol for other in symbols]].sum(axis=-1)
+            if of_element.any():
+                channels[f"{symbol}-{shell}"] = of_element
+    names = sorted(channels)
+    return Projections(tuple(names), np.stack([channels[name] for name in names], axis=-1)) if names else None
 
 
 def _magnetization(run: Vasprun, bands: MeshBands) -> float:

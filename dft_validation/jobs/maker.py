@@ -18,7 +18,7 @@ class EdosMaker(Maker):
     """Makes a flow that computes the electronic density of states of one crystal.
 
     The output of the flow is an `EdosDocument`, or a `FailedJob` with its reason. GPAW and Elk compute it in one job;
-    VASP in four of atomate2: check of the POTCARs, static run, uniform run, document.
+    VASP in four of atomate2: check of the POTCARs, static run, uniform run, document; in six with a relaxation.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class EdosMaker(Maker):
             Recorded in the document and in the metadata of every job.
         """
         settings = DftSettings(**self.settings)
-        if settings.engine == "vasp":
+        if settings.runs_as_flow:
             from dft_validation.jobs.vasp_flow import vasp_flow
 
             return vasp_flow(structure, material_id, settings, self.name)

@@ -1,17 +1,20 @@
-"""The jobs of a VASP calculation: check of the POTCARs, static run, uniform run, document."""
+"""The jobs of a VASP calculation: check of the POTCARs, relaxation if wanted, static run, uniform run, document."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from jobflow import Flow, Job, job
 from pymatgen.core import Structure
 
-from dft_validation.engines.vasp import find_potcar_problem, read_vasp_folder, vasp_maker
+from dft_validation.engines.vasp import find_potcar_problem, read_vasp_folder, relax_maker, vasp_maker
 from dft_validation.jobs.calculation import document_of_result, failed_job
 from dft_validation.results.cache import Outcome
 from dft_validation.results.outcomes import EngineError, JobStatus
 from dft_validation.settings import DftSettings
+
+RELAXED = "The crystal was relaxed first, as the Materials Project does; the cost does not include this."
 
 
 def vasp_flow(structure: Structure, material_id: str, settings: DftSettings, name: str) -> Flow:
@@ -29,12 +32,13 @@ def vasp_flow(structure: Structure, material_id: str, settings: DftSettings, nam
         Name of the flow.
     """
     check: Job = check_potcars(structure)
-    bands = vasp_maker(settings).make(check.output)
+    relaxation = [relax_maker(settings).make(check.output)] if settings.vasp_relax else []
+    bands = vasp_maker(settings).make(relaxation[0].output.structure if relaxation else check.output)
     static, uniform = bands.jobs
     document: Job = make_document(
         structure, material_id, settings.model_dump(mode="json"), uniform.output.dir_name, static.output.dir_name
     )
-    flow = Flow([check, bands, document], document.output, name=name)
+    flow = Flow([check, *relaxation, bands, document], document.output, name=name)
     flow.update_metadata({"material_id": material_id})
     return flow
 
@@ -64,6 +68,8 @@ def make_document(
         cell, result = read_vasp_folder(local_path(uniform_dir), local_path(static_dir))
     except EngineError as error:
         return failed_job(structure, material_id, chosen, error.status, error.reason, error.cpu_seconds)
+    if chosen.vasp_relax:
+        result = replace(result, notes=[*result.notes, RELAXED])
     return document_of_result(structure, material_id, chosen, "vasp", cell, result)
 
 

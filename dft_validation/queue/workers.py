@@ -280,15 +280,18 @@ def renamed(outcome: Outcome, material_id: str) -> Outcome:
 
 
 def run_as_job(structure: Structure, material_id: str, settings: DftSettings) -> Outcome:
-    """Compute one crystal as a jobflow job with its own store; an engine that cannot run here is not started."""
+    """Compute one crystal as a jobflow flow with its own store; an engine that cannot run here is not started."""
     from jobflow import JobStore, run_locally
     from maggma.stores import MemoryStore
 
+    from dft_validation.jobs.local_flow import run_flow
     from dft_validation.jobs.maker import EdosMaker
 
     unavailable = choose_engine(settings, list(structure.atomic_numbers)).unavailable_reason()
     if unavailable:
         return failed_job(structure, material_id, settings, JobStatus.ENGINE_UNAVAILABLE, unavailable)
+    if settings.runs_as_flow:
+        return run_flow(structure, material_id, settings)
     job = EdosMaker.from_settings(settings).make(structure, material_id)
     try:
         # run_locally changes the working folder of the whole process while it runs.

@@ -10,6 +10,7 @@ from flows.commands.terminal import console
 from flows.parameters import served_environment
 from flows.serve.api_secret import secret_file
 from flows.serve.deployments import DEPLOYMENT_NAME
+from flows.serve.notifications import ADDRESS_VARIABLE
 from flows.serve.runner import serve_deployments
 from flows.serve.server import Address, home_of, prefect_server
 from flows.settings_layers import given_settings, load_settings
@@ -51,6 +52,7 @@ def _say_how_to_use(settings: ScreenSettings) -> None:
         f"Schedule:  '{serve.cron}' {serve.timezone} ({state})\n"
         f"DFT jobs:  '{serve.collect_cron}' {serve.timezone}, collected from another machine ({collecting})\n"
         f"Watcher:   '{serve.watch_cron}' {serve.timezone}, screens what is new in a release ({watching})\n"
+        f"Messages:  {'' if os.environ.get(ADDRESS_VARIABLE) else 'none; '}failed runs and new picks, to {ADDRESS_VARIABLE}\n"
         "Stop:      Ctrl-C",
         highlight=False,
         soft_wrap=True,

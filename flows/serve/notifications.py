@@ -5,9 +5,11 @@ The address is a secret (it holds a token or a password), so it comes from the e
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from apprise import Apprise
 from prefect.blocks.notifications import SlackWebhook
 from prefect.events import emit_event
 from prefect.events.actions import SendNotification
@@ -24,23 +26,40 @@ if TYPE_CHECKING:
 
     from screening.runs.folder import RunFolder
 
+ADDRESS_VARIABLE = "MAT2SPEC_NOTIFY_URL"
 BLOCK_NAME = "mat2spec-notifications"
 NEW_PICKS_EVENT = "mat2spec.picks.new"
 _N_NAMED = 5
 
 
-def set_up_notifications(client: SyncPrefectClient, url: str, flow_names: list[str]) -> None:
-    """Create or update the automations that notify.
+class NotificationError(ValueError):
+    """Notifications cannot be sent to an address; the message says where it was given."""
+
+
+def set_up_notifications(client: SyncPrefectClient, flow_names: list[str]) -> bool:
+    """Create or update the automations that notify, if the environment names an address; return whether it does.
 
     Parameters
     ----------
     client
         Of the server.
-    url
-        As Apprise reads it: the address of a Slack webhook, mailtos://user:password@example.org?to=group@example.org, ...
     flow_names
         Flows whose failures are reported.
+
+    Raises
+    ------
+    NotificationError
+        If the address is none that Apprise knows: that of a Slack webhook,
+        mailtos://user:password@example.org?to=group@example.org, json://host/path for a webhook of one's own, ...
     """
+    url = os.environ.get(ADDRESS_VARIABLE)
+    if not url:
+        return False
+    if not Apprise().add(url):
+        raise NotificationError(
+            f"The address in {ADDRESS_VARIABLE} is none that notifications can be sent to; give that of a Slack webhook, "
+            "mailtos://USER:PASSWORD@HOST?to=ADDRESS or json://HOST/PATH."
+        )
     block_id = SlackWebhook(url=SecretStr(url)).save(BLOCK_NAME, overwrite=True)
     assert isinstance(block_id, UUID)  # not a coroutine: nothing runs asynchronously here
     for automation in (failed_runs(block_id, flow_names), new_picks(block_id)):
@@ -49,6 +68,7 @@ def set_up_notifications(client: SyncPrefectClient, url: str, flow_names: list[s
             client.update_automation(known[0].id, automation)
         else:
             client.create_automation(automation)
+    return True
 
 
 def failed_runs(block_id: UUID, flow_names: list[str]) -> AutomationCore:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
     from flows.settings import ScreenSettings
 
-NOTIFY_VARIABLE = "MAT2SPEC_NOTIFY_URL"
 PROCESS_POOL = "process"
 
 
@@ -67,9 +65,7 @@ def deploy(settings: ScreenSettings, given: Mapping[str, Any], pool_name: str, i
             names.append(f"{deployment.flow_name}/{deployment.name}")
         client.upsert_global_concurrency_limit_by_name(MP_API_LIMIT, settings.serve.mp_api_limit)
         client.upsert_global_concurrency_limit_by_name(DFT_LIMIT, settings.serve.dft_limit)
-        address = os.environ.get(NOTIFY_VARIABLE)
-        if address:
-            set_up_notifications(client, address, FLOW_NAMES)
+        set_up_notifications(client, FLOW_NAMES)
     return names
 
 

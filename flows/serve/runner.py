@@ -33,6 +33,7 @@ from prefect.states import Crashed
 
 from flows.serve.api_secret import AUTH_VARIABLE
 from flows.serve.deployments import FLOW_NAMES, deployments
+from flows.serve.notifications import set_up_notifications
 from flows.settings import ScreenSettings
 
 # A served run starts at the next poll; Prefect's default of 10 s is a long wait in the UI.
@@ -73,6 +74,8 @@ def serve_deployments(settings: ScreenSettings, environment: Mapping[str, str], 
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             signal.signal(signal.SIGHUP, _pass_on_as_interrupt)
         close_abandoned_runs()
+        with get_client(sync_client=True) as client:
+            set_up_notifications(client, FLOW_NAMES)
         on_ready()
         with suppress(KeyboardInterrupt):
             asyncio.run(runner.start())

@@ -30,7 +30,9 @@ def test_quota_of_version_2(quota, cores, tmp_path, all_cores):
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("250000", 2), ("-1", 8), ("50000", 1)])
-@pytest.mark.parametrize(("mount", "controllers"), [("cpu,cpuacct", "cpu,cpuacct"), ("cpu", "cpuacct,cpu"), ("cpu", "cpu")])
+@pytest.mark.parametrize(
+    ("mount", "controllers"), [("cpu,cpuacct", "cpu,cpuacct"), ("cpu", "cpuacct,cpu"), ("cpu", "cpu")]
+)
 def test_quota_of_version_1_however_its_hierarchy_is_mounted(mount, controllers, quota, cores, tmp_path, all_cores):
     own = tmp_path / "own"
     own.write_text(f"9:name=systemd:/\n8:pids:/\n4:{controllers}:/slurm/uid_7/job_9\n")

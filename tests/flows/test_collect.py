@@ -8,18 +8,29 @@ import pytest
 
 from dft_validation.queue.store import QUEUE_FILE, JobQueue
 from dft_validation.results.outcomes import JobStatus
-from flows import collect, pipeline
+from flows import collect, pipeline, stages
 from flows.remote_jobs import waiting_jobs
 from flows.settings_layers import load_settings
 from screening.report.result_page import PAGE_FILE
 from screening.runs.folder import RunFolder
 from screening.runs.schemas import TableName
 from tests.dft_validation.queue.test_remote import stand_in
+from tests.flows.fake_models import flat_spectrum, use_fake_models
+
+# Little to evaluate: what travels between the machines is tested.
+QUICK = (
+    "evaluation.n_draws=100",
+    "evaluation.curve_threshold_factors=[1.0]",
+    "evaluation.curve_top_min_ev=[-1.0]",
+    "evaluation.curve_min_width_ev=[1.0]",
+)
 
 
 @pytest.fixture
 def machine(monkeypatch):
     machine = stand_in(monkeypatch)
+    use_fake_models(monkeypatch, lambda material_id, _: flat_spectrum(material_id in {"TiN", "VN"}))
+    monkeypatch.setattr(stages, "result_page", lambda _: "page")
     shown = []
     monkeypatch.setattr(collect.artifacts, "publish", lambda run: shown.append(run.run_id))
     monkeypatch.setattr(collect, "announce_picks", lambda run: shown.append("picks"))
@@ -28,7 +39,7 @@ def machine(monkeypatch):
 
 
 def test_a_run_hands_its_jobs_over_and_is_completed_by_the_collection(machine, assignments, fake_engine):
-    settings = load_settings(None, [*assignments, "remote.submit=true"])
+    settings = load_settings(None, [*assignments, *QUICK, "remote.submit=true"])
     with pipeline.open_run(settings) as run:
         pipeline.run_stages(run, settings, pipeline.PIPELINE, lambda stage: pipeline.run_stage(stage, run, settings))
     run = RunFolder.attach(run.path)
@@ -66,7 +77,7 @@ def test_a_run_hands_its_jobs_over_and_is_completed_by_the_collection(machine, a
 
 
 def test_a_run_that_is_being_worked_on_is_left_alone(machine, assignments, fake_engine):
-    settings = load_settings(None, [*assignments, "remote.submit=true"])
+    settings = load_settings(None, [*assignments, *QUICK, "remote.submit=true"])
     with pipeline.open_run(settings) as run:
         assert "is being worked on" in collect.collect_run(run.path, settings)
 
@@ -74,7 +85,7 @@ def test_a_run_that_is_being_worked_on_is_left_alone(machine, assignments, fake_
 def test_what_is_retried_is_handed_over_again_and_a_killed_collection_is_repeated(
     machine, assignments, fake_engine, monkeypatch
 ):
-    settings = load_settings(None, [*assignments, "remote.submit=true"])
+    settings = load_settings(None, [*assignments, *QUICK, "remote.submit=true"])
     with pipeline.open_run(settings) as run:
         pipeline.run_stages(run, settings, pipeline.PIPELINE, lambda stage: pipeline.run_stage(stage, run, settings))
     n = len(machine.jobs)

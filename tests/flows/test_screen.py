@@ -15,8 +15,16 @@ from flows.settings_layers import load_settings
 from screening.runs.folder import RunFolder
 from screening.runs.schemas import TABLES_OF_A_FUNNEL, TableName
 from tests.dft_validation.queue.test_remote import stand_in
+from tests.flows.fake_models import flat_spectrum, use_fake_models
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A model that knows the answers, and a page that nobody draws: for what is not about them."""
+    use_fake_models(monkeypatch, lambda material_id, _: flat_spectrum(material_id == "TiN"))
+    monkeypatch.setattr("flows.stages.result_page", lambda _: "page")
 
 
 def artifact_rows(key):
@@ -61,7 +69,9 @@ def stages_path(path):
     return Path(path)
 
 
-def test_a_flow_that_failed_resumes_with_its_finished_tasks_cached(settings, assignments, fake_engine, monkeypatch):
+def test_a_flow_that_failed_resumes_with_its_finished_tasks_cached(
+    quick, settings, assignments, fake_engine, monkeypatch
+):
     def fail(*args, **given):
         raise ValueError("classified nothing")
 
@@ -81,13 +91,13 @@ def test_a_flow_that_failed_resumes_with_its_finished_tasks_cached(settings, ass
     assert states["classify_predictions"] == states["evaluate"] == "Completed"
 
 
-def test_a_new_run_is_not_served_from_the_cache_of_an_old_one(settings, assignments, fake_engine):
+def test_a_new_run_is_not_served_from_the_cache_of_an_old_one(quick, settings, assignments, fake_engine):
     first, second = (RunFolder.attach(stages_path(screen_gapped_metals(set=assignments))) for _ in range(2))
     assert first.run_id != second.run_id
     assert first.read_arrow(TableName.PREDICTIONS).equals(second.read_arrow(TableName.PREDICTIONS))
 
 
-def test_without_dft_the_flow_ends_after_the_queue(assignments, fake_engine):
+def test_without_dft_the_flow_ends_after_the_queue(quick, assignments, fake_engine):
     run = RunFolder.attach(stages_path(screen_gapped_metals(run_dft=False, set=assignments)))
     assert run.is_finished
     assert not run.has_table(TableName.DFT_RESULTS)
@@ -114,7 +124,7 @@ def test_the_deployment_has_name_schedule_and_settings(assignments):
         )
 
 
-def test_the_run_and_its_folder_name_each_other(settings, assignments, fake_engine):
+def test_the_run_and_its_folder_name_each_other(quick, settings, assignments, fake_engine):
     state = screen_gapped_metals(run_dft=False, set=assignments, return_state=True)
     run = RunFolder.attach(stages_path(state.result()))
     with get_client(sync_client=True) as client:
@@ -139,7 +149,7 @@ def test_what_cannot_be_used_is_refused_before_the_run_with_its_name(parameters,
     assert not (tmp_path / "results").exists()
 
 
-def test_a_server_that_is_gone_ends_no_run(assignments, fake_engine, monkeypatch):
+def test_a_server_that_is_gone_ends_no_run(quick, assignments, fake_engine, monkeypatch):
     def gone(*_, **__):
         raise httpx.ConnectError("All connection attempts failed")
 
@@ -148,7 +158,7 @@ def test_a_server_that_is_gone_ends_no_run(assignments, fake_engine, monkeypatch
     assert RunFolder.attach(stages_path(screen_gapped_metals(set=assignments))).is_finished
 
 
-def test_the_state_of_a_run_says_for_how_many_jobs_it_waits(assignments, fake_engine, monkeypatch):
+def test_the_state_of_a_run_says_for_how_many_jobs_it_waits(quick, assignments, fake_engine, monkeypatch):
     machine = stand_in(monkeypatch)
     assignments = [*assignments, "remote.submit=true"]
     state = screen_gapped_metals(set=assignments, return_state=True)

@@ -6,19 +6,17 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from pymatgen.core import Lattice, Structure
 from pymatgen.io.vasp import Incar, Kpoints, Vasprun
 
-from dft_validation import DftSettings, EdosDocument, EdosMaker, plan_jobs, run_jobs
+from dft_validation import DftSettings, EdosDocument, EdosMaker
 from dft_validation.engines import vasp
 from dft_validation.engines.magnetism import structure_of
 from dft_validation.jobs import vasp_flow
 from dft_validation.jobs.calculation import document_of_result
 from dft_validation.results.document import edos_of_dos
 from dft_validation.results.outcomes import EngineError, JobStatus
-from mat2spec.crystals.arrays import Crystals
 from mat2spec.spectra.grids import EDOS_GRID
 
 OUTPUTS = Path(__file__).parents[1] / "vasp_outputs"
@@ -60,6 +58,7 @@ class TestInputs:
         assert potcars == potcars_again == ["Sr_sv", "V_pv", "O"]
         for incar in (static, uniform):
             assert (incar["ENCUT"], incar["ISPIN"], incar["ISMEAR"], incar["NSW"]) == (520, 2, -5, 0)
+            assert incar["LORBIT"] == 11
             assert (incar["LDAUTYPE"], incar["LDAUU"]) == (2, [0, 3.25, 0])
         assert static["MAGMOM"] == [0.6, 5.0, 0.6, 0.6, 0.6]
         assert (static["LCHARG"], static.get("ICHARG")) == (True, None)
@@ -75,6 +74,16 @@ class TestInputs:
             assert incar["ISPIN"] == 1
             assert not incar["LDAU"]
             assert "LDAUU" not in incar
+
+    def test_a_relaxation_has_the_potcars_and_the_level_of_the_runs_after_it(self, vanadate, tmp_path):
+        maker = vasp.relax_maker(DftSettings(**LIKE_MP))
+        for part in (maker.relax_maker1, maker.relax_maker2):
+            incar, _, potcars = write_inputs(part, vanadate, tmp_path)
+            assert potcars == ["Sr_sv", "V_pv", "O"]
+            assert (incar["ENCUT"], incar["ISPIN"], incar["ISIF"], incar["NSW"]) == (520, 2, 3, 99)
+            assert incar["LDAUU"] == [0, 3.25, 0]
+        unpolarised = vasp.relax_maker(DftSettings(engine="vasp")).relax_maker2
+        assert write_inputs(unpolarised, vanadate, tmp_path)[0]["ISPIN"] == 1
 
     def test_the_usual_non_scf_maker_would_change_the_potcars(self, vanadate, tmp_path):
         """Why the maker of this package replaces it; when this fails, atomate2 has changed."""
@@ -111,23 +120,6 @@ class TestPotcars:
         monkeypatch.setenv("PATH", "")
         assert "not found; set VASP_CMD" in vasp.VaspEngine().unavailable_reason()
 
-    @pytest.mark.usefixtures("psp_dir")
-    def test_the_local_queue_starts_no_flow_even_where_vasp_is_installed(self, vanadate, tmp_path, monkeypatch):
-        program = tmp_path / "vasp_std"
-        program.write_text("#!/bin/sh\nexit 1\n")
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", str(tmp_path))
-        monkeypatch.setattr("atomate2.SETTINGS.VASP_CMD", "vasp_std")
-        settings = DftSettings(engine="vasp", cache_dir=tmp_path / "cache")
-        crystals = Crystals.from_structures([vanadate], ["srvo3"])
-        jobs = plan_jobs(pd.DataFrame({"material_id": ["srvo3"]}), crystals, settings)
-        assert (jobs.status[0], "dft run --remote" in jobs.reason[0]) == ("engine_unavailable", True)
-        monkeypatch.chdir(tmp_path)
-        before = sorted(tmp_path.iterdir())
-        (outcome,) = run_jobs(jobs.assign(status="queued"), crystals, settings)
-        assert (outcome.status, outcome.reason) == (JobStatus.ENGINE_UNAVAILABLE, vasp.RUNS_AS_FLOW)
-        assert set(tmp_path.iterdir()) - set(before) <= {tmp_path / "cache"}
-
 
 def parse(name, **changes):
     cell, result = vasp.read_vasp_folder(OUTPUTS / name)
@@ -152,6 +144,17 @@ class TestOutputs:
         assert document.band_gap == pytest.approx(0.623, abs=0.01)
         # The upper valence bands of silicon hold all but some tenths of 8 - 2 electrons within 4 eV... less below.
         assert 2.0 < EDOS_GRID.width * document.edos[EDOS_GRID.centers < 0].sum() < 6.0
+
+    def test_projections_follow_the_partial_densities_of_vasp(self):
+        document = parse("si_projected", band_interpolation=1)
+        assert sorted(document.projections) == ["Si-p", "Si-s"]  # VASP projects silicon on no d
+        own = Vasprun(OUTPUTS / "si_projected" / "vasprun.xml.gz", parse_potcar_file=False).complete_dos.get_spd_dos()
+        by_name = {str(shell): dos for shell, dos in own.items()}
+        for shell in "sp":
+            expected = edos_of_dos(by_name[shell], document.energy_zero_ev)
+            found = document.projections[f"Si-{shell}"]
+            assert np.abs(found - expected).sum() / expected.sum() < 0.15
+        assert parse("si_static").projections == {}
 
     def test_two_spin_channels_of_a_metal_without_moment(self):
         document = parse("mgb2_static", spin="polarised")
@@ -229,6 +232,12 @@ class TestFlow:
         assert {job.metadata["material_id"] for job, _ in flow.iterflow()} == {"mp-149"}
         again = MontyDecoder().decode(MontyEncoder().encode(flow))
         assert again.output.uuid == flow.output.uuid
+
+    def test_a_crystal_is_relaxed_first_if_wanted(self):
+        flow = EdosMaker(settings={**LIKE_MP, "vasp_relax": True}).make(silicon(), "mp-149")
+        names = [job.name for job, _ in flow.iterflow()]
+        assert names[:4] == ["check POTCARs", "MP GGA relax 1", "MP GGA relax 2", "MP GGA static"]
+        assert DftSettings(vasp_relax=True).settings_hash != DftSettings().settings_hash
 
     def test_folders_come_without_their_host(self):
         assert vasp_flow.local_path("node7:/scratch/x") == Path("/scratch/x")

@@ -1,41 +1,72 @@
-"""Deployments to a work pool of a real server: parameters, limits, notifications, and what a worker is given."""
+"""Deployments to a work pool of a real server: parameters, limits, messages that arrive, and a worker that runs one."""
 
 import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import TERMINAL_STATES
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Failed
 
 from flows.parameters import SERVED_VARIABLE
 from flows.serve import notifications, pool
 from flows.serve.flow_runs import turn
 from flows.settings_layers import given_settings, load_settings
+from screening.runs.folder import RunFolder
+from screening.runs.schemas import TableName
+from tests.flows.serve.webhook import webhook
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("prefect_server")]
+
+ROOT = Path(__file__).parents[3]
 GIVEN = ["source.kind=materials-project", "source.limit=50", "dft.elk_command=/opt/elk", "serve.schedule_active=true"]
+SCREEN, WATCH = "screen-gapped-metals/screen-gapped-metals", "watch-releases/watch-releases"
+PATIENCE_S = 120
 
 
-def test_a_group_has_deployments_limits_and_notifications_in_its_pool(monkeypatch):
-    monkeypatch.setenv(pool.NOTIFY_VARIABLE, "mailtos://user:word@mail.example?to=group@mail.example")
-    settings = load_settings(None, GIVEN)
+@pytest.fixture(scope="module")
+def desk(prefect_server):
+    """A work pool of processes."""
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name="desk", type="process"))
-    for _ in range(2):  # again, as after a change
-        names = pool.deploy(settings, given_settings(None, GIVEN), "desk")
-    assert names == [
-        "screen-gapped-metals/screen-gapped-metals",
-        "watch-releases/watch-releases",
-        "collect-dft/collect-dft",
-    ]
-    with get_client(sync_client=True) as client:
-        screen, watch, _ = (client.read_deployment_by_name(name) for name in names)
+    return "desk"
+
+
+class Run:
+    """A finished run with two picks."""
+
+    run_id, path, info = "r1", "results/r1", {"db_version": "2026.11"}
+    picks = pd.DataFrame({"pick_rank": pd.array([1, 2, None], dtype="Int64"), "formula": ["SrNbO3", "KCl", "Si"]})
+
+    def read_table(self, _):
+        return self.picks
+
+
+def test_a_group_has_deployments_and_limits_in_its_pool_and_is_told_what_happens(desk, monkeypatch):
+    settings = load_settings(None, GIVEN)
+    with webhook() as (address, posted), get_client(sync_client=True) as client:
+        monkeypatch.setenv(notifications.ADDRESS_VARIABLE, f"{address}?+X-Token=word")
+        for _ in range(2):  # again, as after a change
+            names = pool.deploy(settings, given_settings(None, GIVEN), desk)
+        assert names == [SCREEN, WATCH, "collect-dft/collect-dft"]
+        screen, watch = (client.read_deployment_by_name(name) for name in (SCREEN, WATCH))
         limits = {
             name: client.read_global_concurrency_limit_by_name(name).limit
             for name in (pool.MP_API_LIMIT, pool.DFT_LIMIT)
         }
         automations = [a.name for a in client.read_automations() if a.name.startswith("mat2spec")]
-    assert screen.work_pool_name == watch.work_pool_name == "desk"
+        flow_run = client.create_flow_run_from_deployment(screen.id, name="screen mp 2026.11")
+        client.set_flow_run_state(flow_run.id, Failed(message="The API key is not valid."), force=True)
+        notifications.announce_picks(Run())
+        wait_for(lambda: len(posted) >= 2)
+    assert screen.work_pool_name == watch.work_pool_name == desk
     assert screen.parameters == {"source": "materials-project", "limit": 50, "only_new": False, "run_dft": True}
     assert [schedule.active for schedule in screen.schedules] == [True]
     served = json.loads(screen.job_variables["env"][SERVED_VARIABLE])
@@ -47,8 +78,60 @@ def test_a_group_has_deployments_limits_and_notifications_in_its_pool(monkeypatc
     with turn("dft"), turn("no-such-limit"), turn("dft", wanted=False):
         pass
 
+    messages = {message["title"]: message["message"] for message in posted}
+    assert sorted(messages) == ["2 picks in 2026.11", "screen-gapped-metals failed"]
+    assert "picked 2 materials, the best: SrNbO3, KCl." in messages["2 picks in 2026.11"]
+    assert "screen mp 2026.11 is Failed: The API key is not valid." in messages["screen-gapped-metals failed"]
 
-def test_a_pool_that_is_not_there_or_needs_an_image_is_named():
+
+def wait_for(condition):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_a_worker_of_the_pool_runs_a_screen_with_the_settings_that_were_deployed(desk, tmp_path, crystals_path):
+    given = [
+        "source.kind=parquet",
+        f"source.path={crystals_path}",
+        "source.limit=3",
+        f"results_dir={tmp_path / 'results'}",
+        "prediction.models=[mat2spec]",
+        "prediction.phonon_model=null",
+        "run_dft=false",
+    ]
+    pool.deploy(load_settings(None, given), given_settings(None, given), desk)
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name(SCREEN)
+        flow_run = client.create_flow_run_from_deployment(deployment.id, parameters={"limit": 2})
+        worker = subprocess.run(
+            [sys.executable, "-m", "prefect", "worker", "start", "--pool", desk, "--run-once"],
+            cwd=ROOT,
+            env=os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert worker.returncode == 0, worker.stdout + worker.stderr
+        wait_for(lambda: client.read_flow_run(flow_run.id).state_type in TERMINAL_STATES)
+        state = client.read_flow_run(flow_run.id).state
+    assert state.is_completed(), (state, worker.stdout, worker.stderr)
+    run = RunFolder.attach(tmp_path / "results" / "latest")
+    assert run.is_finished
+    assert len(run.read_table(TableName.CANDIDATES)) == 2
+    assert run.info["links"]["prefect"]["flow_run_id"] == str(flow_run.id)
+
+
+def test_an_address_that_no_message_reaches_is_refused(monkeypatch):
+    monkeypatch.setenv(notifications.ADDRESS_VARIABLE, "slack.example/hook")
+    with pytest.raises(notifications.NotificationError, match="MAT2SPEC_NOTIFY_URL is none that"):
+        notifications.set_up_notifications(None, [])
+    monkeypatch.delenv(notifications.ADDRESS_VARIABLE)
+    assert notifications.set_up_notifications(None, []) is False
+
+
+def test_a_pool_that_is_not_there_or_needs_an_image_is_named(prefect_server):
     settings = load_settings(None, GIVEN)
     with pytest.raises(pool.DeployError, match=r"has no work pool 'none'; `prefect work-pool ls`"):
         pool.deploy(settings, {}, "none")
@@ -59,20 +142,10 @@ def test_a_pool_that_is_not_there_or_needs_an_image_is_named():
     assert pool.job_variables({}, "docker", "lab/mat2spec:1")["image"] == "lab/mat2spec:1"
 
 
-def test_picks_are_told_once_and_only_if_there_are_any(monkeypatch):
+def test_picks_are_told_only_if_there_are_any(monkeypatch):
     told = []
     monkeypatch.setattr(notifications, "emit_event", lambda event, **given: told.append((event, given["payload"])))
-
-    class Run:
-        run_id, path, info = "r1", "results/r1", {"db_version": "2026.11"}
-        picks = pd.DataFrame({"pick_rank": pd.array([1, 2, None], dtype="Int64"), "formula": ["SrNbO3", "KCl", "Si"]})
-
-        def read_table(self, _):
-            return self.picks
-
-    notifications.announce_picks(Run())
-    Run.picks = Run.picks.tail(1)
-    notifications.announce_picks(Run())
-    ((event, payload),) = told
-    assert event == notifications.NEW_PICKS_EVENT
-    assert (payload["n"], payload["best"], payload["release"]) == (2, "SrNbO3, KCl", "2026.11")
+    run = Run()
+    run.picks = Run.picks.tail(1)
+    notifications.announce_picks(run)
+    assert told == []

@@ -1,0 +1,75 @@
+"""VASP's flow on this machine: atomate2 and custodian are real, the program replays real outputs."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pymatgen.io.vasp import Vasprun
+
+from dft_validation import DftSettings, EdosDocument, plan_jobs, run_jobs
+from dft_validation.jobs.local_flow import _classify, run_flow
+from dft_validation.results.outcomes import FailedJob, JobStatus
+from mat2spec.crystals.arrays import Crystals
+from tests.dft_validation import replay_vasp
+
+LIKE_MP = {"engine": "vasp", "spin": "polarised", "hubbard_u": "mp", "band_interpolation": 1}
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def silicon():
+    path = replay_vasp.OUTPUTS / "si_uniform" / "vasprun.xml.gz"
+    return Vasprun(path, parse_potcar_file=False, parse_dos=False, parse_eigen=False).final_structure
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """VASP that replays; the folder with a file per run."""
+    environment = replay_vasp.install(tmp_path / "vasp")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("atomate2.SETTINGS.VASP_CMD", environment["ATOMATE2_VASP_CMD"])
+    monkeypatch.setitem(settings_of_pymatgen(), "PMG_VASP_PSP_DIR", environment["PMG_VASP_PSP_DIR"])
+    return Path(environment["REPLAY_VASP_RUNS"])
+
+
+def settings_of_pymatgen():
+    from pymatgen.core import SETTINGS
+
+    return SETTINGS
+
+
+def test_where_vasp_works_the_queue_runs_its_flow_and_remembers_the_document(runs, silicon, tmp_path):
+    settings = DftSettings(**LIKE_MP, cache_dir=tmp_path / "cache", workers=1)
+    crystals = Crystals.from_structures([silicon], ["mp-149"])
+    jobs = plan_jobs(pd.DataFrame({"material_id": ["mp-149"]}), crystals, settings)
+    assert jobs.status[0] == "queued"
+    (document,) = run_jobs(jobs, crystals, settings)
+    assert isinstance(document, EdosDocument), json.dumps(document.as_dict())
+    assert (document.material_id, document.engine, document.kpoints) == ("mp-149", "vasp", (18, 18, 18))
+    assert document.band_gap == pytest.approx(0.623, abs=0.01)
+    assert sorted(path.name.split("-")[0] for path in runs.iterdir()) == ["si_static", "si_uniform"]
+    assert run_jobs(jobs, crystals, settings)[0].efermi == document.efermi
+    assert len(list(runs.iterdir())) == 2
+
+
+def test_a_run_that_the_machine_kills_is_none_of_the_crystal(runs, silicon):
+    (runs / "killed").touch()
+    outcome = run_flow(silicon, "mp-149", DftSettings(**LIKE_MP))
+    assert isinstance(outcome, FailedJob)
+    assert (outcome.status, "killed by SIGKILL" in outcome.reason) == (JobStatus.KILLED, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("Job return code is 152. Terminating...", JobStatus.TIME_LIMIT),
+        ("Job return code is -24. Terminating...", JobStatus.TIME_LIMIT),
+        ("Job return code is 143. Terminating...", JobStatus.KILLED),
+        ("Job return code is 1. Terminating...", JobStatus.CRASHED),
+        ("No such file", JobStatus.CRASHED),
+    ],
+)
+def test_what_ended_a_program_is_told_apart(text, status):
+    assert _classify(RuntimeError(text), DftSettings(engine="vasp"))[0] is status
