@@ -6,6 +6,7 @@ VASP is licensed and its POTCARs cannot be shipped; nothing here needs either un
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from dataclasses import dataclass
 from importlib import metadata, util
@@ -95,6 +96,22 @@ def _vasp_command() -> str:
 
     words = os.path.expandvars(SETTINGS.VASP_CMD).split()
     return words[-1] if words else "vasp_std"
+
+
+def note_exit_status(folder: Path) -> Path:
+    """Let every run of VASP that this process starts write its exit status to a file; return the file.
+
+    custodian reports missing outputs of a program that was killed, not how it ended. To be called before atomate2's jobs are
+    imported, which keep the command that they find then.
+    """
+    from atomate2 import SETTINGS
+
+    file, launcher = folder / "exit_status", folder / "note_exit_status"
+    launcher.write_text(f'#!/bin/sh\n"$@"\nstatus=$?\necho $status > {shlex.quote(str(file))}\nexit $status\n')
+    launcher.chmod(0o755)
+    for name in ("VASP_CMD", "VASP_GAMMA_CMD"):
+        setattr(SETTINGS, name, f"{shlex.quote(str(launcher))} {getattr(SETTINGS, name)}")
+    return file
 
 
 def find_library_problem() -> str:

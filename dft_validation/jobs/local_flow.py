@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import resource
 import signal
 import sys
@@ -21,6 +20,7 @@ from pymatgen.core import Structure
 
 from dft_validation.engines.child import run_child
 from dft_validation.engines.limits import end_with_parent, limit_cpu, make_session_as_nice, started_by
+from dft_validation.engines.vasp import note_exit_status
 from dft_validation.jobs.calculation import failed_job
 from dft_validation.jobs.maker import EdosMaker
 from dft_validation.jobs.scratch import remove_abandoned_folders, scratch_folder
@@ -32,10 +32,8 @@ logger = logging.getLogger(__name__)
 
 # Where atomate2 keeps large parts of its documents, apart from the outputs of jobs.
 _STORE_OF_DATA = "data"
-# How custodian reports a program that a signal ended.
-_RETURN_CODE = re.compile(r"return code is (-?\d+)")
-# A program that a shell or mpirun started ends with this much more than the number of the signal.
-_OF_A_SHELL = 128
+# A shell reports this much more than the number of the signal that ended a program.
+_OF_A_SIGNAL = 128
 
 
 def run_flow(structure: Structure, material_id: str, settings: DftSettings) -> Outcome:
@@ -78,6 +76,7 @@ def compute_here(structure: Structure, material_id: str, settings: DftSettings, 
     folder
         Where the folders of the jobs are made.
     """
+    exit_status = note_exit_status(folder)
     flow = EdosMaker.from_settings(settings).make(structure, material_id)
     store = JobStore(MemoryStore(), additional_stores={_STORE_OF_DATA: MemoryStore()})
     try:
@@ -87,7 +86,7 @@ def compute_here(structure: Structure, material_id: str, settings: DftSettings, 
     except Exception as error:
         # What the libraries of a flow raise is not known; the traceback is in its log.
         logger.exception("The flow of %s failed.", material_id)
-        return failed_job(structure, material_id, settings, *_classify(error, settings))
+        return failed_job(structure, material_id, settings, *_classify(error, _last_of(exit_status), settings))
     if flow.output.uuid not in responses:
         reason = "A job of the flow ended it before its document, e.g. because VASP did not converge."
         return failed_job(structure, material_id, settings, JobStatus.UNCONVERGED, reason)
@@ -95,11 +94,14 @@ def compute_here(structure: Structure, material_id: str, settings: DftSettings, 
     return outcome
 
 
-def _classify(error: Exception, settings: DftSettings) -> tuple[JobStatus, str]:
+def _last_of(exit_status: Path) -> int:
+    """Exit status of the last program that was run; 0 if none was."""
+    return int(exit_status.read_text() or 0) if exit_status.exists() else 0
+
+
+def _classify(error: Exception, exit_status: int, settings: DftSettings) -> tuple[JobStatus, str]:
     """Kind of a failure and a sentence: what the machine or a limit ended says nothing about the crystal."""
-    text = f"{type(error).__name__}: {error}"
-    found = _RETURN_CODE.search(text)
-    ended_by = abs(int(found[1])) % _OF_A_SHELL if found else 0
+    ended_by = exit_status - _OF_A_SIGNAL
     if ended_by == signal.SIGXCPU:
         reason = (
             f"Stopped after {settings.time_limit_s:g} s of CPU time of a process; raise time_limit_s or leave it out."
@@ -111,7 +113,7 @@ def _classify(error: Exception, settings: DftSettings) -> tuple[JobStatus, str]:
             f"The program was killed by {name}, e.g. because the machine ran out of memory; it will be tried again."
         )
         return JobStatus.KILLED, reason
-    return JobStatus.CRASHED, text.splitlines()[0][:300]
+    return JobStatus.CRASHED, f"{type(error).__name__}: {error}".splitlines()[0][:300]
 
 
 def main(arguments: list[str]) -> None:

@@ -43,7 +43,8 @@ POTCAR = """  PAW_PBE Si 05Jan2001
    POMASS =   28.085; ZVAL   =    4.000    mass and valenz
    ENMAX  =  245.345; ENMIN  =  184.009 eV
  END of PSCTR-controll parameters
- A header without a potential: for tests.
+ A header without a potential, for tests
+  0.10000000E+01  0.20000000E+01  0.30000000E+01
  End of Dataset
 """
 
