@@ -1,4 +1,4 @@
-"""VASP through atomate2: makers with the Materials Project's sets, a check of the POTCARs, parsing of the output.
+"""VASP through atomate2: whether it can run here, a check of the POTCARs, parsing of the output.
 
 VASP is licensed and its POTCARs cannot be shipped; nothing here needs either until a flow runs.
 """
@@ -6,12 +6,11 @@ VASP is licensed and its POTCARs cannot be shipped; nothing here needs either un
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +24,9 @@ from dft_validation.settings import DftSettings
 from mat2spec.crystals.cell import Cell
 
 if TYPE_CHECKING:
-    from atomate2.vasp.flows.core import DoubleRelaxMaker, UniformBandStructureMaker
     from pymatgen.core import Structure
     from pymatgen.io.vasp import Vasprun
 
-# Twice the bands of the static run reach beyond +4 eV in all but very sparse crystals.
-_NBANDS_FACTOR = 2.0
 _TYPICAL_VALENCE = 12
 # Places of the orbitals of a shell among those of a vasprun.xml with LORBIT 11: s, py, pz, px, dxy, ...
 _ORBITALS_OF_SHELLS = {"s": slice(0, 1), "p": slice(1, 4), "d": slice(4, 9), "f": slice(9, 16)}
@@ -98,22 +94,6 @@ def _vasp_command() -> str:
     return words[-1] if words else "vasp_std"
 
 
-def note_exit_status(folder: Path) -> Path:
-    """Let every run of VASP that this process starts write its exit status to a file; return the file.
-
-    custodian reports missing outputs of a program that was killed, not how it ended. To be called before atomate2's jobs are
-    imported, which keep the command that they find then.
-    """
-    from atomate2 import SETTINGS
-
-    file, launcher = folder / "exit_status", folder / "note_exit_status"
-    launcher.write_text(f'#!/bin/sh\n"$@"\nstatus=$?\necho $status > {shlex.quote(str(file))}\nexit $status\n')
-    launcher.chmod(0o755)
-    for name in ("VASP_CMD", "VASP_GAMMA_CMD"):
-        setattr(SETTINGS, name, f"{shlex.quote(str(launcher))} {getattr(SETTINGS, name)}")
-    return file
-
-
 def find_library_problem() -> str:
     """What is wrong with the folder of POTCARs configured in pymatgen; empty if nothing."""
     from pymatgen.core import SETTINGS
@@ -166,59 +146,6 @@ def potcar_symbols(structure: Structure) -> dict[str, str]:
 def _has_potcar(folder: Path, symbol: str) -> bool:
     stems = (folder / f"POTCAR.{symbol}", folder / symbol / "POTCAR")
     return any(Path(f"{stem}{ending}").is_file() for stem in stems for ending in ("", ".gz", ".bz2", ".Z", ".xz"))
-
-
-def relax_maker(settings: DftSettings) -> DoubleRelaxMaker:
-    """The two relaxations of the Materials Project, with its POTCARs."""
-    from atomate2.vasp.flows.core import DoubleRelaxMaker
-    from atomate2.vasp.jobs.mp import MPGGARelaxMaker
-    from pymatgen.io.vasp.sets import MPRelaxSet
-
-    relaxation = MPRelaxSet(
-        force_gamma=True,
-        auto_metal_kpoints=True,
-        inherit_incar=False,
-        user_incar_settings=_incar_changes(settings),
-    )
-    maker = MPGGARelaxMaker(input_set_generator=relaxation)
-    return DoubleRelaxMaker(relax_maker1=maker, relax_maker2=maker)
-
-
-def vasp_maker(settings: DftSettings) -> UniformBandStructureMaker:
-    """Static and uniform run with the Materials Project's sets, the same POTCARs in both.
-
-    atomate2's own `NonSCFMaker` would read the charge density of the static run with other POTCARs.
-    """
-    from atomate2.vasp.flows.core import UniformBandStructureMaker
-    from atomate2.vasp.jobs.core import NonSCFMaker
-    from atomate2.vasp.jobs.mp import MPGGAStaticMaker
-    from pymatgen.io.vasp.sets import MPNonSCFSet, MPStaticSet
-
-    incar = _incar_changes(settings)
-    static = MPStaticSet(
-        force_gamma=True, auto_metal_kpoints=True, inherit_incar=False, user_incar_settings={**incar, "LWAVE": False}
-    )
-    uniform = MPNonSCFSet(
-        mode="uniform",
-        force_gamma=True,
-        reciprocal_density=settings.vasp_kpoint_density,
-        nbands_factor=_NBANDS_FACTOR,
-        user_incar_settings=incar,
-    )
-    return UniformBandStructureMaker(
-        static_maker=MPGGAStaticMaker(input_set_generator=static),
-        bs_maker=NonSCFMaker(input_set_generator=uniform),
-    )
-
-
-def _incar_changes(settings: DftSettings) -> dict[str, Any]:
-    """Deviations from the Materials Project, which is spin-polarised and uses U."""
-    changes: dict[str, Any] = {}
-    if settings.spin == "unpolarised":
-        changes["ISPIN"] = 1
-    if settings.hubbard_u == "none":
-        changes["LDAU"] = False
-    return changes
 
 
 def read_vasp_folder(uniform: Path, static: Path | None = None) -> tuple[Cell, EngineResult]:

@@ -9,18 +9,19 @@ from __future__ import annotations
 import json
 import logging
 import resource
+import shlex
 import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+from atomate2 import SETTINGS
 from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from pymatgen.core import Structure
 
 from dft_validation.engines.child import run_child
 from dft_validation.engines.limits import end_with_parent, limit_cpu, make_session_as_nice, started_by
-from dft_validation.engines.vasp import note_exit_status
 from dft_validation.jobs.calculation import failed_job
 from dft_validation.jobs.maker import EdosMaker
 from dft_validation.jobs.scratch import remove_abandoned_folders, scratch_folder
@@ -76,7 +77,7 @@ def compute_here(structure: Structure, material_id: str, settings: DftSettings, 
     folder
         Where the folders of the jobs are made.
     """
-    exit_status = note_exit_status(folder)
+    exit_status = _note_exit_status(folder)
     flow = EdosMaker.from_settings(settings).make(structure, material_id)
     store = JobStore(MemoryStore(), additional_stores={_STORE_OF_DATA: MemoryStore()})
     try:
@@ -92,6 +93,20 @@ def compute_here(structure: Structure, material_id: str, settings: DftSettings, 
         return failed_job(structure, material_id, settings, JobStatus.UNCONVERGED, reason)
     outcome: Outcome = responses[flow.output.uuid][1].output
     return outcome
+
+
+def _note_exit_status(folder: Path) -> Path:
+    """Let every run of VASP that this process starts write its exit status to a file; return the file.
+
+    custodian reports missing outputs of a program that was killed, not how it ended. To be called before atomate2's jobs are
+    imported, which keep the command that they find then.
+    """
+    file, launcher = folder / "exit_status", folder / "note_exit_status"
+    launcher.write_text(f'#!/bin/sh\n"$@"\nstatus=$?\necho $status > {shlex.quote(str(file))}\nexit $status\n')
+    launcher.chmod(0o755)
+    for name in ("VASP_CMD", "VASP_GAMMA_CMD"):
+        setattr(SETTINGS, name, f"{shlex.quote(str(launcher))} {getattr(SETTINGS, name)}")
+    return file
 
 
 def _last_of(exit_status: Path) -> int:

@@ -8,8 +8,9 @@ from pathlib import Path
 from jobflow import Flow, Job, job
 from pymatgen.core import Structure
 
-from dft_validation.engines.vasp import find_potcar_problem, read_vasp_folder, relax_maker, vasp_maker
+from dft_validation.engines.vasp import find_potcar_problem, read_vasp_folder
 from dft_validation.jobs.calculation import document_of_result, failed_job
+from dft_validation.jobs.vasp_makers import relax_maker, vasp_maker
 from dft_validation.results.cache import Outcome
 from dft_validation.results.outcomes import EngineError, JobStatus
 from dft_validation.settings import DftSettings

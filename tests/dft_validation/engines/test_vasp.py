@@ -13,7 +13,7 @@ from pymatgen.io.vasp import Incar, Kpoints, Vasprun
 from dft_validation import DftSettings, EdosDocument, EdosMaker
 from dft_validation.engines import vasp
 from dft_validation.engines.magnetism import structure_of
-from dft_validation.jobs import vasp_flow
+from dft_validation.jobs import vasp_flow, vasp_makers
 from dft_validation.jobs.calculation import document_of_result
 from dft_validation.results.document import edos_of_dos
 from dft_validation.results.outcomes import EngineError, JobStatus
@@ -52,7 +52,7 @@ def write_inputs(maker, structure, folder):
 
 class TestInputs:
     def test_both_runs_have_the_settings_and_potcars_of_the_materials_project(self, vanadate, tmp_path):
-        flow = vasp.vasp_maker(DftSettings(**LIKE_MP))
+        flow = vasp_makers.vasp_maker(DftSettings(**LIKE_MP))
         static, mesh, potcars = write_inputs(flow.static_maker, vanadate, tmp_path / "static")
         uniform, dense, potcars_again = write_inputs(flow.bs_maker, vanadate, tmp_path / "uniform")
         assert potcars == potcars_again == ["Sr_sv", "V_pv", "O"]
@@ -68,7 +68,7 @@ class TestInputs:
         assert dense.kpts[0] == (12, 12, 12)
 
     def test_without_spin_and_u_neither_is_in_the_inputs(self, vanadate, tmp_path):
-        flow = vasp.vasp_maker(DftSettings(engine="vasp"))
+        flow = vasp_makers.vasp_maker(DftSettings(engine="vasp"))
         for maker in (flow.static_maker, flow.bs_maker):
             incar, _, _ = write_inputs(maker, vanadate, tmp_path)
             assert incar["ISPIN"] == 1
@@ -76,13 +76,13 @@ class TestInputs:
             assert "LDAUU" not in incar
 
     def test_a_relaxation_has_the_potcars_and_the_level_of_the_runs_after_it(self, vanadate, tmp_path):
-        maker = vasp.relax_maker(DftSettings(**LIKE_MP))
+        maker = vasp_makers.relax_maker(DftSettings(**LIKE_MP))
         for part in (maker.relax_maker1, maker.relax_maker2):
             incar, _, potcars = write_inputs(part, vanadate, tmp_path)
             assert potcars == ["Sr_sv", "V_pv", "O"]
             assert (incar["ENCUT"], incar["ISPIN"], incar["ISIF"], incar["NSW"]) == (520, 2, 3, 99)
             assert incar["LDAUU"] == [0, 3.25, 0]
-        unpolarised = vasp.relax_maker(DftSettings(engine="vasp")).relax_maker2
+        unpolarised = vasp_makers.relax_maker(DftSettings(engine="vasp")).relax_maker2
         assert write_inputs(unpolarised, vanadate, tmp_path)[0]["ISPIN"] == 1
 
     def test_the_usual_non_scf_maker_would_change_the_potcars(self, vanadate, tmp_path):
@@ -269,7 +269,7 @@ def run_flow(tmp_path, monkeypatch, psp_dir):
             structure=silicon(), dir_name=f"host:{folder}", state=TaskState.SUCCESS, calcs_reversed=[]
         )
 
-    original = vasp.vasp_maker
+    original = vasp_makers.vasp_maker
 
     def maker_without_potcars(settings):
         maker = original(settings)
