@@ -49,7 +49,7 @@ RIDGE = 30.0
 N_FOLDS = 5
 # Share of the calibration materials that is flagged, less than the quarter that may be, and the share of the least plausible ones
 # that is flagged in any case: no error was ever computed for crystals that are none.
-FLAGGED, IMPLAUSIBLE = 0.21, 0.1
+FLAGGED, IMPLAUSIBLE = 0.22, 0.09
 # Bins with more than this share of the largest count as part of a spectrum.
 HIGH = 0.1
 WANTED = 0.9
