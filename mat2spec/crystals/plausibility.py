@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +134,15 @@ class Statistics:
         return np.stack([*charges, np.bincount(crystal, is_anion, n) / n_sites, largest, largest - least], axis=1)
 
 
+@cache
+def _pairs(n: int) -> tuple[Integers, Integers]:
+    """Every pair of n things once, as two lists of places."""
+    return np.triu_indices(n, 1)
+
+
 def _rarest_pair(together: Floats, numbers: Integers) -> float:
-    pairs = together[np.ix_(numbers, numbers)][np.triu_indices(len(numbers), 1)]
+    first, second = _pairs(len(numbers))
+    pairs = together[numbers[first], numbers[second]]
     return float(pairs.min()) if len(pairs) else 0.0
 
 

@@ -23,9 +23,10 @@ def count_primitive_sites(crystals: Crystals) -> NDArray[np.int64]:
     translations (moyopy, 0.01 Angstrom). Unusable crystals keep the size of the given cell.
     """
     counts = crystals.n_sites.copy()
-    usable = np.array([problem is None for problem in checks.find_problems(crystals)], dtype=np.bool_)
-    for index in np.flatnonzero(usable & (_common_divisors(crystals) > 1)):
-        counts[index] = _primitive_sites(crystals.cell(int(index)))
+    maybe = np.flatnonzero(_common_divisors(crystals) > 1)
+    problems = checks.find_problems(crystals.take(maybe))
+    for index in (index for index, problem in zip(maybe.tolist(), problems, strict=True) if problem is None):
+        counts[index] = _primitive_sites(crystals.cell(index))
     return counts
 
 
