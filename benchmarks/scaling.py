@@ -126,7 +126,8 @@ def main() -> None:
     parser.add_argument("--memory", nargs="*", type=Path, default=[])
     given = parser.parse_args()
     torch.set_num_threads(1)
-    table = pd.concat([measure(given.data), read_memory(given.memory)], ignore_index=True)
+    parts = [measure(given.data), *([read_memory(given.memory)] if given.memory else [])]
+    table = pd.concat(parts, ignore_index=True)
     table.round({"x": 1, "y": 3}).to_csv(TABLE, index=False)
     plot(table, PICTURE)
     for (curve, what), points in table.groupby(["curve", "what"], sort=False):
