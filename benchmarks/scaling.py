@@ -115,6 +115,9 @@ def plot(table: pd.DataFrame, path: Path) -> None:
             axes.plot(points["x"], points["y"], "o-", label=label)
         x = "atoms in the primitive cell" if curve.endswith("atoms") else "crystals"
         axes.set(xscale="log", yscale="log", xlabel=x, ylabel=f"{curve.split()[0]} / {rows['unit'].iloc[0]}")
+        places = rows["x"].round().astype(int).unique()
+        axes.set_xticks(places, [f"{place:,}" for place in places])
+        axes.xaxis.minorticks_off()
         axes.legend(fontsize=8)
     figure.savefig(path, dpi=120)
 
