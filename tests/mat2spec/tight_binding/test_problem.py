@@ -16,9 +16,11 @@ def functional(problem, shifts, scales):
     return (problem.state_weights[:, None] * torch.exp(-((energies / 8) ** 2))).sum()
 
 
-@pytest.mark.parametrize("n_spins", [1, 2])
-def test_gradients_are_those_of_finite_differences(n_spins):
-    problem = replace(prepare(zinc_blende(), COARSE), n_spins=n_spins)
+@pytest.mark.parametrize(("n_spins", "kpoints_per_atom", "is_complex"), [(1, 20, True), (2, 20, True), (1, 12, False)])
+def test_gradients_are_those_of_finite_differences(n_spins, kpoints_per_atom, is_complex):
+    settings = PreparationSettings(kpoints_per_atom=kpoints_per_atom)
+    problem = replace(prepare(zinc_blende(), settings), n_spins=n_spins)
+    assert problem.overlap.is_complex() == is_complex
     torch.manual_seed(0)
     shifts = torch.randn(n_spins, 6, dtype=torch.float64, requires_grad=True)
     scales = (0.1 * torch.randn(6, dtype=torch.float64)).requires_grad_()
