@@ -31,6 +31,8 @@ RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
 UPDATE_LOCK_FILE = ".update.lock"
 LATEST = "latest"
+# What a record holds by name, where it has it.
+_MAPPINGS = ("settings", "weights_hashes", "versions", "stages")
 # Present while a process works on the run, and left behind if the process was killed: such a run is unfinished even if
 # it was killed after writing its last table.
 OPEN_MARK = ".open"
@@ -211,7 +213,7 @@ def read_record(path: Path) -> dict[str, Any]:
     if (
         not isinstance(content, dict)
         or not {"run_id", "status", "fingerprint"} <= content.keys()
-        or not isinstance(content.get("settings", {}), dict)
+        or not all(isinstance(content.get(name, {}), dict) for name in _MAPPINGS)
     ):
         raise RunError(f"{path} is not the record of a run. Remove its folder; the next run creates a new one.")
     return content

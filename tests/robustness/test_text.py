@@ -280,6 +280,10 @@ RECORDS = {
     "UTF-16": '{"run_id": "x", "status": "finished", "fingerprint": "f"}'.encode("utf-16"),
     "empty": "",
     "a list": "[]",
+    **{
+        f"{name} that are a number": f'{{"run_id": "x", "status": "finished", "fingerprint": "f", "{name}": 5}}'
+        for name in ("settings", "weights_hashes", "versions", "stages")
+    },
     "a pipe": None,
 }
 
