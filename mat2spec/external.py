@@ -173,7 +173,7 @@ def _read_npz(path: Path) -> _Content:
     # A damaged, encrypted or unusually packed archive, or an array that is none.
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError) as error:
         hint = " Save identifiers as text (ids.astype(str)), not as objects." if "pickle" in str(error) else ""
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = (str(error).splitlines() or ["it is not whole"])[0].rstrip(".")
         raise ExternalPredictionsError(f"{path} cannot be read as npz: {reason}.{hint}") from error
 
 
