@@ -22,6 +22,8 @@ DFT ?= yes
 SCREEN_MODELS ?=
 SCREEN_FLAGS ?=
 PYTEST_FLAGS ?=
+# Processes that run the tests side by side, a file in one of them, each with one thread of its own.
+TEST_PROCESSES ?= 2
 
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 CONSTRAINED := $(PIP) install -c constraints.txt
@@ -71,7 +73,7 @@ lint: setup
 	@$(BIN)/mypy
 
 test: lint
-	@$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_FLAGS)
 
 docs: setup
 	@$(BIN)/python scripts/build_docs.py

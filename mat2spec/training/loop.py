@@ -26,6 +26,8 @@ from mat2spec.training.settings import TrainingSettings
 
 EpochReport = Callable[[Line], None]
 CHECKPOINT_FILE = "last.ckpt"
+# Of the free memory of a GPU, for the graphs of a training; models and their gradients need the rest.
+_LARGEST_SHARE_OF_MEMORY = 0.3
 
 
 @dataclass
@@ -99,7 +101,7 @@ def train_model(
     _check_sizes(model, len(train), len(valid), settings)
     fabric, trainable, optimizer = _set_up(model, None if keep_statistics else train, settings)
     progress, best = _resume(folder, fingerprint, model, optimizer)
-    train_graphs, valid_graphs = with_targets(model, train), with_targets(model, valid)
+    train_graphs, valid_graphs = (_on_device(with_targets(model, part), fabric.device) for part in (train, valid))
     while not progress.is_finished(settings):
         started = time.monotonic()
         _set_learning_rate(optimizer, settings, progress.epoch)
@@ -118,6 +120,15 @@ def train_model(
         draw_curves(folder, progress.history, progress.best_epoch)
     model.load_state_dict(best)
     return progress
+
+
+def _on_device(graphs: CrystalGraphs, device: torch.device) -> CrystalGraphs:
+    """The graphs in the memory of the device, if they take only a part of it: batches are then cut there."""
+    if device.type != "cuda":
+        return graphs
+    n_bytes = sum(tensor.nbytes for tensor in graphs.to_dict().values() if isinstance(tensor, Tensor))
+    free, _ = torch.cuda.mem_get_info(device)
+    return graphs.to(device) if n_bytes < _LARGEST_SHARE_OF_MEMORY * free else graphs
 
 
 def _check_sizes(model: SpectrumModel, n_train: int, n_valid: int, settings: TrainingSettings) -> None:

@@ -104,6 +104,7 @@ def test_too_many_requests_wait_as_long_as_the_server_says(server, read):
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("7", 7.0), (formatdate(time.time() + 1e6, usegmt=True), 1e6), (formatdate(0, usegmt=True), 0.0), ("soon", None)],
+    ids=["a number", "a date", "a date in the past", "neither"],
 )
 def test_the_wait_may_be_a_number_or_a_date(text, seconds):
     response = requests.Response()
