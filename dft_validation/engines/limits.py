@@ -42,11 +42,14 @@ def end_with_parent(parent: int) -> None:
 
 
 def make_session_as_nice() -> None:
-    """Give the session of this process the niceness of the process.
+    """Give the session of this process the niceness of the process, if the process leads it.
 
     A Linux that groups processes by session weighs the niceness of a process only against others of its session, and a
-    worker has one of its own: it would take as much of the machine as a program that is not nice at all.
+    worker has one of its own: it would take as much of the machine as a program that is not nice at all. A session that
+    someone else began is left alone: all that runs in that terminal would become nice.
     """
+    if os.getsid(0) != os.getpid():
+        return
     with contextlib.suppress(OSError):  # grouping is off, or belongs to a container
         Path("/proc/self/autogroup").write_text(str(os.nice(0)))
 

@@ -23,3 +23,12 @@ def test_a_session_is_as_nice_as_its_process():
         [sys.executable, "-c", AS_NICE], capture_output=True, text=True, check=True, start_new_session=True
     )
     assert told.stdout.split()[-1] == "7"
+
+
+@pytest.mark.skipif(not AUTOGROUP.exists(), reason="this kernel does not group processes by session")
+def test_the_session_of_someone_else_is_left_alone():
+    in_a_session = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {AS_NICE!r}], check=True)"
+    told = subprocess.run(
+        [sys.executable, "-c", in_a_session], capture_output=True, text=True, check=True, start_new_session=True
+    )
+    assert told.stdout.split()[-1] == "0"
