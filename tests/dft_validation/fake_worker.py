@@ -40,7 +40,7 @@ def write(n_bands, width_ev=3.0, n_spins=1):
         "irreducible_of_kpoint": list(range(len(energies))),
         "efermi": 0.1,
         "n_electrons": 9.0 if n_spins == 1 else 10.0,
-        "largest_moment": 1.5,
+        "largest_moment": 1.5 if min(inputs["initial_moments"], default=0) < 0 else 0.0,
         "engine_version": "fake-1",
         "cpu_seconds": 2.0,
         "wall_seconds": 2.5,

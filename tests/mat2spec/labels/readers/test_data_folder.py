@@ -184,6 +184,7 @@ def test_a_store_alone_is_enough(tmp_path):
 
 def test_the_shipped_store_is_read_unless_others_are_given(tmp_path, monkeypatch):
     monkeypatch.setattr("mat2spec.settings.SHIPPED_STORE", tmp_path / "shipped.parquet")
+    monkeypatch.setattr("mat2spec.settings.SHIPPED_SHARDS", tmp_path / "shards")
     with pytest.raises(DataError, match=r"no electronic densities of states to train on.* --data"):
         load_edos(None, GRAPHS)
     edos_store(tmp_path / "shipped.parquet", ["a"], SALTS[:1])
