@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 SCAN = "scan_candidates"
 # From so many candidates on the cost of the slowest model is told beforehand.
 MANY_CANDIDATES = 2000
-# Of tight binding, for small cells on one core.
-CRYSTALS_PER_SECOND = 20
+# Of tight binding on one core, for crystals of the Materials Project (docs/funnel.md); small cells take less.
+CRYSTALS_PER_SECOND = 6
 SECONDS_PER_MINUTE = 60
 
 
