@@ -27,7 +27,7 @@ from mat2spec.crystals.composition import reduced_formulas
 from mat2spec.crystals.contacts import covalent_radii
 from mat2spec.crystals.elements import common_charges, electronegativities
 from mat2spec.crystals.environments import Environments
-from mat2spec.crystals.plausibility import N_ELEMENTS, SAME, STATISTICS_FILE, Floats, Plausibility, Statistics
+from mat2spec.crystals.plausibility import N_ELEMENTS, STATISTICS_FILE, Floats, Plausibility, Statistics
 from mat2spec.crystals.spoilt import WAYS_TO_SPOIL
 from mat2spec.labels.splits import tenth_of_formula
 from mat2spec.tables.columns import CRYSTAL_COLUMNS
@@ -149,7 +149,8 @@ def teach(statistics: Statistics, real: Environments, spoilt: list[Environments]
     features = statistics.describe(real)
     values = np.concatenate([features, *map(statistics.describe, spoilt)])
     mean, deviation = values.mean(axis=0), values.std(axis=0) + 1e-6
-    given, exchanged = pairs_to_compare(statistics, real, features)
+    exchanged, owner = statistics.describe_exchanged(real, features)
+    given = features[owner]
     inputs, given, exchanged = (
         torch.from_numpy((part - mean) / deviation).float().clamp(-5, 5) for part in (values, given, exchanged)
     )
@@ -179,14 +180,6 @@ def teach(statistics: Statistics, real: Environments, spoilt: list[Environments]
     for index, layer in enumerate(layers):
         tensors |= {f"weight{index}": layer.weight.detach().numpy(), f"bias{index}": layer.bias.detach().numpy()}
     return tensors
-
-
-def pairs_to_compare(statistics: Statistics, real: Environments, features: Floats) -> tuple[Floats, Floats]:
-    """Features of crystals, and of the same with two elements in each other's places where that is another crystal."""
-    around, owner = real.exchanged()
-    exchanged = statistics.describe(around)
-    changed = ~np.isclose(features[owner], exchanged, rtol=0, atol=SAME).all(axis=1)
-    return features[owner[changed]], exchanged[changed]
 
 
 def weigh_opinions(real: Floats, spoilt: list[Floats]) -> Floats:

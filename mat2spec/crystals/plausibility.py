@@ -36,7 +36,7 @@ _LARGEST = 9.0
 _LARGEST_STANDARD = 5.0
 _MOST = 1e4
 # Largest difference of features of crystals that are the same.
-SAME = 1e-6
+_SAME = 1e-6
 # Gain of a crystal that has none to be compared with, and the largest that counts.
 _USUAL_GAIN, _LARGEST_GAIN = -4.0, 8.0
 # Crystals whose contacts are held in memory together.
@@ -61,7 +61,7 @@ class Statistics:
     together
         Logarithm of how much more often than by chance two elements are in one crystal, same shape.
     bond_mean, bond_std
-        Of `Contacts.bond_sums` by element, shape (N_ELEMENTS,).
+        Of `Environments.bond_sums` by element, shape (N_ELEMENTS,).
     volume
         Volume of an atom in cubic Angstrom by element, shape (N_ELEMENTS,).
     electronegativity
@@ -107,6 +107,21 @@ class Statistics:
         bonds = (around.bond_sums(self.nearest_mean) - self.bond_mean[elements]) / self.bond_std[elements]
         columns = [_over_sites(value, crystal, n) for value in (length, affinity, of_site, bonds, plain)]
         return np.concatenate([*columns, self._of_composition(around), self._of_charges(around)], axis=1)
+
+    def describe_exchanged(self, around: Environments, features: Floats) -> tuple[Floats, Integers]:
+        """Features of crystals with two of their elements in each other's places, and which crystal each of these was.
+
+        Only where that is another crystal: rock salt with its elements exchanged is rock salt.
+
+        Parameters
+        ----------
+        around, features
+            The crystals and what `describe` says of them.
+        """
+        exchanged, owner = around.exchanged()
+        others = self.describe(exchanged)
+        changed = ~np.isclose(features[owner], others, rtol=0, atol=_SAME).all(axis=1)
+        return others[changed], owner[changed]
 
     def _of_composition(self, around: Environments) -> Floats:
         """Logarithm of the volume over the usual one, rarest pair of elements, number of elements; shape (n, 3)."""
@@ -195,12 +210,9 @@ class Plausibility:
         """Log-odds by the crystal alone, and how much more plausible it is with two elements exchanged at best; shape (n, 2)."""
         features = self.statistics.describe(around)
         alone = self.score(features)
-        exchanged, owner = around.exchanged()
-        others = self.statistics.describe(exchanged)
-        # Rock salt with its elements exchanged is rock salt.
-        changed = ~np.isclose(features[owner], others, rtol=0, atol=SAME).all(axis=1)
+        exchanged, owner = self.statistics.describe_exchanged(around, features)
         best = np.full(len(around), np.inf)
-        np.minimum.at(best, owner[changed], self.score(others[changed])[:, 1])
+        np.minimum.at(best, owner, self.score(exchanged)[:, 1])
         gain = np.where(np.isfinite(best), alone[:, 1] - best, _USUAL_GAIN)
         return np.stack([alone[:, 0], gain.clip(-_LARGEST_GAIN, _LARGEST_GAIN)], axis=1)
 
