@@ -30,15 +30,16 @@ from mat2spec.prediction import Predictor, load_predictor
 from mat2spec.settings import MODELS_WITH_SPIN, SHIPPED_WEIGHTS_DIR
 from mat2spec.spectra.trust import CrystalFacts, TrustCalibration, trust_file
 from mat2spec.tables.status import Status
+from scripts.pages import DOCS, put_row
 
 MODELS = {
     "edos": ("tight-binding", "tight-binding-mp", "student", "sitedos", "mat2spec", "gatgnn", "e3nn"),
     "phdos": ("sitedos", "mat2spec", "gatgnn", "e3nn"),
 }
 # Where the figures stand in docs/trust.md.
-SECTIONS = {"edos": "Electronic densities of states", "phdos": "Phonons"}
+SECTIONS = {"edos": "### Electronic densities of states", "phdos": "### Phonons"}
 PREFIXES = {"edos": "", "phdos": "phonons: "}
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "trust.md"
+PAGE = DOCS / "trust.md"
 # Spoilt crystals of each kind.
 N_SPOILT = 200
 
@@ -84,34 +85,15 @@ def row_of(model: str, figures: dict[str, float]) -> str:
     return f"| {model} | " + " | ".join(cells) + " |"
 
 
-def put_into(page: Path, section: str, row: str) -> None:
-    """Replace the row of a model below a heading of a page.
-
-    Raises
-    ------
-    ValueError
-        If the section has no row of this model.
-    """
-    lines = page.read_text(encoding="utf-8").splitlines()
-    start = next(index for index, line in enumerate(lines) if line.lstrip("# ") == section and line.startswith("#"))
-    name = row.split("|")[1]
-    for index in range(start + 1, len(lines)):
-        if lines[index].startswith("#"):
-            break
-        if lines[index].startswith(f"|{name}|"):
-            lines[index] = row
-            page.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            return
-    raise ValueError(f"'{section}' of {page.name} has no row of{name}; add one.")
-
-
 def main() -> None:
     """Print a row of figures per model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--spectrum", choices=sorted(MODELS), default="edos")
     parser.add_argument("--models", nargs="*")
-    parser.add_argument("--write", action="store_true", help="put the calibrations beside the weights")
+    parser.add_argument(
+        "--write", action="store_true", help="put the calibrations beside the weights, the figures into docs/trust.md"
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
     for index, model in enumerate(given.models or MODELS[given.spectrum]):
@@ -124,8 +106,8 @@ def main() -> None:
         predictor.trust = calibration
         spoilt = flag_spoilt(predictor, labels)
         if given.write:
-            put_into(PAGE, SECTIONS[given.spectrum], row_of(model, figures))
-            put_into(PAGE, "Spoilt crystals", row_of(f"{PREFIXES[given.spectrum]}{model}", spoilt))
+            put_row(PAGE, SECTIONS[given.spectrum], row_of(model, figures))
+            put_row(PAGE, "## Spoilt crystals", row_of(f"{PREFIXES[given.spectrum]}{model}", spoilt))
         if not index:
             print("| model | " + " | ".join([*figures, *(f"flagged: {name}" for name in spoilt)]) + " |")
             print("|---" * (len(figures) + len(spoilt) + 1) + "|")

@@ -18,8 +18,9 @@ from matplotlib.figure import Figure
 from screening.classify import gapped_metals
 from screening.classify.gapped_metals import CALIBRATION_FILE
 from screening.evaluate.confusion import wilson_interval
+from scripts.pages import DOCS
 
-PICTURE = Path(__file__).resolve().parents[1] / "docs" / "reliability.png"
+PICTURE = DOCS / "reliability.png"
 # Models a picture may show before it is crowded, in this order of preference.
 SHOWN = ("tight-binding", "tight-binding-mp", "sitedos", "student", "mat2spec", "gatgnn", "e3nn")
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.pages import put_table
+from scripts.pages import put_row, put_table
 
 PAGE = "# One\n\nWords.\n\n| a |\n|---|\n| 1 |\n\nMore.\n\n# Two\n\n| b |\n|---|\n"
 
@@ -23,3 +23,12 @@ def test_a_heading_or_table_that_is_missing_is_named(tmp_path):
         put_table(page, "# Three", "| c |")
     with pytest.raises(ValueError, match=r"'# One' of page\.md has no table"):
         put_table(page, "# One", "| c |")
+
+
+def test_the_row_of_the_same_name_is_replaced_and_nothing_else(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(PAGE.replace("| 1 |", "| 1 | x |\n| 10 | y |"))
+    put_row(page, "# One", "| 1 | z |")
+    assert page.read_text() == PAGE.replace("| 1 |", "| 1 | z |\n| 10 | y |")
+    with pytest.raises(ValueError, match=r"'# Two' of page\.md has no row '1'"):
+        put_row(page, "# Two", "| 1 | z |")
