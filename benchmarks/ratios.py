@@ -271,14 +271,18 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args()
+    if given.write and set(given.only) != set(PARTS):
+        parser.error("--write replaces the whole record: measure all parts, without --only.")
+    recorded = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    if given.check and given.device not in recorded:
+        parser.error(f"no ratios of '{given.device}' are on record; measure them with --write.")
     print(f"{'':32} {'ours':>10} {'plain':>10} {'ratio':>8}")
     found = measure(given.only, given.device)
-    recorded = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     if given.write:
         entry = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "hardware": hardware(given.device), "ratios": found}
         recorded[given.device] = entry
         RESULTS.write_text(json.dumps(recorded, indent=1) + "\n")
-    if given.check and (worse := fallen(found, recorded.get(given.device, {}).get("ratios", {}))):
+    if given.check and (worse := fallen(found, recorded[given.device]["ratios"])):
         sys.exit("\n".join(worse))
 
 
