@@ -179,6 +179,7 @@ dotted: the threshold of a gap. The first picks have projections on elements and
 
 def _of_the_run(content: PageContent) -> str:
     """What a run has beside its picks."""
+    cut = f"{gapped_metal_cut(content.gap):g}"
     return f"""<section id="compared" hidden><h2>Compared with another run</h2><p id="others" class="note"></p>
 <div id="figures" class="wide"></div><h3>What differs</h3><div id="conditions" class="wide"></div>
 <h3>Materials whose verdict changed</h3><div id="changed" class="wide scroll"></div></section>
@@ -190,7 +191,8 @@ def _of_the_run(content: PageContent) -> str:
 <p class="note">The share of computed materials that DFT calls gapped metals, in five ranges of confidence, with 95 % intervals
 (Wilson). The materials were chosen, the most confident first: this is no sample of all candidates.</p>
 <label>Count as found from this confidence on: <input type="range" id="cut" min="0" max="1" step="0.001"
-value="{gapped_metal_cut(content.gap):g}"> <output id="cutat"></output></label> <span class="note">in this run: {gapped_metal_cut(content.gap):g}</span><div id="reliability"></div><div id="cutscores" class="wide"></div></section>
+value="{cut}"> <output id="cutat"></output></label> <span class="note">in this run: {cut}</span>
+<div id="reliability"></div><div id="cutscores" class="wide"></div></section>
 <h2>Elements of the predicted {target_words(content.target).plural}</h2><p class="note">Click an element to show only its picks.</p>
 <div class="wide"><div id="periodic"></div></div>
 <h2>Filters</h2><div id="funnel" class="funnel"></div>"""
