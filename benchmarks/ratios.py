@@ -1,6 +1,6 @@
 """How much faster than plain code, as ratios of processor time in the same run; a check that fails if one falls by a fifth.
 
-    OMP_NUM_THREADS=1 python benchmarks/ratios.py [--only graphs bands] [--device cuda] [--write | --check]
+    OMP_NUM_THREADS=1 python -m benchmarks.ratios [--only graphs bands] [--device cuda] [--write | --check]
 
 Each part is timed beside a plain reference that does the same: graphs as by CGCNN's published recipe, one crystal at a time
 instead of batches, SevenNet's packaged convolution, complex matrices of all k-points. The machine and its load largely drop

@@ -1,6 +1,6 @@
 """Trust in predictions, per model: calibrate it on held-out labels, and say how well it holds.
 
-    python benchmarks/trust.py DATA [--spectrum edos] [--models mat2spec sitedos] [--write]
+    python -m benchmarks.trust DATA [--spectrum edos] [--models mat2spec sitedos] [--write]
 
 Figures are cross-fitted: each material is judged by a calibration that has seen no label of its formula. Spoilt crystals are
 made of the held-out ones. With --write the calibration on all of them is put beside the weights, and the figures into docs/trust.md.
