@@ -284,13 +284,15 @@ def run_as_job(structure: Structure, material_id: str, settings: DftSettings) ->
     from jobflow import JobStore, run_locally
     from maggma.stores import MemoryStore
 
-    from dft_validation.jobs.local_flow import run_flow
     from dft_validation.jobs.maker import EdosMaker
 
     unavailable = choose_engine(settings, list(structure.atomic_numbers)).unavailable_reason()
     if unavailable:
         return failed_job(structure, material_id, settings, JobStatus.ENGINE_UNAVAILABLE, unavailable)
     if settings.runs_as_flow:
+        # Imports atomate2, which other engines do without.
+        from dft_validation.jobs.local_flow import run_flow
+
         return run_flow(structure, material_id, settings)
     job = EdosMaker.from_settings(settings).make(structure, material_id)
     try:

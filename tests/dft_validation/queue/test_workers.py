@@ -53,6 +53,13 @@ def test_nothing_is_run_twice_and_reading_is_fast(fake_engine, selection, crysta
     assert fake_engine.runs == 8
 
 
+def test_engines_without_a_flow_run_without_atomate2(fake_engine, selection, crystals, settings, monkeypatch):
+    monkeypatch.setitem(sys.modules, "atomate2", None)
+    monkeypatch.delitem(sys.modules, "dft_validation.jobs.local_flow", raising=False)
+    (document,) = run_all(selection[:1], crystals, settings)
+    assert (document.material_id, fake_engine.runs) == ("na", 1)
+
+
 @pytest.mark.parametrize(
     ("mode", "status", "words"),
     [
