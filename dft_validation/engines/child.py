@@ -121,19 +121,13 @@ def _refuse_bad_end(ended: ChildResult, log: Path, settings: DftSettings) -> Non
             "machine is overloaded or the job hung; it will be tried again."
         )
         raise EngineError(JobStatus.KILLED, reason, spent)
-    if ended.returncode == -signal.SIGXCPU:
-        raise EngineError(
-            JobStatus.TIME_LIMIT,
-            f"Stopped after {settings.time_limit_s:g} s of CPU time; raise time_limit_s or leave it out.",
-            settings.time_limit_s,
-        )
+    killed = ended_by_signal(-ended.returncode, settings)
+    if killed is not None:
+        status, reason = killed
+        raise EngineError(status, reason, settings.time_limit_s if status is JobStatus.TIME_LIMIT else spent)
     if ended.returncode == 0:
         return
     tail = read_tail(log)
-    if ended.returncode in {-signal.SIGKILL, -signal.SIGTERM}:
-        name = signal.Signals(-ended.returncode).name
-        reason = f"The job was killed by {name}, e.g. because the machine ran out of memory; it will be tried again."
-        raise EngineError(JobStatus.KILLED, reason, spent)
     if ended.returncode == EXIT_MEMORY or any(message in tail for message in _MEMORY_MESSAGES):
         reason = f"The job reached its memory limit of {settings.memory_limit_mib} MiB; raise memory_limit_mib or leave it out."
         raise EngineError(JobStatus.MEMORY_LIMIT, reason, spent)
@@ -144,6 +138,18 @@ def _refuse_bad_end(ended: ChildResult, log: Path, settings: DftSettings) -> Non
     lines = [line.strip() for line in tail.splitlines() if line.strip()]
     last = lines[-1] if lines else "it printed nothing"
     raise EngineError(JobStatus.CRASHED, f"The worker ended with status {ended.returncode}: {last[:300]}", spent)
+
+
+def ended_by_signal(number: int, settings: DftSettings) -> tuple[JobStatus, str] | None:
+    """Kind of a failure and a sentence if a limit or the machine ended a program by this signal, else None."""
+    if number == signal.SIGXCPU:
+        reason = f"Stopped after {settings.time_limit_s:g} s of CPU time; raise time_limit_s or leave it out."
+        return JobStatus.TIME_LIMIT, reason
+    if number in {signal.SIGKILL, signal.SIGTERM}:
+        name = signal.Signals(number).name
+        reason = f"The job was killed by {name}, e.g. because the machine ran out of memory; it will be tried again."
+        return JobStatus.KILLED, reason
+    return None
 
 
 def read_tail(log: Path) -> str:

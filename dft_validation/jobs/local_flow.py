@@ -10,7 +10,6 @@ import json
 import logging
 import resource
 import shlex
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from jobflow import JobStore, run_locally
 from maggma.stores import MemoryStore
 from pymatgen.core import Structure
 
-from dft_validation.engines.child import run_child
+from dft_validation.engines.child import ended_by_signal, run_child
 from dft_validation.engines.limits import end_with_parent, limit_cpu, make_session_as_nice, started_by
 from dft_validation.jobs.calculation import failed_job
 from dft_validation.jobs.maker import EdosMaker
@@ -116,19 +115,8 @@ def _last_of(exit_status: Path) -> int:
 
 def _classify(error: Exception, exit_status: int, settings: DftSettings) -> tuple[JobStatus, str]:
     """Kind of a failure and a sentence: what the machine or a limit ended says nothing about the crystal."""
-    ended_by = exit_status - _OF_A_SIGNAL
-    if ended_by == signal.SIGXCPU:
-        reason = (
-            f"Stopped after {settings.time_limit_s:g} s of CPU time of a process; raise time_limit_s or leave it out."
-        )
-        return JobStatus.TIME_LIMIT, reason
-    if ended_by in {signal.SIGKILL, signal.SIGTERM}:
-        name = signal.Signals(ended_by).name
-        reason = (
-            f"The program was killed by {name}, e.g. because the machine ran out of memory; it will be tried again."
-        )
-        return JobStatus.KILLED, reason
-    return JobStatus.CRASHED, f"{type(error).__name__}: {error}".splitlines()[0][:300]
+    killed = ended_by_signal(exit_status - _OF_A_SIGNAL, settings)
+    return killed or (JobStatus.CRASHED, f"{type(error).__name__}: {error}".splitlines()[0][:300])
 
 
 def main(arguments: list[str]) -> None:
