@@ -181,7 +181,7 @@ class DftSettings(BaseModel):
     second_check: bool = Field(
         False,
         description="Compute the metals that DFT confirms once more, spin-polarised with the U of the Materials Project and in "
-        "a doubled cell of lower symmetry, where false metals may become insulators. Only for jobs that run here.",
+        "a doubled cell of lower symmetry, where false metals may become insulators. Only on this machine, and not with VASP.",
     )
     second_check_cpu_seconds: float = Field(
         1800.0,
@@ -235,6 +235,14 @@ class DftSettings(BaseModel):
             raise ValueError(
                 f"dropped_bands is {self.dropped_bands}, more than the empty bands of a one-atom cell "
                 f"({self.extra_bands + self.extra_bands_per_atom}); drop fewer or add extra_bands."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _cell_can_be_doubled(self) -> DftSettings:
+        if self.runs_as_flow and (self.second_check or self.cell == "doubled"):
+            raise ValueError(
+                f"The engine {self.engine} does not compute doubled cells: second_check and cell=doubled need another, e.g. gpaw."
             )
         return self
 

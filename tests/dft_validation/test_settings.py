@@ -31,6 +31,12 @@ def test_unknown_and_contradictory_settings_are_refused():
         DftSettings(extra_bands=1, extra_bands_per_atom=1, dropped_bands=4)
 
 
+@pytest.mark.parametrize("change", [{"second_check": True}, {"cell": "doubled"}])
+def test_vasp_computes_no_doubled_cell(change):
+    with pytest.raises(ValidationError, match="The engine vasp does not compute doubled cells"):
+        DftSettings(engine="vasp", **change)
+
+
 def test_every_setting_is_described():
     assert [name for name, info in DftSettings.model_fields.items() if not info.description] == []
 
