@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from mat2spec.crystals.arrays import Crystals
     from screening.progress import Progress
 
+NOT_SUBMITTED = "Second checks are not submitted to another machine; `mat2spec dft run` computes them here."
+
 
 def check_again(
     results: pd.DataFrame, crystals_of: Callable[[pd.Series], Crystals], settings: ScreenSettings, progress: Progress
 ) -> pd.DataFrame:
     """Compute the confirmed metals once more, and say what they are then.
 
-    What is in the cache is not computed again, so a check that was stopped resumes.
+    What is in the cache is not computed again, so a check that was stopped resumes. Checks are not submitted to another
+    machine: where the jobs of a run are, `second_check_reason` says so.
 
     Parameters
     ----------
@@ -47,6 +50,8 @@ def check_again(
         it is after the check.
     """
     confirmed = results[is_true(results[Column.IS_TARGET]) & is_true(results[Column.IS_METAL])][[Column.MATERIAL_ID]]
+    if settings.remote.submit:
+        return with_second_check(results, confirmed.assign(**{Column.REASON: NOT_SUBMITTED}), results[:0])
     dft = settings.dft.of_second_check()
     crystals = crystals_of(confirmed[Column.MATERIAL_ID])
     jobs = dft_validation.plan_jobs(confirmed, crystals, dft)
@@ -64,7 +69,7 @@ def with_second_check(results: pd.DataFrame, jobs: pd.DataFrame, checked: pd.Dat
     results
         The table `dft_results`.
     jobs
-        The jobs of the check with their final status.
+        The jobs of the check: `material_id` and, where there is no spectrum, the `reason`.
     checked
         Its spectra with their classes.
     """

@@ -255,7 +255,7 @@ def run_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     else:
         outcomes, waiting = run_queue(inputs, settings), {}
     results = classified_results(outcomes, inputs.read(TableName.CANDIDATES), settings)
-    if settings.dft.second_check and not settings.remote.submit:
+    if settings.dft.second_check:
         results = check_again(results, inputs.crystals, settings, inputs.progress)
     ok, gapped = results[Column.STATUS] == JobStatus.OK, is_true(results[Column.IS_GAPPED_METAL])
     counts = {"computed": int(ok.sum()), "failed": int((~ok).sum()), "gapped_metals": int((ok & gapped).sum())}

@@ -18,6 +18,7 @@ from flows.settings_layers import load_settings
 from flows.stages import classified_results
 from mat2spec.crystals.arrays import Crystals
 from screening.runs.schemas import TableName, conform
+from tests.dft_validation.queue.test_remote import stand_in
 from tests.flows.conftest import FAKE_WORKER
 
 NAMES = ["na", "al", "big"]
@@ -94,18 +95,40 @@ def test_only_hits_are_checked_once_and_the_table_fits_its_schema(crystals, sett
     assert check(results, crystals, settings).second_check.isna().all()
 
 
-def test_the_stage_checks_again_only_if_asked(crystals, settings, tmp_path):
+@pytest.fixture
+def run_stage(crystals, settings, tmp_path):
+    """Run the stage of DFT on a run folder, with other settings if given; metals are what is searched for."""
     jobs = plan_jobs(pd.DataFrame({"material_id": NAMES}), crystals, settings.dft)
     tables = {TableName.DFT_JOBS: jobs, TableName.CANDIDATES: pd.DataFrame({"material_id": NAMES})}
     inputs = SimpleNamespace(
-        read=tables.__getitem__,
+        read=lambda name: tables[name].copy(),
         crystals=lambda names: crystals.take([NAMES.index(name) for name in names]),
         progress=lambda *_: None,
         run=SimpleNamespace(path=tmp_path),
     )
-    target = settings.classify.model_copy(update={"target": "is_metal"})
-    settings = settings.model_copy(update={"classify": target})
-    results = stages.run_dft(inputs, settings).tables[TableName.DFT_RESULTS].set_index("material_id")
-    assert results.second_check["na"] == "not a metal"
-    plain = settings.model_copy(update={"dft": settings.dft.model_copy(update={"second_check": False})})
-    assert "second_check" not in stages.run_dft(inputs, plain).tables[TableName.DFT_RESULTS]
+
+    def run(**changes):
+        parts = {"classify": {"target": "is_metal"}, **changes}
+        changed = {name: getattr(settings, name).model_copy(update=part) for name, part in parts.items()}
+        outcome = stages.run_dft(inputs, settings.model_copy(update=changed))
+        return outcome.tables[TableName.DFT_RESULTS].set_index("material_id")
+
+    return run
+
+
+def test_the_stage_checks_again_only_if_asked(run_stage):
+    assert run_stage().second_check["na"] == "not a metal"
+    assert "second_check" not in run_stage(dft={"second_check": False})
+
+
+def test_checks_are_not_submitted_to_another_machine_but_computed_here_later(run_stage, monkeypatch):
+    machine = stand_in(monkeypatch)
+    assert run_stage(remote={"submit": True}).empty
+    machine.run()
+    there = run_stage(remote={"submit": True})
+    assert there.second_check.tolist() == ["not computed"] * len(NAMES)
+    assert there.second_check_reason["na"].endswith("`mat2spec dft run` computes them here.")
+    assert there.second_check_band_gap.isna().all()
+    assert "odd number" in there.false_metal_reason["al"]
+    assert len(machine.jobs) == len(NAMES)
+    assert run_stage().second_check.tolist()[:2] == ["not a metal", "low DOS everywhere"]
