@@ -8,7 +8,7 @@ from prefect import flow, get_run_logger
 
 from flows import pipeline
 from flows.parameters import settings_of_run
-from flows.remote_jobs import COLLECTED, SUBMITTED, WAITING, is_to_be_collected
+from flows.remote_jobs import COLLECTED, RUN_DFT, SUBMITTED, WAITING, is_to_be_collected
 from flows.serve import artifacts
 from flows.serve.flow_runs import show_waiting
 from flows.serve.notifications import announce_picks
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COLLECT_FLOW_NAME = "collect-dft"
-RUN_DFT = "run_dft"
 
 
 @flow(name=COLLECT_FLOW_NAME, description="Fetch the DFT jobs that another machine has finished; evaluate them.")

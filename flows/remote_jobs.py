@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
 
-
-# Counts of a stage whose jobs another machine computes.
+# Name of the stage, and its counts where another machine computes the jobs.
+RUN_DFT = "run_dft"
 COLLECTED, SUBMITTED, WAITING = "collected", "submitted", "waiting"
 
 
@@ -92,6 +92,6 @@ def is_to_be_collected(folder: Path, info: Mapping[str, Any]) -> bool:
     states = {job.state for job in jobs}
     if JobStatus.SUBMITTED in states:
         return True
-    counts = info["stages"].get("run_dft", {}).get("counts", {})
+    counts = info["stages"].get(RUN_DFT, {}).get("counts", {})
     was_submitted = WAITING in counts or any(job.remote_id for job in jobs)
     return was_submitted and (JobStatus.QUEUED in states or info["status"] != RunStatus.FINISHED)

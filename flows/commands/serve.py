@@ -1,4 +1,4 @@
-"""`mat2spec serve`: start the server, its UI and both deployments."""
+"""`mat2spec serve`: start the server, its UI and the deployments."""
 
 from __future__ import annotations
 
@@ -42,6 +42,11 @@ def _say_how_to_use(settings: ScreenSettings) -> None:
     state = "active" if serve.schedule_active else "paused; --set serve.schedule_active=true activates it"
     watching = "active" if serve.watch_active else "paused; --set serve.watch_active=true activates it"
     collecting = "active" if serve.collect_active else "paused; --set serve.collect_active=true activates it"
+    messages = (
+        f"failed runs and new picks, to the address in {ADDRESS_VARIABLE}"
+        if os.environ.get(ADDRESS_VARIABLE)
+        else f"none; {ADDRESS_VARIABLE} names an address for failed runs and new picks"
+    )
     secret = f'PREFECT_API_AUTH_STRING="$(cat {secret_file(serve.port)})" ' if serve.authentication else ""
     console.print(
         f"UI:        {address.ui_url}\n"
@@ -52,7 +57,7 @@ def _say_how_to_use(settings: ScreenSettings) -> None:
         f"Schedule:  '{serve.cron}' {serve.timezone} ({state})\n"
         f"DFT jobs:  '{serve.collect_cron}' {serve.timezone}, collected from another machine ({collecting})\n"
         f"Watcher:   '{serve.watch_cron}' {serve.timezone}, screens what is new in a release ({watching})\n"
-        f"Messages:  {'' if os.environ.get(ADDRESS_VARIABLE) else 'none; '}failed runs and new picks, to {ADDRESS_VARIABLE}\n"
+        f"Messages:  {messages}\n"
         "Stop:      Ctrl-C",
         highlight=False,
         soft_wrap=True,
