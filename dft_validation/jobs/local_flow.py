@@ -6,6 +6,7 @@ runs a flow, so workers in threads cannot share one.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import resource
@@ -115,6 +116,8 @@ def _last_of(exit_status: Path) -> int:
 
 def _classify(error: Exception, exit_status: int, settings: DftSettings) -> tuple[JobStatus, str]:
     """Kind of a failure and a sentence: what the machine or a limit ended says nothing about the crystal."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return JobStatus.DISK_FULL, f"A file of the job cannot be written: {error}."
     killed = ended_by_signal(exit_status - _OF_A_SIGNAL, settings)
     return killed or (JobStatus.CRASHED, f"{type(error).__name__}: {error}".splitlines()[0][:300])
 

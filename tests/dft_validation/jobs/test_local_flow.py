@@ -1,5 +1,6 @@
 """VASP's flow on this machine: atomate2 and custodian are real, the program replays real outputs."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -73,3 +74,8 @@ def test_a_run_that_the_machine_kills_is_none_of_the_crystal(runs, silicon):
 )
 def test_what_ended_a_program_is_told_apart(exit_status, kind):
     assert _classify(RuntimeError("no vasprun.xml"), exit_status, DftSettings(engine="vasp"))[0] is kind
+
+
+def test_a_full_disk_is_none_of_the_crystal():
+    error = OSError(errno.ENOSPC, "No space left on device")
+    assert _classify(error, 0, DftSettings(engine="vasp"))[0] is JobStatus.DISK_FULL
