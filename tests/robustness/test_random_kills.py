@@ -5,6 +5,7 @@ The kills come from a seed, the moments they hit from the machine. `MAT2SPEC_KIL
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -62,15 +63,15 @@ def in_child(work, kill_after_s=None):
     return False
 
 
-def kill_at_random(work, n_kills, start_anew=lambda: None):
-    """Kill some work at random moments until it was hit so often, and let it end; work that ends unhit starts anew."""
+def kill_at_random(work, n_kills, start_anew=lambda: None, is_finished=lambda: False):
+    """Kill some work at random moments until it was hit so often, and let it end; work that is done when hit starts anew."""
     rng, killed = random.Random(SEED), 0
     start = time.monotonic()
     in_child(work)
     duration = time.monotonic() - start
     start_anew()
     while killed < n_kills:
-        if in_child(work, rng.uniform(0, duration)):
+        if in_child(work, rng.uniform(0, duration)) and not is_finished():
             killed += 1
         else:
             start_anew()
@@ -81,7 +82,12 @@ def kill_at_random(work, n_kills, start_anew=lambda: None):
 def test_a_screen(settings_in, tmp_path, n_kills):
     in_child(lambda: screen(settings_in(tmp_path / "reference")))
     folder = tmp_path / "killed"
-    kill_at_random(lambda: screen(settings_in(folder)), n_kills, lambda: shutil.rmtree(folder))
+
+    def is_finished():  # between its last step and the end of the process, a screen is done: the next is a new one
+        records = folder.glob("results/*/run.json")
+        return any(json.loads(record.read_text())["status"] == "finished" for record in records)
+
+    kill_at_random(lambda: screen(settings_in(folder)), n_kills, lambda: shutil.rmtree(folder), is_finished)
     assert differences(tmp_path / "reference", folder) == []
 
 
