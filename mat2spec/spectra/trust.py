@@ -316,7 +316,7 @@ def _verdict(
         (
             implausibility > calibration.implausibility_limit,
             Trust.CAUTION,
-            f"few real crystals have such bonds, volume and elements (implausibility {implausibility:.2f})",
+            f"its bonds, volume and elements are less usual than those of most labels (implausibility {implausibility:.2f})",
         ),
         (bool(bonds), Trust.CAUTION, f"modes above {grid.last_center:,.0f} cm-1 are likely ({bonds})"),
         (bool(rare), Trust.CAUTION, f"fewer than {FEW_LABELS} training labels have {' or '.join(rare)}"),

@@ -14,6 +14,7 @@ import torch
 
 from mat2spec.models.checkpoints import read_card, read_weights
 from mat2spec.spectra.normalisation import Setting
+from mat2spec.training import loop
 from mat2spec.training.loop import TrainingError, _share_of
 from mat2spec.training.runs import run_training
 from mat2spec.training.settings import TrainingSettings
@@ -205,6 +206,16 @@ def test_two_crystals_of_each_are_enough(labelled, tmp_path, model):
     settings = quick(model=model, model_settings=SMALL_SIZES[model], epochs=1)
     path = run_training(labelled.take(few), settings, tmp_path)
     assert read_card(path).training["materials"] == {"train": 2, "valid": 2, "test": 0}
+
+
+@pytest.mark.parametrize(("times", "place"), [(2, "left"), (20, "moved")])
+def test_graphs_are_kept_on_a_gpu_if_they_take_only_a_part_of_its_memory(labelled, monkeypatch, times, place):
+    n_bytes = sum(tensor.nbytes for tensor in labelled.graphs.to_dict().values())
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (times * n_bytes, 100 * n_bytes))
+    monkeypatch.setattr(type(labelled.graphs), "to", lambda *_: "moved")
+    expected = {"left": labelled.graphs, "moved": "moved"}[place]
+    assert loop._on_device(labelled.graphs, torch.device("cuda")) is expected
+    assert loop._on_device(labelled.graphs, torch.device("cpu")) is labelled.graphs
 
 
 def test_more_devices_than_crystals_are_refused(labelled, tmp_path):
