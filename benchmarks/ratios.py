@@ -5,7 +5,7 @@
 Each part is timed beside a plain reference that does the same: graphs as by CGCNN's published recipe, one crystal at a time
 instead of batches, SevenNet's packaged convolution, complex matrices of all k-points. The machine and its load largely drop
 out of the ratio. Crystals are those of the embedded catalogue: `small` of up to 8 sites, `large` of 20 to 56. --write puts
-ratios, date and hardware into `ratios.json`, --check compares with it. Two minutes of processor time.
+ratios, date and hardware into `ratios.json` and docs/benchmarks.md, --check compares with it. Two minutes of processor time.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -50,6 +51,7 @@ from mat2spec.tight_binding.sevennet import SevenNetVersion, site_scalars
 from screening.classify.predictions import classify_pieces, columns_to_classify
 from screening.settings import ClassifySettings, GapSettings, SourceSettings
 from screening.sources.opening import open_source
+from scripts.pages import DOCS, put_table
 
 RESULTS = Path(__file__).with_name("ratios.json")
 SIZES = {"small": (1, 8, 128), "large": (20, 56, 12)}
@@ -263,6 +265,16 @@ def fallen(found: dict[str, dict[str, float]], recorded: dict[str, dict[str, flo
     ]
 
 
+def table_of(entry: dict[str, Any]) -> str:
+    """What is on record for a device, for the page."""
+    lines = [f"| {entry['hardware']}, {entry['date']} | ours | plain | ratio |", "|---|---|---|---|"]
+    lines += [
+        f"| {name} | {values['ours']:.3g} | {values['plain']:.3g} | {values['ratio']:.2f} |"
+        for name, values in entry["ratios"].items()
+    ]
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure, and write or check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -271,6 +283,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args()
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        parser.error("set OMP_NUM_THREADS=1: threads that wait for each other count as processor time.")
     if given.write and set(given.only) != set(PARTS):
         parser.error("--write replaces the whole record: measure all parts, without --only.")
     recorded = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
@@ -282,6 +296,8 @@ def main() -> None:
         entry = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "hardware": hardware(given.device), "ratios": found}
         recorded[given.device] = entry
         RESULTS.write_text(json.dumps(recorded, indent=1) + "\n")
+        if given.device == "cpu":
+            put_table(DOCS / "benchmarks.md", "### Ratios that are watched", table_of(entry))
     if given.check and (worse := fallen(found, recorded[given.device]["ratios"])):
         sys.exit("\n".join(worse))
 
