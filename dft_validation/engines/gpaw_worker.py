@@ -19,6 +19,10 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg
+
 from dft_validation.engines.limits import end_with_parent, limit_cpu, make_session_as_nice, started_by
 
 EXIT_MEMORY = 77  # as in child.py, which a worker short of memory must not import
@@ -50,9 +54,6 @@ def _limit_memory(memory_limit_mib: int) -> None:
 
 def _start_blas() -> None:
     """Let the two copies of OpenBLAS allocate their buffers: later, when short of memory, they would wait forever."""
-    import numpy as np
-    from scipy import linalg
-
     matrix = np.eye(200, dtype=complex)
     linalg.eigh(matrix @ matrix)
     linalg.blas.zgemm(1.0, matrix, matrix)
@@ -151,7 +152,6 @@ def calculate(inputs: dict[str, Any], log_file: Path, mixer: dict[str, Any] | No
     mixer
         Density mixer; GPAW's default if None.
     """
-    import numpy as np
     from ase import Atoms
     from gpaw import GPAW, PW, tetrahedron
     from gpaw import __version__ as gpaw_version
@@ -183,13 +183,7 @@ def calculate(inputs: dict[str, Any], log_file: Path, mixer: dict[str, Any] | No
     atoms.get_potential_energy()
     search.check()
     calc = atoms.calc
-    n_irreducible = len(calc.get_ibz_k_points())
-    energies = np.array(
-        [
-            [calc.get_eigenvalues(kpt=k, spin=spin) for k in range(n_irreducible)]
-            for spin in range(calc.get_number_of_spins())
-        ]
-    )
+    energies = _eigenvalues(calc)
     return {
         "energies_ev": energies.tolist(),
         "irreducible_of_kpoint": np.asarray(calc.get_bz_to_ibz_map()).tolist(),
@@ -203,13 +197,17 @@ def calculate(inputs: dict[str, Any], log_file: Path, mixer: dict[str, Any] | No
     }
 
 
+def _eigenvalues(calc: Any) -> NDArray[np.float64]:
+    """Energies in eV at the irreducible k-points, shape (n_spins, n_kpoints, n_bands)."""
+    kpoints, spins = range(len(calc.get_ibz_k_points())), range(calc.get_number_of_spins())
+    return np.array([[calc.get_eigenvalues(kpt=kpoint, spin=spin) for kpoint in kpoints] for spin in spins])
+
+
 def _projections(calc: Any, symbols: list[str], shape: tuple[int, ...]) -> dict[str, Any]:
     """Squared overlaps of the bands with the bound partial waves, summed over the atoms of an element and over m.
 
     Owing to the sum over equivalent atoms, the values at an irreducible k-point hold for all its images.
     """
-    import numpy as np
-
     weights: dict[str, Any] = {}
     for kpt in calc.wfs.kpt_u:
         for atom, symbol in enumerate(symbols):

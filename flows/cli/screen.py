@@ -18,6 +18,23 @@ from flows.cli.options import (
     source_settings,
 )
 
+CrystalsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--source",
+        metavar="SOURCE",
+        help="Parquet table, folder, pattern or file of crystals, identifiers such as mp-149,mp-150 or a text file of "
+        "them, or materials-project; the embedded catalogue by default.",
+    ),
+]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--where",
+        metavar="CONDITION",
+        help="What is searched for, as an SQL condition on classes, properties and candidates; gapped metals by default.",
+    ),
+]
 PredictionsOption = Annotated[
     list[Path] | None,
     typer.Option(
@@ -38,15 +55,7 @@ FunnelOption = Annotated[
 
 
 def screen(
-    source: Annotated[
-        Path | None,
-        typer.Option(
-            "--source",
-            metavar="SOURCE",
-            help="Parquet table, folder, pattern or file of crystals, identifiers such as mp-149,mp-150 or a text file of "
-            "them, or materials-project; the embedded catalogue by default.",
-        ),
-    ] = None,
+    source: CrystalsOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
     results_dir: ResultsOption = None,
@@ -55,14 +64,7 @@ def screen(
     predictions: PredictionsOption = None,
     device: DeviceOption = None,
     dft: Annotated[bool, typer.Option("--dft/--no-dft", help="Run the DFT jobs, or only queue them.")] = True,
-    where: Annotated[
-        str | None,
-        typer.Option(
-            "--where",
-            metavar="CONDITION",
-            help="What is searched for, as an SQL condition on classes, properties and candidates; gapped metals by default.",
-        ),
-    ] = None,
+    where: TargetOption = None,
     funnel: FunnelOption = None,
     only_new: Annotated[
         bool, typer.Option("--only-new", help="Screen only what no previous run has screened.")

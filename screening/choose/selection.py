@@ -97,15 +97,13 @@ def select_for_dft(
 ) -> Selection:
     """Choose materials for DFT.
 
-    Hits are what `is_target` says: gapped metals unless a condition is set. The first of `rank_by_consensus` are
-    computed. The random positives are a uniform sample without replacement of the hits of any model that are left, the random
-    negatives one of the materials that no model calls a hit.
+    Hits are what `is_target` says: gapped metals unless a condition is set. Chosen are the first of `rank_by_consensus`, and
+    uniform samples without replacement of the other hits of any model and of the materials that no model calls a hit.
 
     Parameters
     ----------
     classifications
-        One row per material and model: `material_id`, `model`, `is_gapped_metal`, `is_target` (where there is one),
-        `gapped_metal_confidence`, `gap_width_ev`, and where known `trust`.
+        One row per material and model: `NEEDED_TO_SELECT`, and the column `rank_by`.
     candidates
         The candidates: `material_id`, `nsites`, and where known `nsites_primitive` and `chemsys`.
     settings
@@ -140,13 +138,8 @@ def select_for_dft(
     pool = predicted[predicted[Column.MATERIAL_ID].isin(pool_ids)]
     positive_ids = set(pool.loc[pool[flag].astype(bool), Column.MATERIAL_ID])
     order = rank_by_consensus(_with_consensus(pool, rank_by, settings), rank_by)[Column.MATERIAL_ID]
-    best = order[~order.isin(list(refused))].head(settings.max_positives)
-    ranked = [(str(name), BY_CONSENSUS, place, 1.0) for place, name in enumerate(best, 1)]
-    other_ids = sorted(positive_ids - set(best))
-    drawn = _draw(other_ids, settings.n_random_positives, RANDOM_POSITIVE, settings.seed + 1)
-    drawn += _draw(sorted(pool_ids - positive_ids), settings.n_random_negatives, RANDOM_NEGATIVE, settings.seed)
     return Selection(
-        picks=_picks_table(ranked + drawn),
+        picks=_pick(order[~order.isin(list(refused))], positive_ids, pool_ids - positive_ids, settings),
         n_too_large=len(can - pool_ids),
         n_positives=len(positive_ids),
         n_negatives=len(pool_ids - positive_ids),
@@ -278,6 +271,19 @@ def rank_by_consensus(classifications: pd.DataFrame, rank_by: str = Column.GAPPE
     )
 
 
+def _pick(ranked: pd.Series, positives: set[str], negatives: set[str], settings: SelectionSettings) -> pd.DataFrame:
+    """The first of the ranked positives, then random ones of the other positives and of the negatives."""
+    best = [str(name) for name in ranked.head(settings.max_positives)]
+    chosen = [(name, BY_CONSENSUS, place, 1.0) for place, name in enumerate(best, 1)]
+    others = sorted(positives - set(best))
+    chosen += _draw(others, settings.n_random_positives, RANDOM_POSITIVE, settings.seed + 1)
+    chosen += _draw(sorted(negatives), settings.n_random_negatives, RANDOM_NEGATIVE, settings.seed)
+    columns = [
+        str(name) for name in (Column.MATERIAL_ID, Column.SELECTED_AS, Column.RANK, Column.INCLUSION_PROBABILITY)
+    ]
+    return pd.DataFrame(chosen, columns=columns).astype({Column.RANK: "int64", Column.INCLUSION_PROBABILITY: "float64"})
+
+
 def _draw(ids: list[str], most: int, kind: str, seed: int) -> list[tuple[str, str, int, float]]:
     """Draw materials of one group uniformly, without replacement."""
     size = min(most, len(ids))
@@ -286,10 +292,3 @@ def _draw(ids: list[str], most: int, kind: str, seed: int) -> list[tuple[str, st
     drawn = np.random.default_rng(seed).choice(len(ids), size=size, replace=False)
     share = size / len(ids)
     return [(ids[index], kind, rank, share) for rank, index in enumerate(drawn, 1)]
-
-
-def _picks_table(picks: list[tuple[str, str, int, float]]) -> pd.DataFrame:
-    columns = [Column.MATERIAL_ID, Column.SELECTED_AS, Column.RANK, Column.INCLUSION_PROBABILITY]
-    return pd.DataFrame(picks, columns=[str(column) for column in columns]).astype(
-        {Column.RANK: "int64", Column.INCLUSION_PROBABILITY: "float64"}
-    )

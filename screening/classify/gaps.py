@@ -3,6 +3,9 @@
 The same classifier serves predicted and computed spectra. The rule is the one that agrees with
 the public labels of gapped metals: a run of bins with a DOS below a threshold, of a minimum width,
 whose last bin lies in a window below E_F. The run may be open at the bottom of the grid.
+
+`has_vb_gap` follows that rule literally: a spectrum that is below the threshold everywhere counts as gapped. As an artefact
+of a low DOS, this is flagged in `below_threshold_everywhere` and excluded from `is_gapped_metal`.
 """
 
 from __future__ import annotations
@@ -92,13 +95,9 @@ def classify_spectra(
 ) -> pd.DataFrame:
     """Find gaps in the valence band, metals, and materials that are both.
 
-    Spectra are classified per primitive cell, so that the class of a crystal does not depend on the choice of cell.
-
-    `has_vb_gap` follows the published rule literally: a spectrum that is below the threshold
-    everywhere counts as gapped. As an artefact of a low DOS, this is flagged in
-    `below_threshold_everywhere` and excluded from `is_gapped_metal`. A computed spectrum is one of a gapped metal if it has
-    such a gap and is a metal's. A predicted one is smooth, and the gap seldom quite empty: it is if it is a metal's and the
-    probability of a gapped metal reaches `GapSettings.min_probability`.
+    Spectra are classified per primitive cell, so that the class of a crystal does not depend on the choice of cell. A
+    computed spectrum is that of a gapped metal if it has such a gap and is that of a metal. In a predicted one, which is
+    smooth, a gap is seldom quite empty: there the probability of a gapped metal must reach `GapSettings.min_probability`.
 
     Parameters
     ----------
@@ -118,15 +117,14 @@ def classify_spectra(
     Returns
     -------
     pandas.DataFrame
-        One row per spectrum, in the same order. The gap columns describe the widest run that
-        satisfies the rule, or otherwise the widest run below the threshold that begins below E_F
-        (null if there is none); those of a predicted gapped metal whose gap is not that empty, at the lowest threshold
-        tried for the confidence at which the rule holds. Energies are bin edges, so that width = top - bottom; DOS values
-        are per primitive cell. `gap_confidence` is the share (0 to 1) of the thresholds around the set one at which
-        that rule holds, weighted by proximity, and so is `metal_confidence` without evidence; with it, the probability
-        of a metal (`screening.classify.metals.judge_metals`). `gapped_metal_confidence` is their product or, with evidence,
-        the probability that `screening.classify.gapped_metals` makes of it, zero for a known non-metal. All columns are
-        null for a spectrum with non-finite values.
+        One row per spectrum, in the same order; null for non-finite spectra. The gap columns describe the widest run that
+        satisfies the rule, or else the widest one below the threshold that begins below E_F (null if there is none); for a
+        predicted gapped metal without so empty a gap, at the lowest of the thresholds behind the confidence at which the
+        rule holds. Energies are bin edges, so that width = top - bottom; DOS values are per primitive cell.
+        `gap_confidence` is the share (0 to 1) of the thresholds around the set one at which the rule holds, weighted by
+        proximity, and so is `metal_confidence` without evidence; with it, the probability of a metal
+        (`screening.classify.metals.judge_metals`). `gapped_metal_confidence` is their product or, with evidence, the
+        probability that `screening.classify.gapped_metals` makes of it, zero for a known non-metal.
 
     Raises
     ------
@@ -138,17 +136,12 @@ def classify_spectra(
     grid.check(spectra)
     rule = _rule_in_bins(grid, settings)
     share, atoms = _cells(len(spectra), settings, n_sites, n_primitive)
-    blocks = [
-        _classify_block(
-            _per_primitive_cell(spectra, share, i),
-            grid,
-            settings,
-            rule,
-            atoms[i : i + BLOCK_SIZE],
-            None if evidence is None else evidence.take(slice(i, i + BLOCK_SIZE)),
-        )
-        for i in range(0, max(len(spectra), 1), BLOCK_SIZE)
-    ]
+    blocks = []
+    for start in range(0, max(len(spectra), 1), BLOCK_SIZE):
+        rows = slice(start, start + BLOCK_SIZE)
+        per_primitive_cell = np.asarray(spectra[rows], dtype=np.float64) * share[rows, None]
+        known = None if evidence is None else evidence.take(rows)
+        blocks.append(_classify_block(per_primitive_cell, grid, settings, rule, atoms[rows], known))
     return pd.concat(blocks, ignore_index=True) if len(blocks) > 1 else blocks[0]
 
 
@@ -203,12 +196,6 @@ def _cells(
     primitive = np.asarray(n_sites if n_primitive is None else n_primitive, dtype=np.float64)
     share = np.divide(primitive, n_sites, out=np.ones(n_spectra), where=np.greater(n_sites, 0))
     return share, primitive if settings.per_atom else ones
-
-
-def _per_primitive_cell(spectra: NDArray[np.floating], share: NDArray[np.float64], start: int) -> NDArray[np.float64]:
-    """A block of spectra in states/eV per primitive cell."""
-    block = slice(start, start + BLOCK_SIZE)
-    return np.asarray(spectra[block], dtype=np.float64) * share[block, None]
 
 
 def _classify_block(

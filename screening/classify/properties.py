@@ -120,8 +120,7 @@ def derive_properties(
     spectra
         Shape (n, grid.size), states/eV per atom.
     classes
-        Of these spectra: `is_metal`, and the gaps below and above E_F where a metal has one
-        (`screening.classify.gaps.classify_spectra`).
+        `is_metal` and the gaps of these spectra (`screening.classify.gaps.classify_spectra`).
     materials
         Their volumes and Stoner parameters.
     grid
@@ -132,10 +131,9 @@ def derive_properties(
     Returns
     -------
     pandas.DataFrame
-        One row per spectrum in the same order, with the columns `PROPERTY_COLUMNS`, defined in `Column`. Null where a
-        quantity is undefined: all for non-finite spectra, those of the Fermi surface for non-metals, the carriers
-        without a gap. Errors of neighbouring bins are taken as fully correlated for sums (an upper bound of the
-        standard deviation) and as independent for the sign of the Seebeck coefficient.
+        One row per spectrum in the same order: `PROPERTY_COLUMNS`, defined in `Column`. Null where undefined: all for
+        non-finite spectra, those of the Fermi surface for non-metals, the carriers without a gap. Errors of neighbouring
+        bins count as fully correlated in sums (an upper bound) and as independent for the sign of the Seebeck coefficient.
 
     Raises
     ------
@@ -153,11 +151,6 @@ def derive_properties(
     of_metals = np.where(metal, at_efermi, np.nan)
     slope = (values[:, above : above + 2].mean(axis=1) - values[:, above - 2 : above].mean(axis=1)) / (2 * grid.width)
     seebeck, sign_confidence = _seebeck(values, errors, grid, metal)
-    between = _between_gap_and_efermi(classes, grid)
-    volumes_a3 = materials.sizes.volumes_per_site
-    carriers = _carriers(values, between, grid, volumes_a3)
-    occupied = values[:, :above].sum(axis=1) * grid.width
-    first_moment = values[:, :above] @ grid.centers[:above] * grid.width
     return pd.DataFrame(
         {
             Column.DOS_AT_EFERMI_PER_ATOM: at_efermi,
@@ -167,13 +160,36 @@ def derive_properties(
             Column.STONER_PRODUCT: materials.stoner_ev * of_metals,
             Column.SEEBECK_300K: seebeck,
             Column.SEEBECK_SIGN_CONFIDENCE: sign_confidence,
-            Column.CARRIERS: carriers,
-            Column.CARRIERS_STD: _carriers(errors, between, grid, volumes_a3),
-            Column.BAND_MASS: _band_mass(of_metals / volumes_a3, carriers / ANGSTROM3_PER_CM3),
-            Column.OCCUPIED_STATES: occupied,
-            Column.OCCUPIED_CENTER_EV: _ratio(first_moment, occupied),
+            **_carrier_columns(values, errors, of_metals, _between_gap_and_efermi(classes, grid), grid, materials),
+            **_occupied_columns(values, grid),
         }
     ).astype("float64")
+
+
+def _carrier_columns(
+    values: NDArray[np.float64],
+    errors: NDArray[np.float64],
+    of_metals: NDArray[np.float64],
+    between: NDArray[np.float64],
+    grid: SpectralGrid,
+    materials: Materials,
+) -> dict[str, NDArray[np.float64]]:
+    """Carriers between gap and E_F, and the band mass at which free carriers have this density of states at E_F."""
+    volumes_a3 = materials.sizes.volumes_per_site
+    carriers = _carriers(values, between, grid, volumes_a3)
+    return {
+        Column.CARRIERS: carriers,
+        Column.CARRIERS_STD: _carriers(errors, between, grid, volumes_a3),
+        Column.BAND_MASS: _band_mass(of_metals / volumes_a3, carriers / ANGSTROM3_PER_CM3),
+    }
+
+
+def _occupied_columns(values: NDArray[np.float64], grid: SpectralGrid) -> dict[str, NDArray[np.float64]]:
+    """Number and centre of the occupied states on the grid."""
+    below = values[:, : first_bin_above_zero(grid)]
+    states = below.sum(axis=1) * grid.width
+    first_moment = below @ grid.centers[: below.shape[1]] * grid.width
+    return {Column.OCCUPIED_STATES: states, Column.OCCUPIED_CENTER_EV: _ratio(first_moment, states)}
 
 
 def _seebeck(

@@ -2,7 +2,10 @@
 
 Two estimates are given side by side. The one of the *validated set* counts the materials computed; it overestimates
 recall if positives are sampled more densely than negatives. The one of the *population* is a posterior over all
-materials that could have been computed (`screening.evaluate.population`).
+materials that could have been computed (`screening.evaluate.population`): its cells are means, its scores medians. Only the
+population has a `prevalence`, the share of positives, and an `enrichment`, the factor by which a pick beats a random one,
+because the validated set is not a random sample. The intervals of the validated set are Wilson's for precision and recall,
+otherwise those of `screening.evaluate.confusion.draw_intervals`.
 """
 
 from __future__ import annotations
@@ -56,9 +59,8 @@ def precision_recall(
     classifications
         One row per material and model, from predicted spectra: `screening.classify.gaps.classify_spectra`.
     dft_results
-        One row per material: `material_id`, `status` ("ok" or why not), and the same flags, found
-        by the same function in the DFT spectra. Rows that are not "ok" count as failed, not as negative.
-        Results of different functionals or treatments of spin are evaluated separately.
+        One row per material: `material_id`, `status`, and the same flags, found by the same function in the DFT spectra.
+        Rows that are not "ok" count as failed, not as negative. Different functionals or spins are evaluated apart.
     picks
         How the materials were chosen: `Selection.picks`.
     settings
@@ -74,15 +76,10 @@ def precision_recall(
     -------
     pandas.DataFrame
         One row per reference, model, target (gapped metal, VB gap, metal, and the target of the search) and estimate.
-        `n` materials were computed and counted, `n_failed` chosen but without an answer, `n_missing_predictions`
-        counted as predicted negative because the model failed on them, and `n_not_represented`
-        predicted positives of any model that were not chosen and that no random positive represents.
-        Undefined ratios are null. The population row, given for the target of the search, is a posterior
-        (`screening.evaluate.population`): its scores are medians, its cells means; a score whose interval is too wide is
-        null, and `advice` says what would make precision, recall or F1 known. Intervals of precision and recall are Wilson's for the
-        validated set, its others those of `screening.evaluate.confusion.draw_intervals`. `prevalence` is
-        the share of positives and `enrichment` the factor by which a pick beats a random one; only the population has
-        them, as the validated set is not a random sample.
+        `n` materials were computed and counted, `n_failed` chosen but without an answer, `n_missing_predictions` counted
+        as predicted negative because the model failed on them, `n_not_represented` predicted positives of any model that
+        were not chosen and that no random positive represents. Undefined ratios are null. Only the target of the search
+        has a population row; `advice` says what would make a score known that is null because its interval is too wide.
 
     Raises
     ------
@@ -96,17 +93,15 @@ def precision_recall(
     rows: list[dict[str, object]] = []
     for level, results in split_by_reference(dft_results, reference):
         truth = _answers(results, picks, targets)
-        known = _known(truth, searched)
-        # If no random negative has an answer, negatives are not represented.
-        strata = Strata.of(flags, known) if (known[Column.SELECTED_AS] == RANDOM_NEGATIVE).any() else None
+        strata = _strata(flags, truth, searched)
         for model, group in sorted(classifications.groupby(Column.MODEL), key=lambda pair: str(pair[0])):
             for target in targets:
                 validated = _validate(group, truth, classifications, target, searched)
-                head = {Column.MODEL: str(model), Column.TARGET: str(target), Column.GAP_RULE: gap_rule}
-                rows.append(head | level.columns() | _validated_set_row(validated, settings))
+                head: dict[str, object] = {Column.MODEL: str(model), Column.TARGET: str(target)}
+                head |= level.columns() | {Column.GAP_RULE: gap_rule}
+                rows.append(head | _validated_set_row(validated, settings))
                 if target == searched and strata is not None:
-                    row = _population_row(validated, estimate_population(strata, str(model), settings))
-                    rows.append(head | level.columns() | row)
+                    rows.append(head | _population_row(validated, estimate_population(strata, str(model), settings)))
     return pd.DataFrame(rows, columns=column_names(TableName.PRECISION_RECALL))
 
 
@@ -213,10 +208,13 @@ def _validated_set_row(validated: _Validated, settings: EvaluationSettings) -> d
     return row | dict.fromkeys(unknown)
 
 
-def _known(answers: pd.DataFrame, target: Column) -> pd.DataFrame:
-    """Answers of the picks that have one, with the column `truth`."""
+def _strata(flags: pd.DataFrame, answers: pd.DataFrame, target: Column) -> Strata | None:
+    """Counts of the answers; None if no random negative has one, so that nothing represents the negatives."""
     known = answers[answers[target].notna()]
-    return known[[Column.MATERIAL_ID, Column.SELECTED_AS]].assign(truth=is_true(known[target]))
+    if not (known[Column.SELECTED_AS] == RANDOM_NEGATIVE).any():
+        return None
+    known = known[[Column.MATERIAL_ID, Column.SELECTED_AS]].assign(truth=is_true(known[target]))
+    return Strata.of(flags, known)
 
 
 def _population_row(validated: _Validated, found: PopulationEstimate) -> dict[str, object]:
