@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
 
+from flows.parameter_schema import schema_of_assignments
 from flows.settings import ScreenSettings
 from flows.settings_layers import (
     SERVED_VARIABLE,
@@ -30,6 +31,11 @@ from flows.source_words import named_source, source_word
 OF_THE_SERVER = frozenset({"dft.elk_command"})
 
 
+def is_of_the_server(key: str) -> bool:
+    """Whether a setting is set where the screen is served, never by a run."""
+    return key in OF_THE_SERVER or key.partition(".")[0] == "serve"
+
+
 def check_assignment(text: str) -> str:
     """An assignment such as "gap.min_width_ev=1.2" whose key and value can be used.
 
@@ -41,7 +47,7 @@ def check_assignment(text: str) -> str:
     layer = read_layers(None, [text])["command line"]
     fields = known_fields()
     for key, value in leaves(ScreenSettings, layer):
-        if key in OF_THE_SERVER or key.startswith("serve."):
+        if is_of_the_server(key):
             raise SettingsRefusedError(_server_only(key))
         if key in fields:
             _check_value(key, value)
@@ -76,7 +82,7 @@ Limit = Annotated[int, Field(ge=1, description="Only the first this many materia
 Assignment = Annotated[
     str,
     AfterValidator(check_assignment),
-    Field(pattern=r"^\s*[a-z][a-z0-9_.]*\s*=", description="KEY=VALUE, e.g. gap.min_width_ev=1.2."),
+    WithJsonSchema(schema_of_assignments({k: field for k, field in known_fields().items() if not is_of_the_server(k)})),
 ]
 ConfigFile = Annotated[str | None, AfterValidator(check_config)]
 

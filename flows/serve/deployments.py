@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events import DeploymentEventTrigger
 from prefect.flows import EntrypointType
 from prefect.schedules import Cron
+from prefect.utilities.callables import ParameterSchema
 
 from flows.collect import COLLECT_FLOW_NAME, collect_dft
 from flows.parameters import served_parameters
@@ -30,6 +31,21 @@ COLLECT_SLUG = "collect"
 FLOW_NAMES = [FLOW_NAME, WATCH_FLOW_NAME, COLLECT_FLOW_NAME]
 
 
+class ClosedSchema(ParameterSchema):
+    """JSON schema of the parameters of a flow, which has no others."""
+
+    additionalProperties: Literal[False] = False  # noqa: N815  JSON schema's name
+
+
+class ClosedDeployment(RunnerDeployment):
+    """A deployment whose server refuses parameters that the flow does not have, in whatever way they arrive."""
+
+    def _set_defaults_from_flow(self, flow: Flow[..., Any]) -> None:
+        super()._set_defaults_from_flow(flow)
+        schema = self._parameter_openapi_schema.model_dump()
+        self._parameter_openapi_schema = ClosedSchema(**schema, additionalProperties=False)
+
+
 def screen_deployment(settings: ScreenSettings) -> RunnerDeployment:
     """The deployment of the screen; its form shows the served values of the parameters."""
     schedule = Cron(
@@ -45,7 +61,7 @@ def screen_deployment(settings: ScreenSettings) -> RunnerDeployment:
         match={"prefect.resource.id": resource_id(settings.source)},
         parameters={"release": "{{ event.payload.new }}"},
     )
-    return RunnerDeployment.from_flow(
+    return ClosedDeployment.from_flow(
         screen_gapped_metals,
         name=DEPLOYMENT_NAME,
         parameters=served_parameters(settings),
@@ -76,6 +92,6 @@ def watch_deployment(settings: ScreenSettings) -> RunnerDeployment:
 
 
 def _on_schedule(flow: Flow[..., Any], name: str, schedule: Schedule) -> RunnerDeployment:
-    return RunnerDeployment.from_flow(
+    return ClosedDeployment.from_flow(
         flow, name=name, schedules=[schedule], entrypoint_type=EntrypointType.MODULE_PATH, tags=["screening"]
     )

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pandas as pd
 import pytest
 from prefect.client.orchestration import get_client
@@ -37,6 +38,14 @@ def desk(prefect_server):
     with get_client(sync_client=True) as client:
         client.create_work_pool(WorkPoolCreate(name="desk", type="process"))
     return "desk"
+
+
+@pytest.fixture(scope="module")
+def deployed(desk):
+    """Address of the screen in that pool, for requests without any client of Prefect's."""
+    pool.deploy(load_settings(None, GIVEN), given_settings(None, GIVEN), desk)
+    api = PREFECT_API_URL.value()
+    return f"{api}/deployments/{httpx.get(f'{api}/deployments/name/{SCREEN}').json()['id']}"
 
 
 class Run:
@@ -82,6 +91,23 @@ def test_a_group_has_deployments_and_limits_in_its_pool_and_is_told_what_happens
     assert sorted(messages) == ["2 picks in 2026.11", "screen-gapped-metals failed"]
     assert "picked 2 materials, the best: SrNbO3, KCl." in messages["2 picks in 2026.11"]
     assert "screen mp 2026.11 is Failed: The API key is not valid." in messages["screen-gapped-metals failed"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "named"),
+    [
+        ({"lmit": 1}, "'lmit' was unexpected"),
+        ({"limit": 0}, "field 'limit'"),
+        ({"run_dft": "maybe"}, "field 'run_dft'"),
+        ({"set": ["gap.minwidth=1"]}, "field 'set[0]'. Failure reason: 'gap.minwidth=1' does not match"),
+        ({"set": ["dft.max_jobs=4", "gap.min_width_ev=wide"]}, "field 'set[1]'"),
+        ({"set": ["dft.elk_command=/tmp/evil"]}, "of `mat2spec settings` that a run may set"),
+    ],
+)
+def test_a_request_that_no_run_could_use_is_refused_by_the_server(deployed, parameters, named):
+    answer = httpx.post(f"{deployed}/create_flow_run", json={"parameters": parameters})
+    assert answer.status_code == 409
+    assert named in answer.json()["detail"]
 
 
 def wait_for(condition):
