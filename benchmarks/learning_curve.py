@@ -26,8 +26,8 @@ from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.labels.readers.data_folder import load_edos
 from mat2spec.labels.splits import PLAN_TEST_SETS, Split
 from mat2spec.models.checkpoints import read_card
-from mat2spec.models.tight_binding import TightBindingSettings
 from mat2spec.settings import Level
+from mat2spec.tight_binding.model import TightBindingSettings
 from mat2spec.training.learning_curve import Train, learning_curve
 from mat2spec.training.runs import adapt_graphs, run_training
 from mat2spec.training.settings import TrainingSettings

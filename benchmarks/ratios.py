@@ -36,7 +36,6 @@ from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.graphs.building import build_graphs
-from mat2spec.models.tight_binding import TightBinding
 from mat2spec.prediction import SpectrumPredictor, load_predictor, predict_with_models
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.prediction import predictions_table
@@ -45,6 +44,7 @@ from mat2spec.tables.parquet import list_column
 from mat2spec.tight_binding import charges, problem, sevennet
 from mat2spec.tight_binding.bloch import TightBindingCrystal
 from mat2spec.tight_binding.cells import PrimitiveCell
+from mat2spec.tight_binding.model import TightBinding
 from mat2spec.tight_binding.predictor import TightBindingPredictor
 from mat2spec.tight_binding.problem import PreparationSettings, prepare
 from mat2spec.tight_binding.sevennet import SevenNetVersion, site_scalars

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.models.metal_head import METAL_HEAD, shipped_metal_head
-from mat2spec.models.site_metal_head import SITE_METAL_HEAD, shipped_site_metal_head
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.prediction import Prediction
+from mat2spec.tight_binding.metal_head import SITE_METAL_HEAD, shipped_site_metal_head
 
 
 def hashes_of_metal_heads() -> dict[str, str]:

@@ -25,9 +25,9 @@ from sklearn.metrics import roc_auc_score
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.models.metal_head import METAL_GAP_EV, shipped_metal_head
-from mat2spec.models.site_metal_head import shipped_site_metal_head
 from mat2spec.prediction import Predictor, load_predictor
 from mat2spec.tables.columns import Column
+from mat2spec.tight_binding.metal_head import shipped_site_metal_head
 from screening.classify import metals
 from screening.classify.gaps import classify_spectra
 from screening.classify.metals import CALIBRATION_FILE, Voices, metal_features

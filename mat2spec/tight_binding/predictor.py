@@ -23,13 +23,6 @@ from mat2spec.crystals.compact import reduce_skewed_cells
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
 from mat2spec.models.checkpoints import WeightsError, read_weights, tensors_hash
-from mat2spec.models.site_metal_head import DESCRIPTORS, shipped_site_metal_head
-from mat2spec.models.tight_binding import (
-    TightBinding,
-    TightBindingSettings,
-    predicted_spectrum,
-    relative_integral_error,
-)
 from mat2spec.settings import TIGHT_BINDING_MODELS as MODEL_NAMES
 from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.spectra.prediction import BatchReport, Prediction
@@ -37,6 +30,13 @@ from mat2spec.spectra.trust import CrystalFacts, TrustCalibration, judge
 from mat2spec.tables.status import Status
 from mat2spec.threads import worker_threads
 from mat2spec.tight_binding.cells import PrimitiveCell
+from mat2spec.tight_binding.metal_head import DESCRIPTORS, shipped_site_metal_head
+from mat2spec.tight_binding.model import (
+    TightBinding,
+    TightBindingSettings,
+    predicted_spectrum,
+    relative_integral_error,
+)
 from mat2spec.tight_binding.pairs import shortest_distance
 from mat2spec.tight_binding.parameters import load_tables, tables_hash
 from mat2spec.tight_binding.problem import PreparationSettings, prepare

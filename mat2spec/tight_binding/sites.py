@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pymatgen.core import Element
 from torch import Tensor
 
-from mat2spec.models.tight_binding import TightBinding, predicted_spectrum
 from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.tight_binding.channels import N_SHELLS, SHELL_NAMES
 from mat2spec.tight_binding.density_of_states import projected_dos
 from mat2spec.tight_binding.filling import fill
+from mat2spec.tight_binding.model import TightBinding, predicted_spectrum
 from mat2spec.tight_binding.network import average_equivalent
 from mat2spec.tight_binding.problem import LinearBands, Problem
 

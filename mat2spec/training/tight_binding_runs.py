@@ -18,10 +18,10 @@ from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.labelled import DataError, LabelledSpectra
 from mat2spec.labels.splits import STORE_TEST, Split, calibration_split
 from mat2spec.models.checkpoints import WeightsCard, save_weights, weights_name
-from mat2spec.models.tight_binding import TightBinding, predicted_spectrum
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.metrics import evaluate_spectra, normalise_sum
 from mat2spec.spectra.normalisation import Setting
+from mat2spec.tight_binding.model import TightBinding, predicted_spectrum
 from mat2spec.tight_binding.predictor import MODEL_NAME, MODEL_NAME_WITH_SPIN, find_problems
 from mat2spec.training.folders import alone_in
 from mat2spec.training.tight_binding import (

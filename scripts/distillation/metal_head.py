@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from mat2spec.crystals.elements import element_features
 from mat2spec.labels.splits import tenth_of_formula
 from mat2spec.models.metal_head import METAL_GAP_EV
-from mat2spec.models.site_metal_head import DESCRIPTORS, LARGEST_INPUT, SiteNetwork, further_inputs
+from mat2spec.tight_binding.metal_head import DESCRIPTORS, LARGEST_INPUT, SiteNetwork, further_inputs
 from scripts.distillation.population import Population
 from scripts.distillation.sites import Sites
 from scripts.train_metal_head import fit_platt, judge

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mat2spec.models.site_metal_head import DESCRIPTORS
 from mat2spec.tight_binding.cells import PrimitiveCell
+from mat2spec.tight_binding.metal_head import DESCRIPTORS
 from mat2spec.tight_binding.predictor import find_problems
 from mat2spec.tight_binding.sevennet import SiteGraph, potential, scalars_of_graphs, site_graph
 from scripts.distillation.population import Population

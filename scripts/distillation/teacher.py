@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from mat2spec.faults import CRYSTAL_FAULTS
 from mat2spec.models.checkpoints import weights_name
-from mat2spec.models.tight_binding import predicted_spectrum
 from mat2spec.settings import SHIPPED_WEIGHTS_DIR
 from mat2spec.spectra.normalisation import Setting
+from mat2spec.tight_binding.model import predicted_spectrum
 from mat2spec.tight_binding.predictor import MODEL_NAME_WITH_SPIN, load_tight_binding
 from mat2spec.tight_binding.problem import PreparationSettings, prepare
 from scripts.distillation.population import Population

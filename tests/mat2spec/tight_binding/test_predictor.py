@@ -9,10 +9,10 @@ from scipy.spatial.transform import Rotation
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models.checkpoints import WeightsCard, WeightsError, save_weights
-from mat2spec.models.tight_binding import TightBinding, TightBindingSettings
 from mat2spec.prediction import load_predictor, predict_with_models
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.normalisation import Setting
+from mat2spec.tight_binding.model import TightBinding, TightBindingSettings
 from mat2spec.tight_binding.predictor import TightBindingPredictor
 from tests.mat2spec.conftest import low_symmetry, perovskite, rock_salt, rock_salt_primitive
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.models.tight_binding import TightBindingSettings
 from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.tight_binding.model import TightBindingSettings
 from mat2spec.training.folders import TrainingError
 from mat2spec.training.tight_binding import TightBindingTraining, make_solvable, spectrum_loss, train_tight_binding
 from tests.mat2spec.conftest import perovskite, rock_salt_primitive

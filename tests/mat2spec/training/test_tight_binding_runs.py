@@ -6,7 +6,7 @@ import pytest
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.labels.labelled import DataError
 from mat2spec.models.checkpoints import read_card
-from mat2spec.models.tight_binding import TightBindingSettings
+from mat2spec.tight_binding.model import TightBindingSettings
 from mat2spec.tight_binding.predictor import load_tight_binding
 from mat2spec.training.tight_binding import TightBindingTraining
 from mat2spec.training.tight_binding_runs import run_tight_binding

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from mat2spec.models.metal_head import shipped_metal_head
-from mat2spec.models.site_metal_head import shipped_site_metal_head
 from mat2spec.prediction import BEST_MODELS, load_predictor
 from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.tight_binding.metal_head import shipped_site_metal_head
 from screening.classify.classes import ElectronicClass, classify
 from screening.classify.gaps import classify_spectra
 from screening.classify.metals import (
