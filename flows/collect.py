@@ -8,10 +8,10 @@ from prefect import flow, get_run_logger
 
 from flows import pipeline
 from flows.parameters import settings_of_run
+from flows.prefect_runs import artifacts
+from flows.prefect_runs.announcements import announce_picks
+from flows.prefect_runs.flow_runs import show_waiting
 from flows.remote_jobs import COLLECTED, RUN_DFT, SUBMITTED, WAITING, is_to_be_collected
-from flows.serve import artifacts
-from flows.serve.flow_runs import show_waiting
-from flows.serve.notifications import announce_picks
 from flows.settings import ScreenSettings
 from flows.settings_layers import validate
 from screening.runs.folder import RunFolder

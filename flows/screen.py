@@ -12,10 +12,10 @@ from prefect.states import Completed
 from flows import pipeline
 from flows.parameters import Assignment, ConfigFile, Limit, Source, settings_of_run
 from flows.pipeline import Done, Stage
+from flows.prefect_runs import artifacts
+from flows.prefect_runs.announcements import announce_picks
+from flows.prefect_runs.flow_runs import link_to_run, turn, words_of_waiting
 from flows.remote_jobs import waiting_jobs
-from flows.serve import artifacts
-from flows.serve.flow_runs import link_to_run, turn, words_of_waiting
-from flows.serve.notifications import announce_picks
 from flows.settings import ScreenSettings
 from flows.shards import Run, pipeline_task, run_shards
 from flows.source_words import short_word, source_word

@@ -33,7 +33,7 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
 from screening.choose.candidates import choose_candidates
-from screening.choose.selection import NEEDED_TO_SELECT, consensus, rank_by_consensus
+from screening.choose.selection import NEEDED_TO_SELECT, rank_by_consensus, with_consensus
 from screening.classify.classes import mark_targets
 from screening.classify.false_metals import known_polymorphs
 from screening.classify.phonons import phonon_rows
@@ -226,8 +226,7 @@ def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     pieces = inputs.batches(TableName.PREDICTIONS, columns)
     classes = classify_pieces(pieces, candidates, elements, settings.gap, settings.classify)
     table = mark_targets(classes, candidates, settings.classify.target)
-    number = consensus(table, settings.classify.rank_by, allow_outside=settings.selection.allow_outside)
-    table = table.assign(**{Column.CONSENSUS_CONFIDENCE: number})
+    table = with_consensus(table, settings.classify.rank_by, allow_outside=settings.selection.allow_outside)
     per_model = table[is_true(table[Column.IS_TARGET])][Column.MODEL].value_counts()
     name = "gapped_metals" if settings.classify.target == Column.IS_GAPPED_METAL else "hits"
     return Outcome(

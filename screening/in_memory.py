@@ -13,33 +13,15 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.given import CrystalLike, crystals_given
 from mat2spec.prediction import load_predictor, predict_with_models
 from mat2spec.settings import EDOS_MODELS
-from mat2spec.spectra.prediction import Prediction
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
-from screening.choose.selection import consensus
-from screening.classify.classes import classify, mark_targets
-from screening.classify.materials import Materials
-from screening.classify.metals import MetalEvidence
-from screening.report.picks import picks_table, with_space_groups
+from screening.choose.judgement import judge
+from screening.report.picks import OF_DFT, picks_table, with_space_groups
 from screening.runs.schemas import TableName, empty_table
 from screening.settings import ClassifySettings, GapSettings, SelectionSettings
-from screening.sources.base import properties_of
-
-# Columns that only a run with DFT can fill.
-OF_DFT = (
-    Column.CHOICE,
-    Column.DFT_STATUS,
-    Column.DFT_REASON,
-    Column.DFT_VERDICT,
-    Column.DFT_GAP_TOP_EV,
-    Column.DFT_GAP_BOTTOM_EV,
-    Column.DFT_GAP_WIDTH_EV,
-    Column.DFT_GAP_OPEN_AT_BOTTOM,
-)
 
 
 @dataclass(frozen=True)
@@ -99,20 +81,3 @@ def screen(
     picks = picks_table(candidates, table, predictions, jobs, None, SelectionSettings()).drop(columns=list(OF_DFT))
     rows = pd.Index(given.material_ids).get_indexer(pd.Index(picks[Column.MATERIAL_ID]))
     return Screened(with_space_groups(picks, given.take(rows)), table, predictions)
-
-
-def judge(
-    crystals: Crystals, made: Sequence[Prediction], gap: GapSettings | None, settings: ClassifySettings
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The tables `candidates`, `classifications` and `predictions` of crystals and what models predict of them."""
-    candidates, materials = properties_of(crystals), Materials.of_crystals(crystals)
-    predictions = pd.concat([prediction.to_frame() for prediction in made], ignore_index=True)
-    keys = predictions[[str(Column.MATERIAL_ID), str(Column.MODEL), str(Column.TRUST)]]
-    classes = [
-        classify(each.spectra, materials, gap, settings, each.uncertainty, evidence=MetalEvidence.of_prediction(each))
-        for each in made
-    ]
-    table = pd.concat([keys, pd.concat(classes, ignore_index=True)], axis=1)
-    table = mark_targets(table, candidates, settings.target)
-    number = consensus(table, settings.rank_by)
-    return candidates, table.assign(**{Column.CONSENSUS_CONFIDENCE: number}), predictions

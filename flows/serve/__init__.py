@@ -1,1 +1,1 @@
-"""Prefect: deployments, the process that serves them, its server, the watcher, and artifacts for the UI."""
+"""Prefect: deployments, the process that serves them, its server, and the watcher."""

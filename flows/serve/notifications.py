@@ -11,25 +11,18 @@ from uuid import UUID
 
 from apprise import Apprise
 from prefect.blocks.notifications import SlackWebhook
-from prefect.events import emit_event
 from prefect.events.actions import SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from pydantic import SecretStr
 
-from flows.serve.flow_runs import only_display
-from mat2spec.tables.columns import Column
-from screening.runs.schemas import TableName
+from flows.prefect_runs.announcements import NEW_PICKS_EVENT
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
-    from screening.runs.folder import RunFolder
-
 ADDRESS_VARIABLE = "MAT2SPEC_NOTIFY_URL"
 BLOCK_NAME = "mat2spec-notifications"
-NEW_PICKS_EVENT = "mat2spec.picks.new"
-_N_NAMED = 5
 
 
 class NotificationError(ValueError):
@@ -103,20 +96,3 @@ def new_picks(block_id: UUID) -> AutomationCore:
         trigger=EventTrigger(posture=Posture.Reactive, expect={NEW_PICKS_EVENT}),
         actions=[message],
     )
-
-
-def announce_picks(run: RunFolder) -> None:
-    """Emit the event of new picks if a finished run has any."""
-    picks = run.read_table(TableName.PICKS)
-    picks = picks[picks[Column.PICK_RANK].notna()]
-    if picks.empty:
-        return
-    payload = {
-        "n": len(picks),
-        "best": ", ".join(picks[Column.FORMULA].head(_N_NAMED)),
-        "run": run.run_id,
-        "release": run.info["db_version"],
-        "folder": str(run.path),
-    }
-    with only_display("the new picks"):
-        emit_event(NEW_PICKS_EVENT, resource={"prefect.resource.id": f"mat2spec.run.{run.run_id}"}, payload=payload)

@@ -137,9 +137,9 @@ def select_for_dft(
     pool_ids = can & set(_small(candidates, settings))
     pool = predicted[predicted[Column.MATERIAL_ID].isin(pool_ids)]
     positive_ids = set(pool.loc[pool[flag].astype(bool), Column.MATERIAL_ID])
-    order = rank_by_consensus(_with_consensus(pool, rank_by, settings), rank_by)[Column.MATERIAL_ID]
+    ranked = rank_by_consensus(with_consensus(pool, rank_by, allow_outside=settings.allow_outside), rank_by)
     return Selection(
-        picks=_pick(order[~order.isin(list(refused))], positive_ids, pool_ids - positive_ids, settings),
+        picks=_pick(ranked[Column.MATERIAL_ID], refused, positive_ids, pool_ids - positive_ids, settings),
         n_too_large=len(can - pool_ids),
         n_positives=len(positive_ids),
         n_negatives=len(pool_ids - positive_ids),
@@ -235,8 +235,9 @@ def known_consensus(classifications: pd.DataFrame, rank_by: str = Column.GAPPED_
     return consensus(classifications, rank_by)
 
 
-def _with_consensus(classifications: pd.DataFrame, rank_by: str, settings: SelectionSettings) -> pd.DataFrame:
-    number = consensus(classifications, rank_by, allow_outside=settings.allow_outside)
+def with_consensus(classifications: pd.DataFrame, rank_by: str, *, allow_outside: bool = False) -> pd.DataFrame:
+    """The table with the column `consensus_confidence`, computed by `consensus`."""
+    number = consensus(classifications, rank_by, allow_outside=allow_outside)
     return classifications.assign(**{Column.CONSENSUS_CONFIDENCE: number})
 
 
@@ -271,9 +272,15 @@ def rank_by_consensus(classifications: pd.DataFrame, rank_by: str = Column.GAPPE
     )
 
 
-def _pick(ranked: pd.Series, positives: set[str], negatives: set[str], settings: SelectionSettings) -> pd.DataFrame:
+def _pick(
+    ranked: pd.Series,
+    refused: Collection[str],
+    positives: set[str],
+    negatives: set[str],
+    settings: SelectionSettings,
+) -> pd.DataFrame:
     """The first of the ranked positives, then random ones of the other positives and of the negatives."""
-    best = [str(name) for name in ranked.head(settings.max_positives)]
+    best = [str(name) for name in ranked[~ranked.isin(list(refused))].head(settings.max_positives)]
     chosen = [(name, BY_CONSENSUS, place, 1.0) for place, name in enumerate(best, 1)]
     others = sorted(positives - set(best))
     chosen += _draw(others, settings.n_random_positives, RANDOM_POSITIVE, settings.seed + 1)

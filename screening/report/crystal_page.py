@@ -13,10 +13,10 @@ from mat2spec.spectra.trust import Trust
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
+from screening.choose.judgement import judge
 from screening.classify.classes import ElectronicClass
 from screening.classify.gapped_metals import gapped_metal_cut
-from screening.in_memory import OF_DFT, judge
-from screening.report.picks import picks_table, with_space_groups
+from screening.report.picks import OF_DFT, picks_table, with_space_groups
 from screening.report.result_page import PageContent
 from screening.runs.schemas import TableName, empty_table
 from screening.settings import ClassifySettings, GapSettings, SelectionSettings

@@ -55,6 +55,17 @@ _DFT_NUMBERS = {
     Column.GAP_BOTTOM_EV: Column.DFT_GAP_BOTTOM_EV,
     Column.GAP_WIDTH_EV: Column.DFT_GAP_WIDTH_EV,
 }
+# Columns that only a run with DFT can fill.
+OF_DFT = (
+    Column.CHOICE,
+    Column.DFT_STATUS,
+    Column.DFT_REASON,
+    Column.DFT_VERDICT,
+    Column.DFT_GAP_TOP_EV,
+    Column.DFT_GAP_BOTTOM_EV,
+    Column.DFT_GAP_WIDTH_EV,
+    Column.DFT_GAP_OPEN_AT_BOTTOM,
+)
 
 
 def picks_table(

@@ -8,8 +8,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows import collect, pipeline
+from flows.prefect_runs import artifacts
 from flows.screen import FLOW_NAME, screen_gapped_metals
-from flows.serve import artifacts
 from flows.serve.deployments import DEPLOYMENT_NAME, SCHEDULE_SLUG, screen_deployment
 from flows.settings_layers import load_settings
 from screening.runs.folder import RunFolder

@@ -14,6 +14,10 @@ def test_no_module_imports_itself_through_others(house):
     assert circles(house.imports) == []
 
 
+def test_no_room_imports_itself_through_others(house):
+    assert circles(house.room_imports()) == []
+
+
 def test_packages_import_only_those_below_them(house):
     assert house.wrong_arrows() == []
 

@@ -17,8 +17,9 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Failed
 
 from flows.parameters import SERVED_VARIABLE
+from flows.prefect_runs import announcements
+from flows.prefect_runs.flow_runs import turn
 from flows.serve import notifications, pool
-from flows.serve.flow_runs import turn
 from flows.settings_layers import given_settings, load_settings
 from screening.runs.folder import RunFolder
 from screening.runs.schemas import TableName
@@ -73,7 +74,7 @@ def test_a_group_has_deployments_and_limits_in_its_pool_and_is_told_what_happens
         automations = [a.name for a in client.read_automations() if a.name.startswith("mat2spec")]
         flow_run = client.create_flow_run_from_deployment(screen.id, name="screen mp 2026.11")
         client.set_flow_run_state(flow_run.id, Failed(message="The API key is not valid."), force=True)
-        notifications.announce_picks(Run())
+        announcements.announce_picks(Run())
         wait_for(lambda: len(posted) >= 2)
     assert screen.work_pool_name == watch.work_pool_name == desk
     assert screen.parameters == {"source": "materials-project", "limit": 50, "only_new": False, "run_dft": True}
@@ -170,8 +171,8 @@ def test_a_pool_that_is_not_there_or_needs_an_image_is_named(prefect_server):
 
 def test_picks_are_told_only_if_there_are_any(monkeypatch):
     told = []
-    monkeypatch.setattr(notifications, "emit_event", lambda event, **given: told.append((event, given["payload"])))
+    monkeypatch.setattr(announcements, "emit_event", lambda event, **given: told.append((event, given["payload"])))
     run = Run()
     run.picks = Run.picks.tail(1)
-    notifications.announce_picks(run)
+    announcements.announce_picks(run)
     assert told == []

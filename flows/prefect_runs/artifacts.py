@@ -13,7 +13,7 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 
-from flows.serve.flow_runs import only_display
+from flows.prefect_runs.flow_runs import only_display
 from mat2spec.tables.columns import Column
 from screening.report.result_page import PAGE_FILE
 from screening.report.tables import precision_recall_rows
