@@ -39,7 +39,14 @@ OF_THE_MACHINE: dict[str, Any] = {
         "mp_requests_per_second",
         "mp_parallel_requests",
     },
-    "prediction": {"device", "max_edges_per_batch", "weights_dir", "scheduler"},
+    "prediction": {
+        "device",
+        "max_edges_per_batch",
+        "weights_dir",
+        "scheduler",
+        "descriptor_cache_dir",
+        "descriptor_cache_gib",
+    },
     "dft": {"workers", "cache_dir", "time_limit_s", "memory_limit_mib", "elk_command"},
 }
 

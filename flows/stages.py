@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -22,11 +20,12 @@ import mat2spec
 from dft_validation.queue.store import QUEUE_FILE, JobQueue
 from dft_validation.results.outcomes import JobStatus
 from flows.choice import choose_and_plan, could_be_chosen
+from flows.predictors import load_one, load_predictors
 from flows.remote_jobs import exchange_jobs
 from flows.second_check import check_again
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.material_ids import in_digits
-from mat2spec.settings import MOST_PROJECTED, TIGHT_BINDING_MODELS, PredictionSettings, model_name
+from mat2spec.settings import MOST_PROJECTED, TIGHT_BINDING_MODELS, model_name
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
@@ -67,7 +66,6 @@ if TYPE_CHECKING:
     from dft_validation.results.cache import Outcome as DftOutcome
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
-    from mat2spec.prediction import Predictor
 
 Counts = dict[str, int]
 
@@ -205,19 +203,6 @@ def count_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:  # n
     return Outcome({"predictions": len(rows), "failed": int(failed.sum())})
 
 
-def load_predictors(settings: PredictionSettings, spectrum: str = EDOS_GRID.name) -> list[Predictor]:
-    """Predictors of all models in the settings; weights are read once per process."""
-    return [
-        _load(model, spectrum, settings.weights_dir, settings.device, settings.max_edges_per_batch)
-        for model in settings.models
-    ]
-
-
-@lru_cache(maxsize=6)
-def _load(model: str, spectrum: str, weights_dir: Path | None, device: str, max_edges_per_batch: int) -> Predictor:
-    return mat2spec.load_predictor(model, spectrum, weights_dir, device, max_edges_per_batch)
-
-
 def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Classify the predicted spectra, derive properties of the materials and mark what is searched for."""
     candidates = inputs.read(TableName.CANDIDATES)
@@ -305,7 +290,7 @@ def predict_phonons(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     if model is None or not chosen or not inputs.run.has_table(TableName.CRYSTALS):
         return Outcome({"predicted": 0}, {TableName.PHONONS: to_frame(empty_table(TableName.PHONONS))})
     crystals = inputs.crystals(chosen)
-    predictor = _load(model, PHDOS_GRID.name, None, settings.prediction.device, settings.prediction.max_edges_per_batch)
+    predictor = load_one(model, settings.prediction.model_copy(update={"weights_dir": None}), PHDOS_GRID.name)
     rows = phonon_rows(predictor.predict(crystals), crystals)
     return Outcome({"predicted": int((rows[Column.STATUS] == Status.OK).sum())}, {TableName.PHONONS: rows})
 

@@ -42,6 +42,7 @@ from mat2spec.spectra.normalisation import Setting, to_spectra_per_atom
 from mat2spec.spectra.phonons import MODES_PER_ATOM
 from mat2spec.spectra.prediction import BatchReport, Prediction
 from mat2spec.spectra.trust import CrystalFacts, TrustCalibration, judge, load_trust
+from mat2spec.tables.array_cache import ArrayCache
 from mat2spec.tables.status import Status
 from mat2spec.threads import deterministic, worker_threads
 from mat2spec.tight_binding.predictor import MODEL_NAME_WITH_SPIN as TIGHT_BINDING_WITH_SPIN
@@ -122,6 +123,7 @@ class SpectrumPredictor:
         self.scale_model = None if scale_model is None else scale_model.to(self.device).eval()
         self.weights_hash = self._hash_weights()
         self.trust: TrustCalibration | None = None
+        self.descriptor_cache: ArrayCache | None = None
         # Heads trained on the same frozen encoder share one pass through it.
         self._shares_encoder = scale_model is not None and tensors_hash(
             dict(shape_model.encoder.state_dict())
@@ -144,7 +146,7 @@ class SpectrumPredictor:
         """
         crystals = as_crystals(crystals)
         facts = facts or CrystalFacts.of(crystals)
-        graphs, problems = build_graphs(crystals, self.graph_settings, problems=facts.problems)
+        graphs, problems = build_graphs(crystals, self.graph_settings, self.descriptor_cache, facts.problems)
         prediction = self.predict_graphs(crystals.material_ids, graphs, problems, on_batch)
         return judge(prediction, self.trust, facts)
 
@@ -384,7 +386,8 @@ def predict_with_models(
             answers[index] = judge(predictor.predict(crystals, on_batch), None, facts)
             continue
         if predictor.graph_settings not in made:
-            made[predictor.graph_settings] = build_graphs(crystals, predictor.graph_settings, problems=facts.problems)
+            cache = predictor.descriptor_cache
+            made[predictor.graph_settings] = build_graphs(crystals, predictor.graph_settings, cache, facts.problems)
         graphs, problems = made[predictor.graph_settings]
         prediction = predictor.predict_graphs(crystals.material_ids, graphs, problems, on_batch)
         answers[index] = judge(prediction, predictor.trust, facts)

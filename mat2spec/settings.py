@@ -109,6 +109,15 @@ class PredictionSettings(BaseModel):
     max_edges_per_batch: int = Field(
         default=DEFAULT_MAX_EDGES, ge=1, description="Maximum number of edges per batch; halved when memory runs out."
     )
+    descriptor_cache_dir: Path = Field(
+        default_factory=lambda: cache_dir("descriptors"),
+        description="Folder of what pretrained potentials say of crystals, so that each crystal is described once.",
+    )
+    descriptor_cache_gib: float = Field(
+        default=4.0,
+        ge=0,
+        description="Size in GiB from which those used longest ago are removed from that folder; 0 stores nothing.",
+    )
     scheduler: str | None = Field(
         default=None,
         description="Address of a Dask scheduler, such as tcp://10.0.0.1:8786: its workers, which must reach results_dir, predict "

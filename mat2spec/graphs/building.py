@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,11 +19,14 @@ from mat2spec.graphs.merging import merge_equivalent_sites
 from mat2spec.graphs.neighbours import NO_EDGES, Edges, nearest_shells
 from mat2spec.graphs.settings import Descriptors, GraphSettings
 
+if TYPE_CHECKING:
+    from mat2spec.tables.array_cache import ArrayCache
+
 
 def build_graphs(
     crystals: Crystals,
     settings: GraphSettings | None = None,
-    cache_dir: Path | None = None,
+    cache: ArrayCache | None = None,
     problems: list[str | None] | None = None,
 ) -> tuple[CrystalGraphs, list[str | None]]:
     """Make a graph of every usable crystal.
@@ -34,8 +37,8 @@ def build_graphs(
         Any crystals; unusable ones are reported, not raised.
     settings
         Cutoff, number of neighbours, merging. Graphs without merging carry edge vectors.
-    cache_dir
-        Cache folder for descriptors of crystals whose graphs are built repeatedly; None caches nothing.
+    cache
+        Of descriptors, which are computed once for each crystal; None caches nothing.
     problems
         Those of `mat2spec.crystals.checks.find_problems`, where they are known.
 
@@ -55,7 +58,7 @@ def build_graphs(
         if problems[index] is None:
             found, problems[index] = _edges_of(crystals, index, settings)
         edges.append(found)
-    descriptors, problems = _describe_sites(crystals, problems, settings.descriptors, cache_dir)
+    descriptors, problems = _describe_sites(crystals, problems, settings.descriptors, cache)
     usable = np.array([problem is None for problem in problems], dtype=bool)
     edges = [found if problem is None else NO_EDGES for found, problem in zip(edges, problems, strict=True)]
     graphs = _join(crystals, edges, usable, settings.distance_resolution_a)
@@ -69,15 +72,15 @@ def build_graphs(
 
 
 def _describe_sites(
-    crystals: Crystals, problems: list[str | None], kind: Descriptors, cache_dir: Path | None
+    crystals: Crystals, problems: list[str | None], kind: Descriptors, cache: ArrayCache | None
 ) -> tuple[NDArray[np.float32] | None, list[str | None]]:
     if kind is Descriptors.NONE:
         return None, problems
     usable = np.array([problem is None for problem in problems], dtype=bool)
-    if cache_dir is None:
+    if cache is None:
         descriptors, found = site_descriptors(crystals, kind, usable)
     else:
-        descriptors, found = cached_site_descriptors(crystals, kind, usable, cache_dir)
+        descriptors, found = cached_site_descriptors(crystals, kind, usable, cache)
     return descriptors, [problem or new for problem, new in zip(problems, found, strict=True)]
 
 

@@ -7,28 +7,27 @@ energy responds to displacements, which is relevant to phonons. The network stay
 
 from __future__ import annotations
 
-import hashlib
 import io
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from functools import cache
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mat2spec.crystals.identity import structure_hash
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.graphs.settings import Descriptors
-from mat2spec.tables.files import atomic_path
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import torch
     from chgnet.model import CHGNet
 
     from mat2spec.crystals.arrays import Crystals
+    from mat2spec.tables.array_cache import ArrayCache
 
 # Atoms per pass through the network, which limits its memory.
 ATOMS_PER_BATCH = 256
@@ -107,27 +106,27 @@ def _vectors_of(
 
 
 def cached_site_descriptors(
-    crystals: Crystals, kind: Descriptors, usable: NDArray[np.bool_], folder: Path
+    crystals: Crystals, kind: Descriptors, usable: NDArray[np.bool_], cache: ArrayCache
 ) -> tuple[NDArray[np.float32], list[str | None]]:
-    """The same as `site_descriptors`, cached in a folder in half precision, for repeated training.
+    """The same as `site_descriptors`; what the cache holds is not computed again."""
+    chosen = np.flatnonzero(usable)
+    problems: list[str | None] = [None] * len(crystals)
 
-    The file is named after the crystals, so that a changed table is recomputed.
-    """
-    path = folder / f"{kind}-{_hash_crystals(crystals, usable)}.npz"
-    if path.is_file():
-        with np.load(path) as stored:
-            problems = [str(problem) or None for problem in stored["problems"]]
-            return stored["descriptors"].astype(np.float32), problems
-    descriptors, problems = site_descriptors(crystals, kind, usable)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, descriptors=descriptors.astype(np.float16), problems=[problem or "" for problem in problems])
-    return descriptors.astype(np.float16).astype(np.float32), problems
+    def compute(missing: list[int]) -> list[NDArray[np.float32] | None]:
+        rows = chosen[missing]
+        part = crystals.take(rows)
+        values, found = site_descriptors(part, kind, np.ones(len(part), dtype=np.bool_))
+        for row, problem in zip(rows, found, strict=True):
+            problems[row] = problem
+        return [values[part.sites(index)] if problem is None else None for index, problem in enumerate(found)]
 
-
-def _hash_crystals(crystals: Crystals, usable: NDArray[np.bool_]) -> str:
-    arrays = (crystals.n_sites, crystals.atomic_numbers, crystals.lattices, crystals.frac_coords, usable)
-    return hashlib.sha256(b"|".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()[:24]
+    hashes = [structure_hash(crystals.cell(index)) for index in chosen.tolist()]
+    known = cache.look_up(f"{kind} {version('chgnet')}", hashes, crystals.n_sites[chosen].tolist(), compute)
+    descriptors = np.zeros((len(crystals.atomic_numbers), kind.width), dtype=np.float32)
+    for index, values in zip(chosen.tolist(), known, strict=True):
+        if values is not None:
+            descriptors[crystals.sites(index)] = values
+    return descriptors, problems
 
 
 @cache

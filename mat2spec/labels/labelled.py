@@ -15,8 +15,9 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.graphs.building import build_graphs
 from mat2spec.graphs.settings import GraphSettings
-from mat2spec.settings import cache_dir
+from mat2spec.settings import PredictionSettings
 from mat2spec.spectra.grids import SpectralGrid
+from mat2spec.tables.array_cache import descriptor_cache
 from mat2spec.tables.files import file_sha256
 
 
@@ -142,7 +143,7 @@ def assemble_spectra(
     graph_settings
         How graphs are made.
     """
-    graphs, problems = build_graphs(crystals, graph_settings, cache_dir("descriptors"))
+    graphs, problems = build_graphs(crystals, graph_settings, descriptor_cache(PredictionSettings()))
     reasons = [problem or _label_problem(row) for problem, row in zip(problems, spectra, strict=True)]
     usable = np.flatnonzero([reason is None for reason in reasons])
     data = LabelledSpectra(

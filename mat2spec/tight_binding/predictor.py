@@ -27,6 +27,7 @@ from mat2spec.settings import TIGHT_BINDING_MODELS as MODEL_NAMES
 from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.spectra.prediction import BatchReport, Prediction
 from mat2spec.spectra.trust import CrystalFacts, TrustCalibration, judge
+from mat2spec.tables.array_cache import ArrayCache
 from mat2spec.tables.status import Status
 from mat2spec.threads import worker_threads
 from mat2spec.tight_binding.cells import PrimitiveCell
@@ -40,7 +41,7 @@ from mat2spec.tight_binding.model import (
 from mat2spec.tight_binding.pairs import shortest_distance
 from mat2spec.tight_binding.parameters import load_tables, tables_hash
 from mat2spec.tight_binding.problem import PreparationSettings, prepare
-from mat2spec.tight_binding.sevennet import SevenNetVersion, site_scalars, unknown_elements
+from mat2spec.tight_binding.sevennet import SevenNetVersion, cached_site_scalars, unknown_elements
 from mat2spec.tight_binding.sites import project_on_sites
 
 # At the level of theory of the Materials Project: with spin if a crystal can be magnetic.
@@ -55,6 +56,7 @@ class Fallback(Protocol):
     """Predicts crystals that are too large, of which the facts are known."""
 
     weights_hash: str
+    descriptor_cache: ArrayCache | None
 
     def predict(
         self, crystals: CrystalsOrData, on_batch: BatchReport | None = None, facts: CrystalFacts | None = None
@@ -112,6 +114,7 @@ class TightBindingPredictor:
         self.fallback, self.fallback_name, self.max_atoms = fallback, fallback_name, max_atoms
         self.weights_hash = tensors_hash(self.model.state_dict())
         self.trust: TrustCalibration | None = None
+        self.descriptor_cache: ArrayCache | None = None
         self._preparation = PreparationSettings(
             model.settings.kpoints_per_atom, spin=spin, dtype=torch.complex64, device=self.device, equal_orbits=True
         )
@@ -176,7 +179,7 @@ class TightBindingPredictor:
 
     def _solve_chunk(self, cells: Sequence[PrimitiveCell]) -> list[_Row | str]:
         try:
-            features = site_scalars(cells, self.model.settings.descriptors)
+            features = cached_site_scalars(cells, self.model.settings.descriptors, self.descriptor_cache)
         except CRYSTAL_FAULTS as error:
             if len(cells) == 1:
                 return [f"SevenNet cannot describe its atoms: {reason_of_fault(error)}"]
@@ -229,7 +232,7 @@ class TightBindingPredictor:
         if cell.n_atoms > self.max_atoms:
             return None
         try:
-            (descriptors,) = site_scalars([cell], self.model.settings.descriptors)
+            (descriptors,) = cached_site_scalars([cell], self.model.settings.descriptors, self.descriptor_cache)
             values = torch.from_numpy(descriptors).to(self.device)
             return project_on_sites(self.model, prepare(cell, self._preparation), values)[site_in_cell]
         except CRYSTAL_FAULTS as error:
@@ -252,6 +255,7 @@ class TightBindingPredictor:
                 answer.status[index], answer.reason[index] = Status.FAILED, f"{sentence}; use another model."
             return
         fallback = self.fallback()
+        fallback.descriptor_cache = self.descriptor_cache
         known = next((one for one in others if one.weights_hash == fallback.weights_hash), None)
         chosen = facts.take(large)
         other = fallback.predict(chosen.crystals, None, chosen) if known is None else known.take(np.array(large))

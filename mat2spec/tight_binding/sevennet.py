@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from enum import StrEnum
 from functools import cache
+from importlib.metadata import version as version_of_package
 from io import StringIO
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mat2spec.crystals.identity import structure_hash
+from mat2spec.tables.array_cache import ArrayCache
 from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.convolution import EdgeConvolution
 from mat2spec.tight_binding.pairs import find_neighbours
@@ -82,6 +85,21 @@ def site_scalars(cells: Sequence[PrimitiveCell], version: SevenNetVersion) -> li
         for index, values in zip(chosen, scalars_of_graphs(network, graphs), strict=True):
             features[index] = values
     return features
+
+
+def cached_site_scalars(
+    cells: Sequence[PrimitiveCell], version: SevenNetVersion, cached: ArrayCache | None
+) -> list[NDArray[np.float32]]:
+    """The same as `site_scalars`; what the cache holds, if there is one, is not computed again."""
+    if cached is None:
+        return site_scalars(cells, version)
+    known = cached.look_up(
+        f"{version} {version_of_package('sevenn')}",
+        [structure_hash(cell) for cell in cells],
+        [cell.n_atoms for cell in cells],
+        lambda missing: site_scalars([cells[index] for index in missing], version),
+    )
+    return [values for values in known if values is not None]
 
 
 @cache

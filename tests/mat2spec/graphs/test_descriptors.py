@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from pymatgen.core import Lattice, Structure
 
 from mat2spec.crystals.arrays import Crystals
@@ -16,6 +17,7 @@ from mat2spec.graphs.descriptors import (
     site_descriptors,
 )
 from mat2spec.graphs.settings import GraphSettings
+from mat2spec.tables.array_cache import ArrayCache
 from tests.mat2spec.conftest import low_symmetry, perovskite, rock_salt, rock_salt_primitive
 
 CHGNET = Descriptors.CHGNET
@@ -53,15 +55,25 @@ def test_atoms_too_far_apart_are_a_reason_and_stop_nobody_else():
     assert graphs.n_nodes.tolist() == [0, 2]
 
 
-def test_cache_is_read_again_for_the_same_crystals_only(tmp_path, monkeypatch):
-    crystals, usable = Crystals.from_structures([rock_salt()]), np.array([True])
-    first, _ = cached_site_descriptors(crystals, CHGNET, usable, tmp_path)
-    monkeypatch.setattr("mat2spec.graphs.descriptors.site_descriptors", lambda *_: pytest.fail("computed again"))
-    again, problems = cached_site_descriptors(crystals, CHGNET, usable, tmp_path)
-    np.testing.assert_array_equal(again, first)
-    assert problems == [None]
-    with pytest.raises(pytest.fail.Exception, match="computed again"):
-        cached_site_descriptors(Crystals.from_structures([rock_salt(5.7)]), CHGNET, usable, tmp_path)
+def test_cached_descriptors_are_computed_once_for_each_crystal(tmp_path, monkeypatch):
+    structures = [rock_salt(), perovskite(), Structure(Lattice.cubic(7.0), ["Ar"], [[0, 0, 0]])]
+    crystals, cache = Crystals.from_structures(structures), ArrayCache(tmp_path, 2**30)
+    usable = np.array([True, False, True])
+    plain, problems = site_descriptors(crystals, CHGNET, usable)
+    for _ in range(2):
+        values, found = cached_site_descriptors(crystals, CHGNET, usable, cache)
+        np.testing.assert_array_equal(values, plain)
+        assert found == problems
+        assert found[2] is not None
+    asked = []
+    monkeypatch.setattr(
+        "mat2spec.graphs.descriptors.site_descriptors",
+        lambda part, *rest: asked.append(len(part)) or site_descriptors(part, *rest),
+    )
+    settings = GraphSettings(descriptors=CHGNET)
+    graphs, _ = build_graphs(crystals, settings, cache)
+    assert asked == [2]  # the perovskite, and the gas, of which there is nothing to store
+    torch.testing.assert_close(graphs.descriptors, build_graphs(crystals, settings)[0].descriptors, atol=1e-5, rtol=0)
 
 
 def test_a_missing_chgnet_is_named_in_a_sentence(monkeypatch):

@@ -12,6 +12,7 @@ from mat2spec.models.checkpoints import WeightsCard, WeightsError, save_weights
 from mat2spec.prediction import load_predictor, predict_with_models
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.normalisation import Setting
+from mat2spec.tables.array_cache import ArrayCache
 from mat2spec.tight_binding.model import TightBinding, TightBindingSettings
 from mat2spec.tight_binding.predictor import TightBindingPredictor
 from tests.mat2spec.conftest import low_symmetry, perovskite, rock_salt, rock_salt_primitive
@@ -178,3 +179,13 @@ def test_spin_is_solved_where_it_is_asked_for_and_a_crystal_can_be_magnetic():
 
 def nickel_oxide():
     return Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.2), ["Ni", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+def test_cached_descriptors_change_no_prediction(predictor, tmp_path, monkeypatch):
+    crystals = Crystals.from_structures([rock_salt(), low_symmetry()])
+    plain = predictor.predict(crystals).spectra
+    cached = TightBindingPredictor(make_model())
+    cached.descriptor_cache = ArrayCache(tmp_path, 2**30)
+    np.testing.assert_allclose(cached.predict(crystals).spectra, plain, rtol=1e-5, atol=1e-5)
+    monkeypatch.setattr("mat2spec.tight_binding.sevennet.site_scalars", lambda *_: pytest.fail("described again"))
+    np.testing.assert_allclose(cached.predict(crystals).spectra, plain, rtol=1e-5, atol=1e-5)
