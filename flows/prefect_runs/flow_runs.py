@@ -1,4 +1,4 @@
-"""Prefect's view of a run beside its folder: what may be missing while the work goes on."""
+"""Prefect's view of a run beside its folder: what may be missing without harm to the run."""
 
 from __future__ import annotations
 

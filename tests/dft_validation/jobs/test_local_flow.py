@@ -55,7 +55,7 @@ def test_where_vasp_works_the_queue_runs_its_flow_and_remembers_the_document(run
     assert len(list(runs.iterdir())) == 2
 
 
-def test_a_run_that_the_machine_kills_is_none_of_the_crystal(runs, silicon):
+def test_a_run_killed_by_the_machine_is_not_blamed_on_the_crystal(runs, silicon):
     (runs / "killed").touch()
     outcome = run_flow(silicon, "mp-149", DftSettings(**LIKE_MP))
     assert isinstance(outcome, FailedJob)
@@ -72,10 +72,10 @@ def test_a_run_that_the_machine_kills_is_none_of_the_crystal(runs, silicon):
         (0, JobStatus.CRASHED),
     ],
 )
-def test_what_ended_a_program_is_told_apart(exit_status, kind):
+def test_the_causes_of_a_program_s_end_are_distinguished(exit_status, kind):
     assert _classify(RuntimeError("no vasprun.xml"), exit_status, DftSettings(engine="vasp"))[0] is kind
 
 
-def test_a_full_disk_is_none_of_the_crystal():
+def test_a_full_disk_is_not_blamed_on_the_crystal():
     error = OSError(errno.ENOSPC, "No space left on device")
     assert _classify(error, 0, DftSettings(engine="vasp"))[0] is JobStatus.DISK_FULL
