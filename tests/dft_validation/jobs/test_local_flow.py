@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from pymatgen.io.vasp import Vasprun
+from pymatgen.io.vasp import Poscar, Vasprun
 
 from dft_validation import DftSettings, EdosDocument, plan_jobs, run_jobs
 from dft_validation.jobs.local_flow import _classify, run_flow
+from dft_validation.jobs.vasp_flow import RELAXED
 from dft_validation.results.outcomes import FailedJob, JobStatus
 from mat2spec.crystals.arrays import Crystals
 from tests.dft_validation import replay_vasp
 
 LIKE_MP = {"engine": "vasp", "spin": "polarised", "hubbard_u": "mp", "band_interpolation": 1}
+# Of the crystal at which the relaxations that are replayed end.
+RELAXED_A3 = 40.88829
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -53,6 +56,19 @@ def test_where_vasp_works_the_queue_runs_its_flow_and_remembers_the_document(run
     assert sorted(path.name.split("-")[0] for path in runs.iterdir()) == ["si_static", "si_uniform"]
     assert run_jobs(jobs, crystals, settings)[0].efermi == document.efermi
     assert len(list(runs.iterdir())) == 2
+
+
+def test_static_and_uniform_run_start_from_the_relaxed_crystal(runs, silicon):
+    given = silicon.copy().apply_strain(0.02, inplace=False)
+    document = run_flow(given, "mp-149", DftSettings(**LIKE_MP, vasp_relax=True))
+    assert isinstance(document, EdosDocument), json.dumps(document.as_dict())
+    in_order = sorted(runs.iterdir(), key=lambda path: int(path.name.rpartition("-")[2]))
+    assert [path.name.split("-")[0] for path in in_order] == ["si_relax", "si_relax", "si_static", "si_uniform"]
+    volumes = [Poscar.from_file(path, check_for_potcar=False).structure.volume for path in in_order]
+    assert volumes == pytest.approx([given.volume, RELAXED_A3, RELAXED_A3, RELAXED_A3], rel=1e-5)
+    assert given.volume > 1.02 * RELAXED_A3
+    assert RELAXED in document.notes
+    assert (document.material_id, document.n_sites, document.is_metal) == ("mp-149", 2, False)
 
 
 def test_a_run_killed_by_the_machine_is_not_blamed_on_the_crystal(runs, silicon):
