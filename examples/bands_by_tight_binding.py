@@ -1,4 +1,4 @@
-"""Bands along the standard path and a projected density of states by learned tight binding.
+"""Bands along the standard path, a projected density of states and transport by learned tight binding.
 
     python examples/bands_by_tight_binding.py [STRUCTURE_FILE] [--plot bands.png]
 
@@ -42,6 +42,15 @@ def main() -> None:
     shares = densities.iloc[abs(densities.index).argmin()]
     for name, value in shares.sort_values(ascending=False).head(3).items():
         print(f"  {name}: {value:.2f} states/eV at the zero of energy")
+    transport = electrons.transport()
+    metal = transport.metallic()
+    if metal is not None:
+        print(f"  Seebeck coefficient at 300 K: {metal.mean_seebeck_uv_per_k:.0f} microvolt/K")
+    for words, carriers in (("electrons", 1e19), ("holes", -1e19)):
+        doped = transport.doped(carriers)
+        if doped is not None:
+            seebeck = doped.coefficients.mean_seebeck_uv_per_k
+            print(f"  1e19 {words} per cm3: mass {doped.mass:.2f}, Seebeck coefficient {seebeck:.0f} microvolt/K")
     if given.plot:
         BSPlotter(bands).save_plot(str(given.plot))
 

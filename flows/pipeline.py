@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import mat2spec
-from flows import funnel, stages
+from flows import funnel, stages, transport
 from flows.settings import FunnelMode
 from flows.stages import Counts, Inputs, Outcome
 from mat2spec.spectra.grids import EDOS_GRID
@@ -170,6 +170,13 @@ PIPELINE = (
         run=stages.predict_phonons,
     ),
     Stage(
+        "compute_transport",
+        "Compute transport",
+        reads=(TableName.CRYSTALS, TableName.CLASSIFICATIONS),
+        writes=(TableName.TRANSPORT,),
+        run=transport.compute_transport,
+    ),
+    Stage(
         "collect_picks",
         "Collect picks",
         reads=(
@@ -180,6 +187,7 @@ PIPELINE = (
             TableName.DFT_JOBS,
             TableName.DFT_RESULTS,
             TableName.PHONONS,
+            TableName.TRANSPORT,
         ),
         writes=(TableName.PICKS,),
         run=stages.collect_picks,

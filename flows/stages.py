@@ -50,7 +50,7 @@ from screening.evaluate.published import (
 from screening.evaluate.threshold_curves import threshold_curve
 from screening.progress import Progress, no_progress
 from screening.report.comparison import Comparison
-from screening.report.picks import FROM_PREDICTIONS, GAPPED_METAL, picks_table, with_phonons, with_space_groups
+from screening.report.picks import FROM_PREDICTIONS, GAPPED_METAL, picks_table, with_numbers, with_space_groups
 from screening.report.projections import projections_of_table, projections_table
 from screening.report.result_page import PAGE_FILE, PageContent, result_page, shown_picks
 from screening.report.wording import nothing_new, why_nothing_is_predicted
@@ -316,8 +316,8 @@ def find_picks(
         results,
         settings.selection,
     )
-    phonons = inputs.find(TableName.PHONONS)
-    picks = picks if phonons is None else with_phonons(picks, phonons)
+    for more in (inputs.find(TableName.PHONONS), inputs.find(TableName.TRANSPORT)):
+        picks = picks if more is None else with_numbers(picks, more)
     if not inputs.run.has_table(TableName.CRYSTALS):
         return picks
     return with_space_groups(picks, inputs.crystals(picks[Column.MATERIAL_ID]))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mat2spec.prediction import load_predictor, predict_structures, predict_with_models
     from mat2spec.spectra.prediction import Prediction
     from mat2spec.tight_binding.projections import project_spectra
+    from mat2spec.tight_binding.transport_table import transport_table
 
 try:
     __version__ = version("mat2spec-screening")
@@ -33,6 +34,7 @@ _MODULES = {
     "predict_structures": "prediction",
     "predict_with_models": "prediction",
     "project_spectra": "tight_binding.projections",
+    "transport_table": "tight_binding.transport_table",
 }
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "predict_structures",
     "predict_with_models",
     "project_spectra",
+    "transport_table",
 ]
 
 

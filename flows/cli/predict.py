@@ -11,6 +11,10 @@ from flows import commands
 from flows.cli.options import ConfigOption, DeviceOption, ModelOption, SetOption, as_assignments
 from mat2spec.settings import PHDOS_MODELS
 
+TransportOption = Annotated[
+    bool, typer.Option("--transport", help="Add masses and Seebeck coefficients by tight-binding bands: a second each.")
+]
+
 
 def predict(
     files: Annotated[
@@ -31,6 +35,7 @@ def predict(
     spectrum: Annotated[
         str, typer.Option("--spectrum", help="edos: electronic, or phdos: phonon density of states.")
     ] = "edos",
+    transport: TransportOption = False,
     config: ConfigOption = None,
     assignments: SetOption = None,
     models: ModelOption = None,
@@ -53,6 +58,8 @@ def predict(
 
         mat2spec predict SrVO3.cif --report SrVO3.html
 
+        mat2spec predict GaAs.cif --transport
+
         mat2spec predict mp-149 relaxed/ --model mat2spec
 
         mat2spec predict POSCAR --spectrum phdos   # by sitedos, the best model for phonons
@@ -61,6 +68,6 @@ def predict(
     given = {"prediction.models": models or phonon_models, "prediction.device": device}
     raise typer.Exit(
         commands.predict.predict_files(
-            files, table, plot, config, as_assignments(given, assignments), spectrum, page=page
+            files, table, plot, config, as_assignments(given, assignments), spectrum, page=page, transport=transport
         )
     )

@@ -15,14 +15,15 @@ from flows.commands.table_files import TABLE_ENDINGS, check_ending, write_rows
 from flows.commands.terminal import console, say_hanging, stage_progress
 from flows.settings_layers import SettingsRefusedError, load_settings
 from flows.stages import load_predictors, projections_of
+from flows.transport import tight_binding_models, transport_by
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.readers import ReadStructure
 from mat2spec.prediction import predict_with_models, reason_of_isotopes, with_notes
-from mat2spec.settings import model_name
+from mat2spec.settings import TIGHT_BINDING_MODELS, model_name
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, GRIDS, SpectralGrid
 from mat2spec.spectra.prediction import predictions_table
-from mat2spec.tables.columns import Column
+from mat2spec.tables.columns import TRANSPORT_COLUMNS, Column
 from mat2spec.tables.files import atomic_path
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
@@ -62,6 +63,7 @@ def predict_files(
     spectrum: str = EDOS_GRID.name,
     *,
     page: Path | None = None,
+    transport: bool = False,
 ) -> int:
     """Predict, print a summary, write table, plot and page; return the exit code."""
     if page is not None and spectrum != EDOS_GRID.name:
@@ -71,12 +73,18 @@ def predict_files(
     check_ending(table, TABLE_ENDINGS)
     check_ending(plot, PLOT_ENDINGS)
     settings = load_settings(config, assignments)
+    if transport and (spectrum != EDOS_GRID.name or not tight_binding_models(settings.prediction)):
+        raise SettingsRefusedError(
+            f"Transport follows from electronic bands; add --model {TIGHT_BINDING_MODELS[0]} or leave out --transport."
+        )
     read = read_crystals(files, settings.source, settings.results_dir)
     if spectrum != EDOS_GRID.name:
         read = [_without_phonons(entry) for entry in read]
     crystals = crystals_of(read)
     predictions = predict_crystals(crystals, settings, spectrum) if len(crystals) else []
     rows = prediction_rows(read, crystals, predictions, settings, GRIDS[spectrum])
+    if transport and len(crystals):
+        rows = with_transport(rows, crystals, settings)
     write_rows(rows, table)
     _say_summary(rows, table)
     console.print(f"Table: {table}", soft_wrap=True)
@@ -89,6 +97,16 @@ def predict_files(
     if n_failed:
         console.print(f"{n_failed} of {rows.num_rows} predictions failed; the table has the reason of each.")
     return ExitCode.FAILED if n_failed else ExitCode.DONE
+
+
+def with_transport(rows: pa.Table, crystals: Crystals, settings: ScreenSettings) -> pa.Table:
+    """Add masses and Seebeck coefficients to the rows of the model that is tight binding."""
+    found = transport_by(settings.prediction, crystals)
+    keys = [str(Column.MATERIAL_ID), str(Column.MODEL)]
+    numbers = to_frame(rows.select(keys)).merge(found, "left", keys)
+    for name in TRANSPORT_COLUMNS:
+        rows = rows.append_column(str(name), pa.array(numbers[name], type=pa.float64(), from_pandas=True))
+    return rows
 
 
 def write_page(crystals: Crystals, predictions: Sequence[Prediction], settings: ScreenSettings, path: Path) -> None:
@@ -223,11 +241,26 @@ def _say_row(row: dict[Any, Any]) -> str:
     words = []
     if Column.IS_GAPPED_METAL in row:
         words += [describe_class(row), *describe_risk(row), f"DOS at E_F {row[Column.DOS_AT_EFERMI]:.2f} states/eV"]
+    if Column.BANDS_GAP_EV in row:
+        words += _say_transport(row)
     if Column.HEAT_CAPACITY_300K in row:
         words += [f"heat capacity at 300 K {row[Column.HEAT_CAPACITY_300K]:.1f} J/(mol K) per mole of atoms"]
         words += [f"Debye temperature {row[Column.DEBYE_TEMPERATURE]:.0f} K"]
         words += [f"mean frequency {row[Column.MEAN_FREQUENCY]:.0f} cm-1"]
     return "; ".join([*words, *describe_trust(row)]) + "."
+
+
+def _say_transport(row: dict[Any, Any]) -> list[str]:
+    """Seebeck coefficients and masses, where the bands of this row have them."""
+    said = (
+        (Column.BANDS_SEEBECK, "Seebeck coefficient at 300 K {:.0f} microvolt/K"),
+        (Column.CONDUCTIVITY_MASS, "conductivity mass {:.2f}"),
+        (Column.SEEBECK_N_1E19, "Seebeck coefficient with 1e19 electrons per cm3 {:.0f} microvolt/K"),
+        (Column.SEEBECK_P_1E19, "with 1e19 holes {:.0f} microvolt/K"),
+        (Column.ELECTRON_MASS, "mass of electrons {:.2f}"),
+        (Column.HOLE_MASS, "of holes {:.2f}"),
+    )
+    return [words.format(row[name]) for name, words in said if pd.notna(row[name])]
 
 
 def _say_counts(frame: pd.DataFrame, n_crystals: int, table: Path) -> None:

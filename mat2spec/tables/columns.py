@@ -173,6 +173,19 @@ class Column(StrEnum):
     ACOUSTIC_OPTIC_GAP = "acoustic_optic_gap_cm1"
     MEAN_FREQUENCY = "mean_frequency_cm1"
 
+    # What follows from the velocities of bands
+    BANDS_GAP_EV = "bands_gap_ev"
+    BANDS_SEEBECK = "bands_seebeck_300k_uv_per_k"
+    PLASMA_ENERGY = "plasma_energy_ev"
+    BANDS_CARRIERS = "bands_carriers_per_cm3"
+    CONDUCTIVITY_MASS = "conductivity_mass"
+    ELECTRON_MASS = "electron_mass_1e19"
+    HOLE_MASS = "hole_mass_1e19"
+    SEEBECK_N_1E19 = "seebeck_n_1e19_300k_uv_per_k"
+    SEEBECK_P_1E19 = "seebeck_p_1e19_300k_uv_per_k"
+    SEEBECK_N_1E20 = "seebeck_n_1e20_300k_uv_per_k"
+    SEEBECK_P_1E20 = "seebeck_p_1e20_300k_uv_per_k"
+
     # What is found about a material, in one row
     PICK_RANK = "pick_rank"
     CONSENSUS_CONFIDENCE = "consensus_confidence"
@@ -266,3 +279,17 @@ class Column(StrEnum):
 # The columns of a table of crystals, see `mat2spec.crystals.arrays.Crystals.from_arrow`.
 GEOMETRY_COLUMNS = (Column.LATTICE, Column.FRAC_COORDS, Column.ATOMIC_NUMBERS)
 CRYSTAL_COLUMNS = (Column.MATERIAL_ID, *GEOMETRY_COLUMNS)
+# What `mat2spec.tight_binding.transport_table` gives.
+TRANSPORT_COLUMNS = (
+    Column.BANDS_GAP_EV,
+    Column.BANDS_SEEBECK,
+    Column.PLASMA_ENERGY,
+    Column.BANDS_CARRIERS,
+    Column.CONDUCTIVITY_MASS,
+    Column.ELECTRON_MASS,
+    Column.HOLE_MASS,
+    Column.SEEBECK_N_1E19,
+    Column.SEEBECK_P_1E19,
+    Column.SEEBECK_N_1E20,
+    Column.SEEBECK_P_1E20,
+)

@@ -133,18 +133,37 @@ class TightBindingCrystal:
         kpoints
             Fractional coordinates, shape (n_kpoints, 3).
         """
-        first_orbital, n = self.basis.first_orbital, self.basis.size
-        matrices = np.zeros((2, len(kpoints), n, n), dtype=np.complex128)
+        overlap, hopping = self._bloch_sums(np.exp(2j * np.pi * (kpoints @ self.offsets.T)))
+        diagonal = np.arange(self.basis.size)
+        overlap[:, diagonal, diagonal] += 1
+        return overlap, hopping
+
+    def gradients(self, kpoints: NDArray[np.float64]) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+        """Derivatives of `matrices` by the Cartesian wave vector, each (3, n_kpoints, n_orbitals, n_orbitals).
+
+        In Angstrom and eV Angstrom: wave vectors are in radian per Angstrom.
+        """
         phases = np.exp(2j * np.pi * (kpoints @ self.offsets.T))
+        translations = self.offsets @ self.cell.lattice
+        overlap, hopping = zip(*(self._bloch_sums(1j * along * phases) for along in translations.T), strict=True)
+        return np.stack(overlap), np.stack(hopping)
+
+    def _bloch_sums(self, factors: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Hermitian sums of the blocks of all pairs, each times a factor, shape (2, n_kpoints, n_orbitals, n_orbitals).
+
+        Parameters
+        ----------
+        factors
+            Of each pair at each k-point, shape (n_kpoints, n_pairs).
+        """
+        first_orbital, n = self.basis.first_orbital, self.basis.size
+        matrices = np.zeros((2, len(factors), n, n), dtype=np.complex128)
         changes = np.diff(self.first * self.basis.n_atoms + self.second, prepend=-1, append=-1)
         for start, end in pairwise(np.flatnonzero(changes).tolist()):
             a, b = self.first[start], self.second[start]
             rows = slice(first_orbital[a], first_orbital[a + 1])
             columns = slice(first_orbital[b], first_orbital[b + 1])
             blocks = self.blocks[start:end, :, : rows.stop - rows.start, : columns.stop - columns.start]
-            summed = phases[:, start:end] @ blocks.reshape(end - start, -1)
-            matrices[:, :, rows, columns] = summed.reshape(len(kpoints), *blocks.shape[1:]).swapaxes(0, 1)
-        matrices += matrices.conj().swapaxes(-1, -2)
-        overlap, hopping = matrices
-        overlap[:, np.arange(n), np.arange(n)] += 1
-        return overlap, hopping
+            summed = factors[:, start:end] @ blocks.reshape(end - start, -1)
+            matrices[:, :, rows, columns] = summed.reshape(len(factors), *blocks.shape[1:]).swapaxes(0, 1)
+        return matrices + matrices.conj().swapaxes(-1, -2)

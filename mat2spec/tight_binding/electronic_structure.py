@@ -32,6 +32,7 @@ from mat2spec.tight_binding.model import TightBinding
 from mat2spec.tight_binding.problem import LinearBands, PreparationSettings, Problem, prepare
 from mat2spec.tight_binding.sevennet import site_scalars
 from mat2spec.tight_binding.sites import shell_densities, sum_by_element
+from mat2spec.tight_binding.transport import BandTransport
 
 POINTS_PER_SEGMENT = 20
 
@@ -122,6 +123,10 @@ class ElectronicStructure:
         densities = shell_densities(self.problem, self.mesh_bands, self.filling.zero_ev, grid)
         columns = sum_by_element(densities, self.problem.cell.atomic_numbers)
         return pd.DataFrame(columns, index=pd.Index(grid.centers, name="energy_ev"))
+
+    def transport(self) -> BandTransport:
+        """Effective masses and the Seebeck coefficient, from bands on a finer mesh."""
+        return BandTransport.of(self.problem, self.shifts_ev, self.scales)
 
     def _solve_at(self, kpoints: NDArray[np.float64]) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
         """Energies (n_kpoints, n_bands) and projections in pymatgen's form (n_bands, n_kpoints, 9, n_atoms), per spin."""

@@ -40,9 +40,10 @@ from mat2spec.tight_binding.model import (
 )
 from mat2spec.tight_binding.pairs import shortest_distance
 from mat2spec.tight_binding.parameters import load_tables, tables_hash
-from mat2spec.tight_binding.problem import PreparationSettings, prepare
+from mat2spec.tight_binding.problem import PreparationSettings, Problem, prepare
 from mat2spec.tight_binding.sevennet import SevenNetVersion, cached_site_scalars, unknown_elements
 from mat2spec.tight_binding.sites import project_on_sites
+from mat2spec.tight_binding.transport import BandTransport
 
 # At the level of theory of the Materials Project: with spin if a crystal can be magnetic.
 MODEL_NAME, MODEL_NAME_WITH_SPIN = MODEL_NAMES
@@ -141,7 +142,7 @@ class TightBindingPredictor:
         """
         crystals = as_crystals(crystals)
         facts = facts or CrystalFacts.of(crystals)
-        reasons = find_problems(crystals, self.model.settings.descriptors, facts.problems)
+        reasons = self.problems_of(crystals, facts.problems)
         crystals = reduce_skewed_cells(crystals)
         usable = np.flatnonzero([reason is None for reason in reasons])
         cells = {int(index): PrimitiveCell.of_crystal(crystals, int(index)) for index in usable}
@@ -161,6 +162,10 @@ class TightBindingPredictor:
         if on_batch and len(small) < len(crystals):
             on_batch(len(crystals) - len(small))
         return answer
+
+    def problems_of(self, crystals: Crystals, problems: list[str | None] | None = None) -> list[str | None]:
+        """For each crystal, why it cannot be solved, as `find_problems` says."""
+        return find_problems(crystals, self.model.settings.descriptors, problems)
 
     def _put(self, answer: Prediction, crystals: Crystals, chosen: Sequence[int], rows: Sequence[_Row | str]) -> None:
         """Write numbers per cell, or reasons, into the rows of an answer."""
@@ -227,6 +232,39 @@ class TightBindingPredictor:
             States/eV of the given cell, shape (n_sites, 3, size), with the predicted spectrum as its sum. None if the
             cell is too large for tight binding, or its bands cannot be solved.
         """
+        found = self._prepared(crystals, index)
+        if found is None:
+            return None
+        problem, values, site_in_cell = found
+        try:
+            return project_on_sites(self.model, problem, values)[site_in_cell]
+        except CRYSTAL_FAULTS as error:
+            reason_of_fault(error)  # raises if memory was the fault
+            return None
+
+    @torch.no_grad()
+    def transport(self, crystals: Crystals, index: int) -> BandTransport | None:
+        """Effective masses and Seebeck coefficients of the bands of one crystal, in a second or two.
+
+        Returns
+        -------
+        BandTransport or None
+            None if the cell is too large for tight binding, or its bands cannot be solved.
+        """
+        found = self._prepared(crystals, index)
+        if found is None:
+            return None
+        problem, values, _ = found
+        try:
+            numbers = torch.from_numpy(problem.cell.atomic_numbers).to(self.device)
+            shifts, scales = self.model.corrections(values, numbers, problem.n_spins)
+            return BandTransport.of(problem, shifts.mean(dim=0), scales.mean(dim=0))
+        except CRYSTAL_FAULTS as error:
+            reason_of_fault(error)
+            return None
+
+    def _prepared(self, crystals: Crystals, index: int) -> tuple[Problem, Tensor, NDArray[np.int64]] | None:
+        """One crystal, descriptors of its sites, and the site in its primitive cell of each given one."""
         given = reduce_skewed_cells(crystals.take([index])).cell(0)
         cell, site_in_cell = PrimitiveCell.with_sites(given.lattice, given.frac_coords, given.atomic_numbers)
         if cell.n_atoms > self.max_atoms:
@@ -234,9 +272,9 @@ class TightBindingPredictor:
         try:
             (descriptors,) = cached_site_scalars([cell], self.model.settings.descriptors, self.descriptor_cache)
             values = torch.from_numpy(descriptors).to(self.device)
-            return project_on_sites(self.model, prepare(cell, self._preparation), values)[site_in_cell]
+            return prepare(cell, self._preparation), values, site_in_cell
         except CRYSTAL_FAULTS as error:
-            reason_of_fault(error)  # raises if memory was the fault
+            reason_of_fault(error)
             return None
 
     def _hand_on(

@@ -125,10 +125,10 @@ def with_space_groups(picks: pd.DataFrame, crystals: Crystals) -> pd.DataFrame:
     return picks.assign(**columns)
 
 
-def with_phonons(picks: pd.DataFrame, phonons: pd.DataFrame) -> pd.DataFrame:
-    """Add what follows from the predicted phonons of each pick, as single numbers; null where there are none."""
-    numbers = phonons.select_dtypes("float").columns
-    return picks.merge(phonons[[str(Column.MATERIAL_ID), *numbers]], "left", Column.MATERIAL_ID)
+def with_numbers(picks: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """Add the single numbers of a table with one row per material, such as `phonons`; null for picks that are not in it."""
+    numbers = found.select_dtypes("float").columns
+    return picks.merge(found[[str(Column.MATERIAL_ID), *numbers]], "left", Column.MATERIAL_ID)
 
 
 def _leading_rows(classifications: pd.DataFrame, ids: list[str]) -> pd.DataFrame:

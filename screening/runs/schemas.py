@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mat2spec.spectra.grids import SpectralGrid
-from mat2spec.tables.columns import CRYSTAL_COLUMNS, Column
+from mat2spec.tables.columns import CRYSTAL_COLUMNS, TRANSPORT_COLUMNS, Column
 
 
 class SchemaError(ValueError):
@@ -40,6 +40,10 @@ class TableName(StrEnum):
     CLASSIFICATIONS = "classifications", "Classes of the predicted spectra, one row per material and model."
     DFT_JOBS = "dft_jobs", "Materials chosen for DFT, and the states of their jobs."
     PHONONS = "phonons", "Phonon spectra predicted for the picks, and what follows from them."
+    TRANSPORT = (
+        "transport",
+        "Masses and Seebeck coefficients of the first picks by tight binding, if it is among the models.",
+    )
     PROJECTIONS = (
         "projections",
         "Spectra of the first picks by element and shell, if the leading model is tight binding: they sum to its prediction.",
@@ -293,7 +297,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_fields(Column.DFT_GAP_TOP_EV, Column.DFT_GAP_BOTTOM_EV, Column.DFT_GAP_WIDTH_EV),
         *_filled(Column.DFT_GAP_OPEN_AT_BOTTOM),
         *_fields(Column.ENERGY_ABOVE_HULL, Column.BAND_GAP),
-        *_optional(Column.NSITES_PRIMITIVE, Column.ORIGIN, *_THERMAL_NUMBERS),
+        *_optional(Column.NSITES_PRIMITIVE, Column.ORIGIN, *_THERMAL_NUMBERS, *TRANSPORT_COLUMNS),
         *_optional(Column.FALSE_METAL_RISK, Column.FALSE_METAL_REASON, Column.SECOND_CHECK),
         *_filled(Column.LINK),
     ),
@@ -335,6 +339,11 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_filled(Column.MATERIAL_ID, Column.MODEL, Column.STATUS),
         *_fields(Column.REASON, Column.PHDOS, Column.PHDOS_UNCERTAINTY, *_THERMAL_NUMBERS),
         *_fields(*_CURVES_OF_PHONONS, Column.WEIGHTS_HASH),
+    ),
+    TableName.TRANSPORT: (
+        *_filled(Column.MATERIAL_ID, Column.MODEL),
+        *_fields(*TRANSPORT_COLUMNS),
+        *_filled(Column.WEIGHTS_HASH),
     ),
     TableName.PROJECTIONS: _filled(
         Column.MATERIAL_ID, Column.MODEL, Column.ELEMENT, Column.SHELL, Column.EDOS, Column.WEIGHTS_HASH

@@ -14,7 +14,7 @@ class ApiKeyError(MaterialsProjectError):
 
 
 class AccessDeniedError(MaterialsProjectError):
-    """The server refuses access, whatever the key."""
+    """The server lets nobody in, whatever the key."""
 
 
 class ServerUnreachableError(MaterialsProjectError):

@@ -1,4 +1,4 @@
-"""Limits that a worker process sets itself."""
+"""What a worker process sets itself."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The cost model recovers the costs that it is fitted to."""
+"""The cost model recovers what it is shown."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Counts, reasons and the remaining time."""
+"""Counts, reasons and the time that is left."""
 
 import pytest
 

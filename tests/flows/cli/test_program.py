@@ -234,6 +234,28 @@ def test_predict_phonons_gives_three_modes_an_atom_and_what_follows_from_them(ca
     assert "does not parse" in out or "failed" in out
 
 
+def test_predict_adds_transport_to_the_rows_of_tight_binding(capfd, tmp_path):
+    write_structures(tmp_path)
+    models = ("-m", "mat2spec", "-m", "tight-binding")
+    code, out, _ = say(capfd, "predict", "salt.cif", *models, "--transport", "--table", "dos.parquet")
+    assert code == ExitCode.DONE
+    rows = pq.read_table("dos.parquet").to_pandas().set_index("model")
+    assert rows.loc["tight-binding", "bands_gap_ev"] > 3
+    assert (
+        rows.loc["tight-binding", "seebeck_n_1e19_300k_uv_per_k"] < 0 < rows.loc["tight-binding", "electron_mass_1e19"]
+    )
+    assert np.isnan(rows.loc["mat2spec", "bands_gap_ev"])
+    assert "mass of electrons" in out.replace("\n", " ")
+
+
+@pytest.mark.parametrize("given", [("-m", "mat2spec"), ("--spectrum", "phdos")])
+def test_predict_without_bands_refuses_transport(capfd, tmp_path, given):
+    write_structures(tmp_path)
+    code, _, err = say(capfd, "predict", "salt.cif", "--transport", *given)
+    assert code == ExitCode.FAILED
+    assert "add --model tight-binding" in " ".join(err.split())
+
+
 def test_predict_gives_the_same_cell_the_same_spectrum(tmp_path, capfd):
     write_structures(tmp_path)
     say(capfd, "predict", "POSCAR", "two.json", "-m", "mat2spec", "--table", "dos.parquet")
@@ -427,7 +449,7 @@ def test_train_hands_classes_and_parts_on(capfd, monkeypatch, tmp_path):
         assert message in err
 
 
-def test_a_stopped_training_says_how_to_resume(capfd, monkeypatch):
+def test_a_stopped_training_says_how_it_goes_on(capfd, monkeypatch):
     def stop(*args, **given):
         raise KeyboardInterrupt
 

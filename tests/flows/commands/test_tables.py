@@ -41,6 +41,7 @@ def test_the_stored_run_is_one_of_version_0_1():
         TableName.PICKS,
         TableName.REMOVED,
         TableName.PHONONS,
+        TableName.TRANSPORT,
         TableName.PROJECTIONS,
         TableName.SCAN,
         TableName.FUNNEL,
@@ -63,7 +64,7 @@ def test_its_tables_are_read(say, name, tmp_path):
     assert pq.read_table(tmp_path / "rows.parquet").equals(pq.read_table(OLD_RUN / f"{name}.parquet"))
 
 
-def test_what_is_new_in_it_is_listed(say):
+def test_what_is_new_in_it_is_told(say):
     code, out, _ = say("tables", "new")
     assert code == ExitCode.DONE
     assert "TiN" in out

@@ -1,4 +1,4 @@
-"""Which materials the accurate model predicts."""
+"""Who goes to the accurate model."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The page of a user's own crystals."""
+"""The page of crystals that a person gave."""
 
 from __future__ import annotations
 
