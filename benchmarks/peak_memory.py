@@ -2,7 +2,7 @@
 
 The source is a table of N cells of one atom, so that hardly more than what a screen keeps of each candidate is counted. DFT is
 only queued. Without --model a table of made-up spectra takes the place of a network, whose memory does not depend on N: it
-predicts shard by shard. Linux only. `--former M` screens 8 crystals beside M former runs of N candidates instead.
+predicts shard by shard. Linux only. `--previous M` screens 8 crystals beside M previous runs of N candidates instead.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def screen(folder: Path, model: str | None) -> list[tuple[str, float, float]]:
     return rows
 
 
-def add_former_runs(folder: Path, n_runs: int, n: int) -> None:
+def add_previous_runs(folder: Path, n_runs: int, n: int) -> None:
     """Copies of the finished run, each with candidates of its own."""
     (first,) = [path for path in (folder / "results").iterdir() if path.is_dir() and not path.is_symlink()]
     info = RunFolder.attach(first).info
@@ -143,15 +143,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("n", type=int)
     parser.add_argument("--model", default=None)
-    parser.add_argument("--former", type=int, default=0)
+    parser.add_argument("--previous", type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_source(folder / "source.parquet", 8 if arguments.former else arguments.n)
+        write_source(folder / "source.parquet", 8 if arguments.previous else arguments.n)
         print(f"before: {peak_mib():.0f} MiB", flush=True)
         rows = screen(folder, arguments.model)
-        if arguments.former:
-            add_former_runs(folder, arguments.former, arguments.n)
+        if arguments.previous:
+            add_previous_runs(folder, arguments.previous, arguments.n)
             write_source(folder / "source.parquet", 8, first=4)
             rows = screen(folder, arguments.model)
         for title, seconds, peak in rows:

@@ -154,7 +154,7 @@ def to_predict(run: RunTables) -> pa.Array:
 
 
 def left_to_fast(run: RunTables, settings: ScreenSettings) -> Iterator[pa.Table]:
-    """Rows of the table of predictions where the fast model speaks for the accurate one; none without a funnel."""
+    """Rows of the table of predictions where the prediction of the fast model stands; none without a funnel."""
     if not run.has_table(TableName.FUNNEL):
         return
     choices = run.read_arrow(TableName.FUNNEL, [Column.FUNNEL_CHOICE])[Column.FUNNEL_CHOICE].to_numpy()

@@ -100,8 +100,8 @@ def settings_of_run(
     Parameters
     ----------
     source, limit, only_new, run_dft
-        As the options of `mat2spec screen`; None leaves what was served, except that a limit which is emptied in the form
-        of a served run is none.
+        As the options of `mat2spec screen`; None leaves what was served, except that emptying the limit in the form of
+        a served run removes it.
     config
         Settings file for this run only.
     assignments

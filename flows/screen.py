@@ -14,7 +14,7 @@ from flows.parameters import Assignment, ConfigFile, Limit, Source, settings_of_
 from flows.pipeline import Done, Stage
 from flows.prefect_runs import artifacts
 from flows.prefect_runs.announcements import announce_picks
-from flows.prefect_runs.flow_runs import link_to_run, turn, words_of_waiting
+from flows.prefect_runs.flow_runs import ended_in_words, link_to_run, turn, words_of_waiting
 from flows.remote_jobs import waiting_jobs
 from flows.settings import ScreenSettings
 from flows.shards import Run, pipeline_task, run_shards
@@ -81,7 +81,7 @@ def screen_gapped_metals(
     settings = settings_of_run(source, limit, only_new if release is None else True, run_dft, config, set)
     with turn(MP_API_LIMIT, wanted=_is_limited() and settings.source.kind is SourceKind.MATERIALS_PROJECT):
         opened = pipeline.open_run(settings)
-    with opened as folder:
+    with opened as folder, ended_in_words():
         run = describe(folder, settings)
         nothing = pipeline.run_stages(
             folder, settings, pipeline.stages_of(settings), lambda stage: do_stage(run, stage)

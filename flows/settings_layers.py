@@ -146,7 +146,7 @@ def _parse_yaml(text: str) -> Any:
     Raises
     ------
     ValueError
-        If it is no YAML, has a key twice, or is nested too deeply.
+        If it is not YAML, has a key twice, or is nested too deeply.
     """
     try:
         return yaml.load(text, _Loader)  # noqa: S506  a safe loader

@@ -25,7 +25,7 @@ from flows.pipeline import Shard
 from flows.settings import ScreenSettings
 from screening.runs.folder import RunFolder
 
-# What is told how many shards are done: no parameter of the flow, as Prefect sends these to the workers.
+# Called with the number of finished shards; not a parameter of the flow, as Prefect sends these to the workers.
 _REPORT: ContextVar[Callable[[int], None]] = ContextVar("report")
 
 

@@ -170,10 +170,10 @@ def _read_npz(path: Path) -> _Content:
             )
     except ExternalPredictionsError:
         raise
-    # A damaged, encrypted or unusually packed archive, or an array that is none.
+    # A damaged, encrypted or unusually packed archive, or content that is not an array.
     except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, ValueError) as error:
         hint = " Save identifiers as text (ids.astype(str)), not as objects." if "pickle" in str(error) else ""
-        reason = (str(error).splitlines() or ["it is not whole"])[0].rstrip(".")
+        reason = (str(error).splitlines() or ["it is incomplete"])[0].rstrip(".")
         raise ExternalPredictionsError(f"{path} cannot be read as npz: {reason}.{hint}") from error
 
 
@@ -199,7 +199,7 @@ def _array(archive: zipfile.ZipFile, name: str, *, numbers: bool = False) -> NDA
 
 def _names(ids: NDArray[Any]) -> list[str]:
     if ids.dtype.kind not in "USiu":
-        raise ValueError(f"identifiers of type {ids.dtype.name} are no names")
+        raise ValueError(f"identifiers of type {ids.dtype.name} cannot be names")
     return [name.decode() if isinstance(name, bytes) else str(name) for name in ids.ravel().tolist()]
 
 

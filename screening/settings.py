@@ -101,7 +101,7 @@ class SourceSettings(MaterialsProjectSettings):
         description="The Parquet table, with the columns material_id, lattice (9 numbers, Angstrom), frac_coords and "
         "atomic_numbers; formula, band_gap (eV) and energy_above_hull (eV/atom) are used where present. Of files: one "
         "file, a folder, a pattern such as runs/**/CONTCAR; or identifiers such as mp-149,mp-150, or a text file of them, which "
-        "are looked up in former runs, the catalogue and the Materials Project.",
+        "are looked up in previous runs, the catalogue and the Materials Project.",
     )
     edos_store: Path | None = Field(
         default=None,

@@ -1,4 +1,4 @@
-"""What holds for all tests: which are skipped here, and nothing touches a user's own Prefect or cache."""
+"""Settings of all tests: which are skipped here; nothing touches a user's own Prefect or cache."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(config, items):
-    """Skip what this machine cannot run, and the network unless it is asked for with `-m network`."""
+    """Skip what this machine cannot run, and the network unless it is requested by `-m network`."""
     reasons = {
         "gpu": None if _has_gpu(items) else "no GPU here",
         "dft": None if find_spec("gpaw") else "GPAW is not installed (make setup with a C++ compiler installs it)",

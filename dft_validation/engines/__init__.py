@@ -60,7 +60,7 @@ def choose_engine(settings: DftSettings, atomic_numbers: list[int]) -> Engine:
 def computable_elements(settings: DftSettings) -> list[frozenset[str]] | None:
     """Symbols of the elements that the engine can compute, and those of the fallback where one is set.
 
-    None if an engine is not known here, as for a run of another installation: nobody can say then.
+    None if an engine is not known here, as for a run of another installation.
     """
     names = [settings.engine, *([settings.fallback_engine] if settings.fallback_engine else [])]
     engines = _engines()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from screening.runs.folder import RunFolder
 
 SCAN = "scan_candidates"
-# From so many candidates on the cost of the slowest model is told beforehand.
+# From this many candidates on, the cost of the slowest model is shown beforehand.
 MANY_CANDIDATES = 2000
 # Of tight binding on one core, for crystals of the Materials Project (docs/funnel.md); small cells take less.
 CRYSTALS_PER_SECOND = 6

@@ -92,7 +92,7 @@ def stage_rows(run: RunFolder) -> list[dict[str, Any]]:
 def progress(description: str) -> Iterator[Callable[[int, int], None]]:
     """Progress bar in the UI; the yielded function takes how many of how many are done.
 
-    The work goes on without it if Prefect does not answer.
+    The work continues without it if Prefect does not answer.
     """
     artifact_id = None
     with only_display(f"the progress of '{description}'"):

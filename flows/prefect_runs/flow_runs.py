@@ -1,4 +1,4 @@
-"""Prefect's view of a run beside its folder: what may be missing while the work goes on."""
+"""Prefect's view of a run beside its folder: what may be missing without harm to the run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from httpx import HTTPError
 from prefect import get_run_logger, runtime
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
-from prefect.exceptions import MissingContextError, PrefectException
+from prefect.exceptions import MissingContextError, PrefectException, TerminationSignal
 from prefect.states import Completed
 
 if TYPE_CHECKING:
@@ -33,6 +33,16 @@ def only_display(what: str) -> Iterator[None]:
         yield
     except (HTTPError, PrefectException, OSError, RuntimeError) as error:
         logger().warning("Prefect does not show %s: %s: %s", what, type(error).__name__, error)
+
+
+@contextmanager
+def ended_in_words() -> Iterator[None]:
+    """Let the signal with which Prefect ends a flow run say what it means: `run.json` keeps its words as the reason."""
+    try:
+        yield
+    except TerminationSignal as ended:
+        ended.args = ("The flow run was cancelled, or its process was told to end.",)
+        raise
 
 
 def logger() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:

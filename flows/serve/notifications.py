@@ -42,7 +42,7 @@ def set_up_notifications(client: SyncPrefectClient, flow_names: list[str]) -> bo
     Raises
     ------
     NotificationError
-        If the address is none that Apprise knows: that of a Slack webhook,
+        If Apprise does not know the address. It knows that of a Slack webhook,
         mailtos://user:password@example.org?to=group@example.org, json://host/path for a webhook of one's own, ...
     """
     url = os.environ.get(ADDRESS_VARIABLE)
@@ -50,7 +50,7 @@ def set_up_notifications(client: SyncPrefectClient, flow_names: list[str]) -> bo
         return False
     if not Apprise().add(url):
         raise NotificationError(
-            f"The address in {ADDRESS_VARIABLE} is none that notifications can be sent to; give that of a Slack webhook, "
+            f"Notifications cannot be sent to the address in {ADDRESS_VARIABLE}; give that of a Slack webhook, "
             "mailtos://USER:PASSWORD@HOST?to=ADDRESS or json://HOST/PATH."
         )
     block_id = SlackWebhook(url=SecretStr(url)).save(BLOCK_NAME, overwrite=True)

@@ -1,7 +1,7 @@
 """The page of a run on a server of this machine, which predicts the crystals of files that are dropped on it.
 
-Only this machine is heard: the server listens on loopback, answers no request that names another host or comes from the
-page of another site, and the page may ask nobody else. A file is read as data, from a folder that is removed again.
+It serves this machine alone: the server listens on loopback, answers no request that names another host or comes from the
+page of another site, and the page may ask no other server. A file is read as data, from a folder that is removed again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def page_server(page: str, predict: Predict, port: int = 0) -> Iterator[Threadin
     page
         HTML with the place for uploads: `screening.report.result_page.with_upload`.
     predict
-        Gives what the page is to take up of crystals that were read.
+        Returns what the page shows of the crystals of a file.
     port
         Port; 0 for any that is free.
     """
@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError as error:
             self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
             return
-        # The browser is told, and the terminal has the traceback of the thread.
+        # The browser gets the reason, the terminal the traceback of the thread.
         except Exception:
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "The prediction failed; the terminal says why.")
             raise

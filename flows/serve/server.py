@@ -180,7 +180,7 @@ class _Server:
                 if deaths < _MOST_DEATHS:
                     logger.warning("The Prefect server ended with code %s; it is started again.", code)
                     self.start()
-                    logger.warning("The Prefect server answers again; runs go on.")
+                    logger.warning("The Prefect server answers again; runs continue.")
                     continue
                 self._give_up(f"The Prefect server ended {deaths} times in a row, the last time with code {code}.")
             except ServerError as error:

@@ -48,7 +48,7 @@ from mat2spec.tables.status import Status
 RIDGE = 30.0
 N_FOLDS = 5
 # Share of the calibration materials that is flagged, less than the quarter that may be, and the share of the least plausible ones
-# that is flagged in any case: no error was ever computed for crystals that are none.
+# that is flagged in any case: no error was ever computed for impossible crystals.
 FLAGGED, IMPLAUSIBLE = 0.22, 0.09
 # Bins with more than this share of the largest count as part of a spectrum.
 HIGH = 0.1

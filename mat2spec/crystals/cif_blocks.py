@@ -182,7 +182,7 @@ def _check_fractions(block: Block) -> None:
     for text in (text for key in COORDINATE_KEYS for text in block.column(key)):
         fraction = number_of(text)
         if fraction is None or not abs(fraction) <= _MAX_CELLS:
-            raise CifError(f"A fractional coordinate is '{text}': that is no fraction of a lattice vector.")
+            raise CifError(f"A fractional coordinate is '{text}', which is not a fraction of a lattice vector.")
         largest = max(largest, abs(fraction))
     if largest > MAX_FRACTION:
         block.notes.append("The fractional coordinates could be Cartesian ones: some are larger than 1.")

@@ -161,12 +161,12 @@ def counted(composition: Composition) -> dict[str, float]:
 
 
 def read_elements(text: str) -> frozenset[str]:
-    """Elements named in a formula of moieties, such as "C2 H4 2+, 2(Cl 1-)"; none if it has words that are none."""
+    """Elements named in a formula of moieties, such as "C2 H4 2+, 2(Cl 1-)"; none if any word is not an element."""
     return elements_among(re.findall(r"[A-Za-z]+", text))
 
 
 def elements_among(names: Iterable[object]) -> frozenset[str]:
-    """These elements, with isotopes of hydrogen as H; none if any of the names is no element."""
+    """These elements, with isotopes of hydrogen as H; none if any of the names is not an element."""
     symbols = [str(name) for name in names]
     if not all(map(Element.is_valid_symbol, symbols)):
         return frozenset()

@@ -173,7 +173,7 @@ def _text_of(file: Path) -> str:
         with gzip.open(file) if is_compressed else file.open("rb") as opened:
             content = opened.read(MAX_FILE_BYTES + 1)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UnreadableError("The compressed file is damaged or not whole; get it again.") from error
+        raise UnreadableError("The compressed file is damaged or incomplete; obtain it again.") from error
     if len(content) > MAX_FILE_BYTES:
         raise UnreadableError("The file is larger than 1 GB; split it.")
     return _decoded(content)

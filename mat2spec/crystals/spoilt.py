@@ -1,4 +1,4 @@
-"""Crystals that are none: what a judgement of crystals must not take for real ones."""
+"""Impossible crystals, which a model of plausibility must not take for real ones."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def pairwise_divergence(first: Mixture, second: Mixture) -> Tensor:
     """Expected symmetric KL divergence between components, per latent dimension, mean over crystals.
 
     The alignment of the published code: every component of the first mixture is paired with every one of the second and
-    weighted with the product of their weights. It is no divergence of the mixtures: it is zero only where all Gaussians
+    weighted with the product of their weights. It is not a divergence of the mixtures: it is zero only where all Gaussians
     are equal, so that minimising it makes each mixture a single Gaussian. The sum over pairs of
     ``v/v' + v'/v + (m - m')^2 (1/v + 1/v') - 2`` separates into matrix products, so no tensor of all pairs is made.
 

@@ -21,7 +21,7 @@ CM1_PER_THZ = 33.3564095198152
 MEV_PER_CM1 = 0.1239841984
 # Bins with less than this share of the largest one hold no modes: a predicted spectrum is nowhere exactly zero.
 EMPTY_BIN_SHARE = 0.02
-# Share of modes below the highest frequency that is told: the last ones of a predicted spectrum are noise.
+# Share of modes below the highest frequency that is reported: the last ones of a predicted spectrum are noise.
 _HIGHEST_SHARE = 0.99
 N_ACOUSTIC = 3
 

@@ -151,7 +151,7 @@ class ErrorModel(nn.Module):
         logs = errors.clamp_min(_TINY).log()
         covariance = standard.T @ standard + _RIDGE * torch.eye(_N_FEATURES)
         slopes = torch.linalg.solve(covariance, standard.T @ (logs - logs.mean()))
-        # Never surer of what is further away or more disputed.
+        # Never more certain of what is further away or more disputed.
         slopes[[0, 3]] = slopes[[0, 3]].clamp_min(0)
         unscaled = torch.exp(standard @ slopes)
         intercept = torch.log(errors.mean().clamp_min(_TINY) / unscaled.mean())

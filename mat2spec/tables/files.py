@@ -67,7 +67,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def _umask() -> int:
-    """What the user lets nobody do with new files; it can only be read by setting it, here to the strictest."""
+    """Permissions that new files must not have; they can only be read by setting them, here to the strictest."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
@@ -101,7 +101,7 @@ def parse_json(text: str | bytes) -> Any:
     Raises
     ------
     ValueError
-        If it is no JSON, or nested so deeply that Python cannot parse it.
+        If it is not JSON, or nested so deeply that Python cannot parse it.
     """
     try:
         return json.loads(text)

@@ -80,7 +80,7 @@ def self_consistent_charges(
 ) -> SelfConsistentCharges:
     """Iterate Mulliken charges and their potential to self-consistency.
 
-    Newton steps with the response of the charges, of which later ones learn from former ones (Anderson mixing).
+    Newton steps with the response of the charges, of which later ones learn from earlier ones (Anderson mixing).
 
     Parameters
     ----------
@@ -97,21 +97,21 @@ def self_consistent_charges(
     charges = start = np.zeros(basis.n_atoms)
     inputs: list[NDArray[np.float64]] = []
     residuals: list[NDArray[np.float64]] = []
-    former = np.inf
+    previous = np.inf
     for step in range(_STEPS):
         bands = bands_of(coulomb @ charges)
         residual = bands.charges() - charges
         error = float(np.abs(residual).max())
         if error < _TOLERANCE:
             return SelfConsistentCharges(coulomb @ charges, charges, step, converged=True)
-        if error > former:
+        if error > previous:
             # Too far: the same direction, a shorter step.
             charges = start + _SHORTER * (charges - start)
             continue
-        if error > _SLOW * former or step == 0:
+        if error > _SLOW * previous or step == 0:
             newton = np.asarray(np.linalg.inv(np.eye(basis.n_atoms) - bands.response() @ coulomb))
             inputs, residuals = [], []
-        start, former = charges, error
+        start, previous = charges, error
         inputs, residuals = [*inputs, charges][-_HISTORY:], [*residuals, residual][-_HISTORY:]
         charges = cell.average_equivalent(_next_charges(inputs, residuals, newton))
     return SelfConsistentCharges(coulomb @ start, start, _STEPS, converged=False)

@@ -108,7 +108,7 @@ def _attend(layer: Any, nodes: Tensor, edges: Tensor, crystals: DenseCrystals) -
 
 
 def _normalise(norm: Any, values: Tensor, is_real: Tensor) -> tuple[Tensor, Tensor]:
-    """Batch norm over what is no padding, with the mean and the unbiased variance that it would store."""
+    """Batch norm over all but the padding, with the mean and the unbiased variance that it would store."""
     if norm.training:
         mask = is_real[..., None].to(values.dtype)
         count = mask.sum()

@@ -93,5 +93,5 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 def _not_a_checkpoint(path: Path, what: str) -> TrainingError:
     return TrainingError(
-        f"The checkpoint {path} is damaged or none of ours ({what}); remove it to train from the start."
+        f"The checkpoint {path} is damaged or not a checkpoint of this package ({what}); remove it to train from the start."
     )

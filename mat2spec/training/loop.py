@@ -219,7 +219,7 @@ def _run_epoch(
 
 
 def _share_of(order: NDArray[np.integer], rank: int, world_size: int) -> NDArray[np.integer]:
-    """What one process trains on; all have equally many, else they would wait for each other for ever."""
+    """What one process trains on; all get equally many, or they would wait for each other forever."""
     return np.resize(order, -(-len(order) // world_size) * world_size)[rank::world_size]
 
 

@@ -28,7 +28,7 @@ LARGE_CELL = 16
 
 
 class Choice(StrEnum):
-    """Why a candidate goes to the accurate model, or why the fast one speaks for it."""
+    """Why a candidate goes to the accurate model, or why the prediction of the fast one stands."""
 
     SCORE = "score"
     SAMPLE = "random sample"

@@ -118,7 +118,7 @@ def false_metal_columns(
     Returns
     -------
     pandas.DataFrame
-        `false_metal_risk` and `false_metal_reason`; null for what is no metal.
+        `false_metal_risk` and `false_metal_reason`; null for non-metals.
     """
     metal = table[Column.IS_METAL].fillna(value=False).to_numpy(dtype=np.bool_)
     widths = table[Column.PARTLY_FILLED_BAND_EV].to_numpy(dtype=np.float64)
@@ -137,7 +137,7 @@ def after_second_check(reason: str, band_gap_ev: float) -> tuple[Risk, str]:
     """Risk and reasons of a metal once it has been computed with spin in a doubled cell of lower symmetry.
 
     Where it became an insulator, that is a reason by itself. Where it stayed a metal, the odd number of electrons and the
-    open shell have been heard: what remains counts.
+    open shell are reasons no longer: the others count.
     """
     reasons = [part for part in reason.split("; ") if part]
     if band_gap_ev > 0:

@@ -1,6 +1,6 @@
 """Probability that a predicted material is a gapped metal.
 
-The product of the confidences of gap and metal ranks materials, but it is no probability. Platt's scaling (Platt, Advances in
+The product of the confidences of gap and metal ranks materials, but is not a probability. Platt's scaling (Platt, Advances in
 Large Margin Classifiers, MIT Press 1999, p. 61) of its log-odds makes it one: two coefficients for each model, fitted to
 labels that trained and stopped no model (`scripts/calibrate_gapped_metals.py`). As these are few, the coefficients of
 a model are drawn towards those of all models together, which also serve a model that was not calibrated.

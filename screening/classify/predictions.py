@@ -17,7 +17,7 @@ from screening.classify.materials import Materials
 from screening.classify.metals import MetalEvidence
 from screening.settings import ClassifySettings, GapSettings
 
-# What tells the rows apart, and what is known of them beside their spectra; older runs lack some.
+# Keys of the rows, and what is known of them besides their spectra; older runs lack some.
 KEYS = (Column.MATERIAL_ID, Column.MODEL, Column.TRUST)
 EVIDENCE = (Column.PRIOR_METAL_PROBABILITY, Column.PREDICTED_BY)
 

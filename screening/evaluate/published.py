@@ -145,7 +145,7 @@ def _describe(table: pa.Table, file: Path) -> pd.DataFrame:
     )
 
 
-def published_since(source: SourceSettings, former: PreviousRuns, known_edos: Collection[str]) -> Published:
+def published_since(source: SourceSettings, previous: PreviousRuns, known_edos: Collection[str]) -> Published:
     """Spectra that the source's database has published of materials that previous runs predicted.
 
     Those in the store of known eDOS are not requested again. If the database cannot be reached, this becomes the reason for
@@ -155,12 +155,12 @@ def published_since(source: SourceSettings, former: PreviousRuns, known_edos: Co
     ----------
     source
         The source of the present run.
-    former
+    previous
         The previous runs.
     known_edos
         Materials that have an eDOS now.
     """
-    asked = set(former.screened[Column.MATERIAL_ID]) & set(known_edos)
+    asked = set(previous.screened[Column.MATERIAL_ID]) & set(known_edos)
     asked -= named_by(known_edos_ids(source.store_of_known_edos), asked)
     try:
         return fetch_published(source, asked)
@@ -171,7 +171,7 @@ def published_since(source: SourceSettings, former: PreviousRuns, known_edos: Co
 
 def published_results(
     stores: Collection[Path],
-    former: PreviousRuns,
+    previous: PreviousRuns,
     gap: GapSettings,
     failures: Mapping[str, str] | None = None,
     band_gaps: Mapping[str, float] | None = None,
@@ -187,7 +187,7 @@ def published_results(
     TableError
         As `read_published`.
     """
-    predicted = former.screened.drop_duplicates(Column.MATERIAL_ID, keep="last").set_index(Column.MATERIAL_ID)
+    predicted = previous.screened.drop_duplicates(Column.MATERIAL_ID, keep="last").set_index(Column.MATERIAL_ID)
     published = read_published(stores, set(predicted.index))
     rows = published.rows.reset_index(drop=True)
     then = rows[Column.MATERIAL_ID].map(predicted[Column.STRUCTURE_HASH])

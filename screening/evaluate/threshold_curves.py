@@ -179,11 +179,12 @@ def _gapped_metals(spectra: _Spectra, rule: GapSettings) -> list[NDArray[np.bool
         found = classify_spectra(np.concatenate(values), EDOS_GRID, gap, n_sites, n_primitive, evidence)
         return np.split(is_true(found[Column.IS_GAPPED_METAL]), n)
 
-    heard = {model: known for model, known in spectra.evidence.items() if known is not None}
-    plain = [model for model in spectra.predicted if model not in heard]
+    with_evidence = {model: known for model, known in spectra.evidence.items() if known is not None}
+    plain = [model for model in spectra.predicted if model not in with_evidence]
     truth, *alone = classes([spectra.dft, *(spectra.predicted[model] for model in plain)], few, None)
-    told = classes([spectra.predicted[model] for model in heard], rule, _joined(heard.values())) if heard else []
-    found = dict(zip([*plain, *heard], [*alone, *told], strict=True))
+    predicted = [spectra.predicted[model] for model in with_evidence]
+    judged = classes(predicted, rule, _joined(with_evidence.values())) if with_evidence else []
+    found = dict(zip([*plain, *with_evidence], [*alone, *judged], strict=True))
     return [truth, *(found[model] for model in spectra.predicted)]
 
 

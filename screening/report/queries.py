@@ -15,7 +15,7 @@ from screening.runs.schemas import TableName
 SPECTRA = "spectra"
 ENERGIES = "energies"
 ENERGY_EV = "energy_ev"
-# The column `model` tells who computed a spectrum, as for a predicted one.
+# The column `model` names what computed a spectrum, as for a predicted one.
 DFT = "DFT"
 
 

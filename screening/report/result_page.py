@@ -189,7 +189,7 @@ def _of_the_run(content: PageContent) -> str:
 <div id="curve"></div><div id="moved" class="wide"></div></section>
 <section id="reliable"><h2>Confidence against DFT</h2>
 <p class="note">The share of computed materials that DFT calls gapped metals, in five ranges of confidence, with 95 % intervals
-(Wilson). The materials were chosen, the most confident first: this is no sample of all candidates.</p>
+(Wilson). The materials were chosen, the most confident first: they are not a random sample of all candidates.</p>
 <label>Count as found from this confidence on: <input type="range" id="cut" min="0" max="1" step="0.001"
 value="{cut}"> <output id="cutat"></output></label> <span class="note">in this run: {cut}</span>
 <div id="reliability"></div><div id="cutscores" class="wide"></div></section>
@@ -199,7 +199,7 @@ value="{cut}"> <output id="cutat"></output></label> <span class="note">in this r
 
 
 def with_upload(page: str) -> str:
-    """A page that asks the server it comes from, and nobody else, for the spectra of files that are dropped on it."""
+    """A page that asks the server it comes from, and no other, for the spectra of files that are dropped on it."""
     allowed = _POLICY + "; connect-src 'self'"
     return page.replace(_POLICY, allowed, 1).replace("<body>", '<body data-upload="yes">', 1)
 

@@ -125,8 +125,8 @@ def _say_change(run: RunTables, material_id: str) -> Iterator[str]:
     if run.has_table(TableName.CHANGES):
         change = _row(run.read_table(TableName.CHANGES), material_id)
         if change:
-            former = change.get(Column.FORMER_RUN_ID)
-            since = f"; the run {former} screened it before" if isinstance(former, str) else ""
+            previous = change.get(Column.FORMER_RUN_ID)
+            since = f"; the run {previous} screened it before" if isinstance(previous, str) else ""
             yield f"Compared with previous runs: {change[Column.CHANGE]}{since}."
 
 

@@ -152,7 +152,7 @@ def _keys(rows: pd.DataFrame) -> pd.Series:
     return rows[Column.MATERIAL_ID].astype(object) + " " + rows[Column.STRUCTURE_HASH].astype(object)
 
 
-def find_changes(candidates: pd.DataFrame, known_edos: Collection[str], former: PreviousRuns) -> pd.DataFrame:
+def find_changes(candidates: pd.DataFrame, known_edos: Collection[str], previous: PreviousRuns) -> pd.DataFrame:
     """What changed since the previous runs.
 
     Parameters
@@ -161,7 +161,7 @@ def find_changes(candidates: pd.DataFrame, known_edos: Collection[str], former: 
         All candidates of the present run, with their structure hash.
     known_edos
         Materials that have an eDOS now.
-    former
+    previous
         The previous runs.
 
     Returns
@@ -171,23 +171,23 @@ def find_changes(candidates: pd.DataFrame, known_edos: Collection[str], former: 
         Unchanged materials are left out.
     """
     ids = candidates[Column.MATERIAL_ID].astype(object)
-    lost = ids.isin(former.known_edos).to_numpy()
-    screened = ids.isin(former.screened[Column.MATERIAL_ID]).to_numpy()
-    changed = screened & ~former.has_screened(candidates)
+    lost = ids.isin(previous.known_edos).to_numpy()
+    screened = ids.isin(previous.screened[Column.MATERIAL_ID]).to_numpy()
+    changed = screened & ~previous.has_screened(candidates)
     labels = np.select([lost, changed, ~screened], [Change.LOST_EDOS, Change.STRUCTURE, Change.NEW], default="")
     frame = pd.DataFrame({Column.MATERIAL_ID: ids, Column.CHANGE: labels.astype(object)})
-    gained = former.screened.loc[former.screened[Column.MATERIAL_ID].isin(set(known_edos) - former.known_edos)]
+    gained = previous.screened.loc[previous.screened[Column.MATERIAL_ID].isin(set(known_edos) - previous.known_edos)]
     gained = gained.drop_duplicates(Column.MATERIAL_ID)[[Column.MATERIAL_ID]]
     gained = gained.assign(**{Column.CHANGE: str(Change.GAINED_EDOS)})
     changes = pd.concat([frame[frame[Column.CHANGE] != ""], gained], ignore_index=True)
-    return changes.assign(**{Column.FORMER_RUN_ID: former.last_run_of(changes[Column.MATERIAL_ID])})
+    return changes.assign(**{Column.FORMER_RUN_ID: previous.last_run_of(changes[Column.MATERIAL_ID])})
 
 
 def keep_unscreened(
-    candidates: pd.DataFrame, counts: pd.DataFrame, former: PreviousRuns
+    candidates: pd.DataFrame, counts: pd.DataFrame, previous: PreviousRuns
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Drop candidates that a previous run screened with the same structure, and count that as one more filter."""
-    kept = candidates[~former.has_screened(candidates)].reset_index(drop=True)
+    kept = candidates[~previous.has_screened(candidates)].reset_index(drop=True)
     row = {
         Column.FILTER: SCREENED_BEFORE,
         Column.REMOVED: len(candidates) - len(kept),

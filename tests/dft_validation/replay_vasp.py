@@ -1,11 +1,13 @@
 """A program in the place of VASP: checks the inputs in the working folder and copies real outputs there.
 
-REPLAY_VASP_RUNS names a folder that gets a file per run; a file "fail" in it makes the next run of a uniform mesh fail, once.
+REPLAY_VASP_RUNS names a folder that gets the POSCAR of each run; a file "fail" in it makes the next run of a uniform mesh fail, once.
+Whatever it is given, a relaxation ends at the crystal of the static run.
 REPLAY_VASP_SECONDS lets each run take a while.
 """
 
 import gzip
 import os
+import re
 import shutil
 import signal
 import sys
@@ -49,6 +51,15 @@ POTCAR = """  PAW_PBE Si 05Jan2001
 """
 
 
+def end_relaxation(vasprun: Path, contcar: Path) -> None:
+    """Let a static run look like a relaxation that ended at its crystal."""
+    text = vasprun.read_text(encoding="latin-1")
+    vasprun.write_text(re.sub(r'(name="NSW">) +0<', r"\1 99<", text), encoding="latin-1")
+    vectors = re.findall(r"<v>(.*?)</v>", text.rpartition('<varray name="basis" >')[2])[:3]
+    lines = contcar.read_text().splitlines()
+    contcar.write_text("\n".join([*lines[:2], *vectors, *lines[5:]]) + "\n")
+
+
 def main() -> None:
     """Do what VASP does for the files around it."""
     lacking = [name for name in INPUTS if not Path(name).is_file()]
@@ -58,9 +69,11 @@ def main() -> None:
     is_uniform = "ICHARG" in incar
     if is_uniform and not Path("CHGCAR").is_file():
         sys.exit("VASP would need the CHGCAR of the static run.")
+    relaxes = re.search(r"NSW\s*=\s*[1-9]", incar) is not None
     kind = "si_uniform" if is_uniform else "si_static"
     runs = Path(os.environ["REPLAY_VASP_RUNS"])
-    (runs / f"{kind}-{os.getpid()}-{time.monotonic_ns()}").touch()
+    name = "si_relax" if relaxes else kind
+    shutil.copy("POSCAR", runs / f"{name}-{os.getpid()}-{time.monotonic_ns()}")
     time.sleep(float(os.environ.get("REPLAY_VASP_SECONDS", "0")))
     if is_uniform and (runs / "fail").exists():
         (runs / "fail").unlink()
@@ -71,6 +84,8 @@ def main() -> None:
         with gzip.open(OUTPUTS / source / f"{name}.gz") as packed, Path(name).open("wb") as file:
             shutil.copyfileobj(packed, file)
     shutil.copy("POSCAR", "CONTCAR")
+    if relaxes:
+        end_relaxation(Path("vasprun.xml"), Path("CONTCAR"))
     for name in ("OSZICAR", "CHGCAR", "WAVECAR"):
         Path(name).touch()
 

@@ -1,4 +1,4 @@
-"""A run whose DFT another machine computes: handed over once, collected until none is left, tables kept up to date."""
+"""A run whose DFT another machine computes: submitted once, collected until none is left, tables kept up to date."""
 
 import json
 import shutil
@@ -49,7 +49,7 @@ def test_a_run_hands_its_jobs_over_and_is_completed_by_the_collection(machine, a
     assert (run.read_table(TableName.DFT_JOBS)["status"] == "submitted").sum() == n
     assert list(fake_engine.iterdir()) == []
 
-    # Some have finished: the tables are brought up to date, and nothing is handed over twice.
+    # Some have finished: the tables are brought up to date, and nothing is submitted twice.
     rest, machine.jobs = machine.jobs[1:], machine.jobs[:1]
     machine.run()
     machine.jobs += rest

@@ -1,4 +1,4 @@
-"""A screen with a funnel, on made-up models: who speaks for which material, and what is lost."""
+"""A screen with a funnel, on made-up models: which model predicts which material, and what is lost."""
 
 from types import SimpleNamespace
 

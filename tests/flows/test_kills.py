@@ -171,7 +171,7 @@ def _hook_renames(patch, at_rename):
 
 
 def differences(reference, folder):
-    """What is wrong with a run that was resumed: other files, other rows, leftovers; empty if nothing is."""
+    """Faults of a resumed run: other files, other rows, leftovers; empty if there are none."""
     (run,) = [path for path in (folder / "results").iterdir() if path.is_dir() and not path.is_symlink()]
     (expected,) = [path for path in (reference / "results").iterdir() if path.is_dir() and not path.is_symlink()]
     found = []

@@ -149,7 +149,7 @@ def test_what_cannot_be_used_is_refused_before_the_run_with_its_name(parameters,
     assert not (tmp_path / "results").exists()
 
 
-def test_a_server_that_is_gone_ends_no_run(quick, assignments, fake_engine, monkeypatch):
+def test_the_loss_of_the_server_does_not_end_a_run(quick, assignments, fake_engine, monkeypatch):
     def gone(*_, **__):
         raise httpx.ConnectError("All connection attempts failed")
 

@@ -1,4 +1,4 @@
-"""Settings: who wins, what is refused, and that the refusal helps."""
+"""Settings: precedence, refusals, and that a refusal says what to do."""
 
 import pytest
 import yaml
@@ -20,7 +20,7 @@ def test_defaults_are_those_of_the_classes():
     assert load_settings() == ScreenSettings()
 
 
-def test_command_line_wins_over_environment_over_file_over_default(file, monkeypatch):
+def test_the_command_line_overrides_the_environment_the_file_and_the_default(file, monkeypatch):
     monkeypatch.setenv("MAT2SPEC_GAP__MIN_WIDTH_EV", "1.2")
     monkeypatch.setenv("MAT2SPEC_GAP__TOP_MIN_EV", "-0.8")
     settings = load_settings(file, ["gap.min_width_ev=1.3"])
@@ -70,7 +70,7 @@ def test_an_unknown_key_in_a_file_names_file_and_nearest(tmp_path):
         load_settings(path)
 
 
-def test_an_unknown_variable_of_ours_is_refused_and_others_are_left_alone(monkeypatch):
+def test_an_unknown_variable_with_our_prefix_is_refused_and_others_are_left_alone(monkeypatch):
     monkeypatch.setenv("MAT2SPEC_DATA_DIR", "/somewhere")
     monkeypatch.setenv("OTHER_GAP__MIN_WIDT_EV", "1")
     load_settings()

@@ -101,7 +101,7 @@ def test_a_spectrum_that_is_empty_or_not_finite_is_a_failed_row(tmp_path):
         ({"per": np.array("mole")}, "cell or atom"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_a_sentence(tmp_path, changes, sentence):
+def test_ambiguous_predictions_are_refused_in_a_sentence(tmp_path, changes, sentence):
     with pytest.raises(ExternalPredictionsError, match=sentence):
         ExternalPredictions(write_npz(tmp_path / "a.npz", **changes))
 

@@ -101,7 +101,7 @@ def test_it_screens_the_catalogue_that_it_carries(environment, tmp_path):
     command = ["screen", "--no-dft", "--model", "gatgnn", "--set", "source.limit=500"]
     told, _ = in_environment(environment, tmp_path, "mat2spec", *command)
     assert "Predicted gapped metals" in told
-    # The labels that it carries are known: those crystals are no candidates.
+    # Crystals with labels that ship are known, so they are not candidates.
     assert "without a known eDOS" in told
     assert (tmp_path / "results" / "latest" / "report.html").exists()
 

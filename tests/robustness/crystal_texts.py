@@ -1,4 +1,4 @@
-"""Texts of crystal files, sound ones and such as users send in."""
+"""Texts of crystal files, sound ones and ones like those that users send in."""
 
 from __future__ import annotations
 

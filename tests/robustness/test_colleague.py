@@ -54,7 +54,7 @@ def test_looking_at_results_of_a_colleague_changes_nothing(of_a_colleague, tmp_p
     assert "queued" in said
 
 
-def test_a_run_that_goes_on_in_a_folder_of_others_is_shown_as_it_notes(of_a_colleague, tmp_path, capsys):
+def test_a_run_in_progress_in_the_folder_of_another_user_is_shown_as_recorded(of_a_colleague, tmp_path, capsys):
     record = of_a_colleague.path / "run.json"
     record.write_text(json.dumps(json.loads(record.read_text()) | {"status": "running"}))
     lock = of_a_colleague.path / ".lock"
@@ -64,7 +64,7 @@ def test_a_run_that_goes_on_in_a_folder_of_others_is_shown_as_it_notes(of_a_coll
     assert "(running)" in capsys.readouterr().out
 
 
-def test_a_queue_that_cannot_be_read_is_a_sentence(tmp_path):
+def test_a_queue_that_cannot_be_read_gives_a_sentence(tmp_path):
     (tmp_path / "dft_queue.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(QueueError, match=r"dft_queue\.sqlite cannot be used"):
         JobQueue.copy_of(tmp_path / "dft_queue.sqlite")

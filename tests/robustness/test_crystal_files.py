@@ -1,4 +1,4 @@
-"""The crystal that is read is the one in the file, or there is a sentence that says why not: one line a case."""
+"""The crystal read is the one in the file, or a sentence says why not: one line per case."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ REFUSED = {
         cif("Na1 0 0 0 0\nO1 1 .5 .5 .5", columns=("label", "attached_hydrogens")),
         "1 hydrogens are listed as attached",
     ),
-    "an element that is none": ("x.cif", cif("Na1 0 0 0\nX1 .5 .5 .5"), "'X1' is not an element"),
+    "a symbol that is not an element": ("x.cif", cif("Na1 0 0 0\nX1 .5 .5 .5"), "'X1' is not an element"),
     "a vacancy": (
         "x.cif",
         cif("Na1 0 0 0\nVac .5 .5 .5", columns=("label",)).replace("Vac", "?"),
@@ -267,7 +267,7 @@ REFUSED = {
         cif("Bi1 0 0 .4", group("R -3 m :R"), a=4.39, c=30.5, angles=(90, 90, 120)),
         "does not have the symmetry R -3 m:R",
     ),
-    "decimal commas": ("x.cif", cif("Na1 0 0 0\nCl1 0,5 0,5 0,5", group()), "'0,5': that is no fraction"),
+    "decimal commas": ("x.cif", cif("Na1 0 0 0\nCl1 0,5 0,5 0,5", group()), "'0,5', which is not a fraction"),
     "lengths in pm": ("x.cif", cif(items=group(), a=564), "2000 cubic Angstrom per atom"),
     "centring lost from the operations": (
         "x.cif",
@@ -314,8 +314,8 @@ REFUSED = {
     "a needle": ("x.cif", cif(a=1e-9, b=3e5, c=3e5), "thinner than an atom"),
     "a cell as long as a hair": ("x.cif", cif(b=42000000), "isolated atoms"),
     "a cell as long as a hair with symmetry": ("x.cif", cif(a=42000000, items=group()), "isolated atoms"),
-    "a coordinate that is no fraction": ("x.cif", cif("Na1 0 0 0\nCl1 1e9 .5 .5"), "'1e9': that is no fraction"),
-    "a coordinate that is not a number": ("x.cif", cif("Na1 0 0 0\nCl1 nan .5 .5"), "'nan': that is no fraction"),
+    "a coordinate that is not a fraction": ("x.cif", cif("Na1 0 0 0\nCl1 1e9 .5 .5"), "'1e9', which is not a fraction"),
+    "a coordinate that is not a number": ("x.cif", cif("Na1 0 0 0\nCl1 nan .5 .5"), "'nan', which is not a fraction"),
     "no sites": ("x.cif", "data_x\n_cell_length_a 3\n", "lists no atoms"),
     "no block": ("x.cif", "# nothing\n", "contains no crystal"),
     "an empty file": ("x.cif", "", "contains no crystal"),

@@ -1,4 +1,4 @@
-"""Files that are cut off, declare more than they hold, or are no files: a sentence at once, and the others are read."""
+"""Files that are cut off, declare more than they hold, or are not files: a sentence at once, and the others are read."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SITES = "Cs 0 0 0\nCl 2 2 2\n"
 PACKED = gzip.compress(cif().encode() * 50)
 # Name, content (None: a pipe), words of the reason.
 CRYSTALS = (
-    ("cut.cif.gz", PACKED[:40], "damaged or not whole"),
-    ("sum.cif.gz", PACKED[:-8] + b"12345678", "damaged or not whole"),
-    ("body.cif.gz", PACKED[:30] + bytes(30) + PACKED[60:], "damaged or not whole"),
-    ("head.cif.gz", PACKED[:5], "damaged or not whole"),
-    ("cut.json.gz", gzip.compress(json.dumps(salt_dict()).encode())[:-12], "damaged or not whole"),
+    ("cut.cif.gz", PACKED[:40], "damaged or incomplete"),
+    ("sum.cif.gz", PACKED[:-8] + b"12345678", "damaged or incomplete"),
+    ("body.cif.gz", PACKED[:30] + bytes(30) + PACKED[60:], "damaged or incomplete"),
+    ("head.cif.gz", PACKED[:5], "damaged or incomplete"),
+    ("cut.json.gz", gzip.compress(json.dumps(salt_dict()).encode())[:-12], "damaged or incomplete"),
     ("many.extxyz", f"99999999999\n{LATTICE} Properties=species:S:1:pos:R:3\n{SITES}", "declares 1e+11 atoms but has"),
     ("wide.extxyz", f"2\n{LATTICE} Properties=species:S:1:pos:R:2000000000\n{SITES}", "more than its lines"),
     ("more.extxyz", f"2\n{LATTICE} Properties=species:S:1:pos:R:3:forces:R:3\n{SITES}", "declares 7 columns"),
@@ -86,7 +86,7 @@ ARRAYS = {
     "text": ({"spectra": saved(SPECTRUM.astype(str))}, "where real numbers belong"),
     "dates": ({"spectra": saved(SPECTRUM.astype("M8[s]"))}, "where real numbers belong"),
     "yes and no": ({"spectra": saved(SPECTRUM > 0)}, "bool where real numbers belong"),
-    "identifiers with a fraction": ({"ids": saved(np.array([1.5]))}, "are no names"),
+    "identifiers with a fraction": ({"ids": saved(np.array([1.5]))}, "cannot be names"),
     "pickled identifiers": ({"ids": saved(np.array(["mp-1"], dtype=object))}, "as text"),
 }
 
@@ -100,13 +100,13 @@ def npz(path, parts):
 
 
 @pytest.mark.parametrize(("parts", "words"), ARRAYS.values(), ids=ARRAYS)
-def test_arrays_that_are_none_are_refused_and_cost_no_memory(tmp_path, parts, words):
+def test_invalid_arrays_are_refused_and_cost_no_memory(tmp_path, parts, words):
     with pytest.raises(ExternalPredictionsError, match=words):
         ExternalPredictions(npz(tmp_path / "x.npz", parts))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"\x93NUMPY", b"PK\x03\x04" + bytes(99)], ids=len)
-def test_archives_that_are_none_are_refused(tmp_path, content):
+def test_invalid_archives_are_refused(tmp_path, content):
     (tmp_path / "x.npz").write_bytes(content)
     with pytest.raises(ExternalPredictionsError, match="cannot be read as npz"):
         ExternalPredictions(tmp_path / "x.npz")
@@ -118,7 +118,7 @@ def test_identifiers_in_bytes_and_numbers_are_names(tmp_path, ids):
 
 
 @pytest.mark.timeout(30)
-def test_a_pipe_is_no_table(tmp_path):
+def test_a_pipe_is_not_read_as_a_table(tmp_path):
     os.mkfifo(tmp_path / "x.parquet")
     with pytest.raises(TableError, match="is a pipe"):
         read_table(tmp_path / "x.parquet")

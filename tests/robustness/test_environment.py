@@ -45,14 +45,14 @@ FULL = {
 
 
 @pytest.mark.parametrize("error", FULL.values(), ids=FULL)
-def test_full_memory_is_never_the_crystal(error):
+def test_full_memory_is_never_blamed_on_the_crystal(error):
     assert is_out_of_memory(error)
     with pytest.raises(MemoryError, match="smaller batches"):
         reason_of_fault(error)
 
 
 @pytest.mark.parametrize("error", [pa.ArrowMemoryError("malloc of size 9 failed"), MemoryError()])
-def test_full_memory_is_never_a_damaged_table(tmp_path, monkeypatch, error):
+def test_full_memory_is_never_taken_for_a_damaged_table(tmp_path, monkeypatch, error):
     pq.write_table(pa.table({"a": [1]}), tmp_path / "x.parquet")
     monkeypatch.setattr(pq, "read_table", lambda *_, **__: (_ for _ in ()).throw(error))
     with pytest.raises(TableError, match="not enough memory") as refused:
@@ -106,7 +106,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_former_run_that_is_damaged_is_named_and_stops_no_later_one(tmp_path, caplog, damage):
+def test_a_damaged_previous_run_is_named_and_stops_no_later_one(tmp_path, caplog, damage):
     finished_run(tmp_path, candidates(mp_1="a"), known=["mp-9"])
     bad = finished_run(tmp_path, candidates(mp_2="b"), release="2")
     damage(bad.path)
@@ -122,7 +122,7 @@ def test_a_renamed_run_is_known_by_its_folder(tmp_path):
     assert PreviousRuns.find(tmp_path, IDENTITY).screened["run_id"].tolist() == ["the good one"]
 
 
-def test_what_is_kept_of_former_runs_does_not_grow_with_them(tmp_path):
+def test_what_is_kept_of_previous_runs_does_not_grow_with_them(tmp_path):
     for release in range(5):
         finished_run(tmp_path, candidates(mp_1="a", mp_2=f"b{release}"), release=str(release))
     previous = PreviousRuns.find(tmp_path, IDENTITY)
@@ -130,7 +130,7 @@ def test_what_is_kept_of_former_runs_does_not_grow_with_them(tmp_path):
     assert previous.last_run_of(pd.Series(["mp-1"])).tolist() == [previous.last_run_id]
 
 
-def test_of_former_runs_only_what_is_asked_about_is_kept(tmp_path):
+def test_only_what_is_asked_about_is_kept_of_previous_runs(tmp_path):
     finished_run(tmp_path, candidates(mp_1="a", mp_2="b", mp_3="c"), known=["mp-8", "mp-9"])
     previous = PreviousRuns.find(tmp_path, IDENTITY, ["mp-2", "mp-9", "mp-77"])
     assert previous.screened["material_id"].tolist() == ["mp-2"]
@@ -222,7 +222,7 @@ def test_a_user_without_home_has_a_cache(monkeypatch, tmp_path):
 
 @LINUX
 @pytest.mark.parametrize("closed", ["stdout", "stderr", "stdin"])
-def test_a_closed_stream_is_no_traceback(closed, tmp_path):
+def test_a_closed_stream_gives_no_traceback(closed, tmp_path):
     number = {"stdin": 0, "stdout": 1, "stderr": 2}[closed]
     program = "import sys; from flows.cli.program import main; sys.argv = ['mat2spec', 'settings']; main()"
     script = f'exec "$0" -c "$1" {number}>&-'
@@ -234,7 +234,7 @@ def test_a_closed_stream_is_no_traceback(closed, tmp_path):
 
 
 @LINUX
-def test_a_full_stdout_is_a_sentence():
+def test_a_full_stdout_gives_a_sentence():
     program = "import sys; from flows.cli.program import main; sys.argv = ['mat2spec', 'settings']; main()"
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(

@@ -29,7 +29,7 @@ SPELLINGS = {
     "mp-a": "mp-0",
     "mvc-ft": "mvc-149",
     "mp-vwyxj": "mp-9999999",
-    # Names of people's own are left alone.
+    # A user's own names are left alone.
     "my-crystal": "my-crystal",
     "ft": "ft",
     "149": "149",

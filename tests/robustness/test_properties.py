@@ -1,4 +1,4 @@
-"""What holds of all crystals, tables and texts, tried on many of them."""
+"""What holds for all crystals, tables and texts, tried on many of them."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_reduction_keeps_lattice_and_volume(crystal, other):
 
 @quick
 @given(table=tables())
-def test_no_table_of_numbers_is_an_exception(tmp_path, table):
+def test_no_table_of_numbers_raises_an_exception(tmp_path, table):
     pq.write_table(table, tmp_path / "x.parquet")
     source = ParquetSource(tmp_path / "x.parquet")
     assert len(source.properties()) == table.num_rows
@@ -112,7 +112,7 @@ def test_no_table_of_numbers_is_an_exception(tmp_path, table):
 @pytest.mark.parametrize("name", ["x.cif", "x.json", "POSCAR", "x"])
 @quick
 @given(text=texts)
-def test_no_text_is_an_exception(tmp_path, name, text):
+def test_no_text_raises_an_exception(tmp_path, name, text):
     (tmp_path / name).write_text(text, encoding="utf-8", errors="replace")
     entries = read_structures([tmp_path / name])
     assert entries
@@ -135,7 +135,7 @@ def test_names_become_printable_and_stay_so(name):
 
 @quick
 @given(ids=st.lists(names.filter(bool), min_size=2, max_size=4))
-def test_documents_of_any_names_are_all_read_and_told_apart(tmp_path, ids):
+def test_documents_of_any_names_are_all_read_and_kept_apart(tmp_path, ids):
     crystal = Structure(np.eye(3) * 4.12, ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]).as_dict()
     path = tmp_path / "x.json"
     path.write_text(json.dumps([{"material_id": name, "structure": crystal} for name in ids]))

@@ -1,4 +1,4 @@
-"""Work that is killed at random moments, again and again, ends as if nobody had: screen, DFT, labels, training.
+"""Work that is killed at random moments, again and again, ends as if it had not been: screen, DFT, labels, training.
 
 The kills come from a seed, the moments they hit from the machine. `MAT2SPEC_KILLS=200 pytest -m slow` kills that often.
 """
@@ -64,7 +64,7 @@ def in_child(work, kill_after_s=None):
 
 
 def kill_at_random(work, n_kills, start_anew=lambda: None, is_finished=lambda: False):
-    """Kill some work at random moments until it was hit so often, and let it end; work that is done when hit starts anew."""
+    """Kill some work at random moments, so many times, and let it end; work that had finished when killed starts anew."""
     rng, killed = random.Random(SEED), 0
     start = time.monotonic()
     in_child(work)

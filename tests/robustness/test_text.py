@@ -142,7 +142,7 @@ def test_files_of_any_name_are_predicted_and_drawn(tmp_path, monkeypatch, capfd,
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes there")
-def test_a_file_name_that_is_no_unicode_is_read(tmp_path):
+def test_a_file_name_that_is_not_unicode_is_read(tmp_path):
     file = tmp_path / os.fsdecode(b"x-\xff.json")
     file.write_text(json.dumps(salt_dict()))
     (entry,) = read_structures([file])
@@ -231,13 +231,13 @@ def header(text, size=None):
 
 WEIGHTS = {
     "no JSON": header("no JSON"),
-    "JSON that is no object": header("[1, 2]"),
-    "bytes that are no text": header(b"\xff\xfe\xfd"),
+    "JSON that is not an object": header("[1, 2]"),
+    "bytes that are not text": header(b"\xff\xfe\xfd"),
     "a header longer than the file": header("{}", 2**20),
     "a header of 2^62 bytes": header("{}", 2**62),
     "deep JSON": header("[" * 100_000),
     "without a card": header("{}"),
-    "a card that is no JSON": header(json.dumps({"__metadata__": {"mat2spec_card": "hello"}})),
+    "a card that is not JSON": header(json.dumps({"__metadata__": {"mat2spec_card": "hello"}})),
     "a card of another kind": header(json.dumps({"__metadata__": {"mat2spec_card": "[]"}})),
     "a card that lacks fields": header(json.dumps({"__metadata__": {"mat2spec_card": "{}"}})),
     "tensors beyond the end": header(json.dumps({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}})),
@@ -248,7 +248,7 @@ WEIGHTS = {
 
 
 @pytest.mark.parametrize("content", WEIGHTS.values(), ids=WEIGHTS)
-def test_weights_that_are_none_are_refused(tmp_path, content):
+def test_files_that_are_not_weights_are_refused(tmp_path, content):
     (tmp_path / "x.safetensors").write_bytes(content)
     with pytest.raises(WeightsError, match=r"x\.safetensors"):
         read_weights(tmp_path / "x.safetensors")
@@ -290,7 +290,7 @@ RECORDS = {
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("content", RECORDS.values(), ids=RECORDS)
-def test_a_record_that_is_none_is_named_and_hides_no_other_run(tmp_path, caplog, content):
+def test_an_invalid_record_is_named_and_hides_no_other_run(tmp_path, caplog, content):
     for name in ("bad", "good"):
         (tmp_path / name).mkdir()
     (tmp_path / "good" / "run.json").write_text('{"run_id": "good", "status": "finished", "fingerprint": "f"}')
@@ -328,7 +328,7 @@ CONFIGS = {
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(("content", "words"), CONFIGS.values(), ids=CONFIGS)
-def test_settings_that_are_none_are_refused_in_a_sentence(tmp_path, content, words):
+def test_invalid_settings_are_refused_in_a_sentence(tmp_path, content, words):
     path = tmp_path / "c.yaml"
     if content is None:
         os.mkfifo(path)

@@ -69,7 +69,7 @@ def test_a_damaged_state_of_a_member_is_a_sentence(few, tmp_path, content):
         torch.save({"a": torch.zeros(2000)} if content is None else content, path)
     if content is None:
         path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(TrainingError, match=r"member-0\.pt (is damaged or none of ours|belongs to a training)"):
+    with pytest.raises(TrainingError, match=r"member-0\.pt (is damaged or not a checkpoint|belongs to a training)"):
         run_tight_binding(few, SMALL, tmp_path)
 
 
@@ -98,7 +98,7 @@ def test_a_checkpoint_that_cannot_be_written_names_its_file_and_keeps_the_last_o
         (PermissionError(errno.EACCES, "Permission denied"), "No permission"),
     ],
 )
-def test_a_lock_that_cannot_be_taken_says_why(tmp_path, monkeypatch, error, words):
+def test_a_lock_that_cannot_be_acquired_says_why(tmp_path, monkeypatch, error, words):
     def fail(*_, **__):
         raise error
 

@@ -86,7 +86,7 @@ class MaterialsProject:
         return version
 
     def _version_of_data(self, patience: float) -> str | None:
-        """Version that the newest document names, for networks that let nobody see the heartbeat; None without a key to it."""
+        """Version that the newest document names, for networks that block the heartbeat; None without a key to it."""
         parameters = {"_limit": 1, "_fields": "builder_meta", "_sort_fields": "-material_id"}
         url = f"{self._settings.mp_endpoint}materials/summary/"
         try:

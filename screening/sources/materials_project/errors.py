@@ -14,7 +14,7 @@ class ApiKeyError(MaterialsProjectError):
 
 
 class AccessDeniedError(MaterialsProjectError):
-    """The server lets nobody in, whatever the key."""
+    """The server refuses access, whatever the key."""
 
 
 class ServerUnreachableError(MaterialsProjectError):

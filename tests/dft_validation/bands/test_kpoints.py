@@ -16,7 +16,7 @@ SULFIDE = Structure(Lattice.from_parameters(4, 5, 6, 80, 95, 101), ["Fe", "S"], 
 
 
 def irreducible(cell, mesh):
-    """The points and weights that a program would list, found by another route than the one under test."""
+    """The points and weights that a program would list, found in another way than by the code under test."""
     mapping, addresses = spglib.get_ir_reciprocal_mesh(mesh, cell.as_tuple(), symprec=1e-4)
     points, counts = np.unique(mapping, return_counts=True)
     return addresses[points] / np.array(mesh), counts / counts.sum()

@@ -1,4 +1,4 @@
-"""Elk: what it is given and what is read back, and Elk itself against GPAW where both are installed."""
+"""Elk: its input and output files, and Elk itself against GPAW where both are installed."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""What a worker process sets itself."""
+"""Limits that a worker process sets itself."""
 
 import subprocess
 import sys

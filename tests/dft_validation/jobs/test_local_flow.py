@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from pymatgen.io.vasp import Vasprun
+from pymatgen.io.vasp import Poscar, Vasprun
 
 from dft_validation import DftSettings, EdosDocument, plan_jobs, run_jobs
 from dft_validation.jobs.local_flow import _classify, run_flow
+from dft_validation.jobs.vasp_flow import RELAXED
 from dft_validation.results.outcomes import FailedJob, JobStatus
 from mat2spec.crystals.arrays import Crystals
 from tests.dft_validation import replay_vasp
 
 LIKE_MP = {"engine": "vasp", "spin": "polarised", "hubbard_u": "mp", "band_interpolation": 1}
+# Of the crystal at which the relaxations that are replayed end.
+RELAXED_A3 = 40.88829
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -55,7 +58,20 @@ def test_where_vasp_works_the_queue_runs_its_flow_and_remembers_the_document(run
     assert len(list(runs.iterdir())) == 2
 
 
-def test_a_run_that_the_machine_kills_is_none_of_the_crystal(runs, silicon):
+def test_static_and_uniform_run_start_from_the_relaxed_crystal(runs, silicon):
+    given = silicon.copy().apply_strain(0.02, inplace=False)
+    document = run_flow(given, "mp-149", DftSettings(**LIKE_MP, vasp_relax=True))
+    assert isinstance(document, EdosDocument), json.dumps(document.as_dict())
+    in_order = sorted(runs.iterdir(), key=lambda path: int(path.name.rpartition("-")[2]))
+    assert [path.name.split("-")[0] for path in in_order] == ["si_relax", "si_relax", "si_static", "si_uniform"]
+    volumes = [Poscar.from_file(path, check_for_potcar=False).structure.volume for path in in_order]
+    assert volumes == pytest.approx([given.volume, RELAXED_A3, RELAXED_A3, RELAXED_A3], rel=1e-5)
+    assert given.volume > 1.02 * RELAXED_A3
+    assert RELAXED in document.notes
+    assert (document.material_id, document.n_sites, document.is_metal) == ("mp-149", 2, False)
+
+
+def test_a_run_killed_by_the_machine_is_not_blamed_on_the_crystal(runs, silicon):
     (runs / "killed").touch()
     outcome = run_flow(silicon, "mp-149", DftSettings(**LIKE_MP))
     assert isinstance(outcome, FailedJob)
@@ -72,10 +88,10 @@ def test_a_run_that_the_machine_kills_is_none_of_the_crystal(runs, silicon):
         (0, JobStatus.CRASHED),
     ],
 )
-def test_what_ended_a_program_is_told_apart(exit_status, kind):
+def test_the_causes_of_a_program_s_end_are_distinguished(exit_status, kind):
     assert _classify(RuntimeError("no vasprun.xml"), exit_status, DftSettings(engine="vasp"))[0] is kind
 
 
-def test_a_full_disk_is_none_of_the_crystal():
+def test_a_full_disk_is_not_blamed_on_the_crystal():
     error = OSError(errno.ENOSPC, "No space left on device")
     assert _classify(error, 0, DftSettings(engine="vasp"))[0] is JobStatus.DISK_FULL

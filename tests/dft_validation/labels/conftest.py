@@ -47,4 +47,4 @@ def make_factory(source, settings, tmp_path):
 
 
 def no_progress(*_):
-    """Tell nobody."""
+    """Ignore progress."""

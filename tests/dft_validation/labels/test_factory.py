@@ -125,7 +125,7 @@ def test_a_failed_job_leaves_the_failures_once_it_has_a_label(fake_engine, make_
     assert ids_in(factory) == ["na"]
 
 
-def test_a_choice_goes_on_to_new_crystals_and_ends_with_a_sentence(fake_engine, make_factory):
+def test_a_choice_continues_with_new_crystals_and_ends_with_a_sentence(fake_engine, make_factory):
     factory = make_factory(n=4)
     assert factory.label_chosen(no_progress).n_new == 4
     second = factory.label_chosen(no_progress)
@@ -147,7 +147,7 @@ def test_what_was_too_large_is_chosen_once_the_limit_allows_it(fake_engine, make
     assert make_factory(n=1).label_chosen(no_progress).n_new == 1
 
 
-def test_an_interrupted_choice_goes_on_with_the_same_crystals(fake_engine, make_factory, settings):
+def test_an_interrupted_choice_resumes_with_the_same_crystals(fake_engine, make_factory, settings):
     one_worker = settings.model_copy(update={"workers": 1})
     whole = make_factory(dft=one_worker, n=4, store=settings.cache_dir.parent / "whole.parquet")
     expected = whole._choose_ids()[0]
@@ -263,7 +263,7 @@ class TestPlan:
         assert (again.n_new, fake_engine.runs) == (0, len(labels))
         assert (tmp_path / "plan.parquet").read_bytes() == made
 
-    def test_what_the_machine_ended_is_tried_again_and_is_no_failure_of_the_crystal(self, plan, fake_engine):
+    def test_what_the_machine_ended_is_tried_again_and_not_blamed_on_the_crystal(self, plan, fake_engine):
         fake_engine.use("killed")
         factory, report = plan()
         assert report.n_finished == 0

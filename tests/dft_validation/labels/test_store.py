@@ -115,7 +115,7 @@ def test_eight_hundred_labels_fit_into_five_megabytes(store):
     assert store.path.stat().st_size < 2_000_000
 
 
-def test_a_file_that_is_no_store_is_not_overwritten(store):
+def test_a_file_that_is_not_a_store_is_not_overwritten(store):
     store.path.parent.mkdir()
     pq.write_table(pa.table({"material_id": ["a"]}), store.path)
     with pytest.raises(TableError, match="lacks the column"):

@@ -1,4 +1,4 @@
-"""The cost model recovers what it is shown."""
+"""The cost model recovers the costs that it is fitted to."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Jobs on other machines: submitted once, collected by material and settings; jobflow-remote is stood for by a stub."""
+"""Jobs on other machines: submitted once, collected by material and settings; a stub stands in for jobflow-remote."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Counts, reasons and the time that is left."""
+"""Counts, reasons and the remaining time."""
 
 import pytest
 

@@ -120,7 +120,7 @@ RUN = """
 
 @pytest.fixture
 def start(tmp_path, path):
-    """Start a process that works off a queue of eight jobs."""
+    """Start a process that runs a queue of eight jobs."""
     counter = tmp_path / "runs"
     counter.mkdir()
     started = []
@@ -231,7 +231,7 @@ def test_on_a_full_disk_the_result_is_kept_in_memory_and_the_state_says_so(
     assert job.state == "disk_full"
     assert "the result could not be written" in job.reason
     assert "could not be written" in caplog.text
-    # With space again the next run computes it without being told to.
+    # Once there is space again, the next run computes it by itself.
     (outcome,) = run_jobs(jobs[:1], crystals, settings, queue=JobQueue(path))
     assert states(path) == {"na": "ok"}
     assert fake_engine.runs == 2
@@ -287,7 +287,7 @@ def test_a_queue_whose_folder_is_missing_or_that_another_holds_is_a_sentence(tmp
     other.close()
 
 
-def test_a_full_disk_is_told_from_other_errors(path):
+def test_a_full_disk_is_distinguished_from_other_errors(path):
     queue = JobQueue(path)
     pages = sqlite3.connect(path).execute("PRAGMA page_count").fetchone()[0]
     queue._connection.execute(f"PRAGMA max_page_count = {pages}")

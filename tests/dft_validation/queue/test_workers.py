@@ -121,7 +121,7 @@ def test_too_few_bands_are_computed_again_with_more(fake_engine, selection, crys
     assert document.cpu_seconds == 4.0
 
 
-def test_lasting_failures_are_remembered_and_passing_ones_are_not(fake_engine, selection, crystals, settings):
+def test_permanent_failures_are_remembered_and_transient_ones_are_not(fake_engine, selection, crystals, settings):
     one = selection[:1]
     fake_engine.use("unconverged")
     run_all(one, crystals, settings)
@@ -216,7 +216,7 @@ def test_ctrl_c_and_kill_end_the_children_and_keep_what_is_finished(fake_engine,
     run.communicate(timeout=20)
     assert run.returncode != 0
     if how == signal.SIGINT:
-        # The kill of the parent alone is the kernel's business, which the real worker asks for and the fake does not.
+        # If only the parent is killed, the kernel ends the real worker, which asks for that; the fake one does not.
         assert not psutil.wait_procs(children, timeout=5)[1]
     else:
         for child in children:

@@ -449,7 +449,7 @@ def test_train_hands_classes_and_parts_on(capfd, monkeypatch, tmp_path):
         assert message in err
 
 
-def test_a_stopped_training_says_how_it_goes_on(capfd, monkeypatch):
+def test_a_stopped_training_says_how_to_resume(capfd, monkeypatch):
     def stop(*args, **given):
         raise KeyboardInterrupt
 

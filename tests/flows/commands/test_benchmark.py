@@ -21,7 +21,7 @@ def command(phonon_folder, tmp_path):  # noqa: F811 - the fixture that is import
     return run_it
 
 
-def test_benchmark_trains_reports_and_goes_on(command, tmp_path, capsys):
+def test_benchmark_trains_reports_and_resumes(command, tmp_path, capsys):
     cells = ["--models", "gatgnn", "--settings", "maxnorm-mse,sumnorm-kl", "--epochs", "1", "--set", SIZES]
     cells += ["--set", "accelerator=cpu"]
     assert command(*cells, "--seeds", "0") == ExitCode.DONE

@@ -215,13 +215,13 @@ def test_remote_without_jobflow_remote_is_a_sentence_and_the_run_stays_resumable
     assert dft("run")[0] == ExitCode.DONE
 
 
-def test_settings_of_the_other_machine_are_no_part_of_the_run(queued):
+def test_settings_of_the_other_machine_are_not_part_of_the_run(queued):
     assert "remote" not in queued.info["settings"]
     assert load_settings(None, ["remote.project=hpc"]).remote.project == "hpc"
     assert JobStatus.SUBMITTED not in JobQueue(None).counts()
 
 
-def test_status_is_told_without_loading_torch(queued):
+def test_the_status_is_shown_without_loading_torch(queued):
     arguments = ["dft", "status", queued.run_id, "--results-dir", str(queued.path.parent)]
     code = (
         "import sys; from flows.cli.program import run; from dft_validation.engines import register_engine;"

@@ -42,6 +42,6 @@ def test_many_files_are_summed_up_and_the_table_is_named(files, capfd, monkeypat
     assert "long_name" not in out
 
 
-def test_the_version_is_told(capfd):
+def test_the_version_is_shown(capfd):
     assert run(["--version"]) == ExitCode.DONE
     assert capfd.readouterr().out.startswith("mat2spec ")

@@ -64,7 +64,7 @@ def test_its_tables_are_read(say, name, tmp_path):
     assert pq.read_table(tmp_path / "rows.parquet").equals(pq.read_table(OLD_RUN / f"{name}.parquet"))
 
 
-def test_what_is_new_in_it_is_told(say):
+def test_what_is_new_in_it_is_listed(say):
     code, out, _ = say("tables", "new")
     assert code == ExitCode.DONE
     assert "TiN" in out

@@ -1,4 +1,4 @@
-"""The page with a place for files, and who may use it."""
+"""The page that accepts files, and who may use it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_what_is_not_a_file_of_the_page_is_refused(server, monkeypatch):
     assert asked == []
 
 
-def test_a_bad_file_is_told_in_a_sentence_and_the_server_goes_on(server, monkeypatch):
+def test_a_bad_file_is_reported_in_a_sentence_and_the_server_keeps_running(server, monkeypatch):
     port, _ = server
     status, text = ask(port, "POST", "/predict", "data_x\n_cell_length_a oops\n", file="a.cif")
     assert status == 422
@@ -81,7 +81,7 @@ def test_a_bad_file_is_told_in_a_sentence_and_the_server_goes_on(server, monkeyp
     assert ask(port)[0] == 200
 
 
-def test_a_fault_of_ours_is_not_hidden(server):
+def test_an_internal_error_is_not_hidden(server):
     port, _ = server
     helium = Structure(Lattice.cubic(4), ["He"], [[0, 0, 0]])
     status, text = ask(port, "POST", "/predict", helium.to(fmt="cif"), file="He.cif")

@@ -59,7 +59,7 @@ class Run:
         return self.picks
 
 
-def test_a_group_has_deployments_and_limits_in_its_pool_and_is_told_what_happens(desk, monkeypatch):
+def test_a_group_has_deployments_and_limits_in_its_pool_and_is_notified(desk, monkeypatch):
     settings = load_settings(None, GIVEN)
     with webhook() as (address, posted), get_client(sync_client=True) as client:
         monkeypatch.setenv(notifications.ADDRESS_VARIABLE, f"{address}?+X-Token=word")
@@ -150,9 +150,9 @@ def test_a_worker_of_the_pool_runs_a_screen_with_the_settings_that_were_deployed
     assert run.info["links"]["prefect"]["flow_run_id"] == str(flow_run.id)
 
 
-def test_an_address_that_no_message_reaches_is_refused(monkeypatch):
+def test_an_unusable_address_is_refused(monkeypatch):
     monkeypatch.setenv(notifications.ADDRESS_VARIABLE, "slack.example/hook")
-    with pytest.raises(notifications.NotificationError, match="MAT2SPEC_NOTIFY_URL is none that"):
+    with pytest.raises(notifications.NotificationError, match="cannot be sent to the address in MAT2SPEC_NOTIFY_URL"):
         notifications.set_up_notifications(None, [])
     monkeypatch.delenv(notifications.ADDRESS_VARIABLE)
     assert notifications.set_up_notifications(None, []) is False
@@ -169,7 +169,7 @@ def test_a_pool_that_is_not_there_or_needs_an_image_is_named(prefect_server):
     assert pool.job_variables({}, "docker", "lab/mat2spec:1")["image"] == "lab/mat2spec:1"
 
 
-def test_picks_are_told_only_if_there_are_any(monkeypatch):
+def test_picks_are_announced_only_if_there_are_any(monkeypatch):
     told = []
     monkeypatch.setattr(announcements, "emit_event", lambda event, **given: told.append((event, given["payload"])))
     run = Run()

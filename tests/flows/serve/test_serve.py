@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[3]
 PREFECT = [sys.executable, "-m", "prefect"]
+SCREEN = "screen-gapped-metals/screen-gapped-metals"
 WATCH = "watch-releases/watch-releases"
 # An engine that works for a while and fails: what happens around it is tested.
 FAKE_ELK = """#!{python} -S
@@ -188,6 +189,23 @@ def test_the_watcher_starts_a_screen_of_what_a_new_release_brings(served):
     assert pq.read_table(run / "candidates.parquet").num_rows == 1
     wait_for(lambda: all(run["state_type"] == "COMPLETED" for run in flow_runs(environment)), process, log)
     assert len(flow_runs(environment)) == 3
+
+
+def test_a_cancelled_run_says_that_it_was_interrupted_and_leaves_no_job_behind(served):
+    process, environment, results, log = served
+    started, before = results.parent / "started", set(results.glob("2*"))
+    jobs = {path.name for path in started.iterdir()} if started.is_dir() else set()
+    run = start(environment, SCREEN, run_dft=True, limit=8, set=["dft.kpoint_density=21"])
+    wait_for(lambda: {path.name for path in started.iterdir()} - jobs, process, log)
+    ask(environment, f"/flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLING"}})
+    wait_for(lambda: ask(environment, f"/flow_runs/{run['id']}")["state_type"] == "CANCELLED", process, log)
+    (folder,) = set(results.glob("2*")) - before
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "interrupted"
+    assert record["reason"] == "The flow run was cancelled, or its process was told to end."
+    assert "queue_dft" in record["stages"]
+    assert "run_dft" not in record["stages"]
+    assert not any(psutil.pid_exists(int(path.name)) for path in started.iterdir())
 
 
 def test_a_second_server_is_refused_with_a_sentence(served, tmp_path):

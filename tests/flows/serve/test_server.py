@@ -34,7 +34,7 @@ def test_a_server_ends_with_the_program_that_was_killed():
         time.sleep(0.05)
 
 
-def test_browsers_of_other_machines_are_told_an_address_of_theirs():
+def test_browsers_on_other_machines_get_an_address_that_they_can_reach():
     assert Address.of(ServeSettings()) == Address("http://127.0.0.1:4200/api", "http://127.0.0.1:4200")
     everywhere = Address.of(ServeSettings(host="0.0.0.0", port=4300))
     assert everywhere.api_url == "http://127.0.0.1:4300/api"
@@ -55,7 +55,7 @@ def test_a_process_is_named_only_where_it_holds_the_address():
         assert "by process" not in str(refused.value)
 
 
-def test_each_results_folder_has_a_server_of_its_own_unless_told(tmp_path, monkeypatch):
+def test_each_results_folder_has_its_own_server_unless_told_otherwise(tmp_path, monkeypatch):
     monkeypatch.delenv("PREFECT_HOME", raising=False)
     assert home_of(ServeSettings(), tmp_path / "results") == tmp_path / "results" / "prefect"
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "given"))

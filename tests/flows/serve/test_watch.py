@@ -1,4 +1,4 @@
-"""The watcher without a server: what it remembers, and when it tells a new release (test_serve.py runs it for real)."""
+"""The watcher without a server: what it remembers, and when it announces a new release (test_serve.py runs it for real)."""
 
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -40,7 +40,7 @@ def database(monkeypatch):
     return Database
 
 
-def test_a_new_release_is_told_once(settings, database):
+def test_a_new_release_is_announced_once(settings, database):
     assert "The release is 1" in watch.announce_new_release(settings)
     assert "still 1" in watch.announce_new_release(settings)
     assert database.events == []

@@ -71,7 +71,7 @@ def test_another_accelerator_makes_no_other_cell_but_other_epochs_do(data, train
         run_cell(longer, data, trained)
 
 
-def test_a_cell_in_other_hands_is_left_to_them(data, tmp_path):
+def test_a_cell_that_another_process_works_on_is_left_to_it(data, tmp_path):
     (cell,) = make_cells(small("gatgnn"), KL, [0], QUICK)
     (tmp_path / cell.name).mkdir()
     with (
@@ -81,7 +81,7 @@ def test_a_cell_in_other_hands_is_left_to_them(data, tmp_path):
         run_cell(cell, data, tmp_path)
 
 
-def test_an_interrupted_cell_goes_on_where_it_was(data, tmp_path):
+def test_an_interrupted_cell_resumes(data, tmp_path):
     class KilledError(Exception):
         pass
 

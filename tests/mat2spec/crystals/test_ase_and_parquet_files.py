@@ -89,7 +89,7 @@ def test_folders_and_patterns_are_the_files_in_them(tmp_path):
     assert [entry.structure.reduced_formula for entry in read_structures([tmp_path])] == ["Cu", "NaCl"]
 
 
-def test_what_is_damaged_is_told_in_a_sentence(tmp_path):
+def test_damage_is_reported_in_a_sentence(tmp_path):
     (tmp_path / "a.extxyz").write_text("not a number\n")
     (tmp_path / "a.db").write_bytes(b"SQLite format 3\x00 and nothing more")
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and nothing more")

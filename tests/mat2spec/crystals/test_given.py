@@ -1,4 +1,4 @@
-"""Crystals as people hold them in Python."""
+"""Crystals in the forms that users have in Python."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_one_structure_is_one_crystal_in_every_form(salt):
         np.testing.assert_allclose(crystals.lattices[0], salt.lattice.matrix)
 
 
-def test_what_is_no_crystal_is_a_row_with_its_reason(salt):
+def test_what_is_not_a_crystal_becomes_a_row_with_its_reason(salt):
     mixed = Structure(Lattice.cubic(4), [{"Na": 0.5, "K": 0.5}], [[0, 0, 0]])
     crystals, _ = crystals_given([salt, mixed, molecule("H2O"), "NaCl.cif", None, bulk("Cu")], list("abcdef"))
     assert crystals.material_ids.tolist() == list("abcdef")

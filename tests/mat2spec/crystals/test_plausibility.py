@@ -39,7 +39,7 @@ def test_real_crystals_are_plausible_and_spoilt_ones_are_not():
     assert judge.implausibility(replace(perovskite, atomic_numbers=swapped))[0] > 1
 
 
-def test_neither_cell_nor_order_nor_company_counts():
+def test_neither_cell_nor_order_nor_companions_matter():
     judge = shipped_plausibility()
     structure = real_crystals().structure(2)
     doubled = structure.copy()

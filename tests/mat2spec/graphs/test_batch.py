@@ -97,7 +97,7 @@ def test_an_index_beyond_the_last_is_refused(graphs):
         graphs[3]
 
 
-def test_attributes_of_ones_own_follow_their_crystal(graphs):
+def test_custom_attributes_follow_their_crystal(graphs):
     graphs.y = torch.tensor([[0.0, 0.1], [1.0, 1.1], [2.0, 2.1]])
     graphs.edge_weight = graphs.edge_length * 2
     graphs.node_charge = graphs.atomic_numbers * 0.5

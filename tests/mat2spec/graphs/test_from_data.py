@@ -48,7 +48,7 @@ def test_other_names_and_fractional_coordinates_are_read():
     assert crystals_from_data([data, data]).material_ids.tolist() == ["crystal-0", "crystal-1"]
 
 
-def test_no_data_are_no_crystals():
+def test_no_data_give_no_crystals():
     assert len(crystals_from_data([])) == 0
 
 

@@ -107,7 +107,7 @@ def test_a_prior_of_log_multiplicity_counts_a_row_as_often_as_it_stands_for():
     torch.testing.assert_close(weights[2:].sum(), torch.tensor(1.0))
 
 
-def test_a_batch_of_one_is_encoded_as_in_company():
+def test_companions_do_not_change_an_encoding():
     torch.manual_seed(0)
     encoder = CrystalEncoder(EncoderSettings(width=16, n_heads=2)).eval()
     both, _ = build_graphs(Crystals.from_structures(CELLS[:2]))

@@ -32,7 +32,7 @@ def graphs_of(structures, graph_settings=DEFAULT):
 def make(name, setting=Setting.SUMNORM_KL, size=128):
     torch.manual_seed(1)
     model = build_model(name, SMALL_SIZES[name], size, setting).eval()
-    # An untrained model answers almost the same to all; larger weights make the comparison sharp. Those of
+    # An untrained model gives almost the same answer for all; larger weights make the comparison sharp. Those of
     # e3nn are multiplied with one another more often: with twice the weights a softmax has a single bin.
     with torch.no_grad():
         for parameter in model.parameters():

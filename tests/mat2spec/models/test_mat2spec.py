@@ -76,7 +76,7 @@ def test_divergence_by_matrix_products_is_the_plain_sum_over_all_pairs():
     assert pairwise_divergence(first, second).item() == pytest.approx(expected.item(), rel=1e-9)
 
 
-def test_contrastive_loss_is_zero_for_a_single_crystal_and_least_for_matching_sides():
+def test_contrastive_loss_is_zero_for_a_single_crystal_and_lowest_for_matching_sides():
     assert contrastive_loss(torch.rand(1, 4), torch.rand(1, 4), 1.0).item() == 0
     sides = torch.eye(4)
     assert contrastive_loss(sides, sides, 1.0) < contrastive_loss(sides, sides.roll(1, 0), 1.0)

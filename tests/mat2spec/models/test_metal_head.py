@@ -11,7 +11,7 @@ SALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0
 COPPER = Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.61), ["Cu"], [[0, 0, 0]])
 
 
-def test_salt_is_no_metal_and_copper_is_one():
+def test_salt_is_an_insulator_and_copper_a_metal():
     salt, copper = shipped_metal_head().probability_of_metal(Crystals.from_structures([SALT, COPPER]))
     assert salt < 0.1
     assert copper > 0.9

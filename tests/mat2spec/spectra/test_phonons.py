@@ -61,7 +61,7 @@ def test_heat_capacity_goes_to_dulong_and_petit_and_to_zero():
 
 
 @given(st.floats(0, 1e4))
-def test_einstein_function_is_finite_and_between_none_and_one(ratio):
+def test_einstein_function_is_finite_and_between_zero_and_one(ratio):
     value = float(einstein_function(np.array(ratio)))
     assert 0 <= value <= 1 + 1e-12
 

@@ -67,7 +67,7 @@ def test_disagreement_of_an_ensemble_counts_where_it_predicts_the_error():
     assert per_bin[:, : SIZE // 2].mean() > 2 * per_bin[:, SIZE // 2 :].mean()
 
 
-def test_blurred_spectra_are_told_from_sure_ones_where_blur_predicts_the_error():
+def test_blurred_spectra_are_distinguished_from_sharp_ones_where_blur_predicts_the_error():
     random = torch.Generator().manual_seed(9)
     sharpness = 0.5 + 4 * torch.rand(400, 1, generator=random)
     shapes = torch.softmax(sharpness * torch.randn(400, SIZE, generator=random), dim=1)

@@ -8,7 +8,7 @@ from tests.mat2spec.tight_binding.conftest import as_given, rock_salt, solid
 
 def test_point_charges_give_the_madelung_constant_of_rock_salt():
     cell = rock_salt()
-    # Charges as sharp as these do not overlap; their self-energy is taken off.
+    # Charges as sharp as these do not overlap; their self-energy is subtracted.
     hardness = np.full(2, 60.0)
     charges = np.array([1.0, -1.0])
     energy = charges @ coulomb_matrix(cell, hardness) @ charges / 2 - hardness.sum() / 2

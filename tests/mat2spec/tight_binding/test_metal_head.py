@@ -30,7 +30,7 @@ def probabilities(crystals):
     return shipped_site_metal_head().probability_of_metal(cells, site_scalars(cells, DESCRIPTORS))
 
 
-def test_salt_is_no_metal_and_copper_is_one_in_every_cell(crystals):
+def test_salt_is_an_insulator_and_copper_a_metal_in_every_cell(crystals):
     salt, doubled, copper = probabilities(crystals)
     assert salt < 0.2
     assert copper > 0.9

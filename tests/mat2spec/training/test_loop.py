@@ -124,7 +124,7 @@ def test_mixed_precision_trains_almost_alike(labelled, tmp_path, model):
     assert valid["bf16-mixed"] != valid["32-true"]
 
 
-def test_a_training_that_stopped_early_is_not_gone_on_with(labelled, tmp_path):
+def test_a_training_that_stopped_early_is_not_resumed(labelled, tmp_path):
     settings = quick(epochs=30, patience=1, learning_rate=1.0)
     run_training(labelled, settings, tmp_path)
     stopped = epochs_in(tmp_path)
@@ -152,7 +152,7 @@ def test_damaged_checkpoint_is_a_sentence(labelled, tmp_path, content):
     run_training(labelled, quick(epochs=1), tmp_path)
     path = tmp_path / "last.ckpt"
     path.write_bytes(path.read_bytes()[:2000] if content is None else content)
-    with pytest.raises(TrainingError, match=r"last\.ckpt is damaged or none of ours .* remove it"):
+    with pytest.raises(TrainingError, match=r"last\.ckpt is damaged or not a checkpoint .* remove it"):
         run_training(labelled, quick(epochs=2), tmp_path)
 
 

@@ -63,7 +63,7 @@ def test_empty_class_unknown_element_and_missing_crystals_are_sentences(four_sal
         select(replace(four_salts, crystals=None), Subclass(space_group=225))
 
 
-def test_fine_tuning_goes_on_from_whole_weights_with_a_fifth_of_the_rate(labelled, tmp_path):
+def test_fine_tuning_continues_from_all_weights_with_a_fifth_of_the_rate(labelled, tmp_path):
     donor = run_training(labelled, SETTINGS, tmp_path / "donor")
     oxides = select(labelled, Subclass(exclude_elements=("Cl",)))
     options = TrainingOptions(fine_tune_from=donor)
@@ -113,7 +113,7 @@ def table(labelled, tmp_path):
     return path
 
 
-def test_learning_curve_trains_on_growing_parts_and_goes_on_after_an_interruption(table, tmp_path):
+def test_learning_curve_trains_on_growing_parts_and_resumes_after_an_interruption(table, tmp_path):
     options = TrainingOptions(fractions=(1.0, 0.25))
     epochs = []
     path = train_edos(table, SETTINGS, tmp_path / "run", None, lambda line: epochs.append(line["epoch"]), (), options)
@@ -132,7 +132,7 @@ def test_learning_curve_trains_on_growing_parts_and_goes_on_after_an_interruptio
     assert read_card(path).training["materials"]["train"] == 28
 
 
-def test_learning_curve_refuses_parts_that_are_none_and_several_devices(table, tmp_path):
+def test_learning_curve_refuses_invalid_parts_and_several_devices(table, tmp_path):
     with pytest.raises(DataError, match="above 0 and at most 1"):
         train_edos(table, SETTINGS, tmp_path, None, None, (), TrainingOptions(fractions=(0.5, 2)))
     two = SETTINGS.model_copy(update={"devices": 2})

@@ -1,4 +1,4 @@
-"""Who goes to the accurate model."""
+"""Which materials the accurate model predicts."""
 
 import numpy as np
 import pytest

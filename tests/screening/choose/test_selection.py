@@ -156,7 +156,7 @@ def test_another_seed_draws_other_negatives(make_classifications):
     assert one != other
 
 
-def test_nothing_to_choose_from_is_no_error(make_classifications):
+def test_nothing_to_choose_from_is_not_an_error(make_classifications):
     picks = select_for_dft(make_classifications(), candidates(0)).picks
     assert len(picks) == 0
     assert picks["rank"].dtype == "int64"

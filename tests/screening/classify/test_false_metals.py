@@ -57,7 +57,7 @@ def test_several_reasons_make_a_high_risk():
     )
 
 
-def test_what_is_no_metal_has_no_risk():
+def test_a_non_metal_has_no_risk():
     row = risk_of(insulator(2.0), NA_CL)
     assert row.false_metal_risk is None
     assert describe_risk(row) == []

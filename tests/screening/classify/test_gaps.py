@@ -166,7 +166,7 @@ def test_a_gap_at_the_limit_is_less_confident_than_a_clear_one(make_spectrum):
     assert found.gap_confidence[1] < found.gap_confidence[0]
 
 
-def test_metal_and_gapped_material_are_told_apart_by_the_dos_just_above_zero(make_spectrum):
+def test_the_dos_just_above_zero_distinguishes_metals_from_gapped_materials(make_spectrum):
     found = classify_spectra(np.stack([make_spectrum(metal=True), make_spectrum(metal=False)]))
     assert found.is_metal.tolist() == [True, False]
     assert found.is_gapped_metal.tolist() == [True, False]

@@ -142,7 +142,7 @@ def test_errors_of_sums_are_those_of_equal_errors():
     assert found.dos_at_efermi_states_per_ev_per_atom_std == pytest.approx(0.1)
 
 
-def test_what_is_no_metal_has_no_fermi_surface():
+def test_a_non_metal_has_no_fermi_surface():
     spectrum = np.where(CENTERS > 0, 0.0, 5.0)
     row = derived(spectrum).iloc[0]
     for column in (

@@ -104,7 +104,7 @@ def test_counts_of_a_small_screen(make_classifications):
     assert (row.reference, row.gap_rule) == ("unknown", "rule")
 
 
-def test_failed_calculations_are_no_negatives(make_classifications):
+def test_failed_calculations_do_not_count_as_negatives(make_classifications):
     frame = make_classifications(("a", "m", True, 0.5, 1.0), ("b", "m", False, 0.5, 1.0), ("c", "m", True, 0.5, 1.0))
     results = pd.concat([answers({"a": True}), answers({"b": True}, status="timed_out")])
     row = row_of(precision_recall(frame, results, picks_of(a=1, b=0.5, c=1)))
@@ -273,7 +273,7 @@ def test_draws_of_a_share_agree_with_the_wilson_interval():
     assert (drawn.low, drawn.high) == pytest.approx((wilson.low, wilson.high), abs=0.02)
 
 
-def test_nothing_found_among_a_few_is_not_taken_for_nothing_there():
+def test_nothing_found_among_a_few_does_not_mean_that_there_is_none():
     predicted = np.array([True] * 2 + [False] * 8)
     weights = np.array([1.0] * 2 + [100.0] * 8)
     intervals = draw_intervals(predicted, predicted.copy(), weights)

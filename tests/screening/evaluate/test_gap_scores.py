@@ -18,7 +18,7 @@ def test_gapped_metals_are_flagged_and_rank_first():
     assert ((found.confidence >= 0) & (found.confidence <= 1)).all()
 
 
-def test_a_spectrum_that_is_no_spectrum_is_no_gapped_metal():
+def test_an_invalid_spectrum_is_not_a_gapped_metal():
     found = find_gapped_metals(np.stack([spectrum(gapped=True), np.full(128, np.nan)]), np.full(2, 5))
     assert found.flags.tolist() == [True, False]
     assert found.confidence[1] == 0

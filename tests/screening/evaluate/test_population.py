@@ -59,7 +59,7 @@ def test_the_interval_of_one_stratum_is_about_that_of_clopper_and_pearson():
     assert interval.high == pytest.approx(0.64, abs=0.02)
 
 
-def test_a_failed_prediction_is_a_negative_one_and_the_pool_bounds_the_population():
+def test_a_failed_prediction_counts_as_negative_and_the_pool_bounds_the_population():
     classes = pd.DataFrame(
         {
             "material_id": ["x", "x", "y", "y", "z", "z"],

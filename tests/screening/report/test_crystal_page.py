@@ -1,4 +1,4 @@
-"""The page of crystals that a person gave."""
+"""The page of a user's own crystals."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_rows_name_the_models_that_predict_a_gapped_metal_and_the_best_confidenc
     assert pd.isna(rows.loc["a", "gapped_metal_by"])
 
 
-def test_what_is_no_day_and_no_release_is_refused_with_the_releases(results, tmp_path):
+def test_what_is_neither_a_day_nor_a_release_is_refused_with_the_releases(results, tmp_path):
     with pytest.raises(RunError, match=r"releases are 2026\.9, 2026\.10, 2026\.11"):
         runs_since(results, "yesterday")
     with pytest.raises(RunError, match="neither a date"):

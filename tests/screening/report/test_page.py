@@ -4,7 +4,7 @@ from screening.report.figures import spectrum_figure
 from screening.report.page import figures_page
 
 
-def test_the_script_comes_once_and_from_nowhere_else(make_spectrum):
+def test_the_script_is_included_once_and_loads_nothing(make_spectrum):
     figure = spectrum_figure({"m": make_spectrum()})
     one, three = figures_page([figure], "t"), figures_page([figure] * 3, "t")
     assert "<script src=" not in three
@@ -12,5 +12,5 @@ def test_the_script_comes_once_and_from_nowhere_else(make_spectrum):
     assert figures_page([], "nothing").startswith("<!doctype html>")
 
 
-def test_a_title_is_no_markup():
+def test_a_title_is_not_markup():
     assert "<h1>Run &lt;1&gt;</h1>" in figures_page([], "Run <1>")

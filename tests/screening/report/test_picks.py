@@ -1,4 +1,4 @@
-"""One row per material that a model names or that DFT was to check."""
+"""One row per material that a model calls a hit or that DFT was to check."""
 
 import pandas as pd
 
@@ -16,7 +16,7 @@ def make(classifications, jobs=(), results=None):
     return picks.set_index("material_id")
 
 
-def test_all_models_vote_and_the_surest_gives_the_classes(make_classifications):
+def test_all_models_vote_and_the_most_confident_gives_the_classes(make_classifications):
     rows = make_classifications(
         ("mp-1", "a", True, 0.6, 1.0),
         ("mp-1", "b", True, 0.8, 2.0),

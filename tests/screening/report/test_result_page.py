@@ -30,7 +30,7 @@ EVIL = "</script><script>window.evil = 1</script>[/red]"
 
 @pytest.fixture
 def content(make_spectrum):
-    """Four materials: a gapped metal by DFT too, one with markup for a name, one not computed, one that is none."""
+    """Four materials: a gapped metal by DFT too, one with markup for a name, one not computed, one that is not gapped."""
     spectra = {
         "a": make_spectrum(),
         EVIL: make_spectrum(bottom=-3),
@@ -112,14 +112,14 @@ def test_text_from_data_is_never_markup(content):
     assert "crystals &amp; more" in page
 
 
-def test_nothing_comes_from_elsewhere(content):
+def test_nothing_is_loaded_from_elsewhere(content):
     page = result_page(content)
     assert "<script src=" not in page
     assert "<link" not in page.partition("<script>")[0]
     assert "default-src 'none'" in page
 
 
-def test_columns_that_are_not_ours_are_shown_by_their_name(content):
+def test_unknown_columns_are_shown_by_their_name(content):
     data = data_of(result_page(replace(content, picks=content.picks.assign(trust="high", my_column=1.5))))
     assert data["picks"][0]["my_column"] == 1.5
     assert data["columns"]["my_column"]["label"] == "my_column"

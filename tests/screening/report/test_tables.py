@@ -192,7 +192,7 @@ def test_models_are_named_whole_beside_precision_and_recall_in_80_columns(screen
         assert "(1) gpaw PBE+U unpolarised; (2) published PBEsol+U" in " ".join(" ".join(lines).split())
 
 
-def test_text_from_data_is_no_markup(screen):
+def test_text_from_data_is_not_markup(screen):
     candidates, _, classes = screen
     first = candidates.material_id[0]
     names = {"material_id": {first: "[/red]x[bold]"}}
@@ -200,7 +200,7 @@ def test_text_from_data_is_no_markup(screen):
     assert "[/red]x[bold]" in text
 
 
-def test_an_unknown_reference_is_no_nan():
+def test_an_unknown_reference_is_not_shown_as_nan():
     row = {"reference": "published", "functional": float("nan"), "spin": None, "u_values": None}
     assert describe_reference(row) == "published"
     assert describe_reference({}) == "DFT"

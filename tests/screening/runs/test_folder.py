@@ -287,7 +287,7 @@ def test_a_damaged_record_is_named_and_does_not_stop_a_new_run(tmp_path, caplog)
     assert "is damaged" in caplog.text
 
 
-def test_a_folder_that_is_no_run_gives_a_sentence(tmp_path):
+def test_a_folder_that_is_not_a_run_gives_a_sentence(tmp_path):
     with pytest.raises(RunError, match="is not a run folder"):
         RunFolder.attach(tmp_path)
 

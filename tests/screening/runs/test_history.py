@@ -68,10 +68,10 @@ def test_a_hash_sees_a_changed_cell_coordinate_or_element_and_nothing_smaller_th
     assert rounded_structure_hashes(next_cell)[0] == same
 
 
-def test_without_former_runs_everything_is_new(tmp_path):
-    former = PreviousRuns.find(tmp_path, IDENTITY)
-    assert former.last_run_id is None
-    changes = find_changes(candidates(mp_1="a", mp_2="b"), {"mp-9"}, former)
+def test_without_previous_runs_everything_is_new(tmp_path):
+    previous = PreviousRuns.find(tmp_path, IDENTITY)
+    assert previous.last_run_id is None
+    changes = find_changes(candidates(mp_1="a", mp_2="b"), {"mp-9"}, previous)
     assert changes["change"].tolist() == [Change.NEW, Change.NEW]
     assert changes["former_run_id"].isna().all()
 

@@ -59,7 +59,7 @@ def test_a_table_of_whole_structures_is_read_too(tmp_path):
     assert source.crystals([f"{tmp_path / 'a.parquet'}#x"]).n_sites.tolist() == [1]
 
 
-def test_nothing_to_read_is_told(tmp_path):
+def test_an_empty_source_says_so(tmp_path):
     with pytest.raises(SourceError, match="holds no file of crystals"):
         source_of(tmp_path)
     with pytest.raises(SourceError, match="No crystal could be read"):

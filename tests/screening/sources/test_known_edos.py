@@ -18,7 +18,7 @@ def test_a_table_and_a_folder_of_tables(tmp_path):
     assert known_edos_ids(tmp_path) == {"mp-1", "mp-2", "mp-3"}
 
 
-def test_a_failed_calculation_is_no_edos(tmp_path):
+def test_a_failed_calculation_does_not_count_as_an_edos(tmp_path):
     table = pd.DataFrame({"material_id": ["mp-1", "mp-2", "mp-3"], "status": ["ok", "failed", None]})
     table.to_parquet(tmp_path / "a.parquet")
     assert known_edos_ids(tmp_path) == {"mp-1"}

@@ -105,7 +105,7 @@ def test_a_crystal_with_incomplete_numbers_becomes_a_problem_of_its_own(tmp_path
     assert problems[3] is None
 
 
-def test_a_number_that_is_no_element_does_not_stop_the_others(tmp_path, crystals_table):
+def test_a_number_that_is_not_an_element_does_not_stop_the_others(tmp_path, crystals_table):
     numbers = crystals_table["atomic_numbers"].to_pylist()
     numbers[2] = [200]
     table = replaced(crystals_table, "atomic_numbers", numbers).drop_columns(["formula"])

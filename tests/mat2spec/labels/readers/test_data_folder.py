@@ -219,7 +219,7 @@ def test_a_reserved_formula_in_a_store_is_refused(folder, tmp_path):
         load_edos(folder, GRAPHS, [store])
 
 
-def test_a_table_that_is_no_store_is_refused(folder):
+def test_a_table_that_is_not_a_store_is_refused(folder):
     with pytest.raises(TableError, match=r"mp_structures\.parquet lacks the column"):
         load_edos(None, GRAPHS, [folder / "mp_structures.parquet"])
 

@@ -108,7 +108,7 @@ def test_all_bad_labels_say_why(tmp_path):
         ("anything.parquet", DataKind.TABLE),
     ],
 )
-def test_kind_is_told_by_what_is_there(tmp_path, made, kind):
+def test_the_kind_follows_from_what_is_there(tmp_path, made, kind):
     if made.endswith("/"):
         (tmp_path / made).mkdir()
     else:

@@ -18,7 +18,7 @@ from tests.screening.sources.materials_project.loopback import GOOD_KEY, HEARTBE
 OTHER_KEY = "another0key0another0key0another0"
 
 
-def test_the_argument_wins_over_the_environment_over_pymatgen(monkeypatch):
+def test_the_argument_overrides_the_environment_and_pymatgen(monkeypatch):
     monkeypatch.setattr("screening.sources.materials_project.api_key.SETTINGS", {"PMG_MAPI_KEY": "p" * 32})
     assert load_api_key().get_secret_value() == "p" * 32
     monkeypatch.setenv("MP_API_KEY", f" {'e' * 32}\n")
@@ -27,7 +27,7 @@ def test_the_argument_wins_over_the_environment_over_pymatgen(monkeypatch):
     assert load_api_key(SecretStr(GOOD_KEY)).get_secret_value() == GOOD_KEY
 
 
-def test_no_key_is_found_out_before_any_work_with_where_to_get_one(server, source_settings):
+def test_a_missing_key_is_reported_before_any_work_with_where_to_get_one(server, source_settings):
     with pytest.raises(ApiKeyError, match=f"none was found. Get one from {KEY_PAGE}") as caught:
         open_source(source_settings)
     assert "MP_API_KEY" in str(caught.value)
@@ -40,7 +40,7 @@ def test_no_key_is_found_out_before_any_work_with_where_to_get_one(server, sourc
 @pytest.mark.parametrize(
     "key", ["", "short", GOOD_KEY[:31], f"{GOOD_KEY}1", "with a space with a space with a", "ü" * 32]
 )
-def test_a_key_that_cannot_be_one_is_found_out_before_any_work(server, source_settings, key, monkeypatch):
+def test_an_impossible_key_is_reported_before_any_work(server, source_settings, key, monkeypatch):
     monkeypatch.setenv("MP_API_KEY", key or " ")
     with pytest.raises(ApiKeyError) as caught:
         open_source(source_settings)
@@ -49,7 +49,7 @@ def test_a_key_that_cannot_be_one_is_found_out_before_any_work(server, source_se
     assert not server.requests
 
 
-def test_the_key_is_no_setting_of_a_source():
+def test_the_key_is_not_a_setting_of_a_source():
     assert not [name for name in SourceSettings.model_fields if "key" in name]
     with pytest.raises(ValueError, match="api_key"):
         SourceSettings(kind="materials-project", mp_api_key=GOOD_KEY)
@@ -84,7 +84,7 @@ def test_a_server_that_fails_does_not_get_the_key_shown(server, read):
     assert GOOD_KEY not in "".join(traceback.format_exception(caught.value))
 
 
-def test_everybody_may_ask_for_the_version_so_the_key_stays_at_home(server, source_settings):
+def test_the_version_is_public_so_the_key_is_not_sent(server, source_settings):
     seen = []
     server.fail("do", path=HEARTBEAT, action=lambda: seen.append(server.last_headers))
     MaterialsProject(source_settings, SecretStr(GOOD_KEY)).db_version()

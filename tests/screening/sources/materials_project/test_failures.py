@@ -57,7 +57,7 @@ def test_a_server_under_maintenance_is_not_the_fault_of_the_key(server, read):
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_heartbeat_that_nobody_may_see_stops_no_reading(server, read, status):
+def test_a_forbidden_heartbeat_does_not_stop_the_reading(server, read, status):
     server.fail(status=status, path=HEARTBEAT, times=99)
     source = read()
     assert whole(source)
@@ -76,7 +76,7 @@ def test_what_a_network_says_is_not_what_the_database_says(server, read, status,
 
 @pytest.mark.parametrize("body", ["<html>Log in</html>", "{1: not JSON}", "", "[]", "null", '{"data": [}'])
 @pytest.mark.parametrize("path", [HEARTBEAT, SUMMARY])
-def test_an_answer_that_is_no_data_is_asked_for_again_and_then_a_sentence(server, read, tmp_path, path, body):
+def test_a_malformed_answer_is_requested_again_and_then_gives_a_sentence(server, read, tmp_path, path, body):
     fault = server.fail("page", path=path, status=200, body=body)
     assert whole(read())
     assert fault.times == 0
@@ -86,7 +86,7 @@ def test_an_answer_that_is_no_data_is_asked_for_again_and_then_a_sentence(server
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_a_passing_error_is_asked_again(server, read, status):
+def test_a_transient_error_is_retried(server, read, status):
     fault = server.fail(status=status, times=3, skip=IN_THE_PAGES)
     assert whole(read())
     assert fault.times == 0
@@ -97,7 +97,7 @@ def test_too_many_requests_wait_as_long_as_the_server_says(server, read):
     server.requests.clear()
     assert whole(read())
     times = [when for when, path, _ in server.requests if path == SUMMARY]
-    # Nobody asks in that second, also not the other threads, but for those whose request was under way.
+    # No thread sends a request in that second, except those whose request was under way.
     assert max(later - earlier for earlier, later in pairwise(times)) > 0.85
 
 
@@ -118,40 +118,40 @@ def test_a_wait_beyond_all_patience_is_an_error_with_the_seconds(server, read):
         read()
 
 
-def test_an_error_that_does_not_pass_ends_after_the_patience(server, read):
+def test_a_persistent_error_ends_after_the_patience(server, read):
     server.fail(status=500, times=10_000)
     with pytest.raises(ServerUnreachableError, match=r"answered with status 500, for .* run the same command again"):
         read(mp_patience_s=0.3)
 
 
-def test_a_question_that_the_server_does_not_understand_is_not_repeated(server, read):
+def test_a_bad_request_is_not_repeated(server, read):
     server.fail(status=422, times=99)
     with pytest.raises(MaterialsProjectError, match=r"does not understand the query .status 422"):
         read()
     assert len(server.asked(SUMMARY)) == 1
 
 
-def test_a_slow_answer_is_asked_for_again(server, read):
+def test_a_slow_request_is_repeated(server, read):
     fault = server.fail("delay", seconds=1.0, skip=IN_THE_PAGES)
     assert whole(read(mp_timeout_s=0.6))
     assert fault.times == 0
     assert n_pages_asked(server) == 7
 
 
-def test_a_server_that_never_answers_is_given_up(server, read):
+def test_a_server_that_never_answers_is_given_up_on(server, read):
     server.fail("delay", path=HEARTBEAT, seconds=0.5, times=99)
     with pytest.raises(ServerUnreachableError, match=r"did not answer within 0.1 s"):
         read(mp_timeout_s=0.1, mp_patience_s=0.3)
 
 
-def test_a_page_that_is_cut_in_the_middle_is_read_again(server, read):
+def test_a_truncated_page_is_read_again(server, read):
     fault = server.fail("cut", skip=IN_THE_PAGES, times=2)
     assert whole(read())
     assert fault.times == 0
     assert n_pages_asked(server) == 8
 
 
-def test_nobody_at_the_address_is_found_out_before_the_patience_is_over(read):
+def test_an_unreachable_address_is_detected_early(read):
     start = time.monotonic()
     with pytest.raises(ServerUnreachableError, match="could not be reached"):
         read(mp_endpoint=f"http://127.0.0.1:{free_port()}/", mp_patience_s=0.3)
@@ -164,7 +164,7 @@ def test_a_redirect_is_not_followed(server, read):
         read()
 
 
-def test_a_reading_that_broke_off_goes_on_where_it_was(server, read, tmp_path):
+def test_an_interrupted_reading_resumes(server, read, tmp_path):
     reference = read(mp_cache_dir=tmp_path / "reference")
     server.requests.clear()
     server.fail(status=500, times=10_000, skip=IN_THE_PAGES)
@@ -240,7 +240,7 @@ def test_two_processes_do_not_read_the_same(read, tmp_path):
         read()
 
 
-def test_something_else_at_the_address_is_no_materials_project(server, read):
+def test_something_else_at_the_address_is_not_taken_for_the_materials_project(server, read):
     server.heartbeat.pop("db_version")
     try:
         with pytest.raises(MaterialsProjectError, match="gives no db_version"):

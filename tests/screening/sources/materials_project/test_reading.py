@@ -199,7 +199,7 @@ def test_gnome_is_read_only_if_wanted_and_licensed(server, read):
     assert licenses.count("BY-NC") == 2
 
 
-def test_has_props_that_lies_is_found_out(server, read, caplog):
+def test_wrong_has_props_is_detected(server, read, caplog):
     documents = server.summary.documents
     claims = {**documents[1]["has_props"], "dos": True}
     denies = {**documents[1]["has_props"], "dos": False}

@@ -11,7 +11,7 @@ from tests.screening.sources.materials_project.loopback import GOOD_KEY, legacy_
 
 
 def no_progress(done, total):
-    """Tell nobody."""
+    """Ignore progress."""
 
 
 def test_crystals_come_whatever_their_properties_and_missing_ones_are_named(server, source_settings, tmp_path):

@@ -137,7 +137,7 @@ def test_releases_are_sorted_by_their_numbers():
     assert max(["2026.9.1", "2026.11.1"], key=natural_order) == "2026.11.1"
 
 
-def test_structures_that_are_no_ordered_crystal_are_null(documents):
+def test_structures_that_are_not_ordered_crystals_are_null(documents):
     broken = own_documents(4)
     broken[0]["structure"] = None
     broken[1]["structure"]["sites"] = []
@@ -216,7 +216,7 @@ def test_reserved_formulas_are_left_out_and_the_store_trains(s3, documents, sett
     assert np.allclose(labels.spectra[0], 4.0 / n_sites)
 
 
-def test_a_reading_that_broke_off_goes_on_with_the_next_file(s3, documents, settings, tmp_path, monkeypatch):
+def test_an_interrupted_reading_resumes_with_the_next_file(s3, documents, settings, tmp_path, monkeypatch):
     s3.write_summary(documents)
     s3.write_total_dos([dos_row(stored_id(0)), dos_row(stored_id(3))])
     s3.write_total_dos([dos_row(stored_id(6)), dos_row(stored_id(9))])
