@@ -122,9 +122,9 @@ class Labels:
     @property
     def stacked(self) -> Any:
         """As the trainer wants it."""
-        from mat2spec.training.side_by_side import Spectra
+        from mat2spec.training.side_by_side import SplitSpectra
 
-        return Spectra(self.crystals, torch.from_numpy(self.spectra))
+        return SplitSpectra(self.crystals, torch.from_numpy(self.spectra))
 
 
 def read_pack(path: Path) -> dict[str, Labels]:
@@ -189,10 +189,10 @@ def run_stage(
     """Train and judge one stage; predictions of the test materials go into `spectra`."""
     from mat2spec.models.mat2spec import VARIANTS
     from mat2spec.settings import Setting
-    from mat2spec.training.side_by_side import Run, Schedule, train_side_by_side
+    from mat2spec.training.side_by_side import Schedule, VariantRun, train_side_by_side
 
     print(f"{stage.spectrum} {stage.setting}: at most {time_limit_s:.0f} s", flush=True)
-    runs = [Run(variant, seed) for variant in VARIANTS for seed in seeds]
+    runs = [VariantRun(variant, seed) for variant in VARIANTS for seed in seeds]
     schedule = Schedule(epochs=epochs, batch_size=stage.batch_size, time_limit_s=time_limit_s)
     setting = Setting(stage.setting)
     train, valid = parts["train"].stacked, parts["valid"].stacked

@@ -290,7 +290,7 @@ class RemoteSettings(BaseModel):
     )
 
 
-class Choice(StrEnum):
+class LabelChoice(StrEnum):
     """How crystals are chosen for labelling."""
 
     RANDOM = "random"
@@ -351,8 +351,8 @@ class LabelSettings(BaseModel):
         description="Text file with ids and formulas that are never labelled; reserved_ids.txt of the data folder "
         "(MAT2SPEC_DATA_DIR) if not given.",
     )
-    choice: Choice = Field(
-        default=Choice.CHEMISTRY,
+    choice: LabelChoice = Field(
+        default=LabelChoice.CHEMISTRY,
         description="random; chemistry: elements with the fewest labels first; gapped: likely gapped metals, spread in the "
         "same way; uncertainty: those about which the first model is least certain.",
     )

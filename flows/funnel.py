@@ -27,8 +27,8 @@ from mat2spec.tables.parquet import matrix_column
 from mat2spec.tables.status import Status
 from screening.choose.funnel import (
     TO_ACCURATE,
-    Choice,
     Cut,
+    FunnelChoice,
     choose,
     fast_scores,
     load_cut,
@@ -135,7 +135,7 @@ def choose_by_scan(inputs: Inputs, settings: ScreenSettings) -> Outcome:
             Column.FUNNEL_CHOICE: choices.astype(str),
         }
     )
-    counts = {str(choice).replace(" ", "_"): int((choices == choice).sum()) for choice in Choice}
+    counts = {str(choice).replace(" ", "_"): int((choices == choice).sum()) for choice in FunnelChoice}
     return Outcome(counts, {TableName.FUNNEL: table})
 
 

@@ -36,7 +36,7 @@ class SettingsRefusedError(ValueError):
 
 
 @dataclass(frozen=True)
-class Setting:
+class ShownSetting:
     """One setting, for display."""
 
     key: str
@@ -95,14 +95,14 @@ def read_layers(file: Path | None, assignments: Sequence[str]) -> dict[str, dict
     return layers
 
 
-def list_settings(file: Path | None = None, assignments: Sequence[str] = ()) -> list[Setting]:
+def list_settings(file: Path | None = None, assignments: Sequence[str] = ()) -> list[ShownSetting]:
     """Every setting with its value, default, description and the source that set it."""
     settings = load_settings(file, assignments)
     sources = {
         key: name for name, layer in read_layers(file, assignments).items() for key, _ in leaves(ScreenSettings, layer)
     }
     return [
-        Setting(
+        ShownSetting(
             key=key,
             value=_at(settings, key),
             default=field.get_default(call_default_factory=True, validated_data={}),

@@ -10,7 +10,7 @@ import spglib
 from numpy.typing import NDArray
 
 from dft_validation.labels.pool import Pool, element_matrix
-from dft_validation.settings import Choice, LabelSettings
+from dft_validation.settings import LabelChoice, LabelSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import symbols
 from mat2spec.crystals.primitive import count_primitive_sites
@@ -54,12 +54,12 @@ def choose(
         Relative uncertainty of the prediction for each crystal, NaN where there is none; called only for that choice.
     """
     rng = np.random.default_rng(settings.seed)
-    if settings.choice is Choice.RANDOM:
+    if settings.choice is LabelChoice.RANDOM:
         order: Iterator[int] = iter(rng.permutation(len(pool)).tolist())
-    elif settings.choice is Choice.UNCERTAINTY:
+    elif settings.choice is LabelChoice.UNCERTAINTY:
         order = by_falling(uncertainty(pool.crystals))
     else:
-        gapped = settings.choice is Choice.GAPPED
+        gapped = settings.choice is LabelChoice.GAPPED
         rows = np.flatnonzero(likely_gapped_metals(pool.crystals, settings.electronegative_anions)) if gapped else None
         order = spread_over_elements(element_matrix(pool.crystals), labels_per_element, rng, rows)
     return _one_per_formula(order, pool) if settings.one_per_formula else order

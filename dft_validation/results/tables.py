@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from numpy.typing import NDArray
 from pymatgen.core import Composition
 
 from dft_validation.results.cache import Outcome
@@ -143,7 +142,8 @@ def _with_classes(
     polymorphs: Mapping[str, str],
 ) -> pd.DataFrame:
     """Add the classes of each computed spectrum."""
-    spectra = np.array([_spectrum_to_classify(item, gap_settings) for item in outcomes])
+    unknown = np.full(EDOS_GRID.size, np.nan)
+    spectra = np.array([item.covered_edos if isinstance(item, EdosDocument) else unknown for item in outcomes])
     spectra = spectra.reshape(len(outcomes), EDOS_GRID.size)  # even if there is no outcome
     materials = _materials(outcomes, polymorphs)
     with_spin = (table[Column.SPIN] == POLARISED).to_numpy(dtype=np.bool_)
@@ -182,14 +182,6 @@ def _spin_columns(outcome: Outcome) -> tuple[float | None, bool | None]:
         return None, None
     polarisation = float((up - down) / (up + down))
     return polarisation, abs(polarisation) > HALF_METAL_POLARISATION
-
-
-def _spectrum_to_classify(outcome: Outcome, settings: GapSettings) -> NDArray[np.float64]:
-    """The spectrum, or NaN (of unknown class) if bands relevant to the rule are missing."""
-    if not isinstance(outcome, EdosDocument):
-        return np.full(EDOS_GRID.size, np.nan)
-    looked_at = EDOS_GRID.edges[:-1] < settings.metal_window_ev
-    return outcome.edos if outcome.is_covered[looked_at].all() else outcome.covered_edos
 
 
 def update_jobs(jobs: pd.DataFrame, outcomes: Sequence[Outcome]) -> pd.DataFrame:

@@ -39,7 +39,7 @@ from screening.evaluate.gap_scores import find_gapped_metals
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mat2spec.benchmark.cells import Cell
+    from mat2spec.benchmark.cells import BenchmarkCell
     from mat2spec.benchmark.data import BenchmarkData, Result
     from mat2spec.benchmark.ensembles import Judged
     from mat2spec.benchmark.layouts import Layout
@@ -94,7 +94,7 @@ class Benchmark:
     stores: Sequence[Path] | None = None
     level: Level = Level.UNPOLARISED
 
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[BenchmarkCell]:
         """All cells of the benchmark."""
         overrides = load_model(TrainingSettings, None, self.assignments).model_dump(exclude_unset=True)
         settings = [_setting(name) for name in _split(self.settings)]
@@ -136,7 +136,7 @@ def run_benchmark(benchmark: Benchmark, *, only_report: bool = False) -> None:
     report(benchmark, data)
 
 
-def train_cells(cells: Sequence[Cell], data: BenchmarkData, folder: Path) -> None:
+def train_cells(cells: Sequence[BenchmarkCell], data: BenchmarkData, folder: Path) -> None:
     """Train all cells that are neither finished nor being trained elsewhere; one line for each."""
     with resumable(str(folder)):
         for number, cell in enumerate(cells, start=1):
@@ -254,7 +254,7 @@ def _print_tables(figures: Figures, layout: Layout) -> None:
         Console(width=max(console.width, TABLE_WIDTH)).print(table, crop=False)
 
 
-def _reporter(cell: Cell) -> Callable[[dict[str, float]], None]:
+def _reporter(cell: BenchmarkCell) -> Callable[[dict[str, float]], None]:
     def on_epoch(numbers: dict[str, float]) -> None:
         epoch, epochs = int(numbers["epoch"]), cell.training.epochs
         if epoch % EPOCHS_BETWEEN_LINES == 0 or epoch == epochs:

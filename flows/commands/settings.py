@@ -8,7 +8,7 @@ import yaml
 from rich.table import Table
 
 from flows.commands.terminal import console
-from flows.settings_layers import Setting, list_settings, load_settings
+from flows.settings_layers import ShownSetting, list_settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,11 +29,11 @@ def print_settings(pattern: str | None, config: Path | None, assignments: Sequen
     console.print(_table(chosen))
 
 
-def _matches(setting: Setting, pattern: str | None) -> bool:
+def _matches(setting: ShownSetting, pattern: str | None) -> bool:
     return pattern is None or pattern.lower() in f"{setting.key} {setting.description}".lower()
 
 
-def _table(settings: Sequence[Setting]) -> Table:
+def _table(settings: Sequence[ShownSetting]) -> Table:
     table = Table(title="Settings", show_lines=False)
     table.add_column("setting", style="bold", no_wrap=True)
     for heading in ("value", "from", "description"):

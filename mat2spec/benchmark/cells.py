@@ -45,7 +45,7 @@ class BusyCellError(BenchmarkError):
 
 
 @dataclass(frozen=True)
-class Cell:
+class BenchmarkCell:
     """One training of the benchmark.
 
     Parameters
@@ -78,7 +78,7 @@ class Cell:
 
 def make_cells(
     recipes: dict[str, Recipe], settings: list[Setting], seeds: list[int], overrides: dict[str, Any] | None = None
-) -> list[Cell]:
+) -> list[BenchmarkCell]:
     """All cells, the first seed of every model first; `overrides` are fields of `TrainingSettings` for all.
 
     Sizes and loss weights of a recipe stay unless overridden.
@@ -95,11 +95,11 @@ def make_cells(
                 }
                 training = TrainingSettings.model_validate(fields)
                 graph = model_class(recipe.model).adapt_graphs(training.graph)
-                cells.append(Cell(name, training.model_copy(update={"graph": graph}), recipe.pretraining))
+                cells.append(BenchmarkCell(name, training.model_copy(update={"graph": graph}), recipe.pretraining))
     return cells
 
 
-def run_cell(cell: Cell, data: BenchmarkData, folder: Path, on_epoch: EpochReport | None = None) -> Result:
+def run_cell(cell: BenchmarkCell, data: BenchmarkData, folder: Path, on_epoch: EpochReport | None = None) -> Result:
     """Train a cell, or read its result if it is finished.
 
     Raises
@@ -118,7 +118,7 @@ def run_cell(cell: Cell, data: BenchmarkData, folder: Path, on_epoch: EpochRepor
         return finished if finished is not None else _train_cell(cell, data, place, on_epoch)
 
 
-def read_result(place: Path, cell: Cell | None = None) -> Result | None:
+def read_result(place: Path, cell: BenchmarkCell | None = None) -> Result | None:
     """The result in a folder, or None; refused if its settings differ from those of the cell."""
     path = place / RESULT_FILE
     if not path.is_file():
@@ -147,7 +147,7 @@ def read_results(folder: Path) -> list[Result]:
 
 
 @contextmanager
-def _locked(place: Path, cell: Cell) -> Iterator[None]:
+def _locked(place: Path, cell: BenchmarkCell) -> Iterator[None]:
     try:
         lock = take_lock(place / ".lock")
     except Timeout as error:
@@ -158,7 +158,7 @@ def _locked(place: Path, cell: Cell) -> Iterator[None]:
         lock.release()
 
 
-def _train_cell(cell: Cell, data: BenchmarkData, place: Path, on_epoch: EpochReport | None) -> Result:
+def _train_cell(cell: BenchmarkCell, data: BenchmarkData, place: Path, on_epoch: EpochReport | None) -> Result:
     labelled = data.load(cell.training.graph, cell.pretraining)
     weights = run_training(labelled, cell.training, place, None, on_epoch)
     model, card = load_weights(weights)

@@ -22,7 +22,7 @@ from mat2spec.crystals.cif_blocks import UNKNOWN_VALUES, Block, CifError, check_
 from mat2spec.crystals.claims import Claims, read_elements, read_formula
 from mat2spec.crystals.compact import reduce_skewed_cells
 from mat2spec.crystals.contacts import MIN_CONTACT_RATIO, closest_contact
-from mat2spec.crystals.space_groups import Setting, fit_lattice, operations, settings_named
+from mat2spec.crystals.space_groups import SpaceGroupSetting, fit_lattice, operations, settings_named
 from mat2spec.crystals.species import symbol_of
 from mat2spec.crystals.symmetry import SYMMETRY_TOLERANCE_A
 
@@ -162,7 +162,7 @@ def _group_number(block: Block) -> int | None:
     return None if number is None else int(number)
 
 
-def _check_stated(block: Block, stated: list[Setting]) -> None:
+def _check_stated(block: Block, stated: list[SpaceGroupSetting]) -> None:
     """Refuse a block that gives two different space groups."""
     number = _group_number(block)
     if number and stated and all(setting.number != number for setting in stated):
@@ -172,7 +172,7 @@ def _check_stated(block: Block, stated: list[Setting]) -> None:
         )
 
 
-def _by_stated_group(block: Block, claims: Claims, stated: list[Setting], lattice: Lattice) -> Structure:
+def _by_stated_group(block: Block, claims: Claims, stated: list[SpaceGroupSetting], lattice: Lattice) -> Structure:
     """The crystal of a block that names its space group but lists no operations."""
     named = block.text(*HALL_KEYS) or block.text(*SYMBOL_KEYS) or block.text(*NUMBER_KEYS)
     if named and not stated:
@@ -189,9 +189,9 @@ def _by_stated_group(block: Block, claims: Claims, stated: list[Setting], lattic
     return _only_possible(block, claims, stated, lattice)
 
 
-def _only_possible(block: Block, claims: Claims, stated: list[Setting], lattice: Lattice) -> Structure:
+def _only_possible(block: Block, claims: Claims, stated: list[SpaceGroupSetting], lattice: Lattice) -> Structure:
     """Try all settings compatible with a symbol; exactly one must give a crystal that fits the file."""
-    possible: list[tuple[Setting, Structure]] = []
+    possible: list[tuple[SpaceGroupSetting, Structure]] = []
     reasons: list[str] = []
     for setting in stated:
         listed = operations(setting)
@@ -220,7 +220,7 @@ def _only_possible(block: Block, claims: Claims, stated: list[Setting], lattice:
     return structure
 
 
-def _check_contacts(structure: Structure, setting: Setting) -> None:
+def _check_contacts(structure: Structure, setting: SpaceGroupSetting) -> None:
     """Refuse a setting in which atoms overlap."""
     numbers = np.array([site.species.elements[0].Z for site in structure])
     if closest_contact(structure.lattice.matrix, structure.frac_coords, numbers).ratio < MIN_CONTACT_RATIO:
@@ -231,7 +231,7 @@ def _is_same(one: Structure, other: Structure) -> bool:
     return len(one) == len(other) and bool(StructureMatcher(scale=False, attempt_supercell=False).fit(one, other))
 
 
-def _require_group(structure: Structure, setting: Setting) -> None:
+def _require_group(structure: Structure, setting: SpaceGroupSetting) -> None:
     """Refuse a crystal without the symmetry that its file names and does not list in full."""
     if not structure.is_ordered:
         return

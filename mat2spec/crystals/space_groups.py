@@ -36,7 +36,7 @@ def _group(hall_number: int) -> Any:
     return spglib.get_spacegroup_type(hall_number)
 
 
-class Setting(NamedTuple):
+class SpaceGroupSetting(NamedTuple):
     """One of the 530 settings of the 230 space groups: number of its Hall symbol, of its group, and which setting."""
 
     hall_number: int
@@ -51,14 +51,16 @@ class Setting(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def _settings() -> tuple[dict[str, list[Setting]], dict[str, list[Setting]], dict[int, list[Setting]]]:
+def _settings() -> tuple[
+    dict[str, list[SpaceGroupSetting]], dict[str, list[SpaceGroupSetting]], dict[int, list[SpaceGroupSetting]]
+]:
     """Settings by Hall symbol, by Hermann-Mauguin symbol, and by number (standard axes only)."""
-    by_hall: dict[str, list[Setting]] = {}
-    by_symbol: dict[str, list[Setting]] = {}
-    by_number: dict[int, list[Setting]] = {}
+    by_hall: dict[str, list[SpaceGroupSetting]] = {}
+    by_symbol: dict[str, list[SpaceGroupSetting]] = {}
+    by_number: dict[int, list[SpaceGroupSetting]] = {}
     for hall_number in range(1, N_HALL_SYMBOLS + 1):
         kind = _group(hall_number)
-        setting = Setting(hall_number, kind.number, kind.choice)
+        setting = SpaceGroupSetting(hall_number, kind.number, kind.choice)
         by_hall.setdefault(_plain(kind.hall_symbol), []).append(setting)
         names = _names(kind.international, kind.number, kind.choice)
         for name in names | {_plain(_NAMES_BEFORE_1992[hall_number])} if hall_number in _NAMES_BEFORE_1992 else names:
@@ -69,7 +71,7 @@ def _settings() -> tuple[dict[str, list[Setting]], dict[str, list[Setting]], dic
     return by_hall, by_symbol, by_number
 
 
-def settings_named(hall: str = "", hermann_mauguin: str = "", number: int | None = None) -> list[Setting]:
+def settings_named(hall: str = "", hermann_mauguin: str = "", number: int | None = None) -> list[SpaceGroupSetting]:
     """Settings that a file may mean; the Hall symbol has priority over the Hermann-Mauguin symbol, that over the number.
 
     Several if the symbol leaves the origin or the axes open; none if nothing known is given.
@@ -87,7 +89,7 @@ def settings_named(hall: str = "", hermann_mauguin: str = "", number: int | None
     return by_number.get(number or 0, [])
 
 
-def operations(setting: Setting) -> list[str]:
+def operations(setting: SpaceGroupSetting) -> list[str]:
     """Symmetry operations as a CIF lists them, as in "-x, y+1/2, z"."""
     database: Any = spglib.get_symmetry_from_database(setting.hall_number)
     return [

@@ -107,7 +107,9 @@ class EquivariantEncoder(nn.Module):
         types = self.embed_type(numbers)
         harmonics = self.harmonics(graph.edge_vector)
         lengths, length_index = graph.edge_length.unique(return_inverse=True)
-        edges = Neighbours(graph.edges, harmonics, self._radial_basis(lengths), length_index, graph.edge_multiplicity)
+        edges = EquivariantEdges(
+            graph.edges, harmonics, self._radial_basis(lengths), length_index, graph.edge_multiplicity
+        )
         for layer in self.layers:
             nodes = layer(nodes, types, edges)
         invariants = silu(self.last(nodes, types, edges))
@@ -121,7 +123,7 @@ class EquivariantEncoder(nn.Module):
         return basis * math.sqrt(size)
 
 
-class Neighbours(NamedTuple):
+class EquivariantEdges(NamedTuple):
     """The edges of a batch as used by convolutions.
 
     Parameters
@@ -165,7 +167,7 @@ class Convolution(MessagePassing):
         self.radial = FullyConnectedNet([settings.n_radial, settings.radial_width, self.product.weight_numel], silu)
         self.after = o3.Linear(self.product.irreps_out, irreps_out)
 
-    def forward(self, nodes: Tensor, types: Tensor, edges: Neighbours) -> Tensor:
+    def forward(self, nodes: Tensor, types: Tensor, edges: EquivariantEdges) -> Tensor:
         weights = self.radial(edges.radial)[edges.length_index] * edges.multiplicity[:, None]
         received = self.propagate(edges.edge_index, x=self.before(nodes), harmonics=edges.harmonics, weights=weights)
         return self.itself(nodes, types) + self.after(received * self.scale)
@@ -189,7 +191,7 @@ class GatedConvolution(nn.Module):
         self.gate = Gate(scalars, [silu], gates, [torch.sigmoid] * len(gates), gated)
         self.convolution = Convolution(irreps_in, self.gate.irreps_in, settings)
 
-    def forward(self, nodes: Tensor, types: Tensor, edges: Neighbours) -> Tensor:
+    def forward(self, nodes: Tensor, types: Tensor, edges: EquivariantEdges) -> Tensor:
         return self.gate(self.convolution(nodes, types, edges))
 
 

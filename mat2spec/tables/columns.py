@@ -49,12 +49,10 @@ class Column(StrEnum):
     HAS_EDOS = "has_edos"
     ENERGY_ABOVE_HULL = "energy_above_hull"
     BAND_GAP = "band_gap"
-
     # The crystal itself
     LATTICE = "lattice"
     FRAC_COORDS = "frac_coords"
     ATOMIC_NUMBERS = "atomic_numbers"
-
     # What is new since previous runs
     STRUCTURE_HASH = "structure_hash"
     CHANGE = "change"
@@ -63,11 +61,9 @@ class Column(StrEnum):
     DB_VERSION = "db_version"
     ORIGIN = "origin"
     GAPPED_POLYMORPH = "gapped_polymorph"
-
     # What became of it
     STATUS = "status"
     REASON = "reason"
-
     # Counts of the filters
     FILTER = "filter"
     REMOVED = "removed"
@@ -75,7 +71,6 @@ class Column(StrEnum):
     UNKNOWN_KEPT = "unknown_kept"
     VALUE_UNKNOWN = "value_unknown"
     REMAINING = "remaining"
-
     # Predictions
     MODEL = "model"
     EDOS = "edos"
@@ -92,7 +87,6 @@ class Column(StrEnum):
     TRUST_REASON = "trust_reason"
     WEIGHTS_HASH = "weights_hash"
     PREDICTED_BY = "predicted_by"
-
     # The funnel: who reads what, and what it loses
     FUNNEL_SCORE = "funnel_score"
     FUNNEL_CHOICE = "funnel_choice"
@@ -105,7 +99,6 @@ class Column(StrEnum):
     N_LOST = "n_lost"
     N_LOST_LOW = "n_lost_low"
     N_LOST_HIGH = "n_lost_high"
-
     # Classes of a spectrum, predicted or computed
     HAS_VB_GAP = "has_vb_gap"
     IS_METAL = "is_metal"
@@ -142,7 +135,6 @@ class Column(StrEnum):
     SECOND_CHECK = "second_check"
     SECOND_CHECK_BAND_GAP = "second_check_band_gap"
     SECOND_CHECK_REASON = "second_check_reason"
-
     # Other properties that follow from a spectrum
     DOS_AT_EFERMI = "dos_at_efermi_states_per_ev"
     DOS_ABOVE_EFERMI = "dos_above_efermi_states_per_ev"
@@ -172,7 +164,6 @@ class Column(StrEnum):
     HIGHEST_FREQUENCY = "highest_frequency_cm1"
     ACOUSTIC_OPTIC_GAP = "acoustic_optic_gap_cm1"
     MEAN_FREQUENCY = "mean_frequency_cm1"
-
     # What follows from the velocities of bands
     BANDS_GAP_EV = "bands_gap_ev"
     BANDS_SEEBECK = "bands_seebeck_300k_uv_per_k"
@@ -185,7 +176,6 @@ class Column(StrEnum):
     SEEBECK_P_1E19 = "seebeck_p_1e19_300k_uv_per_k"
     SEEBECK_N_1E20 = "seebeck_n_1e20_300k_uv_per_k"
     SEEBECK_P_1E20 = "seebeck_p_1e20_300k_uv_per_k"
-
     # What is found about a material, in one row
     PICK_RANK = "pick_rank"
     CONSENSUS_CONFIDENCE = "consensus_confidence"
@@ -203,7 +193,6 @@ class Column(StrEnum):
     DFT_GAP_WIDTH_EV = "dft_gap_width_ev"
     DFT_GAP_OPEN_AT_BOTTOM = "dft_gap_open_at_bottom"
     LINK = "link"
-
     # The queue and the results of DFT
     SELECTED_AS = "selected_as"
     RANK = "rank"
@@ -235,7 +224,6 @@ class Column(StrEnum):
     VERSIONS = "versions"
     NOTES = "notes"
     SOURCE = "source"
-
     # Evaluation
     GAP_RULE = "gap_rule"
     REFERENCE = "reference"
@@ -267,7 +255,6 @@ class Column(StrEnum):
     ENRICHMENT = "enrichment"
     ENRICHMENT_LOW = "enrichment_low"
     ENRICHMENT_HIGH = "enrichment_high"
-
     # The rule of a gap, moved after the fact
     MOVED = "moved"
     DOS_THRESHOLD = "dos_threshold_states_per_ev"

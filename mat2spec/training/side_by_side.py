@@ -31,22 +31,22 @@ _WARM_UP_STEPS = 3
 _MOMENTUM = 0.1
 
 
-class Run(NamedTuple):
+class VariantRun(NamedTuple):
     """One training: a key of `mat2spec.models.mat2spec.VARIANTS` and a seed."""
 
     variant: str
     seed: int
 
 
-class Spectra(NamedTuple):
+class SplitSpectra(NamedTuple):
     """Crystals of one split and their spectra per atom, shape (n, size)."""
 
     crystals: DenseCrystals
     spectra: Tensor
 
-    def to(self, device: torch.device) -> Spectra:
+    def to(self, device: torch.device) -> SplitSpectra:
         """The same on a device."""
-        return Spectra(self.crystals.to(device), self.spectra.to(device))
+        return SplitSpectra(self.crystals.to(device), self.spectra.to(device))
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ class _Stackable(nn.Module):
 
 
 def train_side_by_side(
-    runs: Sequence[Run],
-    train: Spectra,
-    valid: Spectra,
+    runs: Sequence[VariantRun],
+    train: SplitSpectra,
+    valid: SplitSpectra,
     setting: Setting,
     schedule: Schedule,
     device: torch.device,
@@ -177,9 +177,9 @@ class _Stack:
 
     def __init__(
         self,
-        runs: Sequence[Run],
-        train: Spectra,
-        valid: Spectra,
+        runs: Sequence[VariantRun],
+        train: SplitSpectra,
+        valid: SplitSpectra,
         setting: Setting,
         schedule: Schedule,
         device: torch.device,
@@ -282,7 +282,7 @@ class _Stack:
             changed[f"model.encoder.norms.{layer}.running_var"] = variance
         return changed
 
-    def _model(self, run: Run, flat: Tensor, statistics: Tensor) -> Mat2Spec:
+    def _model(self, run: VariantRun, flat: Tensor, statistics: Tensor) -> Mat2Spec:
         model = Mat2Spec(self._settings(**VARIANTS[run.variant]), self.size, self.setting)
         tensors = self._unflatten(flat) | self._with_statistics(statistics)
         ours = {name.removeprefix("model."): value.cpu().clone() for name, value in tensors.items()}
@@ -290,7 +290,7 @@ class _Stack:
         model.load_state_dict({name: ours.get(name, wanted[name]) for name in wanted})
         return model.eval()
 
-    def _new_model(self, seed: int, train: Spectra) -> _AllTerms:
+    def _new_model(self, seed: int, train: SplitSpectra) -> _AllTerms:
         torch.manual_seed(seed)
         settings = self._settings(alignment_weight=1.0, contrastive_weight=1.0, label_sees_crystal=True)
         model = _AllTerms(settings, self.size, self.setting)
@@ -301,9 +301,9 @@ class _Stack:
     def _settings(self, **given: Any) -> Mat2SpecSettings:
         return Mat2SpecSettings.model_validate({**self.schedule.sizes, **given})
 
-    def _prepare(self, spectra: Spectra, model: Mat2Spec) -> Spectra:
+    def _prepare(self, spectra: SplitSpectra, model: Mat2Spec) -> SplitSpectra:
         mean, std = model.target_mean.to(self.device), model.target_std.to(self.device)
-        return Spectra(spectra.crystals, prepare_targets(spectra.spectra, self.setting, mean, std))
+        return SplitSpectra(spectra.crystals, prepare_targets(spectra.spectra, self.setting, mean, std))
 
     def _set_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -336,7 +336,7 @@ def _recorded(stack: _Stack) -> Callable[[], None]:
     return graph.replay
 
 
-def _term_weights(run: Run) -> list[float]:
+def _term_weights(run: VariantRun) -> list[float]:
     """Weights of prediction, label prediction, both alignments and contrast."""
     settings = Mat2SpecSettings.model_validate(VARIANTS[run.variant])
     if not settings.label_generator:

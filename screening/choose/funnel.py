@@ -27,7 +27,7 @@ _SMALLEST_ERROR = 1e-3
 LARGE_CELL = 16
 
 
-class Choice(StrEnum):
+class FunnelChoice(StrEnum):
     """Why a candidate goes to the accurate model, or why the prediction of the fast one stands."""
 
     SCORE = "score"
@@ -36,7 +36,7 @@ class Choice(StrEnum):
     BEYOND = "beyond the limit"
 
 
-TO_ACCURATE = (Choice.SCORE, Choice.SAMPLE)
+TO_ACCURATE = (FunnelChoice.SCORE, FunnelChoice.SAMPLE)
 
 
 class Cut(BaseModel):
@@ -97,7 +97,7 @@ def fast_scores(features: NDArray[np.float64], cut: Cut) -> NDArray[np.float64]:
 
 
 def choose(scores: NDArray[np.float64], cut: float, most: int, n_sample: int, seed: int) -> NDArray[np.object_]:
-    """What happens to each candidate: a `Choice`, shape (n,).
+    """What happens to each candidate: a `FunnelChoice`, shape (n,).
 
     Parameters
     ----------
@@ -112,20 +112,20 @@ def choose(scores: NDArray[np.float64], cut: float, most: int, n_sample: int, se
     seed
         Of the drawing.
     """
-    choices = np.full(len(scores), Choice.BELOW, dtype=object)
+    choices = np.full(len(scores), FunnelChoice.BELOW, dtype=object)
     above = np.flatnonzero(scores >= cut)
     ordered = above[np.argsort(-scores[above], kind="stable")]
-    choices[ordered[most:]] = Choice.BEYOND
-    choices[ordered[:most]] = Choice.SCORE
-    others = np.flatnonzero(choices != Choice.SCORE)
+    choices[ordered[most:]] = FunnelChoice.BEYOND
+    choices[ordered[:most]] = FunnelChoice.SCORE
+    others = np.flatnonzero(choices != FunnelChoice.SCORE)
     drawn = np.random.default_rng(seed).choice(others, min(n_sample, len(others)), replace=False)
-    choices[drawn] = Choice.SAMPLE
+    choices[drawn] = FunnelChoice.SAMPLE
     return choices
 
 
 def reason_of_choice(choice: str, fast: str, accurate: str) -> str:
     """A remark on the prediction of a candidate, for readers of its row; empty if it needs none."""
     return {
-        Choice.BELOW: f"Predicted by {fast}: its score is below the cut from which {accurate} predicts.",
-        Choice.BEYOND: f"Predicted by {fast}: more candidates than the limit of the funnel have a higher score.",
-    }.get(Choice(choice), "")
+        FunnelChoice.BELOW: f"Predicted by {fast}: its score is below the cut from which {accurate} predicts.",
+        FunnelChoice.BEYOND: f"Predicted by {fast}: more candidates than the limit of the funnel have a higher score.",
+    }.get(FunnelChoice(choice), "")

@@ -64,6 +64,8 @@ _DESCRIPTION_OF_A_GAP = (
     Column.GAP_FLOOR,
     Column.GAP_OPEN_AT_BOTTOM,
 )
+# Bins in which bands may be missing count as filled, so that no gap is read from them: far above any threshold, states/eV.
+_FILLED = 1e6
 # Above the photon energy of visible light.
 VIOLET_EV = 3.1
 
@@ -117,7 +119,8 @@ def classify_spectra(
     Returns
     -------
     pandas.DataFrame
-        One row per spectrum, in the same order; null for non-finite spectra. The gap columns describe the widest run that
+        One row per spectrum, in the same order; null for spectra with NaN below `GapSettings.metal_window_ev`, while bins
+        that are NaN above it count as filled. The gap columns describe the widest run that
         satisfies the rule, or else the widest one below the threshold that begins below E_F (null if there is none); for a
         predicted gapped metal without so empty a gap, at the lowest of the thresholds behind the confidence at which the
         rule holds. Energies are bin edges, so that width = top - bottom; DOS values are per primitive cell.
@@ -206,8 +209,9 @@ def _classify_block(
     atoms: NDArray[np.float64],
     evidence: MetalEvidence | None,
 ) -> pd.DataFrame:
-    usable = np.asarray(np.isfinite(values).all(axis=1), dtype=np.bool_)
-    values = np.where(usable[:, None], values, 0.0)
+    needed = grid.edges[:-1] < settings.metal_window_ev
+    usable = np.asarray(np.isfinite(values[:, needed]).all(axis=1), dtype=np.bool_)
+    values = np.where(usable[:, None], np.nan_to_num(values, nan=_FILLED), 0.0)
     gap = _gap_columns(values, grid, rule, settings, settings.dos_threshold * atoms)
     metal = _metal_columns(values, grid, settings, settings.metal_dos_threshold * atoms, evidence)
     mirrored = replace(grid, first_center=-grid.last_center, last_center=-grid.first_center)

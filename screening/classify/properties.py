@@ -27,6 +27,8 @@ SOMMERFELD_MJ_EV_PER_MOL_K2 = math.pi**2 / 3 * BOLTZMANN_EV_PER_K**2 * 96485.332
 HBAR2_OVER_MASS_EV_A2 = 7.619964231
 SEEBECK_TEMPERATURE_K = 300.0
 ANGSTROM3_PER_CM3 = 1e24
+# Bins above it may be NaN: only states below a gap matter there, and none is found where bands are missing.
+_LOOKED_AT_TO_EV = 0.5
 # Steps of a bin in which the thermal window, narrower than two bins at 300 K, is integrated.
 _STEPS_PER_BIN = 64
 
@@ -132,7 +134,7 @@ def derive_properties(
     -------
     pandas.DataFrame
         One row per spectrum in the same order: `PROPERTY_COLUMNS`, defined in `Column`. Null where undefined: all for
-        non-finite spectra, those of the Fermi surface for non-metals, the carriers without a gap. Errors of neighbouring
+        spectra with NaN below 0.5 eV, those of the Fermi surface for non-metals, the carriers without a gap. Errors of neighbouring
         bins count as fully correlated in sums (an upper bound) and as independent for the sign of the Seebeck coefficient.
 
     Raises
@@ -142,8 +144,9 @@ def derive_properties(
     """
     grid.check(spectra)
     values = np.asarray(spectra, dtype=np.float64)
-    finite = np.asarray(np.isfinite(values).all(axis=1), dtype=np.bool_)
-    values = np.where(finite[:, None], values, np.nan)
+    needed = grid.edges[:-1] < _LOOKED_AT_TO_EV
+    known = np.asarray(np.isfinite(values[:, needed]).all(axis=1), dtype=np.bool_)
+    values = np.where(known[:, None], np.nan_to_num(values), np.nan)
     errors = np.full(values.shape, np.nan) if uncertainty is None else np.asarray(uncertainty, dtype=np.float64)
     metal = classes[Column.IS_METAL].fillna(value=False).to_numpy(dtype=np.bool_)
     above = first_bin_above_zero(grid)

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mat2spec.tables.columns import Column
-from screening.choose.funnel import Choice
+from screening.choose.funnel import FunnelChoice
 from screening.evaluate.confusion import wilson_interval
 
 
@@ -27,7 +27,7 @@ def funnel_loss(
     confidence_level
         Of the intervals (Wilson) of the share of hits among the others.
     """
-    by_score, sampled = choices == Choice.SCORE, choices == Choice.SAMPLE
+    by_score, sampled = choices == FunnelChoice.SCORE, choices == FunnelChoice.SAMPLE
     n_score, n_sampled = int(by_score.sum()), int(sampled.sum())
     found, in_sample = int(is_hit[by_score].sum()), int(is_hit[sampled].sum())
     unread = len(choices) - n_score - n_sampled
@@ -42,7 +42,7 @@ def funnel_loss(
             Column.FAST_MODEL: [fast],
             Column.N: [len(choices)],
             Column.N_BY_SCORE: [n_score],
-            Column.N_BEYOND_LIMIT: [int((choices == Choice.BEYOND).sum())],
+            Column.N_BEYOND_LIMIT: [int((choices == FunnelChoice.BEYOND).sum())],
             Column.N_SAMPLED: [n_sampled],
             Column.N_FOUND: [found],
             Column.N_FOUND_IN_SAMPLE: [in_sample],

@@ -41,7 +41,7 @@ REPEATED = "second spectrum of a material"
 
 
 @dataclass(frozen=True)
-class Materials:
+class ReleaseMaterials:
     """Crystals of one release, found by the identifier of the calculation that gave their spectrum.
 
     Parameters
@@ -64,7 +64,7 @@ class Materials:
         settings: MaterialsProjectSettings,
         calculations: Callable[[pa.RecordBatch], Iterable[Iterable[str]]],
         fields: Mapping[str, Any],
-    ) -> Materials:
+    ) -> ReleaseMaterials:
         """Read the collection `summary` without deprecated materials and, by default, without GNoME's.
 
         Parameters
@@ -94,7 +94,7 @@ class Materials:
         batches: Iterable[pa.RecordBatch],
         settings: MaterialsProjectSettings,
         calculations: Callable[[pa.RecordBatch], Iterable[Iterable[str]]],
-    ) -> Materials:
+    ) -> ReleaseMaterials:
         """Materials of batches of the collection `summary`, see `read`."""
         rows: dict[str, int] = {}
         pieces: list[pa.Table] = []

@@ -32,7 +32,7 @@ from screening.sources.open_data.bulk import (
     REFERENCE_KEY,
     RESERVED,
     BulkRead,
-    Materials,
+    ReleaseMaterials,
     say_left_out,
 )
 from screening.sources.open_data.delta import TOTAL_DOS, open_delta
@@ -79,7 +79,7 @@ def fetch_edos(
         If the open data cannot be read; a rerun resumes at the file that failed.
     """
     source = open_delta(TOTAL_DOS, settings)
-    materials = Materials.read(settings, _dos_tasks, {"task_id": _field("dos", "task_id")})
+    materials = ReleaseMaterials.read(settings, _dos_tasks, {"task_id": _field("dos", "task_id")})
     rows = EdosRows(materials, frozenset(reserved_formulas))
     identity = hash_json(
         [materials.release, source.version(), sorted(reserved_formulas), settings.mp_include_gnome, "edos 2"]
@@ -121,7 +121,7 @@ class EdosRows:
         Reduced formulas that are left out.
     """
 
-    def __init__(self, materials: Materials, reserved: frozenset[str]) -> None:
+    def __init__(self, materials: ReleaseMaterials, reserved: frozenset[str]) -> None:
         self._materials = materials
         self._reserved = reserved
         self._versions = json.dumps({SourceKind.MATERIALS_PROJECT: materials.release})

@@ -28,7 +28,7 @@ from screening.sources.open_data.bulk import (
     REFERENCE_KEY,
     RESERVED,
     BulkRead,
-    Materials,
+    ReleaseMaterials,
     say_left_out,
 )
 from screening.sources.open_data.delta import PHONON_DOS, open_delta
@@ -70,7 +70,7 @@ def fetch_phdos(
         If the open data cannot be read.
     """
     source = open_delta(PHONON_DOS, settings)
-    materials = Materials.read(settings, _phonon_ids(method), {"phonon_IDs": _field("phonon_IDs")})
+    materials = ReleaseMaterials.read(settings, _phonon_ids(method), {"phonon_IDs": _field("phonon_IDs")})
     rows = _Rows(materials, frozenset(reserved_formulas), method)
     identity = hash_json([materials.release, source.version(), sorted(reserved_formulas), method, "phdos 2"])
     read = BulkRead(target, source, rows.of_batch, _columns(), _schema(), identity, (Column.MATERIAL_ID,))
@@ -120,7 +120,7 @@ def _schema() -> pa.Schema:
 class _Rows:
     """Rows of the table from batches of the Delta table."""
 
-    def __init__(self, materials: Materials, reserved: frozenset[str], method: str) -> None:
+    def __init__(self, materials: ReleaseMaterials, reserved: frozenset[str], method: str) -> None:
         self._materials = materials
         self._reserved = reserved
         self._method = method

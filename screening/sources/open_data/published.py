@@ -26,7 +26,7 @@ from screening.sources.materials_project.api_key import load_api_key
 from screening.sources.materials_project.client import MaterialsProject
 from screening.sources.materials_project.documents import PROVES_EDOS, calculation_number, normal_id, page_table
 from screening.sources.materials_project.query import Query
-from screening.sources.open_data.bulk import Materials
+from screening.sources.open_data.bulk import ReleaseMaterials
 from screening.sources.open_data.bulk_edos import COLUMNS, EdosRows, samples_of, store_metadata
 from screening.sources.open_data.delta import SUMMARY, TOTAL_DOS, batches_with, open_delta, release_of
 from screening.sources.open_data.spectra import SpectrumError
@@ -124,7 +124,7 @@ def _documents(client: MaterialsProject, settings: SourceSettings, names: Collec
         yield from client.summaries(ordered[start : start + NAMES_PER_REQUEST], query)
 
 
-def _materials_of_api(settings: SourceSettings, names: Collection[str]) -> Materials:
+def _materials_of_api(settings: SourceSettings, names: Collection[str]) -> ReleaseMaterials:
     """Crystals and calculations of materials, by the API."""
     with closing(MaterialsProject(settings, load_api_key())) as client:
         release = client.first_db_version()
@@ -132,7 +132,7 @@ def _materials_of_api(settings: SourceSettings, names: Collection[str]) -> Mater
     table = page_table(documents)
     rows = {calculation_number(_calculation(document)): row for row, document in enumerate(documents)}
     columns = (Column.MATERIAL_ID, Column.FORMULA, *GEOMETRY_COLUMNS)
-    return Materials(release, rows, table.select([str(column) for column in columns]))
+    return ReleaseMaterials(release, rows, table.select([str(column) for column in columns]))
 
 
 def _calculation(document: Document) -> str | None:
@@ -141,18 +141,18 @@ def _calculation(document: Document) -> str | None:
     return str(name) if name else None
 
 
-def _of_open_data(settings: SourceSettings, names: Collection[str]) -> Materials:
+def _of_open_data(settings: SourceSettings, names: Collection[str]) -> ReleaseMaterials:
     """Crystals and calculations of materials, from the open data."""
     summary, wanted = open_delta(SUMMARY, settings), frozenset(names)
     release = release_of(summary)
-    fields = Materials.fields({"task_id": ds.field("dos", "task_id")})
+    fields = ReleaseMaterials.fields({"task_id": ds.field("dos", "task_id")})
     batches = batches_with(summary, fields, "material_id", lambda name: normal_id(name) in wanted, release)
-    return Materials.of_batches(
+    return ReleaseMaterials.of_batches(
         release, batches, settings, lambda batch: [[name] if name else [] for name in batch["task_id"].to_pylist()]
     )
 
 
-def _add_spectra(path: Path, settings: SourceSettings, materials: Materials) -> dict[str, str]:
+def _add_spectra(path: Path, settings: SourceSettings, materials: ReleaseMaterials) -> dict[str, str]:
     """Read the spectra missing from the store; return the materials that have none, and why."""
     kept = read_table(path) if path.exists() else _schema(settings).empty_table()
     known = set(zip(kept[Column.MATERIAL_ID].to_pylist(), kept[CALCULATION].to_pylist(), strict=True))
@@ -170,7 +170,7 @@ def _add_spectra(path: Path, settings: SourceSettings, materials: Materials) -> 
 
 
 def _read_spectra(
-    source: DeltaTable, materials: Materials, wanted: Collection[str]
+    source: DeltaTable, materials: ReleaseMaterials, wanted: Collection[str]
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Rows of the spectra of calculations, and why some cannot be used."""
     rows, found, reasons = EdosRows(materials, frozenset()), list[dict[str, Any]](), dict[str, str]()

@@ -124,3 +124,14 @@ def test_bins_without_all_bands_reach_no_class_and_no_table(document):
     assert [np.isnan(spectrum).any() for spectrum in table["edos"]] == [False, True, True]
     known = table["is_gapped_metal"].notna().tolist()
     assert known == [True, True, False], "the rule does not depend on bins above the window of metals"
+
+
+def test_no_gap_is_read_from_bins_without_all_bands(document):
+    metal = np.where(np.abs(EDOS_GRID.centers - 0.2) < 0.6, 3.0, 0.0)  # filled from -0.4 to 0.8 eV, nothing above
+    values = {**document.as_dict(), "edos": metal, "edos_by_spin": None, "is_metal": True, "band_gap": 0.0}
+    whole, partly = (EdosDocument.from_dict({**values, "covered_to_ev": limit}) for limit in (9.0, 1.2))
+    table = results_table([whole, partly], GapSettings())
+    assert table["is_metal"].tolist() == [True, True]
+    assert table["has_gap_above"].tolist() == [True, False]
+    assert table["gapped_metal_type"].tolist() == ["n+p", "n"]
+    assert table["partly_filled_band_ev"].notna().all()

@@ -11,7 +11,7 @@ from mat2spec.spectra.normalisation import Setting
 from mat2spec.training.batching import with_targets
 from mat2spec.training.dense import DenseCrystals
 from mat2spec.training.loop import set_target_statistics, validation_loss
-from mat2spec.training.side_by_side import Run, Schedule, Spectra, _Stack, train_side_by_side
+from mat2spec.training.side_by_side import Schedule, SplitSpectra, VariantRun, _Stack, train_side_by_side
 from tests.mat2spec.conftest import SMALL_SIZES
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ SIZES = SMALL_SIZES["mat2spec"]
 
 def stacked(data):
     encoder = Mat2Spec(Mat2SpecSettings(), 128, Setting.SUMNORM_KL).encoder
-    return Spectra(DenseCrystals.of(data.graphs, encoder), torch.from_numpy(data.spectra))
+    return SplitSpectra(DenseCrystals.of(data.graphs, encoder), torch.from_numpy(data.spectra))
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def _without_noise(monkeypatch):
 @pytest.mark.parametrize("setting", [Setting.SUMNORM_KL, Setting.STANDARD_MAE])
 def test_a_step_of_every_variant_is_that_of_a_single_training(labelled, setting):
     train = labelled.part("train")
-    runs = [Run(variant, seed) for variant in VARIANTS for seed in (0, 1)]
+    runs = [VariantRun(variant, seed) for variant in VARIANTS for seed in (0, 1)]
     stack = _Stack(runs, stacked(train), stacked(labelled.part("valid")), setting, Schedule(sizes=SIZES), CPU)
     before = stack.parameters.detach().clone(), stack.statistics.clone()
     stack.begin_epoch(0, 200)
@@ -56,7 +56,7 @@ def test_a_step_of_every_variant_is_that_of_a_single_training(labelled, setting)
 
 def test_the_models_are_those_of_the_best_epochs_and_repeat_exactly(labelled):
     train, valid = labelled.part("train"), labelled.part("valid")
-    runs = [Run("mixture", 0), Run("no-label-generator", 1)]
+    runs = [VariantRun("mixture", 0), VariantRun("no-label-generator", 1)]
     schedule = Schedule(epochs=4, sizes=SIZES)
     first, second = (
         train_side_by_side(
@@ -74,6 +74,6 @@ def test_the_models_are_those_of_the_best_epochs_and_repeat_exactly(labelled):
 def test_fewer_epochs_are_planned_where_time_is_short(labelled):
     train, valid = stacked(labelled.part("train")), stacked(labelled.part("valid"))
     schedule = Schedule(epochs=200, sizes=SIZES, time_limit_s=1e-3)
-    trained = train_side_by_side([Run("published", 0)], train, valid, Setting.SUMNORM_KL, schedule, CPU)
+    trained = train_side_by_side([VariantRun("published", 0)], train, valid, Setting.SUMNORM_KL, schedule, CPU)
     assert trained.epochs == 2
     assert math.isfinite(trained.valid_losses[0])

@@ -7,7 +7,7 @@ from mat2spec.crystals.primitive import CellSizes
 from mat2spec.prediction import load_predictor
 from mat2spec.settings import EDOS_MODELS, SHIPPED_WEIGHTS_DIR
 from mat2spec.spectra.grids import EDOS_GRID
-from screening.choose.funnel import Choice, choose, fast_scores, load_cut, reason_of_choice, score_features
+from screening.choose.funnel import FunnelChoice, choose, fast_scores, load_cut, reason_of_choice, score_features
 from screening.settings import GapSettings
 
 
@@ -18,11 +18,13 @@ def sizes(n, primitive):
 def test_the_highest_scores_go_first_and_the_sample_comes_from_all_others():
     scores = np.array([3.0, -1.0, 2.0, np.inf, 0.5, -2.0])
     choices = choose(scores, cut=0.0, most=2, n_sample=2, seed=1)
-    assert choices.tolist().count(Choice.SAMPLE) == 2
-    assert {index for index in range(6) if choices[index] == Choice.SCORE} == {0, 3}
-    assert choose(scores, 0.0, 10, 0, 1).tolist() == [Choice.SCORE if score >= 0 else Choice.BELOW for score in scores]
-    assert choose(scores, 0.0, 1, 0, 1).tolist().count(Choice.BEYOND) == 3
-    assert (choose(scores, 0.0, 0, 99, 1) == Choice.SAMPLE).all()
+    assert choices.tolist().count(FunnelChoice.SAMPLE) == 2
+    assert {index for index in range(6) if choices[index] == FunnelChoice.SCORE} == {0, 3}
+    assert choose(scores, 0.0, 10, 0, 1).tolist() == [
+        FunnelChoice.SCORE if score >= 0 else FunnelChoice.BELOW for score in scores
+    ]
+    assert choose(scores, 0.0, 1, 0, 1).tolist().count(FunnelChoice.BEYOND) == 3
+    assert (choose(scores, 0.0, 0, 99, 1) == FunnelChoice.SAMPLE).all()
     assert len(choose(np.empty(0), 0.0, 1, 1, 1)) == 0
 
 

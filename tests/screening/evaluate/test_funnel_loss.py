@@ -4,12 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from screening.choose.funnel import Choice
+from screening.choose.funnel import FunnelChoice
 from screening.evaluate.funnel_loss import describe_loss, funnel_loss
 
 
 def choices(n_score, n_sample, n_rest):
-    return np.array([Choice.SCORE] * n_score + [Choice.SAMPLE] * n_sample + [Choice.BELOW] * n_rest, dtype=object)
+    return np.array(
+        [FunnelChoice.SCORE] * n_score + [FunnelChoice.SAMPLE] * n_sample + [FunnelChoice.BELOW] * n_rest, dtype=object
+    )
 
 
 def test_hits_in_the_sample_stand_for_those_among_the_rest():
