@@ -11,9 +11,9 @@ from flows.parameters import settings_of_run
 from flows.prefect_runs import artifacts
 from flows.prefect_runs.announcements import announce_picks
 from flows.prefect_runs.flow_runs import show_waiting
-from flows.remote_jobs import COLLECTED, RUN_DFT, SUBMITTED, WAITING, is_to_be_collected
 from flows.settings import ScreenSettings
 from flows.settings_layers import validate
+from flows.stages.remote_jobs import COLLECTED, RUN_DFT, SUBMITTED, WAITING, is_to_be_collected
 from screening.runs.folder import RunFolder
 from screening.runs.record import RunError, RunLockedError, list_runs
 

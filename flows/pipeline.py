@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import mat2spec
-from flows import funnel, stages, transport
+from flows import stages
 from flows.settings import FunnelMode
-from flows.stages import Counts, Inputs, Outcome
+from flows.stages import Counts, Inputs, Outcome, funnel, transport
 from mat2spec.spectra.grids import EDOS_GRID
 from screening.classify.gapped_metals import gapped_metal_cut
 from screening.progress import Progress, adding_up, no_progress

@@ -15,10 +15,10 @@ from flows.pipeline import Done, Stage
 from flows.prefect_runs import artifacts
 from flows.prefect_runs.announcements import announce_picks
 from flows.prefect_runs.flow_runs import ended_in_words, link_to_run, turn, words_of_waiting
-from flows.remote_jobs import waiting_jobs
 from flows.settings import ScreenSettings
 from flows.shards import Run, pipeline_task, run_shards
 from flows.source_words import short_word, source_word
+from flows.stages.remote_jobs import waiting_jobs
 from screening.runs.folder import RunFolder
 from screening.settings import SourceKind
 

@@ -15,7 +15,7 @@ from flows.commands.table_files import TABLE_ENDINGS, check_ending, write_rows
 from flows.commands.terminal import console, say_hanging, stage_progress
 from flows.settings_layers import SettingsRefusedError, load_settings
 from flows.stages import load_predictors, projections_of
-from flows.transport import tight_binding_models, transport_by
+from flows.stages.transport import tight_binding_models, transport_by
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.readers import ReadStructure

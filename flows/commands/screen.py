@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from dft_validation.results.outcomes import JobStatus
-from flows import funnel, pipeline
+from flows import pipeline
 from flows.commands.exits import resumable
 from flows.commands.terminal import console, say_counts, say_hanging, stage_progress
 from flows.settings_layers import list_settings, load_settings
+from flows.stages import funnel
 from mat2spec.settings import TIGHT_BINDING_MODELS, model_name
 from mat2spec.tables.columns import Column
 from screening.choose.candidates import choose_candidates

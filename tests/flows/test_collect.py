@@ -9,8 +9,8 @@ import pytest
 from dft_validation.queue.store import QUEUE_FILE, JobQueue
 from dft_validation.results.outcomes import JobStatus
 from flows import collect, pipeline, stages
-from flows.remote_jobs import waiting_jobs
 from flows.settings_layers import load_settings
+from flows.stages.remote_jobs import waiting_jobs
 from screening.report.result_page import PAGE_FILE
 from screening.runs.folder import RunFolder
 from screening.runs.schemas import TableName

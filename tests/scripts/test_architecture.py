@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from scripts.architecture import circles, measure
+from scripts.architecture import PACKAGES, circles, measure, room_of
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +18,12 @@ def test_no_module_imports_itself_through_others(house):
 
 def test_no_room_imports_itself_through_others(house):
     assert circles(house.room_imports()) == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_package_is_a_hall_of_loose_rooms(house, package):
+    rooms = {room_of(module) for module in house.modules if module.startswith(f"{package}.")}
+    assert len(rooms) < 20
 
 
 def test_packages_import_only_those_below_them(house):

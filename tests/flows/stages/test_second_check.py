@@ -13,9 +13,9 @@ from pymatgen.core import Lattice, Structure
 from dft_validation import engines, plan_jobs, run_jobs
 from dft_validation.engines.gpaw import GpawEngine
 from flows import stages
-from flows.second_check import check_again
 from flows.settings_layers import load_settings
 from flows.stages import classified_results
+from flows.stages.second_check import check_again
 from mat2spec.crystals.arrays import Crystals
 from screening.runs.schemas import TableName, conform
 from tests.dft_validation.queue.test_remote import stand_in

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from flows import funnel, pipeline, stages
+from flows import pipeline, stages
 from flows.settings_layers import load_settings
+from flows.stages import funnel
 from mat2spec.spectra.grids import EDOS_GRID
 from screening.choose.funnel import Cut
 from screening.report.result_page import PAGE_FILE

@@ -3,7 +3,7 @@
 from flows import pipeline
 from flows.settings_layers import load_settings
 from flows.stages import Inputs
-from flows.transport import compute_transport, tight_binding_models
+from flows.stages.transport import compute_transport, tight_binding_models
 from mat2spec.tables.columns import TRANSPORT_COLUMNS
 from mat2spec.tight_binding import fine_mesh
 from screening.report.picks import with_numbers

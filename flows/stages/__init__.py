@@ -19,10 +19,10 @@ import dft_validation
 import mat2spec
 from dft_validation.queue.store import QUEUE_FILE, JobQueue
 from dft_validation.results.outcomes import JobStatus
-from flows.choice import choose_and_plan, could_be_chosen
-from flows.predictors import load_one, load_predictors
-from flows.remote_jobs import exchange_jobs
-from flows.second_check import check_again
+from flows.stages.choice import choose_and_plan, could_be_chosen
+from flows.stages.predictors import load_one, load_predictors
+from flows.stages.remote_jobs import exchange_jobs
+from flows.stages.second_check import check_again
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.material_ids import in_digits
 from mat2spec.settings import MOST_PROJECTED, TIGHT_BINDING_MODELS, model_name
