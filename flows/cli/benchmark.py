@@ -36,6 +36,7 @@ PlotOption = Annotated[
     typer.Option("--plot", metavar="MODEL/SETTING", help="Model whose quintiles to plot; the best one by default."),
 ]
 OnlyReportOption = Annotated[bool, typer.Option("--only-report", help="Train nothing; report what is finished.")]
+TestSetOption = Annotated[str | None, typer.Option("--test-set", help="Test set; the first by default.")]
 
 
 @benchmark_app.command("phdos")
@@ -146,7 +147,7 @@ def benchmark_figures(
     models: Annotated[
         str, typer.Option("--models", metavar="MODEL/SETTING,...", help="Which rows; all by default.")
     ] = "",
-    test_set: Annotated[str | None, typer.Option("--test-set", help="Test set; the first by default.")] = None,
+    test_set: TestSetOption = None,
 ) -> None:
     """Draw what the errors of a benchmark go with, and write the numbers as Markdown.
 
@@ -160,6 +161,94 @@ def benchmark_figures(
         mat2spec benchmark figures benchmarks/phdos/errors.parquet --models shipped-sitedos/sumnorm-kl,shipped-e3nn/sumnorm-kl
     """
     commands.benchmark.draw_errors(errors, output or errors.parent, models, test_set)
+
+
+@benchmark_app.command("distorted")
+def benchmark_distorted(
+    data: LabelsOption = None,
+    stores: StoresOption = None,
+    level: LevelOption = Level.UNPOLARISED,
+    models: Annotated[str, typer.Option("--models", help="Models as shipped, separated by commas.")] = (
+        "tight-binding,sitedos,mat2spec"
+    ),
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the choice and of the distortions.")] = 0,
+    n_materials: Annotated[int, typer.Option("-n", min=1, help="Number of test materials.")] = 60,
+    most_sites: Annotated[int, typer.Option("--max-sites", min=1, help="Maximum number of sites of each.")] = 12,
+    unrelaxed: Annotated[
+        Path | None,
+        typer.Option("--unrelaxed", help="Parquet table of unrelaxed structures of these materials, by material_id."),
+    ] = None,
+    test_set: TestSetOption = None,
+    output: OutputOption = Path("benchmarks/distorted"),
+) -> None:
+    """Give models strained, rattled and, where there are some, unrelaxed structures of test materials.
+
+    The labels stay those of the relaxed structures: what does a screen lose whose crystals are not relaxed?
+
+    **Examples**
+
+        mat2spec benchmark distorted --data ../data
+
+        mat2spec benchmark distorted --data ../data --level mp --models tight-binding-mp --unrelaxed initial.parquet
+    """
+    all_stores = commands.train.edos_stores(stores or [], level)
+    benchmark = commands.benchmark.Benchmark(
+        "edos", data, output, output, models, "sumnorm-kl", str(seed), stores=all_stores, level=level
+    )
+    commands.benchmark_variants.measure_distorted(benchmark, test_set, most_sites, n_materials, unrelaxed)
+
+
+@benchmark_app.command("subclasses")
+def benchmark_subclasses(
+    data: LabelsOption = None,
+    stores: StoresOption = None,
+    level: LevelOption = Level.UNPOLARISED,
+    model: Annotated[str, typer.Option("--model", help="Model or recipe.")] = "mat2spec",
+    setting: Annotated[str, typer.Option("--setting", help="Setting.")] = "sumnorm-kl",
+    seeds: SeedsOption = "0",
+    epochs: EpochsOption = None,
+    device: DeviceOption = None,
+    folder: FolderOption = Path("runs/benchmark-subclasses"),
+    test_set: TestSetOption = None,
+    output: OutputOption = Path("benchmarks/subclasses"),
+    assignments: SetOption = None,
+) -> None:
+    """Train on all materials, on all and then on a class with a fifth of the learning rate, and on the class only.
+
+    The classes are those of the Mat2Spec paper, ternary oxides without rare earths and space group 225; each training is
+    judged on the test materials of the class.
+
+    **Examples**
+
+        mat2spec benchmark subclasses --data ../data --seeds 0,1,2
+    """
+    given = _assigned(assignments, epochs=epochs, accelerator=device)
+    all_stores = commands.train.edos_stores(stores or [], level)
+    benchmark = commands.benchmark.Benchmark(
+        "edos", data, folder, output, model, setting, seeds, given, stores=all_stores, level=level
+    )
+    commands.benchmark_variants.measure_subclasses(benchmark, test_set)
+
+
+@benchmark_app.command("pretraining")
+def benchmark_pretraining(
+    errors: Annotated[Path, typer.Argument(help="errors.parquet of a benchmark.")],
+    test_set: Annotated[
+        str | None, typer.Option("--test-set", help="Test set with materials of both kinds; the last by default.")
+    ] = None,
+    prefix: Annotated[str, typer.Option("--prefix", help="With which identifiers of the set begin.")] = "mp-",
+    known: Annotated[
+        Path | None,
+        typer.Option("--known", help="Parquet table with the column formula: other crystals of these are left out."),
+    ] = None,
+) -> None:
+    """Compare errors on crystals that descriptors may have been pretrained on with those on others, at equal composition.
+
+    **Examples**
+
+        mat2spec benchmark pretraining benchmarks/edos/errors.parquet --known ../data/mp_structures.parquet
+    """
+    commands.benchmark_variants.compare_origins(errors, test_set, prefix, known)
 
 
 def _assigned(assignments: list[str] | None, **short: float | str | None) -> list[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from flows.commands import (
         benchmark,
+        benchmark_variants,
         compare,
         deploy,
         dft,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "benchmark",
+    "benchmark_variants",
     "compare",
     "deploy",
     "dft",

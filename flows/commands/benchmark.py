@@ -101,6 +101,14 @@ class Benchmark:
         recipes = find_recipes(_split(self.models), self.spectrum)
         return make_cells(recipes, settings, _seeds(self.seeds), overrides)
 
+    def model_names(self) -> list[str]:
+        """The models."""
+        return _split(self.models)
+
+    def first_seed(self) -> int:
+        """The first of the seeds."""
+        return _seeds(self.seeds)[0]
+
     def data(self) -> BenchmarkData:
         """The labelled spectra, and how their predictions are scored."""
         folder = os.environ.get("MAT2SPEC_DATA_DIR")
@@ -191,9 +199,7 @@ def draw_errors(errors: Path, output: Path, models: str, test_set: str | None) -
     test_set
         One of the table's; its first by default.
     """
-    if not errors.is_file():
-        raise BenchmarkError(f"There is no table {errors}; mat2spec benchmark edos or phdos writes it.")
-    rows = chosen_rows(pd.read_parquet(errors), test_set, _split(models))
+    rows = chosen_rows(read_errors(errors), test_set, _split(models))
     summary = summarise_errors(rows)
     written = draw_error_figures(output, summary)
     with atomic_path(output / ERROR_TABLES_FILE) as temporary:
@@ -201,6 +207,19 @@ def draw_errors(errors: Path, output: Path, models: str, test_set: str | None) -
     console.print(
         f"Written: {', '.join(map(str, [*written, output / ERROR_TABLES_FILE]))}", soft_wrap=True, highlight=False
     )
+
+
+def read_errors(path: Path) -> pd.DataFrame:
+    """A table of errors.
+
+    Raises
+    ------
+    BenchmarkError
+        If there is none.
+    """
+    if not path.is_file():
+        raise BenchmarkError(f"There is no table {path}; mat2spec benchmark edos or phdos writes it.")
+    return pd.read_parquet(path)
 
 
 def _results(judged: Sequence[Judged]) -> list[Result]:

@@ -70,22 +70,24 @@ def summarise_errors(table: pd.DataFrame) -> pd.DataFrame:
         subclasses. Groups without a material are left out.
     """
     parts = [
-        _summarise(figure, title, table, number_groups(table[column], ends, first))
+        summarise_groups(figure, title, table, number_groups(table[column], ends, first))
         for figure, panels in NUMBERS.items()
         for column, (title, first, ends) in panels.items()
     ]
     for band in ("low", "high"):
         groups = ranked_groups(table[f"fourier_{band}"], table["material_id"], N_FOURIER_GROUPS)
-        parts.append(_summarise("fourier", f"share of {band} Fourier components", table, groups))
+        parts.append(summarise_groups("fourier", f"share of {band} Fourier components", table, groups))
     parts += [
-        _summarise("subclass", "subclass", table, pd.Series(name, index=table.index).where(SUBCLASSES[name](table)))
+        summarise_groups(
+            "subclass", "subclass", table, pd.Series(name, index=table.index).where(SUBCLASSES[name](table))
+        )
         for name in SUBCLASSES
     ]
     for label in dict.fromkeys(table[LABEL]):
         own = table[table[LABEL] == label].set_index("material_id")["error"]
         quintile = ranked_groups(own, own.index.to_series(), N_QUINTILES, "quintile {}")
         groups = table["material_id"].map(quintile)
-        parts.append(_summarise("quintiles", f"quintiles of {label}", table, groups))
+        parts.append(summarise_groups("quintiles", f"quintiles of {label}", table, groups))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -162,8 +164,18 @@ def error_tables(summary: pd.DataFrame) -> str:
     return "\n".join(lines[1:]) + "\n"
 
 
-def _summarise(figure: str, panel: str, table: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
-    """Mean and interval of each group and model."""
+def summarise_groups(figure: str, panel: str, table: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
+    """Mean and interval of each group and model.
+
+    Parameters
+    ----------
+    figure, panel
+        Where it is drawn.
+    table
+        A row for each model and material, with ``label``, ``formula`` and ``error``.
+    groups
+        Group of each row; rows without one are left out.
+    """
     names = (
         list(groups.cat.categories) if isinstance(groups.dtype, pd.CategoricalDtype) else list(groups.dropna().unique())
     )
