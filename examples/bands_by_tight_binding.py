@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 from pymatgen.core import Lattice, Structure
-from pymatgen.electronic_structure.plotter import BSPlotter
+from pymatgen.electronic_structure.plotter import BSDOSPlotter
 
 from mat2spec.prediction import load_predictor
 from mat2spec.tight_binding.electronic_structure import ElectronicStructure
@@ -28,7 +29,7 @@ def main() -> None:
     """Solve the bands, say what they are, plot them if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, nargs="?", help="CIF, POSCAR or JSON")
-    parser.add_argument("--plot", type=Path, help="Where a plot of the bands goes.")
+    parser.add_argument("--plot", type=Path, help="Where a plot of the bands beside the density of states goes.")
     given = parser.parse_args()
     structure = Structure.from_file(given.file) if given.file else strontium_vanadate()
 
@@ -52,7 +53,8 @@ def main() -> None:
             seebeck = doped.coefficients.mean_seebeck_uv_per_k
             print(f"  1e19 {words} per cm3: mass {doped.mass:.2f}, Seebeck coefficient {seebeck:.0f} microvolt/K")
     if given.plot:
-        BSPlotter(bands).save_plot(str(given.plot))
+        BSDOSPlotter(font="DejaVu Sans").get_plot(bands, electrons.dos())
+        plt.savefig(given.plot)
 
 
 if __name__ == "__main__":

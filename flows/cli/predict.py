@@ -14,6 +14,12 @@ from mat2spec.settings import PHDOS_MODELS
 TransportOption = Annotated[
     bool, typer.Option("--transport", help="Add masses and Seebeck coefficients by tight-binding bands: a second each.")
 ]
+BandsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--bands", metavar="FOLDER", help="Write tight-binding bands too: for pymatgen, and drawn beside the DOS."
+    ),
+]
 
 
 def predict(
@@ -36,6 +42,7 @@ def predict(
         str, typer.Option("--spectrum", help="edos: electronic, or phdos: phonon density of states.")
     ] = "edos",
     transport: TransportOption = False,
+    bands: BandsOption = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
     models: ModelOption = None,
@@ -58,16 +65,14 @@ def predict(
 
         mat2spec predict SrVO3.cif --report SrVO3.html
 
-        mat2spec predict GaAs.cif --transport
+        mat2spec predict GaAs.cif --transport --bands bands/
 
         mat2spec predict mp-149 relaxed/ --model mat2spec
 
         mat2spec predict POSCAR --spectrum phdos   # by sitedos, the best model for phonons
     """
     phonon_models = list(PHDOS_MODELS) if spectrum == "phdos" and config is None else None
-    given = {"prediction.models": models or phonon_models, "prediction.device": device}
-    raise typer.Exit(
-        commands.predict.predict_files(
-            files, table, plot, config, as_assignments(given, assignments), spectrum, page=page, transport=transport
-        )
-    )
+    given = as_assignments({"prediction.models": models or phonon_models, "prediction.device": device}, assignments)
+    extras = commands.predict.FromBands(transport, bands) if transport or bands else None
+    code = commands.predict.predict_files(files, table, plot, config, given, spectrum, page=page, bands=extras)
+    raise typer.Exit(code)

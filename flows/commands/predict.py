@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from flows.commands.band_files import write_bands
 from flows.commands.exits import ExitCode
 from flows.commands.spectrum_plots import PLOT_ENDINGS, write_plot
 from flows.commands.table_files import TABLE_ENDINGS, check_ending, write_rows
@@ -54,6 +55,22 @@ MAX_BLOCKS = 10
 MODEL_WIDTH = 17
 
 
+@dataclass(frozen=True)
+class FromBands:
+    """What else is asked of the bands of a model that has some.
+
+    Parameters
+    ----------
+    transport
+        Whether masses and Seebeck coefficients are added to the table.
+    folder
+        Where band structures go.
+    """
+
+    transport: bool = False
+    folder: Path | None = None
+
+
 def predict_files(
     files: Sequence[Path],
     table: Path,
@@ -63,7 +80,7 @@ def predict_files(
     spectrum: str = EDOS_GRID.name,
     *,
     page: Path | None = None,
-    transport: bool = False,
+    bands: FromBands | None = None,
 ) -> int:
     """Predict, print a summary, write table, plot and page; return the exit code."""
     if page is not None and spectrum != EDOS_GRID.name:
@@ -73,9 +90,9 @@ def predict_files(
     check_ending(table, TABLE_ENDINGS)
     check_ending(plot, PLOT_ENDINGS)
     settings = load_settings(config, assignments)
-    if transport and (spectrum != EDOS_GRID.name or not tight_binding_models(settings.prediction)):
+    if bands and (spectrum != EDOS_GRID.name or not tight_binding_models(settings.prediction)):
         raise SettingsRefusedError(
-            f"Transport follows from electronic bands; add --model {TIGHT_BINDING_MODELS[0]} or leave out --transport."
+            f"No model here has electronic bands; add --model {TIGHT_BINDING_MODELS[0]} or leave out --transport and --bands."
         )
     read = read_crystals(files, settings.source, settings.results_dir)
     if spectrum != EDOS_GRID.name:
@@ -83,9 +100,11 @@ def predict_files(
     crystals = crystals_of(read)
     predictions = predict_crystals(crystals, settings, spectrum) if len(crystals) else []
     rows = prediction_rows(read, crystals, predictions, settings, GRIDS[spectrum])
-    if transport and len(crystals):
+    if bands and bands.transport and len(crystals):
         rows = with_transport(rows, crystals, settings)
     write_rows(rows, table)
+    if bands and bands.folder is not None and len(crystals):
+        write_bands(crystals, settings, bands.folder)
     _say_summary(rows, table)
     console.print(f"Table: {table}", soft_wrap=True)
     if predictions and any(status == Status.OK for prediction in predictions for status in prediction.status):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from pymatgen.core import Structure
 from pymatgen.electronic_structure.bandstructure import BandStructureSymmLine
 from pymatgen.electronic_structure.core import Orbital, Spin
+from pymatgen.electronic_structure.dos import CompleteDos
 from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from pymatgen.symmetry.bandstructure import HighSymmKpath
 from torch import Tensor
 
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
+from mat2spec.spectra.pymatgen_dos import electronic_dos
 from mat2spec.tight_binding.bloch import Basis, TightBindingCrystal
 from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.channels import N_ORBITALS, ORBITAL_NAMES
@@ -61,7 +63,9 @@ class ElectronicStructure:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, model: TightBinding, structure: Structure, *, spin: bool = False) -> ElectronicStructure:
+    def of(
+        cls, model: TightBinding, structure: Structure, most_atoms: int | None = None, *, spin: bool = False
+    ) -> ElectronicStructure:
         """Correct and solve the bands of a structure on the mesh of the model.
 
         Parameters
@@ -70,6 +74,8 @@ class ElectronicStructure:
             The trained ensemble.
         structure
             Any cell of the crystal.
+        most_atoms
+            Maximum number of atoms in the primitive cell; no limit by default.
         spin
             Whether the spins of a crystal that can be magnetic are solved separately, which the model must support.
 
@@ -77,11 +83,17 @@ class ElectronicStructure:
         ------
         mat2spec.tight_binding.parameters.ParametersError
             If an element is not tabulated.
+        ValueError
+            If the primitive cell has too many atoms.
         """
         standard = SpacegroupAnalyzer(structure).get_primitive_standard_structure(international_monoclinic=False)
         path = HighSymmKpath(standard)
         primitive = path.prim
         numbers = np.array(primitive.atomic_numbers)
+        if most_atoms is not None and len(numbers) > most_atoms:
+            raise ValueError(
+                f"{len(numbers)} atoms in the primitive cell are more than the {most_atoms} that are solved."
+            )
         cell = PrimitiveCell.as_given(primitive.lattice.matrix, primitive.frac_coords, numbers)
         problem = prepare(cell, PreparationSettings(model.settings.kpoints_per_atom, spin=spin))
         (descriptors,) = site_scalars([cell], model.settings.descriptors)
@@ -104,7 +116,6 @@ class ElectronicStructure:
 
         Energies are in eV on the scale of the tables.
         """
-        middle = 0.0 if self.filling.is_metal else self.filling.gap_ev / 2
         kpoints, labels = _path_points(self.path, points_per_segment)
         spins = (Spin.up, Spin.down)[: self.problem.n_spins]
         solved = dict(zip(spins, self._solve_at(kpoints), strict=True))
@@ -112,17 +123,29 @@ class ElectronicStructure:
             kpoints.tolist(),
             {spin: energies.T for spin, (energies, _) in solved.items()},
             self.structure.lattice.reciprocal_lattice,
-            float(self.filling.zero_ev) + middle,
+            float(self.filling.zero_ev) + self._middle_ev,
             labels,
             structure=self.structure,
             projections={spin: shares for spin, (_, shares) in solved.items()},
         )
+
+    def dos(self, grid: SpectralGrid = EDOS_GRID) -> CompleteDos:
+        """Density of states of these bands on sites and shells, to be plotted beside them: `efermi` is the same energy."""
+        by_site = shell_densities(self.problem, self.mesh_bands, self.filling.zero_ev, grid)
+        found = electronic_dos(grid, by_site.sum(axis=(0, 1)), self.structure, by_site)
+        found.efermi = self._middle_ev
+        return cast("CompleteDos", found)
 
     def projected_dos(self, grid: SpectralGrid = EDOS_GRID) -> pd.DataFrame:
         """Density of states by element and shell, states/eV per primitive cell; one column each, one row per bin."""
         densities = shell_densities(self.problem, self.mesh_bands, self.filling.zero_ev, grid)
         columns = sum_by_element(densities, self.problem.cell.atomic_numbers)
         return pd.DataFrame(columns, index=pd.Index(grid.centers, name="energy_ev"))
+
+    @property
+    def _middle_ev(self) -> float:
+        """E_F or the middle of the gap, from the zero of energy."""
+        return 0.0 if self.filling.is_metal else self.filling.gap_ev / 2
 
     def transport(self) -> BandTransport:
         """Effective masses and the Seebeck coefficient, from bands on a finer mesh."""

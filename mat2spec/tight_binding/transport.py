@@ -1,8 +1,8 @@
 """Transport coefficients of tight-binding bands for a constant relaxation time, and effective masses.
 
-The linearised Boltzmann equation of G. K. H. Madsen and D. J. Singh, Comput. Phys. Commun. 175, 67 (2006), eqs. 7, 12, 13
-and 15: the relaxation time cancels from the Seebeck coefficient. The conductivity effective mass is n e² tau / sigma (Z. M.
-Gibbs et al., npj Comput. Mater. 3, 8 (2017)), the mass of the carriers of a parabolic band.
+The linearised Boltzmann equation as in G. K. H. Madsen and D. J. Singh, Comput. Phys. Commun. 175, 67 (2006): the relaxation
+time cancels from the Seebeck coefficient. The conductivity effective mass is n e² tau / sigma (Z. M. Gibbs et al., npj Comput.
+Mater. 3, 8 (2017)), the mass of the carriers of a parabolic band.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from torch import Tensor
 
+from mat2spec.spectra.constants import ANGSTROM3_PER_CM3, BOLTZMANN_EV_PER_K, HBAR2_OVER_MASS_EV_A2
 from mat2spec.tight_binding.bloch import TightBindingCrystal
 from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.charges import COULOMB_EV_A
@@ -27,14 +28,10 @@ from mat2spec.tight_binding.kmesh import KMesh
 from mat2spec.tight_binding.problem import Problem
 from mat2spec.tight_binding.velocities import CorrectedCrystal, MovingStates, average_over_group
 
-BOLTZMANN_EV_PER_K = 8.617333262e-5
-# hbar^2 / m_e in eV Angstrom^2.
-HBAR2_OVER_MASS_EV_A2 = 7.619964231
-ANGSTROM3_PER_CM3 = 1e24
 TEMPERATURE_K = 300.0
 # How far from E_F, or from the edges of a gap, states matter at 300 K and carriers up to 1e20 per cubic centimetre.
 METAL_REACH_EV, GAP_REACH_EV = 0.4, 0.8
-# Distance of a chemical potential from the ends of the window: f' has fallen to 1e-6 of its maximum.
+# Distance of a chemical potential from the ends of the window: f' has fallen to 5e-6 of its maximum.
 _TAIL_EV = 0.35
 _EDGE_EV = 0.1
 _STEP_EV = 0.002
@@ -143,7 +140,7 @@ class TransportDistribution:
         return TransportDistribution(self.energies_ev, self.density * inside, tensor, self.volume_a3)
 
     def at(self, level_ev: float, temperature_k: float = TEMPERATURE_K) -> Coefficients:
-        """Transport at a chemical potential; eqs. 12, 13 and 15 of Madsen and Singh."""
+        """Transport at a chemical potential."""
         thermal = BOLTZMANN_EV_PER_K * temperature_k
         occupation = expit((level_ev - self.energies_ev) / thermal)
         weight = occupation * (1 - occupation) / thermal * _STEP_EV / self.volume_a3

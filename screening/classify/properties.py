@@ -15,18 +15,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from mat2spec.spectra.constants import ANGSTROM3_PER_CM3, BOLTZMANN_EV_PER_K, HBAR2_OVER_MASS_EV_A2
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.tables.columns import Column
 from screening.classify.materials import Materials
 
-BOLTZMANN_EV_PER_K = 8.617333262e-5
 # (pi^2 / 3) k_B^2 N_A in mJ eV / (mol K^2): gamma of a density of one state/eV per atom, per mole of atoms (Ashcroft and
 # Mermin, Solid State Physics, ch. 2).
 SOMMERFELD_MJ_EV_PER_MOL_K2 = math.pi**2 / 3 * BOLTZMANN_EV_PER_K**2 * 96485.33212 * 1e3
-# hbar^2 / m_e in eV Angstrom^2.
-HBAR2_OVER_MASS_EV_A2 = 7.619964231
 SEEBECK_TEMPERATURE_K = 300.0
-ANGSTROM3_PER_CM3 = 1e24
 # Bins above it may be NaN: only states below a gap matter there, and none is found where bands are missing.
 _LOOKED_AT_TO_EV = 0.5
 # Steps of a bin in which the thermal window, narrower than two bins at 300 K, is integrated.

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from pymatgen.core import Lattice, Structure
+from pymatgen.electronic_structure.bandstructure import BandStructureSymmLine
 
 from flows.cli.program import run
 from flows.commands.exits import ExitCode
@@ -237,7 +238,9 @@ def test_predict_phonons_gives_three_modes_an_atom_and_what_follows_from_them(ca
 def test_predict_adds_transport_to_the_rows_of_tight_binding(capfd, tmp_path):
     write_structures(tmp_path)
     models = ("-m", "mat2spec", "-m", "tight-binding")
-    code, out, _ = say(capfd, "predict", "salt.cif", *models, "--transport", "--table", "dos.parquet")
+    code, out, _ = say(
+        capfd, "predict", "salt.cif", *models, "--transport", "--bands", "bands", "--table", "dos.parquet"
+    )
     assert code == ExitCode.DONE
     rows = pq.read_table("dos.parquet").to_pandas().set_index("model")
     assert rows.loc["tight-binding", "bands_gap_ev"] > 3
@@ -246,6 +249,9 @@ def test_predict_adds_transport_to_the_rows_of_tight_binding(capfd, tmp_path):
     )
     assert np.isnan(rows.loc["mat2spec", "bands_gap_ev"])
     assert "mass of electrons" in out.replace("\n", " ")
+    bands = BandStructureSymmLine.from_dict(json.loads(Path("bands/salt.cif.json").read_text()))
+    assert bands.get_band_gap()["energy"] == pytest.approx(rows.loc["tight-binding", "bands_gap_ev"], abs=0.1)
+    assert Path("bands/salt.cif.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("given", [("-m", "mat2spec"), ("--spectrum", "phdos")])

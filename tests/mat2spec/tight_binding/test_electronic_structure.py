@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from pymatgen.core import Structure
-from pymatgen.electronic_structure.core import Spin
+from pymatgen.electronic_structure.core import OrbitalType, Spin
 
 from mat2spec.prediction import load_predictor
 from mat2spec.spectra.grids import EDOS_GRID
@@ -52,6 +52,18 @@ def test_projected_densities_name_elements_and_shells(salt):
     below = table.loc[EDOS_GRID.centers < 0.8].sum() * EDOS_GRID.width
     assert below["Cl p"] > 0.8 * below.sum()
     assert below.sum() == pytest.approx(6, abs=0.3)
+
+
+def test_the_density_beside_the_bands_has_their_fermi_energy_and_shells(salt):
+    dos, bands = salt.dos(), salt.band_structure(points_per_segment=5)
+    assert dos.efermi == pytest.approx(bands.efermi - float(salt.filling.zero_ev), abs=1e-6)
+    assert dos.get_densities() == pytest.approx(salt.projected_dos().sum(axis=1).to_numpy())
+    chlorine = dos.get_element_spd_dos("Cl")[OrbitalType.p].get_densities()
+    assert chlorine == pytest.approx(salt.projected_dos()["Cl p"].to_numpy())
+
+
+def test_bands_give_transport(salt):
+    assert salt.transport().filling.gap_ev == pytest.approx(salt.filling.gap_ev, abs=0.05)
 
 
 def test_a_metal_has_bands_through_the_fermi_level(model):

@@ -7,11 +7,10 @@ from scipy.optimize import brentq
 from scipy.spatial.transform import Rotation
 from scipy.special import expit
 
+from mat2spec.spectra.constants import BOLTZMANN_EV_PER_K, HBAR2_OVER_MASS_EV_A2
 from mat2spec.tight_binding.charges import COULOMB_EV_A
 from mat2spec.tight_binding.fine_mesh import coarse_mesh, fine_points
 from mat2spec.tight_binding.transport import (
-    BOLTZMANN_EV_PER_K,
-    HBAR2_OVER_MASS_EV_A2,
     BandTransport,
     TransportDistribution,
 )

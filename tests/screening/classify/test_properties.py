@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mat2spec.crystals.primitive import CellSizes
+from mat2spec.spectra.constants import BOLTZMANN_EV_PER_K, HBAR2_OVER_MASS_EV_A2
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from screening.classify.gaps import classify_spectra
 from screening.classify.materials import Materials
 from screening.classify.properties import (
-    BOLTZMANN_EV_PER_K,
-    HBAR2_OVER_MASS_EV_A2,
     PROPERTY_COLUMNS,
     count_bins,
     derive_properties,
