@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from flows.serve.api_secret import find_secret
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -275,7 +277,7 @@ def start(repeats: int) -> None:
             "PREFECT_HOME": f"{folder}/prefect",
             "PREFECT_API_URL": f"http://127.0.0.1:{PREFECT_PORT}/api",
         }
-        words = ["--set", f"results_dir={folder}/results", "--set", "run_dft=false", "--set", "source.limit=50"]
+        words = ["--set", f"results_dir={folder}/results", "--set", "run_dft=false", "--set", "source.limit=5"]
         process = subprocess.Popen(
             [*MAT2SPEC, "serve", "--port", str(PREFECT_PORT), *words],
             cwd=ROOT,
@@ -329,7 +331,9 @@ def time_to_first_task(environment: dict[str, str], n_before: int) -> float:
 
 def ask(environment: dict[str, str], what: str) -> list[dict[str, Any]]:
     """Objects that the Prefect server knows."""
-    answer = requests.post(f"{environment['PREFECT_API_URL']}/{what}", json={}, timeout=30)
+    address = environment["PREFECT_API_URL"]
+    user, _, password = (find_secret(address) or "").partition(":")
+    answer = requests.post(f"{address}/{what}", json={}, timeout=30, auth=(user, password))
     answer.raise_for_status()
     found: list[dict[str, Any]] = answer.json()
     return found

@@ -15,6 +15,10 @@ def deploy(
     image: Annotated[
         str | None, typer.Option(metavar="IMAGE", help="Container image with this package, for pools that need one.")
     ] = None,
+    variables: Annotated[
+        list[str] | None,
+        typer.Option("--job-variable", metavar="KEY=VALUE", help="Job variable of the pool, in YAML; may be repeated."),
+    ] = None,
     config: ConfigOption = None,
     assignments: SetOption = None,
 ) -> None:
@@ -28,6 +32,6 @@ def deploy(
 
         mat2spec deploy --work-pool desk --set serve.schedule_active=true
 
-        mat2spec deploy --work-pool docker --image lab.example/mat2spec:0.2.0 --config group.yaml
+        mat2spec deploy --work-pool docker --image lab.example/mat2spec:0.2.0 --job-variable 'volumes=["/data/mat2spec:/work"]'
     """
-    commands.deploy.deploy_screen(pool, image, config, assignments or [])
+    commands.deploy.deploy_screen(pool, image, variables or [], config, assignments or [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flows.commands.terminal import console
-from flows.serve.pool import deploy
+from flows.serve.pool import deploy, parse_variables
 from flows.settings_layers import given_settings, load_settings
 
 if TYPE_CHECKING:
@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def deploy_screen(pool: str, image: str | None, config: Path | None, assignments: Sequence[str]) -> None:
+def deploy_screen(
+    pool: str, image: str | None, variables: Sequence[str], config: Path | None, assignments: Sequence[str]
+) -> None:
     """Register the deployments and say how to run them."""
     settings = load_settings(config, assignments)
-    names = deploy(settings, given_settings(config, assignments), pool, image)
+    names = deploy(settings, given_settings(config, assignments), pool, image, parse_variables(variables))
     serve = settings.serve
     console.print(
         "\n".join(f"Deployed:  {name}" for name in names)

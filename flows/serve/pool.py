@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from httpx import ConnectError
 from prefect.client.orchestration import get_client
+from prefect.deployments.runner import DeploymentApplyError
 from prefect.exceptions import ObjectNotFound
 
 from flows.parameters import OF_THE_SERVER, served_environment
@@ -22,14 +24,22 @@ if TYPE_CHECKING:
 
     from flows.settings import ScreenSettings
 
-PROCESS_POOL = "process"
+PROCESS_POOL, DOCKER_POOL = "process", "docker"
+# As in the Containerfile: that of a worker, which Prefect would pass on, is a folder of the worker's machine.
+CONTAINER_HOME = "/tmp/home/prefect"  # noqa: S108  inside a container
 
 
 class DeployError(RuntimeError):
     """The deployments cannot be made; the message says why and what to do."""
 
 
-def deploy(settings: ScreenSettings, given: Mapping[str, Any], pool_name: str, image: str | None = None) -> list[str]:
+def deploy(
+    settings: ScreenSettings,
+    given: Mapping[str, Any],
+    pool_name: str,
+    image: str | None = None,
+    more_variables: Mapping[str, Any] | None = None,
+) -> list[str]:
     """Register the deployments with a work pool, with schedules, limits and notifications; return their names.
 
     Parameters
@@ -42,11 +52,13 @@ def deploy(settings: ScreenSettings, given: Mapping[str, Any], pool_name: str, i
         Work pool of the server that Prefect's own settings name.
     image
         Container image with this package, for pools that start containers.
+    more_variables
+        Further job variables of the pool, such as the volumes of its containers.
 
     Raises
     ------
     DeployError
-        If no server answers, it has no such pool, or the pool needs an image.
+        If no server answers, it has no such pool, the pool needs an image or a volume, or it has no such variables.
     """
     with get_client(sync_client=True) as client:
         pool = _find_pool(client, pool_name)
@@ -55,13 +67,17 @@ def deploy(settings: ScreenSettings, given: Mapping[str, Any], pool_name: str, i
                 f"The work pool '{pool_name}' starts containers (type {pool.type}): name an image that has this package, "
                 "--image REGISTRY/NAME:TAG (Containerfile builds one)."
             )
-        variables = job_variables(given, pool.type, image)
+        variables = job_variables(given, pool.type, image, more_variables or {})
+        _refuse_lost_results(pool, variables)
         names = []
         for deployment in deployments(settings):
             deployment.work_pool_name = pool_name
             deployment.job_variables = variables
             deployment.tags = [*(deployment.tags or []), LIMITED_TAG]
-            deployment.apply()
+            try:
+                deployment.apply()
+            except DeploymentApplyError as error:
+                raise DeployError(f"The server refuses the deployment '{deployment.name}': {error}") from error
             names.append(f"{deployment.flow_name}/{deployment.name}")
         client.upsert_global_concurrency_limit_by_name(MP_API_LIMIT, settings.serve.mp_api_limit)
         client.upsert_global_concurrency_limit_by_name(DFT_LIMIT, settings.serve.dft_limit)
@@ -69,17 +85,54 @@ def deploy(settings: ScreenSettings, given: Mapping[str, Any], pool_name: str, i
     return names
 
 
-def job_variables(given: Mapping[str, Any], pool_type: str, image: str | None) -> dict[str, Any]:
-    """What a worker needs to start a run: the served settings, and where or in which container."""
+def parse_variables(assignments: Sequence[str]) -> dict[str, Any]:
+    """Job variables from "KEY=VALUE", the value in YAML.
+
+    Raises
+    ------
+    DeployError
+        If one has another form.
+    """
+    variables = {}
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        try:
+            variables[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise DeployError(f"The value of the job variable '{text}' is not valid YAML: {error}") from error
+        if not equals or not key.strip():
+            raise DeployError(f"Cannot read '{text}'; write KEY=VALUE, e.g. 'volumes=[\"/data/mat2spec:/work\"]'.")
+    return variables
+
+
+def job_variables(
+    given: Mapping[str, Any], pool_type: str, image: str | None, more: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a worker needs to start a run: the served settings, where or in which container, and `more`."""
     settings = copy.deepcopy(dict(given))
     for key in OF_THE_SERVER:
         # The programs of a worker are its own: its environment names them.
         section, _, name = key.partition(".")
         settings.get(section, {}).pop(name, None)
-    variables: dict[str, Any] = {"env": served_environment(settings)}
+    variables: dict[str, Any] = {} if image is None else {"image": image}
+    environment: dict[str, str] = {}
     if pool_type == PROCESS_POOL:
         variables["working_dir"] = str(Path.cwd())
-    return variables if image is None else {**variables, "image": image}
+    elif image is not None:
+        environment["PREFECT_HOME"] = CONTAINER_HOME
+    return {**variables, **more, "env": {**environment, **(more.get("env") or {}), **served_environment(settings)}}
+
+
+def _refuse_lost_results(pool: WorkPool, variables: Mapping[str, Any]) -> None:
+    """Refuse containers without a folder of the machine: their results would be gone with them."""
+    if pool.type != DOCKER_POOL or variables.get("volumes"):
+        return
+    of_the_pool = pool.base_job_template.get("variables", {}).get("properties", {})
+    if not of_the_pool.get("volumes", {}).get("default"):
+        raise DeployError(
+            f"The containers of the work pool '{pool.name}' share no folder with the machine, so results would be lost with "
+            "them: name one, --job-variable 'volumes=[\"/data/mat2spec:/work\"]'; /work is where the image works."
+        )
 
 
 def _find_pool(client: SyncPrefectClient, name: str) -> WorkPool:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from importlib.resources import files
 from pathlib import Path
 
 import httpx
@@ -30,6 +31,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixture
 ROOT = Path(__file__).parents[3]
 GIVEN = ["source.kind=materials-project", "source.limit=50", "dft.elk_command=/opt/elk", "serve.schedule_active=true"]
 SCREEN, WATCH = "screen-gapped-metals/screen-gapped-metals", "watch-releases/watch-releases"
+IMAGE = "lab.example/mat2spec:1"
+WORKER_KINDS = "collections_data/views/aggregate-worker-metadata.json"
 PATIENCE_S = 120
 
 
@@ -158,15 +161,74 @@ def test_an_unusable_address_is_refused(monkeypatch):
     assert notifications.set_up_notifications(None, []) is False
 
 
-def test_a_pool_that_is_not_there_or_needs_an_image_is_named(prefect_server):
+@pytest.fixture(scope="module")
+def boxes(prefect_server):
+    """A work pool of Docker containers, with the template that Prefect's server has for them."""
+    kinds = json.loads((files("prefect.server.api") / WORKER_KINDS).read_text())
+    template = kinds["prefect-docker"]["docker"]["default_base_job_configuration"]
+    with get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="boxes", type="docker", base_job_template=template))
+    return "boxes"
+
+
+def test_an_unknown_pool_and_a_pool_that_lacks_something_are_named(boxes):
     settings = load_settings(None, GIVEN)
     with pytest.raises(pool.DeployError, match=r"has no work pool 'none'; `prefect work-pool ls`"):
         pool.deploy(settings, {}, "none")
-    with get_client(sync_client=True) as client:
-        client.create_work_pool(WorkPoolCreate(name="boxes", type="docker"))
     with pytest.raises(pool.DeployError, match=r"starts containers .*--image"):
-        pool.deploy(settings, {}, "boxes")
-    assert pool.job_variables({}, "docker", "lab/mat2spec:1")["image"] == "lab/mat2spec:1"
+        pool.deploy(settings, {}, boxes)
+    with pytest.raises(pool.DeployError, match=r"results would be lost with them: name one, --job-variable 'volumes="):
+        pool.deploy(settings, {}, boxes, IMAGE)
+    with pytest.raises(pool.DeployError, match=r"refuses the deployment 'screen-gapped-metals': .*volumes"):
+        pool.deploy(settings, {}, boxes, IMAGE, {"volumes": "/data:/work"})
+
+
+@pytest.mark.parametrize(("text", "message"), [("volumes", "write KEY=VALUE"), ("volumes=[", "is not valid YAML")])
+def test_an_unreadable_job_variable_is_named(text, message):
+    with pytest.raises(pool.DeployError, match=message):
+        pool.parse_variables([text])
+
+
+def test_a_pool_of_containers_has_image_folder_and_settings_and_the_image_finds_the_flow(
+    boxes, tmp_path, crystals_path
+):
+    given = ["source.kind=parquet", f"source.path={crystals_path}", "source.limit=3", "results_dir=results"]
+    variables = pool.parse_variables(['volumes=["/data/m:/work"]', "image_pull_policy=Never", "env={MP_API_KEY: abc}"])
+    pool.deploy(load_settings(None, given), given_settings(None, given), boxes, IMAGE, variables)
+    with get_client(sync_client=True) as client:
+        screen, watch = (client.read_deployment_by_name(name) for name in (SCREEN, WATCH))
+        flow_run = client.create_flow_run_from_deployment(watch.id)
+        assert (screen.work_pool_name, screen.path, screen.pull_steps) == (boxes, None, [])
+        assert screen.entrypoint == "flows.screen.screen_gapped_metals"
+        assert screen.parameters == {"source": str(crystals_path), "limit": 3, "only_new": False, "run_dft": True}
+        environment = screen.job_variables.pop("env")
+        assert screen.job_variables == {"image": IMAGE, "volumes": ["/data/m:/work"], "image_pull_policy": "Never"}
+        assert sorted(environment) == [SERVED_VARIABLE, "MP_API_KEY", "PREFECT_HOME"]
+        assert json.loads(environment[SERVED_VARIABLE])["results_dir"] == "results"
+
+        # What a container does: the entry point of the image, in another folder, with this package and these variables.
+        image = (ROOT / "Containerfile").read_text()
+        assert f"PREFECT_HOME={environment['PREFECT_HOME']} " in image
+        entry_point = json.loads(image.rpartition("ENTRYPOINT ")[2].partition("\n")[0])
+        container = subprocess.run(
+            [*entry_point, "prefect", "flow-run", "execute"],
+            cwd=tmp_path,
+            env={
+                **watch.job_variables["env"],
+                "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+                "PYTHONPATH": str(ROOT),
+                "HOME": str(tmp_path),
+                "PREFECT_HOME": str(tmp_path / "prefect"),
+                "PREFECT_API_URL": PREFECT_API_URL.value(),
+                "PREFECT__FLOW_RUN_ID": str(flow_run.id),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        state = client.read_flow_run(flow_run.id).state
+    assert state.is_completed(), (state, container.stdout, container.stderr)
+    assert "a newer one will start a screen" in container.stdout + container.stderr
 
 
 def test_picks_are_announced_only_if_there_are_any(monkeypatch):
