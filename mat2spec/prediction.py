@@ -6,7 +6,7 @@ the scale is predicted too and never taken from a label. A phonon spectrum holds
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,8 +22,8 @@ from mat2spec.crystals.checks import examine
 from mat2spec.crystals.given import CrystalLike, crystals_given
 from mat2spec.external import ExternalPredictions
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
-from mat2spec.graphs.batch import CrystalGraphs
-from mat2spec.graphs.building import build_graphs
+from mat2spec.graphs.batch import CrystalGraphs, split_by_edges
+from mat2spec.graphs.building import build_graphs, build_graphs_and_examine
 from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.metal_heads import with_metal_head
@@ -144,9 +144,12 @@ class SpectrumPredictor:
         facts
             Of these crystals, where they are known.
         """
-        crystals = as_crystals(crystals)
-        facts = facts or CrystalFacts.of(crystals)
-        graphs, problems = build_graphs(crystals, self.graph_settings, self.descriptor_cache, facts.problems)
+        crystals, cache = as_crystals(crystals), self.descriptor_cache
+        if facts is None:
+            graphs, problems, examination = build_graphs_and_examine(crystals, self.graph_settings, cache)
+            facts = CrystalFacts.of(crystals, examination)
+        else:
+            graphs, problems = build_graphs(crystals, self.graph_settings, cache, facts.problems)
         prediction = self.predict_graphs(crystals.material_ids, graphs, problems, on_batch)
         return judge(prediction, self.trust, facts)
 
@@ -375,7 +378,12 @@ def predict_with_models(
     """
     made: dict[GraphSettings, tuple[CrystalGraphs, list[str | None]]] = {}
     answers: dict[int, Prediction] = {}
-    facts = CrystalFacts.of(crystals)
+    examination = None
+    first = next((one for one in predictors if isinstance(one, SpectrumPredictor)), None)
+    if first is not None:
+        graphs, problems, examination = build_graphs_and_examine(crystals, first.graph_settings, first.descriptor_cache)
+        made[first.graph_settings] = graphs, problems
+    facts = CrystalFacts.of(crystals, examination)
     # Tight binding comes last: a model beside it may already have predicted the cells that are too large for it.
     for index in sorted(range(len(predictors)), key=lambda i: isinstance(predictors[i], TightBindingPredictor)):
         predictor = predictors[index]
@@ -423,23 +431,6 @@ def resolve_device(device: str) -> torch.device:
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"The device '{device}' was requested, but no GPU is usable here; use auto or cpu.")
     return resolved
-
-
-def split_by_edges(
-    indices: NDArray[np.int64], n_edges: NDArray[np.int64], max_edges: int
-) -> Iterator[NDArray[np.int64]]:
-    """Split crystals into batches of at most `max_edges` edges; order is kept.
-
-    A crystal with more edges forms its own batch.
-    """
-    start, total = 0, 0
-    for position, size in enumerate(n_edges[indices].tolist()):
-        if position > start and total + size > max_edges:
-            yield indices[start:position]
-            start, total = position, 0
-        total += size
-    if start < len(indices):
-        yield indices[start:]
 
 
 def _per_atom(model: SpectrumModel, vectors: Tensor, graph: CrystalGraphs) -> Tensor:

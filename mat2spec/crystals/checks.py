@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,8 +16,10 @@ from mat2spec.crystals.contacts import (
     REACH,
     Contact,
     closest_contact,
+    closest_contacts,
 )
 from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER
+from mat2spec.crystals.spheres import Spheres, crystal_of_atoms, search_spheres
 
 MIN_VOLUME_PER_ATOM_A3 = 1.0
 MAX_VOLUME_PER_ATOM_A3 = 2000.0
@@ -28,6 +31,8 @@ TOO_EMPTY = (
 )
 # No crystal of the Materials Project has fractional coordinates beyond 1.02.
 MAX_FRACTION = 1.5
+# Crystals searched together, whose neighbours are in memory at once.
+BLOCK = 256
 # Elements whose crystals are not held together by covalent bonds.
 _UNBOUND = (1, 2, 10, 18, 36, 54, 86)
 
@@ -51,6 +56,24 @@ class Examination(NamedTuple):
         return Examination([self.problems[row] for row in rows], [self.notes[row] for row in rows])
 
 
+class Searched(NamedTuple):
+    """Crystals whose neighbours were searched.
+
+    Parameters
+    ----------
+    crystals
+        With compact cells.
+    problems
+        Why one was not searched, or None.
+    spheres
+        What was found in the others.
+    """
+
+    crystals: Crystals
+    problems: list[str | None]
+    spheres: Spheres
+
+
 def examine(crystals: Crystals) -> Examination:
     """Problems and notes of crystals by one search for their closest contacts.
 
@@ -58,15 +81,45 @@ def examine(crystals: Crystals) -> Examination:
     closest contact of its atoms (`mat2spec.crystals.contacts`), which shows wrong units and Cartesian coordinates among
     the fractional ones. Problems found on reading (`Crystals.problems`) come first.
     """
-    problems, notes = _known_problems(crystals), [""] * len(crystals)
+    return join_examinations([examine_searched(search_neighbours(block)) for block in blocks_of(crystals)])
+
+
+def blocks_of(crystals: Crystals) -> list[Crystals]:
+    """The crystals in pieces that are searched together."""
+    starts = range(0, len(crystals), BLOCK)
+    return [crystals.take(np.arange(start, min(start + BLOCK, len(crystals)))) for start in starts]
+
+
+def search_neighbours(crystals: Crystals) -> Searched:
+    """Search the neighbours in all crystals whose numbers make sense, at most some hundred at a time."""
+    problems = _known_problems(crystals)
     compact = reduce_skewed_cells(crystals)
-    for index in np.flatnonzero([problem is None for problem in problems]).tolist():
-        problems[index] = problem_of_cell(compact.lattices[index])
-        if problems[index] is None:
-            contact = _contact(compact, index)
-            problems[index] = _problem_of_contacts(compact, index, contact)
-            notes[index] = _note_of_contacts(compact, index, contact)
+    whole = np.flatnonzero([problem is None for problem in problems])
+    for index, problem in zip(whole.tolist(), _problems_of_cells(compact.lattices[whole]), strict=True):
+        problems[index] = problem
+    usable = whole[[problems[index] is None for index in whole.tolist()]] if len(whole) else whole
+    return Searched(compact, problems, search_spheres(compact, usable))
+
+
+def examine_searched(searched: Searched) -> Examination:
+    """What the neighbours say beside the problems that were known before the search."""
+    crystals, problems, notes = searched.crystals, list(searched.problems), [""] * len(searched.problems)
+    usable = np.flatnonzero([problem is None for problem in problems])
+    beyond = np.zeros(len(crystals), dtype=np.bool_)
+    beyond[crystal_of_atoms(crystals)[(np.abs(crystals.frac_coords) > MAX_FRACTION).any(axis=1)]] = True
+    for index, contact in zip(usable.tolist(), closest_contacts(crystals, usable, searched.spheres), strict=True):
+        usual = LOW_CONTACT_RATIO <= contact.ratio <= HIGH_CONTACT_RATIO and contact.distance_a >= MIN_DISTANCE_A
+        if not usual or beyond[index]:
+            problems[index] = _problem_of_contacts(crystals, index, contact)
+            notes[index] = _note_of_contacts(crystals, index, contact)
     return Examination(problems, notes)
+
+
+def join_examinations(parts: Sequence[Examination]) -> Examination:
+    """Those of all parts, in order."""
+    return Examination(
+        [problem for part in parts for problem in part.problems], [note for part in parts for note in part.notes]
+    )
 
 
 def find_problems(crystals: Crystals) -> list[str | None]:
@@ -130,12 +183,20 @@ def _problems_of_arrays(crystals: Crystals) -> list[str | None]:
 
 def problem_of_cell(lattice: NDArray[np.float64]) -> str | None:
     """Why a neighbour search is unaffordable for a cell of `mat2spec.crystals.compact`, or None."""
-    if skewness(lattice[None])[0] > MAX_SKEWNESS:
-        return "The lattice vectors are almost coplanar for any choice of cell: wrong numbers or unit."
-    shortest = float(np.linalg.norm(lattice, axis=1).min())
-    if shortest < MIN_DISTANCE_A:
-        return f"A lattice vector is {shortest:.3g} Angstrom long: atoms overlap with their own images."
-    return None
+    return _problems_of_cells(lattice[None])[0]
+
+
+def _problems_of_cells(lattices: NDArray[np.float64]) -> list[str | None]:
+    skewed = skewness(lattices) > MAX_SKEWNESS
+    shortest = np.linalg.norm(lattices, axis=2).min(axis=1, initial=np.inf)
+    problems: list[str | None] = [None] * len(lattices)
+    for index in np.flatnonzero(shortest < MIN_DISTANCE_A).tolist():
+        problems[index] = (
+            f"A lattice vector is {shortest[index]:.3g} Angstrom long: atoms overlap with their own images."
+        )
+    for index in np.flatnonzero(skewed).tolist():
+        problems[index] = "The lattice vectors are almost coplanar for any choice of cell: wrong numbers or unit."
+    return problems
 
 
 def _problem_of_contacts(crystals: Crystals, index: int, contact: Contact) -> str | None:
@@ -164,11 +225,6 @@ def _note_of_contacts(crystals: Crystals, index: int, contact: Contact) -> str:
     ):
         return "The fractional coordinates could be Cartesian ones: some are larger than 1."
     return ""
-
-
-def _contact(crystals: Crystals, index: int) -> Contact:
-    sites = crystals.sites(index)
-    return closest_contact(crystals.lattices[index], crystals.frac_coords[sites], crystals.atomic_numbers[sites])
 
 
 def _cartesian_contact(crystals: Crystals, index: int) -> Contact:

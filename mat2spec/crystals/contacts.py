@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from pymatgen.core import Element
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
+from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER
+from mat2spec.crystals.spheres import Spheres, crystal_of_atoms
 
 # Closest contacts, in sums of covalent radii, below and above which a crystal is unusual: of 60,000 crystals of the
 # Materials Project 86 lie below the first and 26 above the second that are not noble gases; read in Bohr instead of Angstrom,
@@ -125,3 +127,55 @@ def closest_contact(
         int(atomic_numbers[centre[pair]]),
         int(atomic_numbers[neighbour[pair]]),
     )
+
+
+def closest_contacts(crystals: Crystals, chosen: NDArray[np.integer], spheres: Spheres) -> list[Contact]:
+    """As `closest_contact`, of the chosen crystals, from what a search in spheres has found.
+
+    Parameters
+    ----------
+    crystals
+        Not skewed.
+    chosen
+        Positions of those that were searched.
+    spheres
+        What was found.
+    """
+    if not len(chosen):
+        return []
+    numbers = crystals.atomic_numbers
+    radii = covalent_radii()[numbers.clip(0, MAX_ATOMIC_NUMBER)]
+    ratios = spheres.distance_a / (radii[spheres.centre] + radii[spheres.neighbour])
+    pair = _first_smallest(ratios, crystal_of_atoms(crystals)[spheres.centre], len(crystals))
+    closest = np.full(len(crystals), np.inf)
+    closest[pair >= 0] = ratios[pair[pair >= 0]]
+    occupied = crystals.n_sites > 0
+    largest = np.zeros(len(crystals))
+    largest[occupied] = np.maximum.reduceat(radii, crystals.offsets[:-1][occupied])
+    needed = np.minimum(closest, REACH) * 2 * largest
+    certain = spheres.radius_a >= needed * (1 - 1e-12)
+    contacts = []
+    for index in chosen.tolist():
+        if not certain[index]:
+            sites = crystals.sites(index)
+            contacts.append(closest_contact(crystals.lattices[index], crystals.frac_coords[sites], numbers[sites]))
+        elif closest[index] > REACH:
+            contacts.append(NO_CONTACT)
+        else:
+            place = pair[index]
+            first, second = numbers[spheres.centre[place]], numbers[spheres.neighbour[place]]
+            contacts.append(Contact(closest[index], spheres.distance_a[place], first, second))
+    return contacts
+
+
+def _first_smallest(values: NDArray[np.float64], group: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Place of the first of the smallest values of each group, -1 for empty ones; equal groups stand together."""
+    places = np.full(n, -1)
+    if len(values):
+        starts = np.flatnonzero(np.diff(group, prepend=-1))
+        smallest = np.full(n, np.inf)
+        smallest[group[starts]] = np.minimum.reduceat(values, starts)
+        at = np.flatnonzero(values == smallest[group])
+        groups, first = np.unique(group[at], return_index=True)
+        places[groups] = at[first]
+    return places

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -234,3 +234,20 @@ def rows_between(start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
     total = int(first[-1])
     shift = torch.repeat_interleave(start - first[:-1], count, output_size=total)
     return torch.arange(total, device=start.device) + shift, first
+
+
+def split_by_edges(
+    indices: NDArray[np.int64], n_edges: NDArray[np.int64], max_edges: int
+) -> Iterator[NDArray[np.int64]]:
+    """Split crystals into batches of at most `max_edges` edges; order is kept.
+
+    A crystal with more edges forms its own batch.
+    """
+    start, total = 0, 0
+    for position, size in enumerate(n_edges[indices].tolist()):
+        if position > start and total + size > max_edges:
+            yield indices[start:position]
+            start, total = position, 0
+        total += size
+    if start < len(indices):
+        yield indices[start:]

@@ -10,13 +10,20 @@ from numpy.typing import NDArray
 from torch_geometric.utils import cumsum
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.crystals.checks import MIN_DISTANCE_A, find_problems
+from mat2spec.crystals.checks import (
+    MIN_DISTANCE_A,
+    Examination,
+    blocks_of,
+    examine_searched,
+    join_examinations,
+    search_neighbours,
+)
 from mat2spec.crystals.compact import reduce_skewed_cells
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.graphs.descriptors import cached_site_descriptors, site_descriptors
 from mat2spec.graphs.merging import merge_equivalent_sites
-from mat2spec.graphs.neighbours import NO_EDGES, Edges, nearest_shells
+from mat2spec.graphs.neighbours import NO_EDGES, Edges, nearest_shells, shells_in_spheres
 from mat2spec.graphs.settings import Descriptors, GraphSettings
 
 if TYPE_CHECKING:
@@ -49,15 +56,50 @@ def build_graphs(
     list of str or None
         Why a crystal has no graph, or None.
     """
-    settings = settings or GraphSettings()
-    problems = find_problems(crystals) if problems is None else list(problems)
+    edges, problems, _ = _find_edges(crystals, settings or GraphSettings(), problems)
+    return _graphs_of(crystals, edges, problems, settings or GraphSettings(), cache)
+
+
+def build_graphs_and_examine(
+    crystals: Crystals, settings: GraphSettings, cache: ArrayCache | None = None
+) -> tuple[CrystalGraphs, list[str | None], Examination]:
+    """As `build_graphs`, and what `mat2spec.crystals.checks.examine` says of the crystals, by one search of neighbours for both."""
+    edges, problems, examination = _find_edges(crystals, settings, None)
+    return *_graphs_of(crystals, edges, problems, settings, cache), examination
+
+
+def _find_edges(
+    crystals: Crystals, settings: GraphSettings, known: list[str | None] | None
+) -> tuple[list[Edges], list[str | None], Examination]:
+    """Edges of each crystal, why it has none, and what was found of those whose problems were not known."""
+    edges: list[Edges] = []
+    problems: list[str | None] = []
+    examinations = []
+    for block in blocks_of(crystals):
+        searched = search_neighbours(block)
+        if known is None:
+            examinations.append(examine_searched(searched))
+            new = list(examinations[-1].problems)
+        else:
+            new = known[len(problems) : len(problems) + len(block)]
+        usable = np.flatnonzero([problem is None for problem in new])
+        found = [NO_EDGES] * len(block)
+        inside = shells_in_spheres(searched.crystals, usable, searched.spheres, settings)
+        for index, shells in zip(usable.tolist(), inside, strict=True):
+            found[index], new[index] = _edges_of(searched.crystals, index, shells, settings)
+        edges += found
+        problems += new
+    return edges, problems, join_examinations(examinations)
+
+
+def _graphs_of(
+    crystals: Crystals,
+    edges: list[Edges],
+    problems: list[str | None],
+    settings: GraphSettings,
+    cache: ArrayCache | None,
+) -> tuple[CrystalGraphs, list[str | None]]:
     crystals = reduce_skewed_cells(crystals)
-    edges = []
-    for index in range(len(crystals)):
-        found = NO_EDGES
-        if problems[index] is None:
-            found, problems[index] = _edges_of(crystals, index, settings)
-        edges.append(found)
     descriptors, problems = _describe_sites(crystals, problems, settings.descriptors, cache)
     usable = np.array([problem is None for problem in problems], dtype=bool)
     edges = [found if problem is None else NO_EDGES for found, problem in zip(edges, problems, strict=True)]
@@ -84,10 +126,10 @@ def _describe_sites(
     return descriptors, [problem or new for problem, new in zip(problems, found, strict=True)]
 
 
-def _edges_of(crystals: Crystals, index: int, settings: GraphSettings) -> tuple[Edges, str | None]:
-    positions, lattice = _cartesian(crystals, index)
+def _edges_of(crystals: Crystals, index: int, edges: Edges | None, settings: GraphSettings) -> tuple[Edges, str | None]:
+    """Edges of a crystal, which is searched if they are not known, or why it has none."""
     try:
-        edges = nearest_shells(positions, lattice, settings)
+        edges = nearest_shells(*_cartesian(crystals, index), settings) if edges is None else edges
     except CRYSTAL_FAULTS as error:
         return NO_EDGES, f"Its neighbours cannot be searched: {reason_of_fault(error)}"
     if len(edges.distance) == 0:

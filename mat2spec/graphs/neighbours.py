@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pymatgen.optimization.neighbors import find_points_in_spheres
 
+from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.spheres import Spheres, crystal_of_atoms
 from mat2spec.graphs.settings import GraphSettings
 
 # Factor on the radius of a sphere that holds the neighbours on average; larger values need fewer passes but find too many.
@@ -74,13 +76,57 @@ def nearest_shells(positions: NDArray[np.float64], lattice: NDArray[np.float64],
             break
         radius = min(radius * 1.25, settings.cutoff_a)
     keep = np.flatnonzero(~itself)
-    # A single key for centre, then distance: no distance exceeds the radius.
-    order = keep[np.argsort(centre[keep] * (2 * radius) + distance[keep])]
-    centre, neighbour, distance = centre[order], neighbour[order], distance[order]
+    rows = keep[_last_shells(centre[keep], distance[keep], n_atoms, settings)]
+    return Edges(centre[rows], neighbour[rows], distance[rows], image[rows])
+
+
+def shells_in_spheres(
+    crystals: Crystals, chosen: NDArray[np.integer], spheres: Spheres, settings: GraphSettings
+) -> list[Edges | None]:
+    """As `nearest_shells`, of some crystals, from what a search in spheres has found; None where that is not certain.
+
+    Parameters
+    ----------
+    crystals
+        Not skewed.
+    chosen
+        Positions of those that were searched.
+    spheres
+        What was found.
+    settings
+        Cutoff, number of neighbours, shell tolerance.
+    """
+    if not len(chosen):
+        return []
+    n_atoms, crystal = len(crystals.atomic_numbers), crystal_of_atoms(crystals)
+    near = np.flatnonzero(spheres.distance_a <= settings.cutoff_a)
+    centre, distance = spheres.centre[near], spheres.distance_a[near]
+    safe = (spheres.radius_a - settings.shell_tolerance_a)[crystal[centre]]
+    enough = np.bincount(centre[distance <= safe], minlength=n_atoms) >= settings.n_neighbours
+    is_certain = np.bincount(crystal[~enough], minlength=len(crystals)) == 0
+    is_certain |= spheres.radius_a >= settings.cutoff_a
+    rows = near[_last_shells(centre, distance, n_atoms, settings)]
+    ends = np.searchsorted(spheres.centre[rows], crystals.offsets)
+    found: list[Edges | None] = []
+    for index in chosen.tolist():
+        part, first = rows[ends[index] : ends[index + 1]], crystals.offsets[index]
+        edges = Edges(
+            spheres.centre[part] - first, spheres.neighbour[part] - first, spheres.distance_a[part], spheres.image[part]
+        )
+        found.append(edges if is_certain[index] else None)
+    return found
+
+
+def _last_shells(
+    centre: NDArray[np.int64], distance: NDArray[np.float64], n_atoms: int, settings: GraphSettings
+) -> NDArray[np.int64]:
+    """Places of the pairs up to the last shell of each centre, ordered by centre, then distance."""
+    # A single key for centre, then distance.
+    order = np.argsort(centre * (2 * distance.max(initial=1.0)) + distance)
+    centre, distance = centre[order], distance[order]
     count = np.bincount(centre, minlength=n_atoms)
-    last = np.cumsum(count) - count + wanted - 1
+    last = np.cumsum(count) - count + settings.n_neighbours - 1
     limit = np.full(n_atoms, np.inf)
-    full = count >= wanted
-    limit[full] = distance[last[full]] + tolerance
-    inside = distance <= limit[centre]
-    return Edges(centre[inside], neighbour[inside], distance[inside], image[order[inside]])
+    full = count >= settings.n_neighbours
+    limit[full] = distance[last[full]] + settings.shell_tolerance_a
+    return order[distance <= limit[centre]]

@@ -96,9 +96,9 @@ class CrystalFacts:
     examination: Examination | None = None
 
     @classmethod
-    def of(cls, crystals: Crystals) -> CrystalFacts:
+    def of(cls, crystals: Crystals, examination: Examination | None = None) -> CrystalFacts:
         """Facts of crystals by the statistics that ship."""
-        found = examine(crystals)
+        found = examination or examine(crystals)
         return cls(crystals, shipped_plausibility().implausibility(crystals, found.problems), found)
 
     def take(self, rows: Sequence[int] | NDArray[np.integer]) -> CrystalFacts:

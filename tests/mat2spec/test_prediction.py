@@ -9,6 +9,7 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models import MODELS, build_model
 from mat2spec.models.checkpoints import WeightsError
+from mat2spec.graphs.batch import split_by_edges
 from mat2spec.prediction import (
     SpectrumPredictor,
     load_predictor,
@@ -16,7 +17,6 @@ from mat2spec.prediction import (
     predict_with_models,
     resolve_device,
     shipped_weights,
-    split_by_edges,
 )
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID
 from mat2spec.spectra.normalisation import Setting
