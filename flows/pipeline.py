@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from mat2spec.spectra.grids import EDOS_GRID
 from screening.classify.gapped_metals import gapped_metal_cut
 from screening.progress import Progress, adding_up, no_progress
 from screening.runs.contents import RunTables
+from screening.runs.dataset import add_to_dataset
 from screening.runs.folder import RunFolder
 from screening.runs.schemas import TableName
 from screening.sources.opening import open_source
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
+    from mat2spec.preparation import Prepared
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,10 @@ class Stage:
         Tables that it makes, in the order in which they are written.
     run
         What it does.
+    prepare
+        What it does with the crystals of a shard before its networks see them, while they are at work on the shard before.
     shard
-        What it does with a shard of the candidates, if its table is too large to be made at once: the shards are written
+        What it does with such a shard of the candidates, if its table is too large to be made at once: the shards are written
         one by one and merged, and `run` summarises the result.
     n_models
         How many models predict each crystal of a shard.
@@ -68,7 +73,8 @@ class Stage:
     reads: tuple[TableName, ...]
     writes: tuple[TableName, ...]
     run: Callable[[Inputs, ScreenSettings], Outcome]
-    shard: Callable[[Crystals, ScreenSettings, Callable[[int], None]], pa.Table] | None = None
+    prepare: Callable[[Crystals, ScreenSettings], Prepared] | None = None
+    shard: Callable[[Prepared, ScreenSettings, Callable[[int], None]], pa.Table] | None = None
     n_models: Callable[[ScreenSettings], int] = lambda _: 1
     takes: Callable[[RunTables], pa.Array] = funnel.all_candidates
     more: Callable[[RunTables, ScreenSettings], Iterable[pa.Table]] = lambda *_: ()
@@ -104,6 +110,7 @@ PIPELINE = (
         reads=(TableName.CANDIDATES, TableName.CRYSTALS, TableName.SCAN),
         writes=(TableName.SCAN, TableName.FUNNEL),
         run=funnel.choose_by_scan,
+        prepare=funnel.prepare_scan,
         shard=funnel.scan_shard,
         applies=funnel.is_in_use,
     ),
@@ -113,6 +120,7 @@ PIPELINE = (
         reads=(TableName.CANDIDATES, TableName.CRYSTALS, TableName.SCAN, TableName.FUNNEL, TableName.PREDICTIONS),
         writes=(TableName.PREDICTIONS,),
         run=stages.count_predictions,
+        prepare=stages.prepare_shard,
         shard=stages.predict_shard,
         n_models=lambda settings: len(settings.prediction.models),
         takes=funnel.to_predict,
@@ -333,6 +341,8 @@ def run_stages(run: RunFolder, settings: ScreenSettings, chosen: Sequence[Stage]
         if done.ends_run:
             run.discard()
             return done.ends_run
+    if settings.dataset is not None:
+        add_to_dataset(run, settings.dataset)
     run.finish()
     return ""
 
@@ -385,17 +395,26 @@ def run_shard(
     settings: ScreenSettings,
     shard: Shard,
     on_batch: Callable[[int], None] = lambda _: None,
+    prepared: Prepared | None = None,
 ) -> int:
-    """Run one shard of a stage unless it is on disk; return the number of predictions."""
+    """Run one shard of a stage, which may be prepared, unless it is on disk; return the number of predictions."""
     n_predictions = (shard.stop - shard.start) * stage.n_models(settings)
-    table = stage.writes[0]
-    if run.has_table(table) or run.has_shard(table, shard.index):
+    ready = prepared or _prepare_shard(stage, run, settings, shard)
+    if ready is None:
         on_batch(n_predictions)
         return n_predictions
     assert stage.shard is not None
-    crystals = run.crystals(stage.takes(run)[shard.start : shard.stop].to_pylist())
-    run.write_shard(table, shard.index, stage.shard(crystals, settings, on_batch))
+    run.write_shard(stage.writes[0], shard.index, stage.shard(ready, settings, on_batch))
     return n_predictions
+
+
+def _prepare_shard(stage: Stage, run: RunFolder, settings: ScreenSettings, shard: Shard) -> Prepared | None:
+    """The crystals of a shard, ready for its networks; None if it is on disk."""
+    table = stage.writes[0]
+    if run.has_table(table) or run.has_shard(table, shard.index):
+        return None
+    assert stage.prepare is not None
+    return stage.prepare(run.crystals(stage.takes(run)[shard.start : shard.stop].to_pylist()), settings)
 
 
 def _run_shards(stage: Stage, run: RunFolder, settings: ScreenSettings, progress: Progress) -> None:
@@ -405,6 +424,13 @@ def _run_shards(stage: Stage, run: RunFolder, settings: ScreenSettings, progress
         return
     shards = plan_shards(stage, run, settings)
     on_batch = adding_up(progress, stage.n_models(settings) * sum(shard.stop - shard.start for shard in shards))
-    for shard in shards:
-        run_shard(stage, run, settings, shard, on_batch)
+    with ThreadPoolExecutor(max_workers=1) as ahead:
+        # Graphs are built by one core while the networks keep the others busy with the shard before.
+        coming = [ahead.submit(_prepare_shard, stage, run, settings, shard) for shard in shards[:1]]
+        for number, shard in enumerate(shards, 1):
+            prepared = coming.pop().result()
+            coming = [
+                ahead.submit(_prepare_shard, stage, run, settings, shard) for shard in shards[number : number + 1]
+            ]
+            run_shard(stage, run, settings, shard, on_batch, prepared)
     run.merge_shards(table, len(shards), more=stage.more(run, settings))

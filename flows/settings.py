@@ -29,7 +29,7 @@ from screening.settings import (
 ENVIRONMENT_PREFIX = "MAT2SPEC_"
 ENVIRONMENT_DELIMITER = "__"
 # Settings of other commands, and the folder of the runs.
-NOT_OF_THE_RUN: dict[str, Any] = dict.fromkeys(("serve", "label", "remote", "results_dir"), True)
+NOT_OF_THE_RUN: dict[str, Any] = dict.fromkeys(("serve", "label", "remote", "results_dir", "dataset"), True)
 # Settings that may differ between machines working on the same run.
 OF_THE_MACHINE: dict[str, Any] = {
     "source": {
@@ -166,6 +166,11 @@ class ScreenSettings(BaseSettings):
     serve: ServeSettings = Field(default_factory=ServeSettings, description="Prefect server and schedule.")
     label: LabelSettings = Field(default_factory=LabelSettings, description="Which crystals are labelled to train on.")
     results_dir: Path = Field(default=Path("results"), description="Folder with one subfolder per run.")
+    dataset: str | None = Field(
+        default=None,
+        description="Folder or address (s3://bucket/folder, or any of fsspec) of one partitioned Parquet dataset to which the tables "
+        "of every finished run are added.",
+    )
     only_new: bool = Field(
         default=False,
         description="Screen only what no previous run in results_dir screened: new materials, changed structures. A run "

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mat2spec.crystals.arrays import Crystals
     from mat2spec.metal_heads import hashes_of_metal_heads
-    from mat2spec.prediction import load_predictor, predict_structures, predict_with_models
+    from mat2spec.prediction import load_predictor, predict_structures, predict_with_models, prepare_for
     from mat2spec.spectra.prediction import Prediction
     from mat2spec.tight_binding.projections import project_spectra
     from mat2spec.tight_binding.transport_table import transport_table
@@ -33,6 +33,7 @@ _MODULES = {
     "load_predictor": "prediction",
     "predict_structures": "prediction",
     "predict_with_models": "prediction",
+    "prepare_for": "prediction",
     "project_spectra": "tight_binding.projections",
     "transport_table": "tight_binding.transport_table",
 }
@@ -44,6 +45,7 @@ __all__ = [
     "load_predictor",
     "predict_structures",
     "predict_with_models",
+    "prepare_for",
     "project_spectra",
     "transport_table",
 ]

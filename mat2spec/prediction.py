@@ -29,6 +29,7 @@ from mat2spec.graphs.settings import GraphSettings
 from mat2spec.metal_heads import with_metal_head
 from mat2spec.models import MODELS, SpectrumModel
 from mat2spec.models.checkpoints import WeightsError, load_weights, tensors_hash, weights_name
+from mat2spec.preparation import Prepared, prepare
 from mat2spec.settings import (
     DEFAULT_MAX_EDGES,
     EDOS_MODELS,
@@ -369,21 +370,22 @@ def without_isotopes(crystals: Crystals, found: Sequence[Sequence[str]]) -> Crys
     return replace(crystals, problems=np.array(problems, dtype=object))
 
 
+def prepare_for(predictors: Sequence[Predictor], crystals: Crystals) -> Prepared:
+    """Examine crystals and make the graphs that some models read."""
+    return prepare(
+        crystals, {one.graph_settings: one.descriptor_cache for one in predictors if isinstance(one, SpectrumPredictor)}
+    )
+
+
 def predict_with_models(
-    predictors: Sequence[Predictor], crystals: Crystals, on_batch: BatchReport | None = None
+    predictors: Sequence[Predictor], crystals: Crystals | Prepared, on_batch: BatchReport | None = None
 ) -> list[Prediction]:
-    """Predict with several models; graphs are made once for models with the same graph settings.
+    """Predict with several models crystals, which may be prepared for them.
 
     Electronic spectra come with the probability of a metal that the metal head gives each crystal.
     """
-    made: dict[GraphSettings, tuple[CrystalGraphs, list[str | None]]] = {}
+    crystals, facts, made = crystals if isinstance(crystals, Prepared) else prepare_for(predictors, crystals)
     answers: dict[int, Prediction] = {}
-    examination = None
-    first = next((one for one in predictors if isinstance(one, SpectrumPredictor)), None)
-    if first is not None:
-        graphs, problems, examination = build_graphs_and_examine(crystals, first.graph_settings, first.descriptor_cache)
-        made[first.graph_settings] = graphs, problems
-    facts = CrystalFacts.of(crystals, examination)
     # Tight binding comes last: a model beside it may already have predicted the cells that are too large for it.
     for index in sorted(range(len(predictors)), key=lambda i: isinstance(predictors[i], TightBindingPredictor)):
         predictor = predictors[index]
@@ -393,9 +395,6 @@ def predict_with_models(
         if isinstance(predictor, ExternalPredictions):
             answers[index] = judge(predictor.predict(crystals, on_batch), None, facts)
             continue
-        if predictor.graph_settings not in made:
-            cache = predictor.descriptor_cache
-            made[predictor.graph_settings] = build_graphs(crystals, predictor.graph_settings, cache, facts.problems)
         graphs, problems = made[predictor.graph_settings]
         prediction = predictor.predict_graphs(crystals.material_ids, graphs, problems, on_batch)
         answers[index] = judge(prediction, predictor.trust, facts)

@@ -10,6 +10,24 @@ import typer
 from flows import commands
 from flows.cli.options import ResultsOption, RunArgument
 
+DatasetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="FOLDER|ADDRESS",
+        help="Add all tables to this partitioned dataset, also s3://bucket/folder.",
+    ),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", "-o", help="Write to this file instead: .csv, .parquet, .txt (identifiers) or .cif (crystals)."
+    ),
+]
+SinceOption = Annotated[
+    str | None, typer.Option("--since", metavar="DATE|RELEASE", help="With `new`: what runs found new since then.")
+]
+
 
 def tables(
     run_or_name: RunArgument = None,
@@ -20,19 +38,12 @@ def tables(
     where: Annotated[str | None, typer.Option("--where", help="Rows to show, as an SQL condition.")] = None,
     sort: Annotated[str | None, typer.Option("--sort", help="Column to sort by; with a leading - descending.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Rows to show; 0 shows all.")] = 20,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", help="Write to this file instead: .csv, .parquet, .txt (identifiers) or .cif (crystals)."
-        ),
-    ] = None,
+    output: OutputOption = None,
     sql: Annotated[
         str | None, typer.Option("--sql", metavar="QUERY", help="SQL over all tables of the run, each by its name.")
     ] = None,
-    since: Annotated[
-        str | None,
-        typer.Option("--since", metavar="DATE|RELEASE", help="With `new`: what runs found new since then."),
-    ] = None,
+    since: SinceOption = None,
+    dataset: DatasetOption = None,
     results_dir: ResultsOption = None,
 ) -> None:
     """Print the result tables of a run, rows of one of them, or what is new since a date or a release.
@@ -51,6 +62,8 @@ def tables(
 
         mat2spec tables 20261123T020654Z-1a2b3c4d dft_results --output dft.csv
 
+        mat2spec tables --dataset s3://bucket/screens
+
         mat2spec tables new
 
         mat2spec tables new --since 2026-11-01 --where "gapped_metal_by is not null"
@@ -66,6 +79,11 @@ def tables(
                 "--sql is a complete query; it can be combined only with RUN, --limit and --output."
             )
         commands.tables.print_query(run_or_name, sql, limit, output, results_dir)
+        return
+    if dataset is not None:
+        if name or columns or where or sort or output:
+            raise typer.BadParameter("--dataset takes all tables of a run; it can be combined only with RUN.")
+        commands.tables.write_dataset(run_or_name, dataset, results_dir)
         return
     if since is not None:
         raise typer.BadParameter("--since works only with `mat2spec tables new`.")

@@ -25,6 +25,7 @@ from flows.settings_layers import load_settings
 from mat2spec.tables.parquet import to_arrow, to_frame
 from screening.report.news import new_materials
 from screening.report.queries import query
+from screening.runs.dataset import add_to_dataset
 from screening.runs.folder import RunFolder
 from screening.runs.record import RunError, latest_run
 from screening.runs.schemas import TableName
@@ -96,6 +97,13 @@ def print_new(
         console.print(f"{title}: nothing.")
         return
     _print_rows(rows, f"{title} ({len(found):,} changes)")
+
+
+def write_dataset(run_name: str | None, address: str, results_dir: Path | None) -> None:
+    """Add the tables of a run to a partitioned dataset."""
+    run = find_run(run_name, results_dir or load_settings().results_dir)
+    rows = add_to_dataset(run, address)
+    console.print(f"{rows:,} rows of {run.run_id} written to {address}", soft_wrap=True, highlight=False)
 
 
 def find_run(run: str | None, results_dir: Path) -> RunFolder:

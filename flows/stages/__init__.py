@@ -32,7 +32,7 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
 from screening.choose.candidates import choose_candidates
-from screening.choose.selection import NEEDED_TO_SELECT, rank_by_consensus, with_consensus
+from screening.choose.selection import NEEDED_TO_SELECT, rank_by_consensus, target_of, with_consensus
 from screening.classify.classes import mark_targets
 from screening.classify.false_metals import known_polymorphs
 from screening.classify.phonons import phonon_rows
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from dft_validation.results.cache import Outcome as DftOutcome
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
+    from mat2spec.preparation import Prepared
 
 Counts = dict[str, int]
 
@@ -182,9 +183,14 @@ def find_published(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     )
 
 
-def predict_shard(crystals: Crystals, settings: ScreenSettings, on_batch: Callable[[int], None]) -> pa.Table:
+def prepare_shard(crystals: Crystals, settings: ScreenSettings) -> Prepared:
+    """Examine some candidates and make their graphs for every model."""
+    return mat2spec.prepare_for(load_predictors(settings.prediction), crystals)
+
+
+def predict_shard(prepared: Prepared, settings: ScreenSettings, on_batch: Callable[[int], None]) -> pa.Table:
     """Predict the spectra of some candidates with every model."""
-    predictions = mat2spec.predict_with_models(load_predictors(settings.prediction), crystals, on_batch)
+    predictions = mat2spec.predict_with_models(load_predictors(settings.prediction), prepared, on_batch)
     return pa.concat_tables([predictions_table(prediction) for prediction in predictions])
 
 
@@ -285,7 +291,9 @@ def against_dft(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame,
 def predict_phonons(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Predict the phonons of the picks of the highest ranks and of what goes to DFT, and what follows from them."""
     model, most = settings.prediction.phonon_model, settings.prediction.max_phonons
-    ranked = rank_by_consensus(inputs.read(TableName.CLASSIFICATIONS))[Column.MATERIAL_ID].tolist()[:most]
+    there = inputs.run.column_names(TableName.CLASSIFICATIONS)
+    classes = inputs.read(TableName.CLASSIFICATIONS, [name for name in NEEDED_TO_SELECT if name in there])
+    ranked = rank_by_consensus(classes)[Column.MATERIAL_ID].tolist()[:most]
     chosen = list(dict.fromkeys([*ranked, *inputs.read(TableName.DFT_JOBS)[Column.MATERIAL_ID]]))
     if model is None or not chosen or not inputs.run.has_table(TableName.CRYSTALS):
         return Outcome({"predicted": 0}, {TableName.PHONONS: to_frame(empty_table(TableName.PHONONS))})
@@ -308,10 +316,11 @@ def find_picks(
     """The table of picks with these DFT jobs and results; without space groups where a run has no coordinates."""
     wanted = (Column.MATERIAL_ID, Column.MODEL, *FROM_PREDICTIONS)
     there = inputs.run.column_names(TableName.PREDICTIONS)
+    ids = pd.concat([find_hits(inputs), jobs[Column.MATERIAL_ID]]).unique().tolist()
     picks = picks_table(
-        inputs.read(TableName.CANDIDATES),
-        inputs.read(TableName.CLASSIFICATIONS),
-        inputs.read(TableName.PREDICTIONS, [name for name in wanted if name in there]),
+        to_frame(rows_of(inputs, TableName.CANDIDATES, ids)),
+        to_frame(rows_of(inputs, TableName.CLASSIFICATIONS, ids)),
+        to_frame(rows_of(inputs, TableName.PREDICTIONS, ids, [name for name in wanted if name in there])),
         jobs,
         results,
         settings.selection,
@@ -321,6 +330,14 @@ def find_picks(
     if not inputs.run.has_table(TableName.CRYSTALS):
         return picks
     return with_space_groups(picks, inputs.crystals(picks[Column.MATERIAL_ID]))
+
+
+def find_hits(inputs: Inputs) -> pd.Series:
+    """Identifiers of the materials that a model calls what is searched for, once for each such model."""
+    there = inputs.run.column_names(TableName.CLASSIFICATIONS)
+    flags = [name for name in (Column.IS_TARGET, Column.IS_GAPPED_METAL) if name in there]
+    classes = inputs.read(TableName.CLASSIFICATIONS, [Column.MATERIAL_ID, *flags])
+    return classes.loc[is_true(classes[target_of(classes)]), Column.MATERIAL_ID]
 
 
 def project_picks(inputs: Inputs, settings: ScreenSettings) -> Outcome:

@@ -42,6 +42,7 @@ from screening.runs.schemas import TableName
 if TYPE_CHECKING:
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
+    from mat2spec.preparation import Prepared
     from screening.runs.contents import RunTables
 
 
@@ -106,9 +107,14 @@ def describe(settings: ScreenSettings, n_candidates: int) -> str:
     )
 
 
-def scan_shard(crystals: Crystals, settings: ScreenSettings, on_batch: Callable[[int], None]) -> pa.Table:
+def prepare_scan(crystals: Crystals, settings: ScreenSettings) -> Prepared:
+    """Examine some candidates and make their graphs for the fast model."""
+    return mat2spec.prepare_for([fast_predictor(settings)], crystals)
+
+
+def scan_shard(prepared: Prepared, settings: ScreenSettings, on_batch: Callable[[int], None]) -> pa.Table:
     """Predict the spectra of some candidates with the fast model."""
-    (prediction,) = mat2spec.predict_with_models([fast_predictor(settings)], crystals, on_batch)
+    (prediction,) = mat2spec.predict_with_models([fast_predictor(settings)], prepared, on_batch)
     return predictions_table(prediction)
 
 

@@ -163,8 +163,8 @@ def closest_contacts(crystals: Crystals, chosen: NDArray[np.integer], spheres: S
             contacts.append(NO_CONTACT)
         else:
             place = pair[index]
-            first, second = numbers[spheres.centre[place]], numbers[spheres.neighbour[place]]
-            contacts.append(Contact(closest[index], spheres.distance_a[place], first, second))
+            first, second = int(numbers[spheres.centre[place]]), int(numbers[spheres.neighbour[place]])
+            contacts.append(Contact(float(closest[index]), float(spheres.distance_a[place]), first, second))
     return contacts
 
 

@@ -234,7 +234,9 @@ def mark_targets(table: pd.DataFrame, materials: pd.DataFrame, condition: str) -
         If the condition is not valid SQL.
     """
     more = [name for name in materials.columns if name not in table.columns]
-    judged = table.merge(materials[[Column.MATERIAL_ID, *more]], on=Column.MATERIAL_ID, how="left")
+    # A large table is not widened by columns that nobody asks for; names in SQL may be written in capitals.
+    asked = [name for name in more if str(name).lower() in condition.lower()]
+    judged = table.merge(materials[[Column.MATERIAL_ID, *asked]], "left", Column.MATERIAL_ID) if asked else table
     judged = judged.assign(**{_ROW: np.arange(len(judged))})
     try:
         # The condition may come with the run folder of a stranger: it sees these columns, no file and no network.
@@ -242,7 +244,7 @@ def mark_targets(table: pd.DataFrame, materials: pd.DataFrame, condition: str) -
             relation = connection.from_df(judged).project(f'"{_ROW}", ({condition})::BOOLEAN AS "{Column.IS_TARGET}"')
             found = relation.order(_ROW).df()
     except duckdb.Error as error:
-        columns = ", ".join(str(name) for name in judged.columns if name != _ROW)
+        columns = ", ".join(str(name) for name in (*table.columns, *more))
         raise ClassifierError(
             f"The condition '{condition}' cannot be used: {str(error).splitlines()[0]} Columns are {columns}."
         ) from error

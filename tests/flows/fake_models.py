@@ -22,7 +22,7 @@ def use_fake_models(monkeypatch, spectrum_of, names=("fake",)):
     predicted = []
 
     def predict_with_models(predictors, crystals, on_batch=None):
-        ids = crystals.material_ids.tolist()
+        ids = getattr(crystals, "crystals", crystals).material_ids.tolist()  # prepared or not
         predicted.extend(ids)
         return [_prediction(ids, predictor.name, spectrum_of, on_batch) for predictor in predictors]
 

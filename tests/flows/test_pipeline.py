@@ -1,15 +1,20 @@
 """The stages on a small source, with shipped weights and a fake DFT engine."""
 
 import json
+import threading
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from pymatgen.core import Composition
 
+import mat2spec
 from flows import pipeline, stages
 from flows.settings_layers import load_settings
 from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.spectra.prediction import predictions_table
 from screening.choose.candidates import NoCandidatesError
 from screening.classify.gapped_metals import best_cut
 from screening.progress import no_progress
@@ -97,12 +102,12 @@ def test_an_interrupted_run_resumes_where_it_stopped(settings, fake_engine, monk
     done = []
     original = pipeline.run_shard
 
-    def stop_at_the_third(stage, run, settings, shard, on_batch):
+    def stop_at_the_third(stage, run, settings, shard, on_batch, prepared):
         if shard.index == 2 and not done.count(2):
             done.append(2)
             raise KeyboardInterrupt
         done.append(shard.index)
-        return original(stage, run, settings, shard, on_batch)
+        return original(stage, run, settings, shard, on_batch, prepared)
 
     monkeypatch.setattr(pipeline, "run_shard", stop_at_the_third)
     with pytest.raises(KeyboardInterrupt):
@@ -132,6 +137,33 @@ def test_finished_shards_are_not_predicted_again(settings, fake_engine, monkeypa
         assert pipeline.shards_to_do(predict, run, settings) == []
         monkeypatch.setattr(stages, "load_predictors", lambda settings: pytest.fail("predicted again"))
         assert pipeline.run_shard(predict, run, settings, shards[0]) == 10
+
+
+def test_the_next_shard_is_prepared_while_one_is_predicted(settings, fake_engine, monkeypatch):
+    events, prepared_next = [], threading.Event()
+
+    def prepare(crystals, settings):
+        events.append(("prepared", len(crystals)))
+        if len(events) > 1:
+            prepared_next.set()
+        return crystals
+
+    def predict(crystals, settings, on_batch):
+        first = not any(name == "predicted" for name, _ in events)
+        assert not first or prepared_next.wait(20), "nothing is prepared while the first shard is predicted"
+        events.append(("predicted", len(crystals)))
+        return pa.concat_tables(
+            predictions_table(one) for one in mat2spec.predict_with_models(predictors, crystals, on_batch)
+        )
+
+    predictors = stages.load_predictors(settings.prediction)
+    stage = replace(pipeline.BY_NAME["predict_spectra"], prepare=prepare, shard=predict)
+    with pipeline.open_run(settings) as run:
+        pipeline.run_stage(pipeline.BY_NAME["find_candidates"], run, settings)
+        pipeline.run_stage(stage, run, settings)
+        assert run.count_rows(TableName.PREDICTIONS) == N_MODELS * N_CANDIDATES
+    assert [size for name, size in events if name == "predicted"] == [5, 5, 5, 2]
+    assert len(events) == 8
 
 
 def test_progress_reaches_the_total(settings, fake_engine):

@@ -6,10 +6,10 @@ from pymatgen.phonon.dos import CompletePhononDos, PhononDos
 from torch_geometric.data import Batch, Data
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.graphs.batch import split_by_edges
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models import MODELS, build_model
 from mat2spec.models.checkpoints import WeightsError
-from mat2spec.graphs.batch import split_by_edges
 from mat2spec.prediction import (
     SpectrumPredictor,
     load_predictor,

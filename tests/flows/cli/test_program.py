@@ -364,10 +364,10 @@ import sys, time
 from flows import pipeline
 from flows.cli.program import main
 original = pipeline.run_shard
-def slow(stage, run, settings, shard, on_batch):
+def slow(stage, run, settings, shard, on_batch, prepared):
     if shard.index > 0:
         time.sleep(600)
-    return original(stage, run, settings, shard, on_batch)
+    return original(stage, run, settings, shard, on_batch, prepared)
 pipeline.run_shard = slow
 main()
 """

@@ -96,6 +96,8 @@ def test_a_target_is_any_condition_on_classes_and_candidates():
     candidates = pd.DataFrame({"material_id": ["c", "b", "a"], "formula": ["X", "Si", "Al"]})
     found = mark_targets(table, candidates, "electronic_class = 'semiconductor' and formula = 'Si'")
     assert found.is_target.tolist() == [False, True, pd.NA]
+    shouted = mark_targets(table, candidates, "ELECTRONIC_CLASS = 'semiconductor' and FORMULA = 'Si'")
+    assert shouted.is_target.equals(found.is_target)
     # A metal without a gap has no type: no hit, not an unknown one.
     assert mark_targets(table, candidates, "gapped_metal_type = 'n'").is_target.tolist() == [False, False, pd.NA]
     assert found.drop(columns="is_target").equals(table)
