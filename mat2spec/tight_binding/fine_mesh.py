@@ -14,9 +14,9 @@ from mat2spec.tight_binding.kmesh import KMesh, choose_divisions, reduce_mesh
 # Distance of the points along an axis in radian per Angstrom: of the coarse mesh, and of the fine one where affordable.
 COARSE_SPACING_PER_A = 0.08
 FINE_SPACING_PER_A = 0.02
-# Irreducible k-points times the cube of the orbitals that a mesh may have: about a second of processor time. Small matrices
+# Irreducible k-points times the cube of the orbitals that a mesh may have: about two seconds of processor time. Small matrices
 # cost as much as those of this many orbitals.
-MOST_WORK = 1.5e8
+MOST_WORK = 4e8
 _SMALL_MATRIX = 30
 # How far beyond the energies of neighbouring points a band is taken to reach between them, in eV.
 _BETWEEN_EV = 0.05
