@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import mat2spec
-from mat2spec.external import ExternalPredictions
-from mat2spec.settings import PredictionSettings
+from mat2spec.settings import PredictionSettings, is_external
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.array_cache import descriptor_cache
 
 if TYPE_CHECKING:
-    from mat2spec.prediction import Predictor
+    from mat2spec.prediction import Predictor, SpectrumPredictor, TightBindingPredictor
 
 
 def load_predictors(settings: PredictionSettings, spectrum: str = EDOS_GRID.name) -> list[Predictor]:
@@ -24,8 +23,8 @@ def load_predictors(settings: PredictionSettings, spectrum: str = EDOS_GRID.name
 def load_one(model: str, settings: PredictionSettings, spectrum: str) -> Predictor:
     """The predictor of one model, which finds what is known of crystals in the cache of the settings."""
     predictor = _load(model, spectrum, settings.weights_dir, settings.device, settings.max_edges_per_batch)
-    if not isinstance(predictor, ExternalPredictions):
-        predictor.descriptor_cache = descriptor_cache(settings)
+    if not is_external(model):  # a file of predictions describes nothing
+        cast("SpectrumPredictor | TightBindingPredictor", predictor).descriptor_cache = descriptor_cache(settings)
     return predictor
 
 
