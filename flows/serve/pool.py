@@ -11,7 +11,7 @@ import yaml
 from httpx import ConnectError
 from prefect.client.orchestration import get_client
 from prefect.deployments.runner import DeploymentApplyError
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from flows.parameters import OF_THE_SERVER, served_environment
 from flows.screen import DFT_LIMIT, LIMITED_TAG, MP_API_LIMIT
@@ -76,8 +76,12 @@ def deploy(
             deployment.tags = [*(deployment.tags or []), LIMITED_TAG]
             try:
                 deployment.apply()
-            except DeploymentApplyError as error:
-                raise DeployError(f"The server refuses the deployment '{deployment.name}': {error}") from error
+            except (DeploymentApplyError, PrefectHTTPStatusError) as error:
+                reason = error.response.text if isinstance(error, PrefectHTTPStatusError) else str(error)
+                raise DeployError(
+                    f"The server refuses the deployment '{deployment.name}' with the job variables "
+                    f"{', '.join(variables)}: {reason}"
+                ) from error
             names.append(f"{deployment.flow_name}/{deployment.name}")
         client.upsert_global_concurrency_limit_by_name(MP_API_LIMIT, settings.serve.mp_api_limit)
         client.upsert_global_concurrency_limit_by_name(DFT_LIMIT, settings.serve.dft_limit)

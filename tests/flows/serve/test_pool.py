@@ -179,7 +179,9 @@ def test_an_unknown_pool_and_a_pool_that_lacks_something_are_named(boxes):
         pool.deploy(settings, {}, boxes)
     with pytest.raises(pool.DeployError, match=r"results would be lost with them: name one, --job-variable 'volumes="):
         pool.deploy(settings, {}, boxes, IMAGE)
-    with pytest.raises(pool.DeployError, match=r"refuses the deployment 'screen-gapped-metals': .*volumes"):
+    with pytest.raises(
+        pool.DeployError, match=r"refuses the deployment 'screen-gapped-metals' with .*volumes.*'/data:/work'"
+    ):
         pool.deploy(settings, {}, boxes, IMAGE, {"volumes": "/data:/work"})
 
 
