@@ -4,8 +4,8 @@
 
 A seed chooses the order in which labels are added and initialises the model. Test sets stay complete. Tight binding is
 one member trained on these labels alone, with more epochs on fewer labels (13 for all, times the inverse square root of the
-part); Mat2Spec is trained as in the benchmark (sumnorm-kl). Finished trainings stay in FOLDER. Writes
-`benchmarks/learning_curve.csv` and `docs/learning_curve.png`, and prints the table.
+part); Mat2Spec is trained as in the benchmark (sumnorm-kl). Finished trainings stay in FOLDER. Writes the rows of these
+models in `benchmarks/learning_curve.csv`, draws `docs/learning_curve.png`, and prints the table.
 """
 
 from __future__ import annotations
@@ -73,6 +73,14 @@ def n_training(data: LabelledSpectra) -> int:
     return int((data.split == Split.TRAIN).sum())
 
 
+def with_others(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows, after those of other models that are written already."""
+    if not TABLE.exists():
+        return table
+    written = pd.read_csv(TABLE)
+    return pd.concat([written[~written["model"].isin(table["model"])], table], ignore_index=True)
+
+
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Distance against number of labels, a line through the means of the seeds."""
     figure = Figure(figsize=(5, 3.5), layout="constrained")
@@ -115,7 +123,7 @@ def main() -> None:
                         "r2_random": random["r2"],
                     }
                 )
-    table = pd.DataFrame(rows).round(4)
+    table = with_others(pd.DataFrame(rows).round(4))
     table.to_csv(TABLE, index=False)
     draw(table, PICTURE)
     means = table.groupby(["model", "n_train"], sort=False).mean(numeric_only=True).drop(columns="seed")

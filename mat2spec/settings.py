@@ -75,10 +75,9 @@ class Level(StrEnum):
     UNPOLARISED = "unpolarised"
 
 
-def shipped_stores(level: Level = Level.UNPOLARISED) -> list[Path]:
-    """The shipped eDOS stores with labels of a level of theory, as far as present."""
-    stores = [SHIPPED_STORE, *([SHIPPED_SHARDS] if level is Level.MP else [])]
-    return [store for store in stores if store.exists()]
+def shipped_stores() -> list[Path]:
+    """The shipped eDOS stores, as far as present: labels from before the label plan, and those of the plan."""
+    return [store for store in (SHIPPED_STORE, SHIPPED_SHARDS) if store.exists()]
 
 
 def default_store(shipped: Path) -> Path:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from mat2spec.settings import DATA_DIR, LARGEST_METAL_GAP_EV, cache_dir, shipped_stores
+from mat2spec.settings import DATA_DIR, LARGEST_METAL_GAP_EV, SHIPPED_STORE, cache_dir
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -119,8 +119,8 @@ class SourceSettings(MaterialsProjectSettings):
     @property
     def store_of_known_edos(self) -> Path | None:
         """Store of known eDOS; the models were trained on those of the catalogue, which can therefore not validate them."""
-        shipped = shipped_stores() if self.kind is SourceKind.CATALOGUE else []
-        return self.edos_store or next(iter(shipped), None)
+        is_shipped = self.kind is SourceKind.CATALOGUE and SHIPPED_STORE.exists()
+        return self.edos_store or (SHIPPED_STORE if is_shipped else None)
 
 
 class FilterSettings(BaseModel):

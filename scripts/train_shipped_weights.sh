@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Train the weights that ship, from nothing, and put them into mat2spec/weights. About two hours on one core.
 #   bash scripts/train_shipped_weights.sh DATA [MODEL ...]
-# DATA is the folder of labelled spectra; data/edos_store.parquet is trained on too. MODEL is mat2spec, gatgnn, e3nn or
+# DATA is the folder of labelled spectra; the labels in data/ are trained on too. MODEL is mat2spec, gatgnn, e3nn or
 # sitedos; all by default. What is finished is kept: call it again after an interruption.
 set -euo pipefail
 data=${1:?"Give the folder of labelled spectra: bash scripts/train_shipped_weights.sh DATA"}

@@ -117,7 +117,7 @@ def benchmark_edos(
         mat2spec benchmark edos --data Mat2Spec_DATA --output table-2 --folder runs/table-2
     """
     given = _assigned(assignments, epochs=epochs, accelerator=device)
-    all_stores = commands.train.edos_stores(stores or [], level)
+    all_stores = commands.benchmark.compared_stores(stores or [], level)
     commands.benchmark.run_benchmark(
         commands.benchmark.Benchmark(
             "edos",

@@ -127,7 +127,7 @@ def train_edos(
         materials_class=materials_class,
         level=level,
     )
-    all_stores = commands.train.edos_stores(stores or [], level, shipped=shipped_store)
+    all_stores = commands.train.edos_stores(stores or [], shipped=shipped_store)
     commands.train.train(
         "edos", data, folder, config, assignments or [], encoder_weights=encoder, stores=all_stores, options=options
     )
@@ -159,5 +159,5 @@ def train_tight_binding(
 
         mat2spec train tight-binding --data ../data --set model.n_members=2 --set epochs=8
     """
-    all_stores = commands.train.edos_stores(stores or [], level, shipped=shipped_store)
+    all_stores = commands.train.edos_stores(stores or [], shipped=shipped_store)
     commands.train.train_tight_binding(data, folder, config, assignments or [], all_stores, level)

@@ -28,7 +28,7 @@ from mat2spec.benchmark.test_sets import in_order
 from mat2spec.labels.reserved import known_reserved_formulas
 from mat2spec.models.checkpoints import weights_name
 from mat2spec.prediction import shipped_weights
-from mat2spec.settings import SHIPPED_WEIGHTS_DIR, Level
+from mat2spec.settings import SHIPPED_STORE, SHIPPED_WEIGHTS_DIR, Level, shipped_stores
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.tables.files import atomic_path
@@ -134,6 +134,16 @@ class Benchmark:
     def layout(self) -> Layout:
         """How its table looks."""
         return LAYOUTS[self.spectrum]
+
+
+def compared_stores(given: Sequence[Path], level: Level) -> list[Path]:
+    """The eDOS stores of a benchmark: the given ones, and those that ship with the project.
+
+    Without spin the shipped labels are those from before the label plan alone, on which older figures stand too; the plan's
+    are judged at their own level.
+    """
+    shipped = shipped_stores()
+    return [*(shipped if level is Level.MP else [store for store in shipped if store == SHIPPED_STORE]), *given]
 
 
 def run_benchmark(benchmark: Benchmark, *, only_report: bool = False) -> None:

@@ -127,9 +127,9 @@ def training_options(
     return validate(TrainingOptions, words)
 
 
-def edos_stores(given: Sequence[Path], level: Level, *, shipped: bool = True) -> list[Path]:
-    """The eDOS stores to train on: the given ones, and those that ship with the project for this level."""
-    return [*(shipped_stores(level) if shipped else []), *given]
+def edos_stores(given: Sequence[Path], *, shipped: bool = True) -> list[Path]:
+    """The eDOS stores to train on: the given ones, and those that ship with the project."""
+    return [*(shipped_stores() if shipped else []), *given]
 
 
 def _default_folder(spectrum: str, settings: TrainingSettings, options: TrainingOptions | None) -> Path:

@@ -161,9 +161,7 @@ def main() -> None:
     given = parser.parse_args()
     population, sites = Population.load(given.population), Sites.load(given.folder)
     taught = taught_spectra(population, sites, given.taught, given.processes)
-    labels = load_spectra(
-        given.data, "edos", GraphSettings(), stores=shipped_stores(Level.MP), reserved=set(), level=Level.MP
-    )
+    labels = load_spectra(given.data, "edos", GraphSettings(), stores=shipped_stores(), reserved=set(), level=Level.MP)
     for setting in SETTINGS:
         settings = training_settings(setting, given.epochs)
         torch.manual_seed(settings.seed)

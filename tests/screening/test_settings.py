@@ -16,7 +16,7 @@ def test_settings_ask_for_the_path_of_a_table():
 
 def test_the_catalogue_knows_the_labels_that_the_project_carries(tmp_path, monkeypatch):
     shipped, mine = tmp_path / "shipped.parquet", tmp_path / "mine.parquet"
-    monkeypatch.setattr("mat2spec.settings.SHIPPED_STORE", shipped)
+    monkeypatch.setattr("screening.settings.SHIPPED_STORE", shipped)
     assert SourceSettings().store_of_known_edos is None
     shipped.touch()
     assert SourceSettings().store_of_known_edos == shipped

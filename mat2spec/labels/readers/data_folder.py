@@ -92,7 +92,7 @@ def load_edos(
     graph_settings
         How graphs are made.
     stores
-        eDOS stores, files or folders of shards; by default those shipped for the level, if present. Crystals of labels
+        eDOS stores, files or folders of shards; by default those shipped, if present. Crystals of labels
         that give only their id are taken from `mp_structures.parquet` of the data folder.
     level
         Level of theory of the labels; a store with a level of its own in its metadata is used at that level.
@@ -104,7 +104,7 @@ def load_edos(
     mat2spec.tables.files.TableError
         If a store cannot be read.
     """
-    paths = shipped_stores(level) if stores is None else list(stores)
+    paths = shipped_stores() if stores is None else list(stores)
     reserved = set() if data_dir is None else reserved_formulas(data_dir)
     parts = [] if data_dir is None else [_load_edos_table(data_file(data_dir, EDOS_FILE), graph_settings, level)]
     structures = None if data_dir is None else data_dir / STRUCTURES_FILE

@@ -100,7 +100,7 @@ def load_spectra(
         if path is None:
             raise DataError("Phonon spectra need a source; give one with --data.")
         return load_phdos(path, graph_settings, pretraining)
-    if set(map(Path, stores or ())) - set(shipped_stores(level)):
+    if set(map(Path, stores or ())) - set(shipped_stores()):
         raise DataError(
             f"eDOS stores can be added only to a data folder, not to the {kind} {path}, which has its own split."
         )

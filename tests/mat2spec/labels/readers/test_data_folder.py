@@ -184,19 +184,19 @@ def test_a_store_alone_is_enough(tmp_path):
 
 def test_the_shipped_store_is_read_unless_others_are_given(tmp_path, monkeypatch):
     monkeypatch.setattr("mat2spec.settings.SHIPPED_STORE", tmp_path / "shipped.parquet")
+    monkeypatch.setattr("mat2spec.settings.SHIPPED_SHARDS", tmp_path / "shards")
     with pytest.raises(DataError, match=r"no electronic densities of states to train on.* --data"):
         load_edos(None, GRAPHS)
     edos_store(tmp_path / "shipped.parquet", ["a"], SALTS[:1])
     assert load_edos(None, GRAPHS).material_ids.tolist() == ["a"]
 
 
-def test_the_shipped_shards_are_read_at_their_level_alone(tmp_path, monkeypatch):
+def test_the_shipped_shards_are_read_too(tmp_path, monkeypatch):
     monkeypatch.setattr("mat2spec.settings.SHIPPED_STORE", tmp_path / "shipped.parquet")
     monkeypatch.setattr("mat2spec.settings.SHIPPED_SHARDS", tmp_path / "shards")
     edos_store(tmp_path / "shipped.parquet", ["a"], SALTS[:1])
     (tmp_path / "shards").mkdir()
-    assert shipped_stores() == [tmp_path / "shipped.parquet"]
-    assert shipped_stores(Level.MP) == [tmp_path / "shipped.parquet", tmp_path / "shards"]
+    assert shipped_stores() == [tmp_path / "shipped.parquet", tmp_path / "shards"]
 
 
 def test_other_levels_of_theory_and_repeated_materials_are_left_out(tmp_path):
