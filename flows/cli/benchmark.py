@@ -191,7 +191,7 @@ def benchmark_distorted(
 
         mat2spec benchmark distorted --data ../data --level mp --models tight-binding-mp --unrelaxed initial.parquet
     """
-    all_stores = commands.train.edos_stores(stores or [], level)
+    all_stores = commands.benchmark.compared_stores(stores or [], level)
     benchmark = commands.benchmark.Benchmark(
         "edos", data, output, output, models, "sumnorm-kl", str(seed), stores=all_stores, level=level
     )
@@ -223,7 +223,7 @@ def benchmark_subclasses(
         mat2spec benchmark subclasses --data ../data --seeds 0,1,2
     """
     given = _assigned(assignments, epochs=epochs, accelerator=device)
-    all_stores = commands.train.edos_stores(stores or [], level)
+    all_stores = commands.train.edos_stores(stores or [])
     benchmark = commands.benchmark.Benchmark(
         "edos", data, folder, output, model, setting, seeds, given, stores=all_stores, level=level
     )

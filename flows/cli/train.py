@@ -148,8 +148,8 @@ def train_tight_binding(
 ) -> None:
     """Train the tight-binding model on electronic densities of states, one ensemble member after the other.
 
-    At level mp the model has spin and also learns from labels without spin. Each member takes about three
-    minutes on one core for 640 labels. Every epoch is kept, so a second call resumes.
+    At level mp the model has spin and also learns from labels without spin. Each member takes two to
+    four minutes on one core for 850 labels. Every epoch is kept, so a second call resumes.
 
     **Examples**
 
