@@ -27,8 +27,10 @@ from flows.settings_layers import (
 )
 from flows.source_words import named_source, source_word
 
-# Programs that are started: named by who serves, never by who asks for a run.
-OF_THE_SERVER = frozenset({"dft.elk_command"})
+# Programs that are started: each machine names its own.
+PROGRAMS = frozenset({"dft.elk_command"})
+# These, code that is imported and machines that are given work: named by who serves, never by who asks for a run.
+OF_THE_SERVER = PROGRAMS | {"classify.functions", "prediction.scheduler"}
 
 
 def is_of_the_server(key: str) -> bool:

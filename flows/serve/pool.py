@@ -13,7 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.deployments.runner import DeploymentApplyError
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
-from flows.parameters import OF_THE_SERVER, served_environment
+from flows.parameters import PROGRAMS, served_environment
 from flows.screen import DFT_LIMIT, LIMITED_TAG, MP_API_LIMIT
 from flows.serve.deployments import FLOW_NAMES, deployments
 from flows.serve.notifications import set_up_notifications
@@ -114,7 +114,7 @@ def job_variables(
 ) -> dict[str, Any]:
     """What a worker needs to start a run: the served settings, where or in which container, and `more`."""
     settings = copy.deepcopy(dict(given))
-    for key in OF_THE_SERVER:
+    for key in PROGRAMS:
         # The programs of a worker are its own: its environment names them.
         section, _, name = key.partition(".")
         settings.get(section, {}).pop(name, None)

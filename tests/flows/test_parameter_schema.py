@@ -87,6 +87,7 @@ def refusal(text):
         ("gap", "KEY=VALUE"),
         ("serve.port=4201", "that a run may set"),
         ("dft.elk_command=/tmp/evil", "that a run may set"),
+        ("classify.functions=[/tmp/evil.py:f]", "that a run may set"),
         ("gap.min_width_ev=wide", "KEY=a number above 0"),
         ("gap.min_width_ev=0", "KEY=a number above 0"),
         ("gap.min_width_ev=", "KEY=a number above 0"),

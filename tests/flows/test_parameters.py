@@ -83,6 +83,8 @@ def test_without_a_server_the_environment_counts(monkeypatch):
         ("source.limit=0", "The setting 'source.limit' cannot be 0: input should be greater than or equal to 1"),
         ("serve.port=1", "'serve.port' is not one of a run; it is set where the screen is served"),
         ("dft.elk_command=/tmp/evil", "'dft.elk_command' is not one of a run"),
+        ("classify.functions=[/tmp/evil.py:f]", "'classify.functions' is not one of a run"),
+        ("prediction.scheduler=tcp://10.0.0.1:8786", "'prediction.scheduler' is not one of a run"),
         ("gap", "write key=value"),
     ],
 )
