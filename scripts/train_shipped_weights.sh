@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Train the weights that ship, from nothing, and put them into mat2spec/weights. About two hours on one core.
+# Train the weights that ship, from nothing, and put them into mat2spec/weights. About two and a half hours on one core.
 #   bash scripts/train_shipped_weights.sh DATA [MODEL ...]
-# DATA is the folder of labelled spectra; the labels in data/ are trained on too. MODEL is mat2spec, gatgnn, e3nn or
-# sitedos; all by default. What is finished is kept: call it again after an interruption.
+# DATA is the folder of labelled spectra; the labels in data/ are trained on too. MODEL is mat2spec, gatgnn, e3nn,
+# sitedos or tight-binding (without spin, and with it); all by default. What is finished is kept: call it again after an
+# interruption. Afterwards: bash scripts/calibrate_shipped_weights.sh DATA
 set -euo pipefail
 data=${1:?"Give the folder of labelled spectra: bash scripts/train_shipped_weights.sh DATA"}
 shift
-models=("${@:-mat2spec gatgnn e3nn sitedos}")
+models=("${@:-mat2spec gatgnn e3nn sitedos tight-binding}")
 program=${MAT2SPEC:-.venv/bin/mat2spec}
 weights=mat2spec/weights
 cosine=(--set schedule=cosine)
@@ -39,8 +40,12 @@ train() {
             edos sitedos --set setting=sumnorm-kl --set epochs=100 --set 'model_settings={n_members: 4}'
             edos sitedos --set setting=standard-mae --set epochs=100 --set 'model_settings={n_members: 4}'
             ;;
+        tight-binding)
+            "$program" train tight-binding --data "$data" --folder runs/tight-binding-edos-sumnorm-kl
+            "$program" train tight-binding --data "$data" --level mp --folder runs/tight-binding-mp-edos-sumnorm-kl
+            ;;
         *)
-            echo "There is no recipe for '$1'; known are mat2spec, gatgnn, e3nn and sitedos." >&2
+            echo "There is no recipe for '$1'; known are mat2spec, gatgnn, e3nn, sitedos and tight-binding." >&2
             exit 1
             ;;
     esac
