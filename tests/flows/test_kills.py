@@ -32,9 +32,11 @@ from screening.runs.schemas import TableName
 from tests.flows.conftest import FAKE_WORKER, crystals_table
 from tests.flows.fake_models import flat_spectrum, use_fake_models
 
+ALL_POINTS = os.environ.get("MAT2SPEC_KILL_POINTS") == "all"
+
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(3600 if ALL_POINTS else 900),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork"),
 ]
 
@@ -119,7 +121,7 @@ def renames_of(work):
 def kill_points(names):
     """Which renames, counted from 1, a kill comes before or after."""
     both = ("before", "after")
-    if os.environ.get("MAT2SPEC_KILL_POINTS") == "all":
+    if ALL_POINTS:
         return [(number, when) for number in range(1, len(names) + 1) for when in both]
     first = {name: number for number, name in reversed([*enumerate(names, 1)])}
     last = {name: number for number, name in enumerate(names, 1)}
