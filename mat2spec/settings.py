@@ -104,10 +104,10 @@ class PredictionSettings(BaseModel):
         default=200, ge=0, description="Maximum number of picks, by rank, whose phonons are predicted."
     )
     max_transport: int = Field(
-        default=20,
+        default=5,
         ge=0,
         description="Maximum number of picks, by rank, whose masses and Seebeck coefficients are computed, if one of the models "
-        "is tight binding: a second or two each.",
+        "is tight binding: five to ten seconds each.",
     )
     device: str = Field(default="auto", description="cpu, cuda, cuda:1, ...; auto uses a GPU if there is one.")
     weights_dir: Path | None = Field(default=None, description="Folder of the weights; the shipped ones if not given.")

@@ -12,7 +12,8 @@ from flows.cli.options import ConfigOption, DeviceOption, ModelOption, SetOption
 from mat2spec.settings import PHDOS_MODELS
 
 TransportOption = Annotated[
-    bool, typer.Option("--transport", help="Add masses and Seebeck coefficients by tight-binding bands: a second each.")
+    bool,
+    typer.Option("--transport", help="Add masses and Seebeck coefficients by tight-binding bands: some seconds each."),
 ]
 BandsOption = Annotated[
     Path | None,
