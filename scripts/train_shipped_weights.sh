@@ -37,8 +37,8 @@ train() {
             ;;
         sitedos)
             phdos sitedos --set epochs=40 --set 'model_settings={site_shares: equal, n_members: 4}'
-            edos sitedos --set setting=sumnorm-kl --set epochs=100 --set 'model_settings={n_members: 4}'
-            edos sitedos --set setting=standard-mae --set epochs=100 --set 'model_settings={n_members: 4}'
+            edos sitedos --set setting=sumnorm-kl --set epochs=40 --set 'model_settings={width: 256, dropout: 0.5, n_members: 4}'
+            edos sitedos --set setting=standard-mae --set epochs=40 --set 'model_settings={width: 256, dropout: 0.5, n_members: 4}'
             ;;
         tight-binding)
             "$program" train tight-binding --data "$data" --folder runs/tight-binding-edos-sumnorm-kl

@@ -10,9 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # What an example prints at last, and options that keep it short.
 EXAMPLES = {
-    "bands_by_tight_binding.py": (["--plot", "bands.png"], "  Sr d: "),
+    "bands_by_tight_binding.py": (["--plot", "bands.png"], "  Seebeck coefficient at 300 K: "),
     "crystals_from_pyg.py": ([], "BaTiO3: "),
-    "screen_in_python.py": ([], "2 gapped metals among 3"),
+    "screen_in_python.py": ([], "3 gapped metals among 3"),
     "own_classifier.py": ([], "W: metal, valley "),
     "graphs_for_your_model.py": (["--epochs", "3"], "epoch 1: mean absolute error"),
 }

