@@ -67,6 +67,12 @@ def schema_of_assignments(fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
     }
 
 
+def adapter_of(field: FieldInfo) -> TypeAdapter[Any]:
+    """What validates a value of a field."""
+    # What a field allows is known only when the program runs.
+    return TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
+
+
 def _refused_as(words: str, schema: dict[str, Any]) -> dict[str, Any]:
     """A schema whose violation is reported in words: "'...' does not match '^words$'"."""
     return {"if": schema, "else": {"pattern": f"^{words}$"}}
@@ -91,9 +97,7 @@ def _one_of(keys: Iterable[str]) -> str:
 
 def _form_of(field: FieldInfo, *, is_nullable: bool) -> _Form | None:
     """The form of the values of a field; None if it may be any text."""
-    # What a field allows is known only when the program runs.
-    adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
-    schema = adapter.json_schema()
+    schema = adapter_of(field).json_schema()
     given = schema.get("anyOf", [schema])
     kinds = [kind for kind in given if kind.get("type") != "null"]
     if len(kinds) != 1:

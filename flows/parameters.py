@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, Field, ValidationError, WithJsonSchema
 
-from flows.parameter_schema import schema_of_assignments
+from flows.parameter_schema import adapter_of, schema_of_assignments
 from flows.settings import ScreenSettings
 from flows.settings_layers import (
     SERVED_VARIABLE,
@@ -163,9 +163,7 @@ def _is_emptied(name: str) -> bool:
 def _check_value(key: str, value: Any) -> None:
     field = known_fields()[key]
     try:
-        # What a field allows is known only when the program runs.
-        adapter: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field])  # type: ignore[arg-type]
-        adapter.validate_python(value)
+        adapter_of(field).validate_python(value)
     except ValidationError as error:
         message = error.errors()[0]["msg"].removeprefix("Value error, ").rstrip(".")
         raise SettingsRefusedError(

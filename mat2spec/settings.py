@@ -107,7 +107,7 @@ class PredictionSettings(BaseModel):
         default=5,
         ge=0,
         description="Maximum number of picks, by rank, whose masses and Seebeck coefficients are computed, if one of the models "
-        "is tight binding: five to ten seconds each.",
+        "is tight binding: one to four seconds each for small cells.",
     )
     device: str = Field(default="auto", description="cpu, cuda, cuda:1, ...; auto uses a GPU if there is one.")
     weights_dir: Path | None = Field(default=None, description="Folder of the weights; the shipped ones if not given.")

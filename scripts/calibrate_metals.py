@@ -14,9 +14,11 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit
@@ -50,15 +52,21 @@ def main() -> None:
     rows, crystals = draw(*read_gaps(given.data))
     head = shipped_metal_head()
     by_composition = head.probability_of_metal(crystals)
-    file = Path(metals.__file__).with_name(CALIBRATION_FILE)
-    before = json.loads(file.read_text()) if file.exists() else {"models": {}}
     heads = {"metal_head": head.weights_hash, "site_metal_head": shipped_site_metal_head().weights_hash}
-    models = before["models"] if heads.items() <= before.items() else {}
     for name in given.models:
-        models[name] = calibrate(name, rows, crystals, by_composition, given.spectra)
-        print(name, json.dumps(models[name], indent=1), flush=True)
-    content = {**heads, "metal_gap_ev": METAL_GAP_EV, "models": dict(sorted(models.items()))}
-    file.write_text(json.dumps(content, indent=2) + "\n")
+        found = calibrate(name, rows, crystals, by_composition, given.spectra)
+        print(name, json.dumps(found, indent=1), flush=True)
+        store(name, found, heads)
+
+
+def store(name: str, found: dict[str, Any], heads: dict[str, str]) -> None:
+    """Put a model into the file, beside those that other processes put there; those of other heads leave it."""
+    file = Path(metals.__file__).with_name(CALIBRATION_FILE)
+    with FileLock(file.with_name(f".{file.name}.lock")):
+        before = json.loads(file.read_text()) if file.exists() else {"models": {}}
+        models = (before["models"] if heads.items() <= before.items() else {}) | {name: found}
+        content = {**heads, "metal_gap_ev": METAL_GAP_EV, "models": dict(sorted(models.items()))}
+        file.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def draw(rows: pd.DataFrame, crystals: Crystals) -> tuple[pd.DataFrame, Crystals]:
@@ -72,7 +80,7 @@ def draw(rows: pd.DataFrame, crystals: Crystals) -> tuple[pd.DataFrame, Crystals
 
 def calibrate(
     model: str, rows: pd.DataFrame, crystals: Crystals, by_composition: NDArray[np.float64], folder: Path | None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Coefficients of one model and how it does on the test formulas."""
     predictor = load_predictor(model)
     sizes = CellSizes.of_crystals(crystals)

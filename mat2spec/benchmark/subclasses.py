@@ -16,6 +16,7 @@ from mat2spec.benchmark.ensembles import Judged, evaluate_weights
 from mat2spec.benchmark.error_figures import LABEL, averaged_over_seeds, summarise_groups
 from mat2spec.benchmark.error_table import error_table
 from mat2spec.graphs.settings import GraphSettings
+from mat2spec.labels.splits import Split
 from mat2spec.training.options import TrainingOptions
 from mat2spec.training.runs import adapt_graphs, run_training, starting_settings
 from mat2spec.training.settings import TrainingSettings
@@ -64,13 +65,13 @@ def compare_trainings(
     for seed in seeds:
         own = settings.model_copy(update={"seed": seed})
         on_all = folder / f"{GLOBAL}-seed{seed}"
-        say(f"{on_all.name}: {(labelled.split == 'train').sum()} training materials")
+        say(f"{on_all.name}: {(labelled.split == Split.TRAIN).sum()} training materials")
         whole = run_training(labelled, own, on_all)
         for name, subclass in CLASSES.items():
             of_class = select(labelled, subclass)
             tuned = starting_settings(own, TrainingOptions(fine_tune_from=whole))
             places = {way: folder / f"{way}-{name.replace(' ', '-')}-seed{seed}" for way in (TUNED, ONLY)}
-            say(f"{name}: {(of_class.split == 'train').sum()} training materials")
+            say(f"{name}: {(of_class.split == Split.TRAIN).sum()} training materials")
             weights = {
                 GLOBAL: whole,
                 TUNED: run_training(of_class, tuned, places[TUNED], fine_tune_from=whole),

@@ -105,8 +105,8 @@ def examine_searched(searched: Searched) -> Examination:
     """What the neighbours say beside the problems that were known before the search."""
     crystals, problems, notes = searched.crystals, list(searched.problems), [""] * len(searched.problems)
     usable = np.flatnonzero([problem is None for problem in problems])
-    beyond = np.zeros(len(crystals), dtype=np.bool_)
-    beyond[crystal_of_atoms(crystals)[(np.abs(crystals.frac_coords) > MAX_FRACTION).any(axis=1)]] = True
+    far = np.asarray((np.abs(crystals.frac_coords) > MAX_FRACTION).any(axis=1))
+    beyond = _any_per_crystal(far, crystal_of_atoms(crystals), len(crystals))
     for index, contact in zip(usable.tolist(), closest_contacts(crystals, usable, searched.spheres), strict=True):
         usual = LOW_CONTACT_RATIO <= contact.ratio <= HIGH_CONTACT_RATIO and contact.distance_a >= MIN_DISTANCE_A
         if not usual or beyond[index]:
@@ -142,7 +142,7 @@ def _known_problems(crystals: Crystals) -> list[str | None]:
 
 def _problems_of_arrays(crystals: Crystals) -> list[str | None]:
     n_sites = crystals.n_sites
-    atom_crystal = np.repeat(np.arange(len(crystals)), n_sites)
+    atom_crystal = crystal_of_atoms(crystals)
     nan_atoms = _any_per_crystal(
         np.asarray(~np.isfinite(crystals.frac_coords).all(axis=1)), atom_crystal, len(crystals)
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.contacts import covalent_radii, neighbours_within
+from mat2spec.crystals.spheres import crystal_of_atoms
 
 # Neighbours are searched up to here, in Angstrom.
 REACH_A = 6.0
@@ -60,7 +61,7 @@ class Environments:
             elements=[part.elements for part in parts],
             volumes_a3=crystals.volumes,
             site_element=crystals.atomic_numbers.astype(np.int64),
-            site_crystal=np.repeat(np.arange(len(crystals)), crystals.n_sites),
+            site_crystal=crystal_of_atoms(crystals),
             near_site=np.concatenate([np.empty(0, np.int64), *(part.sites for part in parts)]),
             near_element=np.concatenate([np.empty(0, np.int64), *(part.near for part in parts)]),
             near_distance=np.concatenate([np.empty(0), *(part.distances for part in parts)]),

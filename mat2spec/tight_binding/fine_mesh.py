@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, minimum_filter
 
 from mat2spec.tight_binding.cells import PrimitiveCell
-from mat2spec.tight_binding.kmesh import KMesh, choose_divisions, reduce_mesh
+from mat2spec.tight_binding.kmesh import KMesh, choose_divisions, image_indices, reciprocal_operations, reduce_mesh
 
 # Distance of the points along an axis in radian per Angstrom: of the coarse mesh, and of the fine one where affordable.
 COARSE_SPACING_PER_A = 0.08
@@ -42,7 +42,12 @@ class FinePoints:
 
     def steps(self, cell: PrimitiveCell) -> NDArray[np.float64]:
         """Cartesian steps of the mesh along its axes, radian per Angstrom, shape (3, 3)."""
-        return 2 * np.pi * np.linalg.inv(cell.lattice).T / self.divisions[:, None]
+        return mesh_steps(cell, self.divisions)
+
+
+def mesh_steps(cell: PrimitiveCell, divisions: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Cartesian steps of a mesh along its axes, radian per Angstrom, shape (3, 3)."""
+    return 2 * np.pi * np.linalg.inv(cell.lattice).T / divisions[:, None]
 
 
 def coarse_mesh(cell: PrimitiveCell, n_orbitals: int) -> KMesh:
@@ -80,7 +85,7 @@ def fine_points(
         Distance of the points along an axis; a wider one is taken if it costs more than `MOST_WORK`.
     """
     near = _may_lie_in(coarse, energies, windows_ev)
-    lengths = 2 * np.pi * np.linalg.norm(np.linalg.inv(cell.lattice).T, axis=1) / coarse.divisions
+    lengths = np.linalg.norm(mesh_steps(cell, coarse.divisions), axis=1)
     finer = max(1, int(np.ceil(lengths.max() / spacing_per_a - 1e-9)))
     # The reduction by symmetry is about that of the coarse mesh.
     reduction = len(coarse.kpoints) / coarse.divisions.prod()
@@ -104,21 +109,12 @@ def irreducible_points(
     divisions, rotations
         As in `mat2spec.tight_binding.kmesh.reduce_mesh`.
     """
-    operations = np.unique(np.concatenate([rotations, -rotations]).transpose(0, 2, 1), axis=0)
+    operations = reciprocal_operations(rotations)
     lowest = np.full(len(addresses), divisions.prod())
-    for operation in operations:
-        lowest = np.minimum(
-            lowest, np.ravel_multi_index(tuple((addresses @ operation.T % divisions).T), tuple(divisions))
-        )
-    chosen = np.unique(lowest)
-    points = np.stack(np.unravel_index(chosen, tuple(divisions)), axis=-1)
-    images = np.sort(
-        [
-            np.ravel_multi_index(tuple((points @ operation.T % divisions).T), tuple(divisions))
-            for operation in operations
-        ],
-        axis=0,
-    )
+    for operation in operations:  # one by one: there are many points
+        lowest = np.minimum(lowest, image_indices(addresses, divisions, operation[None])[0])
+    points = np.stack(np.unravel_index(np.unique(lowest), tuple(divisions)), axis=-1)
+    images = np.sort(image_indices(points, divisions, operations), axis=0)
     sizes = 1 + (np.diff(images, axis=0) != 0).sum(axis=0)
     kpoints = points / divisions
     return FinePoints(divisions, kpoints - np.round(kpoints), sizes / divisions.prod())

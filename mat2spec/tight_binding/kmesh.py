@@ -64,13 +64,24 @@ def reduce_mesh(divisions: NDArray[np.int64], rotations: NDArray[np.int64]) -> K
     """
     axes = [np.arange(count) for count in divisions]
     addresses = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    # A rotation of the lattice acts on reciprocal coordinates by its transpose.
-    operations = np.concatenate([rotations, -rotations]).transpose(0, 2, 1)
-    images = np.einsum("oij,kj->oki", operations, addresses) % divisions
-    indices = np.ravel_multi_index(tuple(np.moveaxis(images, -1, 0)), tuple(divisions))
+    indices = image_indices(addresses, divisions, reciprocal_operations(rotations))
     first, irreducible_of, counts = np.unique(indices.min(axis=0), return_inverse=True, return_counts=True)
     kpoints = addresses[first] / divisions
     return KMesh(divisions, kpoints - np.round(kpoints), counts / len(addresses), irreducible_of)
+
+
+def reciprocal_operations(rotations: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Point group and time reversal in reciprocal coordinates, each operation once, shape (n_operations, 3, 3)."""
+    # A rotation of the lattice acts on reciprocal coordinates by its transpose.
+    return np.unique(np.concatenate([rotations, -rotations]).transpose(0, 2, 1), axis=0)
+
+
+def image_indices(
+    addresses: NDArray[np.int64], divisions: NDArray[np.int64], operations: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Indices in the full mesh of the images of some points, shape (n_operations, n_points)."""
+    images = np.einsum("oij,kj->oki", operations, addresses) % divisions
+    return np.ravel_multi_index(tuple(np.moveaxis(images, -1, 0)), tuple(divisions))
 
 
 def make_mesh(cell: PrimitiveCell, kpoints_per_atom: float) -> KMesh:

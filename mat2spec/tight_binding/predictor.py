@@ -244,7 +244,7 @@ class TightBindingPredictor:
 
     @torch.no_grad()
     def transport(self, crystals: Crystals, index: int) -> BandTransport | None:
-        """Effective masses and Seebeck coefficients of the bands of one crystal, in a second or two.
+        """Effective masses and Seebeck coefficients of the bands of one crystal.
 
         Returns
         -------

@@ -43,7 +43,7 @@ def describe_transport(transport: BandTransport) -> dict[Column, float]:
 
 
 def transport_table(crystals: Crystals, predictor: object) -> pd.DataFrame:
-    """One row for each crystal whose bands can be solved, in order; a second or two each.
+    """One row for each crystal whose bands can be solved, in order; one to four seconds each for small cells.
 
     Parameters
     ----------
