@@ -1,10 +1,10 @@
-"""Accuracy against the number of labels: tight binding and Mat2Spec on growing parts of the labels of the plan.
+"""Accuracy against the number of labels: tight binding and the networks on growing parts of the labels of the plan.
 
-    MAT2SPEC_DATA_DIR=DATA python benchmarks/learning_curve.py FOLDER [--models tight-binding-mp,mat2spec] [--seeds 0,1]
+    MAT2SPEC_DATA_DIR=DATA python benchmarks/learning_curve.py FOLDER [--models tight-binding-mp,mat2spec,...] [--seeds 0,1]
 
 A seed chooses the order in which labels are added and initialises the model. Test sets stay complete. Tight binding is
 one member trained on these labels alone, with more epochs on fewer labels (13 for all, times the inverse square root of the
-part); Mat2Spec is trained as in the benchmark (sumnorm-kl). Finished trainings stay in FOLDER. Writes the rows of these
+part); networks are trained as in the benchmark (sumnorm-kl). Finished trainings stay in FOLDER. Writes the rows of these
 models in `benchmarks/learning_curve.csv`, draws `docs/learning_curve.png`, and prints the table.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +34,14 @@ from mat2spec.training.settings import TrainingSettings
 from mat2spec.training.tight_binding import TightBindingTraining
 from mat2spec.training.tight_binding_runs import run_tight_binding
 
+TIGHT_BINDING = "tight-binding-mp"
+MODELS = (TIGHT_BINDING, "sitedos", "mat2spec", "gatgnn", "e3nn")
 PARTS = (0.125, 0.25, 0.5, 1.0)
 TABLE = Path("benchmarks/learning_curve.csv")
 PICTURE = Path("docs/learning_curve.png")
 
 
-def tight_binding(n_all: int, seed: int) -> Train:
+def train_tight_binding(n_all: int, seed: int) -> Train:
     """Train one member of tight binding with spin."""
 
     def train(part: LabelledSpectra, folder: Path) -> tuple[Path, dict[str, dict[str, float | None]]]:
@@ -51,21 +53,44 @@ def tight_binding(n_all: int, seed: int) -> Train:
     return train
 
 
-def mat2spec(_: int, seed: int) -> Train:
-    """Train Mat2Spec as in the benchmark."""
+def recipe_of(network: str, seed: int) -> TrainingSettings:
+    """How the benchmark trains a network on shapes."""
+    recipe = find_recipes([network], "edos")[network]
+    settings = {"model": recipe.model, "setting": "sumnorm-kl", "seed": seed, **recipe.training}
+    return adapt_graphs(TrainingSettings.model_validate(settings))
+
+
+def train_network(settings: TrainingSettings) -> Train:
+    """Train a network."""
 
     def train(part: LabelledSpectra, folder: Path) -> tuple[Path, dict[str, dict[str, float | None]]]:
-        recipe = find_recipes(["mat2spec"], "edos")["mat2spec"].training
-        settings = adapt_graphs(
-            TrainingSettings.model_validate({"model": "mat2spec", "setting": "sumnorm-kl", "seed": seed, **recipe})
-        )
         weights = run_training(part, settings, folder)
         return weights, read_card(weights).metrics
 
     return train
 
 
-MODELS: dict[str, Callable[[int, int], Train]] = {"tight-binding-mp": tight_binding, "mat2spec": mat2spec}
+def curve(model: str, seeds: Sequence[int], folder: Path) -> Iterator[dict[str, object]]:
+    """Rows of the table for one model, trained where that is not done yet."""
+    is_network = model != TIGHT_BINDING
+    graphs = recipe_of(model, 0).graph if is_network else GraphSettings()
+    data = load_edos(Path(os.environ["MAT2SPEC_DATA_DIR"]), graphs, None, Level.MP)
+    sizes = {split: int((data.split == split).sum()) for split in PLAN_TEST_SETS}
+    for seed in seeds:
+        train = train_network(recipe_of(model, seed)) if is_network else train_tight_binding(n_training(data), seed)
+        found = pd.DataFrame(learning_curve(data, PARTS, folder / f"{model}-{seed}", seed, train)[1])
+        for n_train, part in found[found["split"].isin(PLAN_TEST_SETS)].groupby("n_train"):
+            weights = [sizes[split] for split in part["split"]]
+            random = part[part["split"] == Split.TEST_RANDOM].iloc[0]
+            yield {
+                "model": model,
+                "seed": seed,
+                "n_train": n_train,
+                "n_test": sum(weights),
+                "wasserstein": np.average(part["wasserstein"], weights=weights),
+                "wasserstein_random": random["wasserstein"],
+                "r2_random": random["r2"],
+            }
 
 
 def n_training(data: LabelledSpectra) -> int:
@@ -98,31 +123,12 @@ def main() -> None:
     """Train what is missing, write the table and draw it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the trainings are kept")
-    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--models", default=",".join(MODELS), help="by default %(default)s")
     parser.add_argument("--seeds", default="0,1")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    data = load_edos(Path(os.environ["MAT2SPEC_DATA_DIR"]), GraphSettings(), None, Level.MP)
-    sizes = {split: int((data.split == split).sum()) for split in PLAN_TEST_SETS}
-    rows = []
-    for model in given.models.split(","):
-        for seed in map(int, given.seeds.split(",")):
-            train = MODELS[model](n_training(data), seed)
-            found = pd.DataFrame(learning_curve(data, PARTS, given.folder / f"{model}-{seed}", seed, train)[1])
-            for n_train, part in found[found["split"].isin(PLAN_TEST_SETS)].groupby("n_train"):
-                weights = [sizes[split] for split in part["split"]]
-                random = part[part["split"] == Split.TEST_RANDOM].iloc[0]
-                rows.append(
-                    {
-                        "model": model,
-                        "seed": seed,
-                        "n_train": n_train,
-                        "n_test": sum(weights),
-                        "wasserstein": np.average(part["wasserstein"], weights=weights),
-                        "wasserstein_random": random["wasserstein"],
-                        "r2_random": random["r2"],
-                    }
-                )
+    seeds = list(map(int, given.seeds.split(",")))
+    rows = [row for model in given.models.split(",") for row in curve(model, seeds, given.folder)]
     table = with_others(pd.DataFrame(rows).round(4))
     table.to_csv(TABLE, index=False)
     draw(table, PICTURE)

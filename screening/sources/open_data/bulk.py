@@ -26,6 +26,7 @@ from screening.sources.materials_project.documents import calculation_number, no
 from screening.sources.materials_project.errors import MaterialsProjectError, ReconciliationError
 from screening.sources.open_data.arrow_structures import crystal_columns
 from screening.sources.open_data.delta import SUMMARY, batches_of, files_of, open_delta, release_of
+from screening.sources.open_data.spectra import SpectrumError
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -112,6 +113,25 @@ class ReleaseMaterials:
     def row_of(self, identifier: str | None) -> int | None:
         """Row of the material of a calculation, None if it belongs to none."""
         return None if identifier is None else self.rows.get(calculation_number(identifier))
+
+    def crystal(self, identifier: str | None, reserved: frozenset[str]) -> dict[str, Any]:
+        """Columns of the material of a calculation.
+
+        Raises
+        ------
+        SpectrumError
+            If the calculation belongs to no material, or to one without a usable structure or of a reserved formula.
+        """
+        position = self.row_of(identifier)
+        if position is None:
+            raise SpectrumError(NO_MATERIAL)
+        found = {name: self.table[name][position].as_py() for name in self.table.column_names}
+        # Lattice, coordinates and atomic numbers of an unusable structure are missing together.
+        if found[Column.LATTICE] is None:
+            raise SpectrumError("The material has no usable structure.")
+        if found[Column.FORMULA] in reserved:
+            raise SpectrumError(RESERVED)
+        return found
 
 
 def _summary_fields() -> dict[str, Any]:

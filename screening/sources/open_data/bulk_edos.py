@@ -28,9 +28,7 @@ from mat2spec.tables.provenance import hash_json, package_versions
 from screening.progress import Progress, no_progress
 from screening.settings import MaterialsProjectSettings, SourceKind
 from screening.sources.open_data.bulk import (
-    NO_MATERIAL,
     REFERENCE_KEY,
-    RESERVED,
     BulkRead,
     ReleaseMaterials,
     say_left_out,
@@ -149,14 +147,7 @@ class EdosRows:
         SpectrumError
             If it cannot be used.
         """
-        position = self._materials.row_of(sample["identifier"])
-        if position is None:
-            raise SpectrumError(NO_MATERIAL)
-        crystal = {name: self._materials.table[name][position].as_py() for name in self._materials.table.column_names}
-        if crystal[Column.LATTICE] is None:
-            raise SpectrumError("The material has no usable structure.")
-        if crystal[Column.FORMULA] in self._reserved:
-            raise SpectrumError(RESERVED)
+        crystal = self._materials.crystal(sample["identifier"], self._reserved)
         if sample["energies"] is None or sample["spin_up_densities"] is None or sample["efermi"] is None:
             raise SpectrumError("Energies, densities or the Fermi energy are missing.")
         density, spin = sample["spin_up_densities"], "unpolarised"

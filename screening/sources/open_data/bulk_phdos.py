@@ -24,9 +24,7 @@ from screening.progress import Progress, no_progress
 from screening.settings import MaterialsProjectSettings, SourceKind
 from screening.sources.materials_project.documents import crystal_fields
 from screening.sources.open_data.bulk import (
-    NO_MATERIAL,
     REFERENCE_KEY,
-    RESERVED,
     BulkRead,
     ReleaseMaterials,
     say_left_out,
@@ -138,14 +136,7 @@ class _Rows:
     def _row(self, document: dict[str, Any]) -> dict[str, Any]:
         if document["phonon_method"] != self._method:
             raise SpectrumError("another phonon method")
-        position = self._materials.row_of(document["identifier"])
-        if position is None:
-            raise SpectrumError(NO_MATERIAL)
-        crystal = {name: self._materials.table[name][position].as_py() for name in self._materials.table.column_names}
-        if crystal[Column.ATOMIC_NUMBERS] is None:
-            raise SpectrumError("The material has no usable structure.")
-        if crystal[Column.FORMULA] in self._reserved:
-            raise SpectrumError(RESERVED)
+        crystal = self._materials.crystal(document["identifier"], self._reserved)
         frequencies, densities = (np.array(document[name] or [], np.float64) for name in ("frequencies", "densities"))
         phdos, imaginary = bin_phdos(frequencies, densities, len(crystal[Column.ATOMIC_NUMBERS]))
         if imaginary >= UNSTABLE_FROM:
