@@ -18,6 +18,8 @@ _FIELDS = (
     ("month", 1, 12, _MONTHS),
     ("day of the week", 0, 7, _DAYS),
 )
+# Days of each month, in the longest year.
+_LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _PART = re.compile(r"(\*|[0-9a-z]+)(?:-([0-9a-z]+))?(?:/([0-9]+))?")
 
 
@@ -40,13 +42,20 @@ def check_cron(text: str) -> str:
             f"'{text}' is not a cron expression: it has {len(fields)} fields instead of minute, hour, day of the month, month "
             "and day of the week, as in '0 2 * * 1' (Mondays at 02:00)."
         )
+    values = []
     for field, (name, low, high, words) in zip(fields, _FIELDS, strict=True):
+        values.append(set[int]())
         for part in field.split(","):
-            if not _is_part(part, low, high, words):
+            allowed = _values(part, low, high, words)
+            if allowed is None:
                 raise ValueError(
                     f"'{part}' is not a valid {name} in the cron expression '{text}': give a number from {low} to {high}, a "
                     f"range such as {low}-{high}, or *, optionally with a step as in */2."
                 )
+            values[-1].update(allowed)
+    _, _, days, months, _ = values
+    if min(days) > max(_LONGEST[month - 1] for month in months):
+        raise ValueError(f"'{text}' is not a cron expression of any date: these months have no day {min(days)}.")
     return text
 
 
@@ -65,14 +74,18 @@ def check_timezone(name: str) -> str:
     return name
 
 
-def _is_part(part: str, low: int, high: int, words: tuple[str, ...]) -> bool:
+def _values(part: str, low: int, high: int, words: tuple[str, ...]) -> range | None:
+    """Values that a part of a field allows; None if it is not valid."""
     found = _PART.fullmatch(part)
-    if found is None or (found[3] is not None and int(found[3]) < 1):
-        return False
-    if found[1] == "*":
-        return found[2] is None
-    first, last = _number(found[1], low, words), _number(found[2] or found[1], low, words)
-    return first is not None and last is not None and low <= first <= last <= high
+    if found is None or (found[1] == "*" and found[2] is not None):
+        return None
+    step = 1 if found[3] is None else int(found[3])
+    first = low if found[1] == "*" else _number(found[1], low, words)
+    # A step without a range goes on to the end.
+    last = high if found[1] == "*" or (found[3] and not found[2]) else _number(found[2] or found[1], low, words)
+    if step < 1 or first is None or last is None or not low <= first <= last <= high:
+        return None
+    return range(first, last + 1, step)
 
 
 def _number(text: str, low: int, words: tuple[str, ...]) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from typing import TYPE_CHECKING
 
 from flows.commands.exits import hear_interrupts
@@ -47,7 +48,9 @@ def _say_how_to_use(settings: ScreenSettings) -> None:
         if os.environ.get(ADDRESS_VARIABLE)
         else f"none; {ADDRESS_VARIABLE} names an address for failed runs and new picks"
     )
-    secret = f'PREFECT_API_AUTH_STRING="$(cat {secret_file(serve.port)})" ' if serve.authentication else ""
+    secret = (
+        f'PREFECT_API_AUTH_STRING="$(cat {shlex.quote(str(secret_file(serve.port)))})" ' if serve.authentication else ""
+    )
     console.print(
         f"UI:        {address.ui_url}\n"
         f"Secret:    {_about_secret(serve)}\n"

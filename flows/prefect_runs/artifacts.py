@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -47,16 +48,9 @@ _OF_A_PICK = {
 
 def publish(run: RunFolder) -> None:
     """Show the tables of a run as artifacts; what Prefect cannot show is said in the log."""
-    tables = {
-        GAPPED_METALS_KEY: (best_picks(run), "The best picks"),
-        PRECISION_RECALL_KEY: (score_rows(run), "Precision and recall"),
-        FILTERS_KEY: (_json_rows(run.read_table(TableName.FILTER_COUNTS)), "What each filter removed"),
-        CHANGES_KEY: (_json_rows(run.read_table(TableName.CHANGES).head(N_CHANGES)), "What is new since previous runs"),
-        STAGES_KEY: (stage_rows(run), "Counts and timings"),
-    }
-    for key, (rows, description) in tables.items():
+    for key, (rows_of, description) in _TABLES.items():
         with only_display(f"the table {key}"):
-            create_table_artifact(rows, key=key, description=f"{description}; run {run.run_id}")
+            create_table_artifact(rows_of(run), key=key, description=f"{description}; run {run.run_id}")
     page = (run.path / PAGE_FILE).resolve()
     with only_display("the page"):
         create_link_artifact(
@@ -88,6 +82,25 @@ def stage_rows(run: RunFolder) -> list[dict[str, Any]]:
     ]
 
 
+def filter_rows(run: RunFolder) -> list[dict[str, Any]]:
+    """What each filter removed."""
+    return _json_rows(run.read_table(TableName.FILTER_COUNTS))
+
+
+def change_rows(run: RunFolder) -> list[dict[str, Any]]:
+    """What is new since previous runs."""
+    return _json_rows(run.read_table(TableName.CHANGES).head(N_CHANGES))
+
+
+_TABLES: dict[str, tuple[Callable[[RunFolder], list[dict[str, Any]]], str]] = {
+    GAPPED_METALS_KEY: (best_picks, "The best picks"),
+    PRECISION_RECALL_KEY: (score_rows, "Precision and recall"),
+    FILTERS_KEY: (filter_rows, "What each filter removed"),
+    CHANGES_KEY: (change_rows, "What is new since previous runs"),
+    STAGES_KEY: (stage_rows, "Counts and timings"),
+}
+
+
 @contextmanager
 def progress(description: str) -> Iterator[Callable[[int, int], None]]:
     """Progress bar in the UI; the yielded function takes how many of how many are done.
@@ -112,10 +125,12 @@ def progress(description: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def _json_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows that JSON can hold: nulls for missing numbers, and a readable number of digits."""
+    """Rows that JSON can hold: nulls for missing and infinite numbers, and a readable number of digits."""
     rows = table.astype(object).where(table.notna(), None).to_dict(orient="records")
     return [{str(name): _rounded(value) for name, value in row.items()} for row in rows]
 
 
 def _rounded(value: Any) -> Any:
-    return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if isinstance(value, float) else value
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}") if math.isfinite(value) else None

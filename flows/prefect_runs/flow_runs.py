@@ -7,11 +7,10 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from httpx import HTTPError
 from prefect import get_run_logger, runtime
 from prefect.client.orchestration import get_client
 from prefect.concurrency.sync import concurrency
-from prefect.exceptions import MissingContextError, PrefectException, TerminationSignal
+from prefect.exceptions import MissingContextError, TerminationSignal
 from prefect.states import Completed
 
 if TYPE_CHECKING:
@@ -25,13 +24,10 @@ LINK_NAME = "prefect"
 
 @contextmanager
 def only_display(what: str) -> Iterator[None]:
-    """Let what Prefect cannot show be missing: a server that is gone must not end a run.
-
-    Anything but a failure of Prefect or of the way to it is raised as usual.
-    """
+    """Let what Prefect cannot show be missing, and say so in the log: neither a server nor a table may end a run here."""
     try:
         yield
-    except (HTTPError, PrefectException, OSError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001  a server, or a proxy before it, can answer anything
         logger().warning("Prefect does not show %s: %s: %s", what, type(error).__name__, error)
 
 

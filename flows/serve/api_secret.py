@@ -38,16 +38,20 @@ def make_secret(port: int) -> str:
     Raises
     ------
     SecretError
-        If others could have read or written the file.
+        If the file cannot be written, others could have read or written it, or it is empty.
     """
     path = secret_file(port)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(f"{_USER}:{secrets.token_urlsafe(32)}")
     except FileExistsError:
-        return read_secret(path)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{_USER}:{secrets.token_urlsafe(32)}")
+        pass
+    except OSError as error:
+        raise SecretError(
+            f"The secret of the Prefect API cannot be written to {path} ({error.strerror}); name a folder that you can write to "
+            "with the environment variable XDG_STATE_HOME."
+        ) from error
     return read_secret(path)
 
 
@@ -58,7 +62,12 @@ def read_secret(path: Path) -> str:
         raise SecretError(
             f"{path} holds the secret of the Prefect API, but others may read or write it; remove the file and serve again."
         )
-    return path.read_text().strip()
+    secret = path.read_text().strip()
+    if not secret:
+        raise SecretError(
+            f"{path}, which holds the secret of the Prefect API, is empty, as a full disk leaves it; remove the file and serve again."
+        )
+    return secret
 
 
 def find_secret(api_url: str | None) -> str | None:

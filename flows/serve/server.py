@@ -39,8 +39,8 @@ LOG_FILE = "server.log"
 LOCK_FILE = "serve.lock"
 _PID_FILE = "serve.pid"
 _HOME_VARIABLE = "PREFECT_HOME"
-_ANY_ADDRESS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  compared with, not bound
-_LOOPBACK = "127.0.0.1"
+# Hosts that stand for all addresses of the machine, and where it reaches itself then.
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104  compared with, not bound
 # So many deaths in a row, each within this time after a start, are not repaired by another start.
 _MOST_DEATHS, _SHORT_LIFE_S = 3, 60.0
 
@@ -67,10 +67,15 @@ class Address:
     @classmethod
     def of(cls, settings: ServeSettings) -> Address:
         """Addresses of a server with these settings."""
-        listens_to_all = settings.host in _ANY_ADDRESS
-        near, far = (_LOOPBACK, socket.getfqdn()) if listens_to_all else (settings.host, settings.host)
-        public = settings.public_url or f"http://{far}:{settings.port}"
-        return cls(f"http://{near}:{settings.port}/api", public.rstrip("/"))
+        host = settings.host
+        near = _ANY_ADDRESS.get(host, host)
+        far = socket.getfqdn() if host in _ANY_ADDRESS else host
+        public = settings.public_url or f"http://{_in_url(far)}:{settings.port}"
+        return cls(f"http://{_in_url(near)}:{settings.port}/api", public.rstrip("/"))
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def home_of(settings: ServeSettings, results_dir: Path) -> Path:
@@ -175,12 +180,12 @@ class _Server:
             if code is None:
                 continue
             deaths = deaths + 1 if time.monotonic() - started < _SHORT_LIFE_S else 1
-            started = time.monotonic()
             try:
                 if deaths < _MOST_DEATHS:
                     logger.warning("The Prefect server ended with code %s; it is started again.", code)
                     self.start()
                     logger.warning("The Prefect server answers again; runs continue.")
+                    started = time.monotonic()
                     continue
                 self._give_up(f"The Prefect server ended {deaths} times in a row, the last time with code {code}.")
             except ServerError as error:
@@ -220,7 +225,8 @@ def _alone_in(home: Path) -> Iterator[None]:
 
 def _refuse_taken_port(settings: ServeSettings) -> None:
     try:
-        with socket.create_server((settings.host, settings.port)):
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        with socket.create_server((settings.host, settings.port), family=family):
             return
     except OSError as error:
         reason = error.strerror or str(error)

@@ -67,4 +67,8 @@ def take_lock(path: Path, patience_s: float = 0.0) -> FileLock:
         if error.errno in _NO_LOCKS:
             raise TableError(say_no_locks(path.parent)) from error
         raise explain_os_error(error, path, "write") from error
+    if type(lock) is not FileLock:
+        # What filelock makes of ENOSYS: a file that outlives its holder on another machine, and databases have no such thing.
+        lock.release()
+        raise TableError(say_no_locks(path.parent))
     return lock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
@@ -176,7 +177,7 @@ def test_a_stopped_run_is_taken_up_with_other_settings_of_the_machine(tmp_path):
         assert again.path == run.path
 
 
-CRONS = ("0 2 * * 1", "*/5 * * * *", "0 0 1,15 * *", "0 9-17 * * mon-fri", "17 * * JAN 0", "0 0 * * 7")
+CRONS = ("0 2 * * 1", "*/5 * * * *", "0 0 1,15 * *", "0 9-17 * * mon-fri", "17 * * JAN 0", "0 0 * * 7", "0 2 29 feb *")
 NO_CRONS = (
     "",
     "hourly",
@@ -191,16 +192,23 @@ NO_CRONS = (
     "0 2 * * mo",
     "-1 * * * *",
     "0,, * * * *",
+    "0 2 31 2 *",
+    "0 2 30-31 feb 1",
+    "0 0 31 4,jun,9/2 *",
 )
 
 
 @pytest.mark.parametrize("cron", CRONS)
 def test_schedules_are_accepted(cron):
     assert ServeSettings(cron=cron, watch_cron=cron, timezone="Europe/Zurich").cron == cron
+    from prefect.server.schemas.schedules import CronSchedule
+
+    # Prefect's scheduler fails at an expression that never comes true.
+    assert asyncio.run(CronSchedule(cron=cron, timezone="Europe/Zurich").get_dates(1))
 
 
 @pytest.mark.parametrize("cron", NO_CRONS)
-@pytest.mark.parametrize("field", ["cron", "watch_cron"])
+@pytest.mark.parametrize("field", ["cron", "watch_cron", "collect_cron"])
 def test_wrong_schedules_are_refused_where_they_are_set(cron, field):
     with pytest.raises(ValidationError, match="cron"):
         ServeSettings(**{field: cron})

@@ -105,3 +105,16 @@ def test_a_lock_that_cannot_be_acquired_says_why(tmp_path, monkeypatch, error, w
     monkeypatch.setattr(FileLock, "acquire", fail)
     with pytest.raises(TableError, match=words):
         take_lock(tmp_path / ".lock")
+
+
+@pytest.mark.filterwarnings("ignore:flock not supported")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named_whatever_it_answers(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(TableError, match=r"has no locks.*Choose a folder on another one"):
+        take_lock(tmp_path / ".lock")
+    monkeypatch.undo()
+    take_lock(tmp_path / ".lock").release()

@@ -35,3 +35,15 @@ def test_a_file_that_others_may_read_is_not_trusted():
     with pytest.raises(SecretError, match="others may read or write it; remove the file"):
         make_secret(4300)
     assert find_secret("http://127.0.0.1:4300/api") is None
+
+
+def test_without_a_secret_that_is_kept_nothing_is_served(tmp_path, monkeypatch):
+    make_secret(4300)
+    secret_file(4300).write_text("")
+    with pytest.raises(SecretError, match="is empty, as a full disk leaves it; remove the file"):
+        make_secret(4300)
+    assert find_secret("http://127.0.0.1:4300/api") is None
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    with pytest.raises(SecretError, match=r"cannot be written to .*-4300\.secret \(Not a directory\); name a folder"):
+        make_secret(4300)

@@ -44,6 +44,23 @@ def test_browsers_on_other_machines_get_an_address_that_they_can_reach():
     assert public.ui_url == "https://lab.example/prefect"
 
 
+@pytest.mark.parametrize(
+    ("host", "near"), [("::1", "[::1]"), ("::", "[::1]"), ("0.0.0.0", "127.0.0.1"), ("desk", "desk")]
+)
+def test_programs_of_this_machine_reach_a_server_on_any_kind_of_address(host, near):
+    assert Address.of(ServeSettings(host=host)).api_url == f"http://{near}:4200/api"
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("host", ["::1", "::"])
+def test_a_port_is_tried_on_addresses_of_ipv6_too(host):
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(ServerError, match=f"already in use by process {os.getpid()}, "):
+            _refuse_taken_port(ServeSettings(host=host, port=port))
+    _refuse_taken_port(ServeSettings(host=host, port=port))
+
+
 def test_a_process_is_named_only_where_it_holds_the_address():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
