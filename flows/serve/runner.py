@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+import prefect.runner.runner
 import psutil
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
@@ -32,6 +33,7 @@ from prefect.settings import (
 from prefect.states import Crashed
 
 from flows.serve.api_secret import AUTH_VARIABLE
+from flows.serve.cancellations import PatientObserver
 from flows.serve.deployments import FLOW_NAMES, deployments
 from flows.serve.notifications import set_up_notifications
 from flows.settings import ScreenSettings
@@ -64,6 +66,8 @@ def serve_deployments(settings: ScreenSettings, environment: Mapping[str, str], 
     }
     defaults = {PREFECT_RUNNER_POLL_FREQUENCY: POLL_FREQUENCY_S, PREFECT_CLIENT_MAX_RETRIES: MAX_RETRIES}
     with temporary_settings(chosen, set_defaults=defaults):
+        # Where the runner finds it: it takes none as an argument.
+        prefect.runner.runner.FlowRunCancellingObserver = PatientObserver  # type: ignore[misc]
         # A screen uses all cores, so runs are executed one at a time; others wait in the queue.
         runner = Runner(pause_on_shutdown=True, limit=1)
         logging.getLogger("prefect.runner").addFilter(_SaidOnce())
