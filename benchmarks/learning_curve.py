@@ -115,6 +115,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         means = rows.groupby("n_train")["wasserstein"].mean()
         axes.plot(means.index, means.to_numpy(), color=points.get_color(), label=str(model))
     axes.set(xscale="log", yscale="log", xlabel="labels trained on", ylabel="Wasserstein distance / eV, test materials")
+    axes.yaxis.set_minor_formatter("{x:.1f}")
     axes.legend()
     figure.savefig(path, dpi=120)
 
