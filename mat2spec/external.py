@@ -7,7 +7,6 @@ its densities hold both spins, per cell of the source unless the file says ``per
 
 from __future__ import annotations
 
-import math
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
 from mat2spec.settings import EXTERNAL_ENDINGS, model_name
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, SpectralGrid, edges_of_samples, rebin_to_edges
 from mat2spec.spectra.prediction import BatchReport, Prediction
+from mat2spec.tables.array_files import check_header
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import file_sha256
 from mat2spec.tables.parquet import read_metadata, read_table
@@ -186,13 +186,7 @@ def _array(archive: zipfile.ZipFile, name: str, *, numbers: bool = False) -> NDA
         If it is anything else.
     """
     with archive.open(name) as content:
-        version = np.lib.format.read_magic(content)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, kind = read(content)
-    if math.prod(shape) * kind.itemsize > archive.getinfo(name).file_size:
-        raise ValueError(f"{name} declares more values than it holds")
-    if numbers and kind.kind not in "fiu":
-        raise ValueError(f"{name} holds {kind.name} where real numbers belong")
+        check_header(content, name, archive.getinfo(name).file_size, numbers=numbers)
     with archive.open(name) as content:
         return np.asarray(np.lib.format.read_array(content, allow_pickle=False))
 

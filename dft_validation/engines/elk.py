@@ -27,7 +27,7 @@ from dft_validation.engines.base import EngineResult
 from dft_validation.engines.child import child_environment, read_tail, run_child
 from dft_validation.engines.limited import EXIT_NOT_FOUND
 from dft_validation.engines.magnetism import SpinAndU, spin_and_u
-from dft_validation.results.outcomes import EngineError, JobStatus
+from dft_validation.results.outcomes import EngineError, JobStatus, fault_of_machine
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.cell import Cell
 
@@ -231,9 +231,8 @@ def _read_run(
             n_electrons=_valence_charge(info),
         )
     except (OSError, ValueError, KeyError, IndexError) as error:
-        raise EngineError(
-            JobStatus.CORRUPT_OUTPUT, f"Elk's output cannot be used: {type(error).__name__}: {error}"
-        ) from error
+        corrupt = JobStatus.CORRUPT_OUTPUT, f"Elk's output cannot be used: {type(error).__name__}: {error}"
+        raise EngineError(*(fault_of_machine(error) or corrupt)) from error
     found = re.search(r"Elk version ([\d.]+)", info)
     return EngineResult(
         bands=bands,

@@ -18,7 +18,7 @@ from dft_validation.engines.base import EngineResult
 from dft_validation.engines.child import Serving, run_child
 from dft_validation.engines.gpaw_setups import VALENCE_ELECTRONS
 from dft_validation.engines.magnetism import SpinAndU, spin_and_u
-from dft_validation.results.outcomes import EngineError, JobStatus
+from dft_validation.results.outcomes import EngineError, JobStatus, fault_of_machine
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.cell import Cell
 
@@ -154,6 +154,5 @@ def _read_output(target: Path, cell: Cell, mesh: tuple[int, int, int], magnetism
             projections=_projections(values.get("projections", {})),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise EngineError(
-            JobStatus.CORRUPT_OUTPUT, f"The worker's output cannot be used: {type(error).__name__}: {error}."
-        ) from error
+        corrupt = JobStatus.CORRUPT_OUTPUT, f"The worker's output cannot be used: {type(error).__name__}: {error}."
+        raise EngineError(*(fault_of_machine(error) or corrupt)) from error

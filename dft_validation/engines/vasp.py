@@ -19,7 +19,7 @@ from dft_validation.bands.kpoints import find_mesh, map_mesh, reciprocal_rotatio
 from dft_validation.bands.mesh import MeshBands, Projections
 from dft_validation.engines.base import EngineResult
 from dft_validation.engines.gpaw_setups import VALENCE_ELECTRONS
-from dft_validation.results.outcomes import EngineError, JobStatus
+from dft_validation.results.outcomes import EngineError, JobStatus, fault_of_machine
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.cell import Cell
 
@@ -200,9 +200,8 @@ def _read_vasprun(folder: Path, *, projected: bool) -> Vasprun:
     try:
         return Vasprun(str(path), parse_potcar_file=False, exception_on_bad_xml=True, parse_projected_eigen=projected)
     except Exception as error:  # pymatgen lets errors of several XML and number parsers through
-        raise EngineError(
-            JobStatus.CORRUPT_OUTPUT, f"{path.name} cannot be read: {type(error).__name__}: {error}"
-        ) from error
+        corrupt = JobStatus.CORRUPT_OUTPUT, f"{path.name} cannot be read: {type(error).__name__}: {error}"
+        raise EngineError(*(fault_of_machine(error) or corrupt)) from error
 
 
 def bands_of_vasprun(run: Vasprun) -> tuple[Cell, MeshBands]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
@@ -29,7 +28,7 @@ from dft_validation.engines.base import Engine, EngineResult
 from dft_validation.engines.magnetism import is_polarised
 from dft_validation.jobs.scratch import remove_abandoned_folders, scratch_folder
 from dft_validation.results.document import EdosDocument
-from dft_validation.results.outcomes import EngineError, FailedJob, JobStatus
+from dft_validation.results.outcomes import EngineError, FailedJob, JobStatus, fault_of_machine
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.cell import Cell, cell_of
 from mat2spec.crystals.magnetism import MAGNETIC_ELEMENTS
@@ -61,8 +60,8 @@ def calculate_edos(structure: Structure, material_id: str, settings: DftSettings
     except EngineError as error:
         failure = failed_job(structure, material_id, settings, error.status, error.reason, error.cpu_seconds)
     except OSError as error:
-        status = JobStatus.DISK_FULL if error.errno == errno.ENOSPC else JobStatus.CRASHED
-        failure = failed_job(structure, material_id, settings, status, f"A file of the job cannot be written: {error}.")
+        crashed = JobStatus.CRASHED, f"A file of the job cannot be written: {error}."
+        failure = failed_job(structure, material_id, settings, *(fault_of_machine(error) or crashed))
     else:
         return document_of_result(structure, material_id, settings, engine.name, cell, computed, zeroed)
     return replace(failure, engine=engine.name)

@@ -6,7 +6,6 @@ runs a flow, so workers in threads cannot share one.
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import resource
@@ -26,7 +25,7 @@ from dft_validation.jobs.calculation import failed_job
 from dft_validation.jobs.maker import EdosMaker
 from dft_validation.jobs.scratch import remove_abandoned_folders, scratch_folder
 from dft_validation.results.cache import Outcome, outcome_of_dict
-from dft_validation.results.outcomes import EngineError, FailedJob, JobStatus
+from dft_validation.results.outcomes import EngineError, FailedJob, JobStatus, fault_of_machine
 from dft_validation.settings import DftSettings
 
 logger = logging.getLogger(__name__)
@@ -116,10 +115,8 @@ def _last_of(exit_status: Path) -> int:
 
 def _classify(error: Exception, exit_status: int, settings: DftSettings) -> tuple[JobStatus, str]:
     """Kind of a failure and a sentence: what the machine or a limit ended says nothing about the crystal."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return JobStatus.DISK_FULL, f"A file of the job cannot be written: {error}."
-    killed = ended_by_signal(exit_status - _OF_A_SIGNAL, settings)
-    return killed or (JobStatus.CRASHED, f"{type(error).__name__}: {error}".splitlines()[0][:300])
+    passing = fault_of_machine(error) or ended_by_signal(exit_status - _OF_A_SIGNAL, settings)
+    return passing or (JobStatus.CRASHED, f"{type(error).__name__}: {error}".splitlines()[0][:300])
 
 
 def main(arguments: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from mat2spec.crystals.composition import canonical_formula
 from mat2spec.crystals.material_ids import in_digits
 from mat2spec.labels.labelled import DataError
 from mat2spec.labels.reserved import RESERVED_FILE, STRUCTURES_FILE
+from mat2spec.tables.files import file_sha256, read_words
 from mat2spec.tables.parquet import read_table
 
 
@@ -74,8 +74,7 @@ def read_reserved(path: Path | None, formula_of: Mapping[str, str]) -> Reserved:
     """
     if path is None:
         return Reserved()
-    text = path.read_text(encoding="utf-8")
-    entries = {in_digits(entry) for entry in text.split()}
+    entries = {in_digits(entry) for entry in read_words(path)}
     formula_of = {in_digits(name): formula for name, formula in formula_of.items()}
     known = {entry: canonical_formula(formula_of[entry]) for entry in entries if entry in formula_of}
     formulas = {entry: formula for entry, formula in known.items() if formula is not None}
@@ -90,7 +89,7 @@ def read_reserved(path: Path | None, formula_of: Mapping[str, str]) -> Reserved:
                 f"formula into {path} instead, so that its polymorphs are excluded too."
             )
         formulas[entry] = formula
-    return Reserved(frozenset(entries), frozenset(formulas.values()), hashlib.sha256(text.encode()).hexdigest())
+    return Reserved(frozenset(entries), frozenset(formulas.values()), file_sha256(path))
 
 
 def _formulas_in(table_path: Path, ids: set[str]) -> dict[str, str]:

@@ -27,7 +27,7 @@ from dft_validation.queue.store import JobQueue, QueuedJob
 from dft_validation.queue.unwritten import Unwritten
 from dft_validation.results.cache import DocumentCache, Outcome
 from dft_validation.results.document import EdosDocument
-from dft_validation.results.outcomes import OPEN_STATES, PASSING_STATES, FailedJob, JobStatus
+from dft_validation.results.outcomes import OPEN_STATES, PASSING_STATES, FailedJob, JobStatus, fault_of_machine
 from dft_validation.settings import DftSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.cell import cell_of
@@ -301,6 +301,6 @@ def run_as_job(structure: Structure, material_id: str, settings: DftSettings) ->
     except Exception as error:
         # A crystal that makes any library fail must not end the run; the traceback is in the log.
         logger.exception("The job of %s failed.", material_id)
-        reason = f"{type(error).__name__}: {error}"
-        return failed_job(structure, material_id, settings, JobStatus.CRASHED, reason)
+        crashed = JobStatus.CRASHED, f"{type(error).__name__}: {error}"
+        return failed_job(structure, material_id, settings, *(fault_of_machine(error) or crashed))
     return responses[job.output.uuid][1].output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -58,6 +59,28 @@ PLANNED_STATES = frozenset(
 OPEN_STATES = frozenset({JobStatus.QUEUED, JobStatus.RUNNING, JobStatus.SUBMITTED})
 # Nothing is known about the crystal yet: the next run tries it automatically.
 PASSING_STATES = frozenset({JobStatus.INTERRUPTED, JobStatus.DISK_FULL, JobStatus.KILLED})
+
+
+# Errors of disks, network drives and limits of the system.
+_FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
+_MACHINE = frozenset({errno.EIO, errno.ESTALE, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+
+
+def fault_of_machine(error: BaseException) -> tuple[JobStatus, str] | None:
+    """A passing state and a sentence if the machine and not the crystal is to blame for an error, else None.
+
+    Examples
+    --------
+    >>> fault_of_machine(MemoryError())[0].value, fault_of_machine(ValueError("no cell"))
+    ('killed', None)
+    """
+    if isinstance(error, MemoryError):
+        return JobStatus.KILLED, "The machine ran out of memory beside the job; it will be tried again."
+    if isinstance(error, OSError) and error.errno in _FULL_DISK:
+        return JobStatus.DISK_FULL, f"A file of the job cannot be written: {error}."
+    if isinstance(error, OSError) and error.errno in _MACHINE:
+        return JobStatus.KILLED, f"The machine failed, not the crystal ({error}); it will be tried again."
+    return None
 
 
 class EngineError(RuntimeError):

@@ -19,6 +19,7 @@ from mat2spec.crystals.composition import canonical_formula
 from mat2spec.labels.readers.data_folder import EDOS_FILE, EDOS_NATURAL_FILE
 from mat2spec.settings import SHIPPED_SHARDS, default_store
 from mat2spec.tables.columns import Column
+from mat2spec.tables.files import TableError, read_words
 from mat2spec.tables.parquet import read_table
 from screening.runs.schemas import TableName
 from screening.sources.opening import open_source
@@ -89,8 +90,8 @@ def read_ids(path: Path) -> list[str]:
         If the file cannot be read or names no crystal.
     """
     try:
-        ids = path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
+        ids = read_words(path)
+    except TableError as error:
         raise LabelError(f"The list of crystals {path} cannot be read ({error}); check the path.") from error
     if not ids:
         raise LabelError(f"The list of crystals {path} is empty; write one material_id per line.")

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
+from ase.data import atomic_masses
 from ase.db import connect
 from ase.io import iread
+from ase.io.extxyz import key_val_str_to_dict, read_xyz
 from pymatgen.core import Structure
 from pymatgen.io.ase import AseAtomsAdaptor
 
-FORMATS = {".extxyz": "extxyz", ".xyz": "extxyz", ".traj": "traj"}
+from mat2spec.crystals.species import isotope_of_mass
+
+TEXT_FORMATS = (".extxyz", ".xyz")
+FORMATS = {**dict.fromkeys(TEXT_FORMATS, "extxyz"), ".traj": "traj"}
 DATABASE_ENDINGS = (".db",)
 _PROPERTIES = re.compile(r"""Properties\s*=\s*["']?([^\s"']+)""", re.IGNORECASE)
+_ONCE = re.compile(r"(?<!\S)(lattice|properties|pbc)\s*=", re.IGNORECASE)
+_MASS_TOLERANCE = 0.02
 SQLITE = b"SQLite format 3\x00"
 # Keys under which rows of databases and comments of extxyz name their crystal.
 NAME_KEYS = ("material_id", "mp_id", "id", "name")
@@ -35,52 +44,102 @@ def structure_of(atoms: Atoms) -> Structure:
     """
     if not atoms.pbc.all():
         raise AseFileError("The Atoms are not periodic in all three directions; give a crystal.")
-    return AseAtomsAdaptor.get_structure(atoms)
+    structure = AseAtomsAdaptor.get_structure(atoms)
+    masses = atoms.get_masses()
+    for index in np.flatnonzero(atoms.numbers == 1).tolist():
+        isotope = isotope_of_mass("H", float(masses[index]))
+        if isotope != "H":
+            structure.replace(index, isotope)
+    return structure
+
+
+def note_on(atoms: Atoms) -> str:
+    """A remark on masses that are not those of the elements; those of hydrogen are isotopes of the structure."""
+    usual = atomic_masses[atoms.numbers]
+    unusual = np.abs(atoms.get_masses() - usual) > _MASS_TOLERANCE * usual
+    return "The masses of the file are ignored by all models." if (unusual & (atoms.numbers > 1)).any() else ""
 
 
 def atoms_of(file: Path) -> Iterator[tuple[str, Atoms]]:
-    """Name, empty if it has none, and Atoms of every frame of a file.
+    """Name, empty if it has none, and Atoms of every step of a trajectory.
 
     Raises
     ------
     AseFileError
         If the file cannot be read.
     """
-    if FORMATS[file.suffix.lower()] == "extxyz":
-        _check_sizes(file)
     try:
         for atoms in iread(file, index=":", format=FORMATS[file.suffix.lower()]):
             yield _name(atoms.info), atoms
     # ASE raises whatever its parsers stumble over.
     except Exception as error:
+        if _is_of_the_machine(error):
+            raise
         raise AseFileError(f"ASE cannot read the file: {_first_line(error)}") from error
 
 
-def _check_sizes(file: Path) -> None:
-    """Refuse an extxyz file that declares more atoms or columns than it holds: ASE would look for them very long.
+def frames_of(text: str) -> Iterator[tuple[str, str]]:
+    """Name, empty if it has none, and text of every frame of an extxyz file.
 
     Raises
     ------
     AseFileError
-        If the numbers do not fit.
+        If a frame declares more atoms or columns than it holds: ASE would look for them very long.
     """
-    lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
+    lines = text.split("\n")
     start = 0
     while start < len(lines) and lines[start].strip():
         if lines[start].startswith("VEC"):  # lattice vectors, in an older form
             start += 1
             continue
-        if not lines[start].strip().isdecimal():
-            raise AseFileError(f"Line {start + 1} of the file is not a number of atoms.")
-        n_atoms, n_there = int(lines[start]), len(lines) - start - 2
-        if n_atoms > n_there:
-            raise AseFileError(f"The file declares {n_atoms:.6g} atoms but has {max(n_there, 0)} lines of them.")
-        described = _PROPERTIES.search(lines[start + 1])
-        if n_atoms and described:
-            n_columns = sum(map(int, re.findall(r":[A-Za-z]:(\d+)", described[1])))
-            if n_columns > len(lines[start + 2].split()):
-                raise AseFileError(f"The file declares {n_columns:.6g} columns, more than its lines of atoms have.")
-        start += n_atoms + 2
+        behind = start + 2 + _checked_size(lines, start)
+        yield _name_in(lines[start + 1]), "\n".join(lines[start:behind]) + "\n"
+        start = behind
+
+
+def atoms_of_frame(frame: str) -> Atoms:
+    """The Atoms of one frame of an extxyz file.
+
+    Raises
+    ------
+    AseFileError
+        If it cannot be read, or gives its lattice twice.
+    """
+    names = [name.lower() for name in _ONCE.findall(frame.split("\n", 2)[1])]
+    twice = next((name for name in names if names.count(name) > 1), "")
+    if twice:
+        raise AseFileError(f"The line of properties gives '{twice}' twice; leave one.")
+    try:
+        return next(read_xyz(io.StringIO(frame), index=0))
+    except KeyError as error:
+        raise AseFileError(f"{error} is not an element that ASE knows.") from error
+    except Exception as error:
+        if _is_of_the_machine(error):
+            raise
+        raise AseFileError(f"ASE cannot read the file: {_first_line(error)}") from error
+
+
+def _checked_size(lines: list[str], start: int) -> int:
+    """Number of atoms of the frame that begins at a line."""
+    if not lines[start].strip().isdecimal():
+        raise AseFileError(f"Line {start + 1} of the file is not a number of atoms.")
+    n_atoms = int(lines[start])
+    n_there = sum(bool(line.strip()) for line in lines[start + 2 : start + 2 + n_atoms])
+    if n_atoms > n_there:
+        raise AseFileError(f"The file declares {n_atoms:.6g} atoms but has {n_there} lines of them.")
+    described = _PROPERTIES.search(lines[start + 1])
+    if n_atoms and described:
+        n_columns = sum(map(int, re.findall(r":[A-Za-z]:(\d+)", described[1])))
+        if n_columns > len(lines[start + 2].split()):
+            raise AseFileError(f"The file declares {n_columns:.6g} columns, more than its lines of atoms have.")
+    return n_atoms
+
+
+def _name_in(comment: str) -> str:
+    try:
+        return _name(key_val_str_to_dict(comment))
+    except Exception:  # noqa: BLE001  whoever reads the frame says what is wrong with it
+        return ""
 
 
 def rows_of(file: Path, kind: str) -> Iterator[tuple[str, Any]]:
@@ -103,6 +162,8 @@ def rows_of(file: Path, kind: str) -> Iterator[tuple[str, Any]]:
             for row in database.select():
                 yield _name(row.key_value_pairs) or str(row.id), row
     except Exception as error:
+        if _is_of_the_machine(error):
+            raise
         raise AseFileError(f"ASE cannot read the database: {_first_line(error)}") from error
 
 
@@ -117,3 +178,8 @@ def _name(keys: Any) -> str:
 
 def _first_line(error: BaseException) -> str:
     return (next(iter(str(error).splitlines()), "").rstrip(".") or type(error).__name__) + "."
+
+
+def _is_of_the_machine(error: BaseException) -> bool:
+    """Whether memory, disk or network failed, for which the file is not to blame."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)

@@ -6,6 +6,7 @@ coordinates, symmetry that is named but not listed, a crystal that does not matc
 
 from __future__ import annotations
 
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +19,19 @@ from pymatgen.io.cif import CifParser
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.checks import MAX_VOLUME_PER_ATOM_A3, TOO_EMPTY, problem_of_cell
-from mat2spec.crystals.cif_blocks import UNKNOWN_VALUES, Block, CifError, check_cell, check_names, check_sites
+from mat2spec.crystals.cif_blocks import UNKNOWN_VALUES, Block, check_cell, check_names, check_sites, check_values
+from mat2spec.crystals.cif_text import CifError
 from mat2spec.crystals.claims import Claims, read_elements, read_formula
 from mat2spec.crystals.compact import reduce_skewed_cells
 from mat2spec.crystals.contacts import MIN_CONTACT_RATIO, closest_contact
-from mat2spec.crystals.space_groups import SpaceGroupSetting, fit_lattice, operations, settings_named
+from mat2spec.crystals.numbers import measured_number
+from mat2spec.crystals.space_groups import (
+    SpaceGroupSetting,
+    fit_lattice,
+    operations,
+    problem_of_operations,
+    settings_named,
+)
 from mat2spec.crystals.species import symbol_of
 from mat2spec.crystals.symmetry import SYMMETRY_TOLERANCE_A
 
@@ -37,10 +46,13 @@ SYMBOL_KEYS = (
     "_space_group_name_H-M_alt",
     "_symmetry_space_group_name_H-M",
     "_space_group_name_H-M_full",
+    "_space_group_name_H-M_ref",
     "_symmetry_space_group_name_H-M_full",
     "_symmetry_space_group_name_h-m",
 )
 NUMBER_KEYS = ("_space_group_IT_number", "_symmetry_Int_Tables_number")
+_PARSED_AS = re.compile(r"(\S+) parsed as (\S+)")
+_SHARED_PLACE = re.compile(r"Occupancy (\S+) exceeded")
 # Warnings of pymatgen about files that are read correctly.
 _HARMLESS = (
     "rounded to ideal values",
@@ -89,12 +101,14 @@ def read_block(text: str, *, primitive: bool) -> CifCrystal:
         parser: Any = _parser_of("data_" + text[5:])
         (data,) = parser._cif.data.values()  # noqa: SLF001  its items are not available elsewhere, and some are added
         block = Block(parser, data)
+        check_values(block)
         check_sites(block)
         check_cell(block)
         structure = _structure_of(block)
         if primitive:
             structure = to_primitive(structure)
-    block.notes += [warning for warning in parser.warnings if not any(word in warning for word in _HARMLESS)]
+    warned = [warning for warning in parser.warnings if not any(word in warning for word in _HARMLESS)]
+    block.notes += [_PARSED_AS.sub(r"'\1' is read as \2.", warning) for warning in warned]
     if parser.feature_flags["magcif"]:
         block.notes.append("The magnetic moments of the file are ignored by all models.")
     return CifCrystal(structure, tuple(dict.fromkeys(note.replace("\n", " ") for note in block.notes)))
@@ -104,9 +118,13 @@ def _parser_of(text: str) -> Any:
     try:
         return CifParser.from_str(text)
     except ValueError as error:
-        if "zip()" in str(error):
+        if "zip()" in str(error) or "not a multiple" in str(error):
             raise CifError("A loop of the block has values left over that fill none of its rows.") from error
         raise
+    except KeyError as error:
+        raise CifError(f"The block does not give {error}, without which its sites have no meaning.") from error
+    except ZeroDivisionError as error:
+        raise CifError("A loop of the block, such as that of its sites, has names but no values.") from error
 
 
 def to_primitive(structure: Structure, tolerance_a: float = SYMMETRY_TOLERANCE_A) -> Structure:
@@ -138,6 +156,9 @@ def _structure_of(block: Block) -> Structure:
     _check_stated(block, stated)
     if not listed:
         return _by_stated_group(block, claims, stated, lattice)
+    problem = problem_of_operations(listed)
+    if problem:
+        raise CifError(problem)
     if not fit_lattice(listed, lattice.matrix):
         raise CifError(
             "The symmetry operations do not fit the cell: they make lengths or angles equal that the file gives as "
@@ -159,7 +180,7 @@ def _listed_operations(block: Block) -> list[str]:
 
 def _group_number(block: Block) -> int | None:
     number = block.number(*NUMBER_KEYS)
-    return None if number is None else int(number)
+    return int(number) if number is not None and number.is_integer() else None
 
 
 def _check_stated(block: Block, stated: list[SpaceGroupSetting]) -> None:
@@ -266,6 +287,11 @@ def _parsed_within(block: Block, tolerance: float) -> Structure:
     except ValueError as error:
         if "thickness" in str(error):
             raise CifError("The cell is thinner than an atom: flat lattice or wrong unit.") from error
+        if shared := _SHARED_PLACE.search(str(error)):
+            raise CifError(
+                f"The occupancies of atoms in one place add up to {shared[1]}: sites are listed beside their own symmetric "
+                "images, or two atoms have one place."
+            ) from error
         raise
     return structure
 
@@ -304,8 +330,22 @@ def _claims_of(block: Block) -> Claims:
     volume = block.number("_cell_volume")
     return Claims(
         formula=read_formula(block.text("_chemical_formula_sum", "_chemical_formula_structural")),
-        elements=read_elements(block.text("_chemical_formula_moiety")),
+        elements=read_elements(block.text("_chemical_formula_moiety", "_chemical_formula_structural")),
         n_units=block.number("_cell_formula_units_Z") or None,
+        n_sites=_number_by_multiplicities(block),
         volume=volume or None,
         density=density or None,
     )
+
+
+def _number_by_multiplicities(block: Block) -> int | None:
+    """Atoms in the cell by the multiplicities of Wyckoff positions; without letters programs write other numbers there."""
+    counts = [
+        number
+        for text in block.column("_atom_site_symmetry_multiplicity")
+        or block.column("_atom_site_site_symmetry_multiplicity")
+        if (number := measured_number(text)) is not None
+    ]
+    letters = [text for text in block.column("_atom_site_Wyckoff_symbol") if text.strip() not in UNKNOWN_VALUES]
+    n_rows = len(block.column("_atom_site_label"))
+    return round(sum(counts)) if counts and len(counts) == len(letters) == n_rows else None

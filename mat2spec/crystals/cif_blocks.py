@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from pymatgen.core import Element
-from pymatgen.io.cif import str2float
 
-from mat2spec.crystals.checks import MAX_FRACTION
+from mat2spec.crystals.checks import MAX_CELLS, MAX_FRACTION
+from mat2spec.crystals.cif_labels import check_label
+from mat2spec.crystals.cif_text import CifError, uniform
+from mat2spec.crystals.numbers import measured_number, number_or_fraction
 
 LENGTH_KEYS = ("_cell_length_a", "_cell_length_b", "_cell_length_c")
 ANGLE_KEYS = ("_cell_angle_alpha", "_cell_angle_beta", "_cell_angle_gamma")
 COORDINATE_KEYS = ("_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
+_CATEGORIES = ("_cell_", "_atom_site_", "_symmetry_", "_space_group_", "_chemical_")
 MODULATION_KEYS = (
     "_cell_modulation",
     "_cell_wave_vector",
@@ -24,21 +26,16 @@ MODULATION_KEYS = (
     "_space_group.magn_ssg",
 )
 UNKNOWN_VALUES = {"", "?", "."}
-_GROUPS = re.compile(r"(wat|oh2?|h2o|hoh|nh[34]|no3|so4|po4|co3|clo4|me|et|ph|solv)(?![a-z])", flags=re.IGNORECASE)
-# Names of elements beyond lawrencium before they had one: no model knows them, and pymatgen takes them for uranium.
-_PLACEHOLDERS = re.compile(r"U(u[nubtqphso]|n[nqphseo])")
+_NO_GROUP = UNKNOWN_VALUES | {"0"}
 # What a block may say once only: pymatgen keeps the last.
 _ONCE = re.compile(
-    r"\s*(_cell_(?:length|angle)_\w+|_atom_site_(?:fract_\w|label)|_chemical_formula_sum)\b", re.IGNORECASE
+    r"(?<!\S)(_cell_(?:length|angle|volume|formula)\w*|_atom_site_(?:fract_\w|label|type_symbol|occupancy)|_chemical_formula_sum"
+    r"|_symmetry_(?:equiv_pos_as_xyz|space_group_name\S+|Int_Tables_number)"
+    r"|_space_group_(?:symop_operation_xyz|name\S+|IT_number))(?!\S)"
 )
-# A molecule may reach over some cells; no atom is as many lattice vectors away from the origin.
-_MAX_CELLS = 100.0
+_CONFLICT = re.compile(r"^(<<<<<<< |>>>>>>> )", re.MULTILINE)
 # Volume over the product of the lengths, below which three angles close no cell.
 _LEAST_SHARE = 1e-6
-
-
-class CifError(ValueError):
-    """A block of a CIF holds no crystal, or a different one than it describes; the message says why."""
 
 
 @dataclass
@@ -62,7 +59,7 @@ class Block:
 
     def number(self, *keys: str) -> float | None:
         """The first of some items that has a value, as a number; None if it is not one."""
-        return number_of(self.text(*keys))
+        return measured_number(self.text(*keys))
 
     def column(self, key: str) -> list[str]:
         """A column of a loop, or a single value outside a loop."""
@@ -77,7 +74,7 @@ def split_blocks(text: str) -> Iterator[tuple[str, str]]:
     """
     blocks: list[list[str]] = []
     within_text = False
-    for line in text.splitlines(keepends=True):
+    for line in uniform(text).splitlines(keepends=True):
         if line.startswith(";"):
             within_text = not within_text
         begins = line.lstrip()[:5].lower() == "data_"
@@ -93,18 +90,28 @@ def split_blocks(text: str) -> Iterator[tuple[str, str]]:
 
 
 def check_names(text: str) -> None:
-    """Refuse a block that gives its cell or its sites twice; raises `CifError`."""
+    """Refuse a block that gives its cell, its symmetry or its sites twice; raises `CifError`."""
+    if _CONFLICT.search(text):
+        raise CifError(
+            "The block holds two versions that were never merged (lines '<<<<<<<' and '>>>>>>>'); choose one."
+        )
     seen: set[str] = set()
     within_text = False
     for line in text.splitlines():
         within_text ^= line.startswith(";")
-        found = None if within_text else _ONCE.match(line)
-        if found and found[1].lower() in seen:
-            raise CifError(
-                f"The block gives {found[1]} twice: it holds two crystals, or two versions of one. Split it."
-            )
-        if found:
-            seen.add(found[1].lower())
+        for name in [] if within_text else _ONCE.findall(line):
+            if name in seen:
+                raise CifError(
+                    f"The block gives {name} twice: it holds two crystals, or two versions of one. Split it."
+                )
+            seen.add(name)
+
+
+def check_values(block: Block) -> None:
+    """Refuse an item without a value, for which the name of the next one is taken; raises `CifError`."""
+    for name, value in block.items.items():
+        if isinstance(value, str) and value.startswith("_") and value.lower().startswith(_CATEGORIES):
+            raise CifError(f"The item {name} has no value: {value} follows at once. Write '?' or the value.")
 
 
 def check_cell(block: Block) -> None:
@@ -115,8 +122,10 @@ def check_cell(block: Block) -> None:
             raise CifError(
                 "The block gives no cell: _cell_length_a, _b, _c and _cell_angle_alpha, _beta, _gamma are needed."
             )
+        if len(block.column(key)) > 1:
+            raise CifError(f"The block gives {len(block.column(key))} values for {key}: one crystal has one cell.")
         text = block.column(key)[0].strip()
-        values[key] = number_of(text)
+        values[key] = measured_number(text)
         high = np.inf if key in LENGTH_KEYS else 180.0
         if not 0 < (values[key] or 0.0) < high:
             raise CifError(f"{key} is '{text}': no cell has that.")
@@ -143,7 +152,7 @@ def check_sites(block: Block) -> None:
         if unknown:
             raise CifError(f"{unknown} sites have no coordinate ('?' or '.' in {key}); their atoms would be missing.")
     _check_fractions(block)
-    hydrogens = sum(number_of(value) or 0.0 for value in block.column("_atom_site_attached_hydrogens"))
+    hydrogens = sum(measured_number(value) or 0.0 for value in block.column("_atom_site_attached_hydrogens"))
     if hydrogens:
         raise CifError(
             f"{hydrogens:g} hydrogens are listed as attached to atoms (_atom_site_attached_hydrogens), but have no sites; "
@@ -151,10 +160,28 @@ def check_sites(block: Block) -> None:
         )
     if any(flag.strip() == "dum" for flag in block.column("_atom_site_calc_flag")):
         raise CifError("Some sites are dummies ('dum' in _atom_site_calc_flag); leave out what is not an atom.")
-    empty = sum(number_of(share) == 0 for share in block.column("_atom_site_occupancy"))
+    _check_occupancies(block)
+    _check_labels(block)
+
+
+def _check_occupancies(block: Block) -> None:
+    """Refuse shares that no site has and alternatives that exclude each other, and note sites that are left out."""
+    shares = [text.strip() for text in block.column("_atom_site_occupancy") if text.strip() not in UNKNOWN_VALUES]
+    for text in shares:
+        if not 0 <= (-1.0 if (share := measured_number(text)) is None else share) <= 1:
+            raise CifError(f"A site has the occupancy '{text}'; give a number from 0 to 1.")
+    empty = sum(measured_number(text) == 0 for text in shares)
     if empty:
         block.notes.append(f"{empty} sites with an occupancy of zero are left out.")
-    _check_labels(block)
+    groups = block.column("_atom_site_disorder_group")
+    assemblies = block.column("_atom_site_disorder_assembly") or [""] * len(groups)
+    alternatives = {
+        (assembly, group) for assembly, group in zip(assemblies, groups, strict=False) if group not in _NO_GROUP
+    }
+    if len(alternatives) > len({assembly for assembly, _ in alternatives}):
+        raise CifError(
+            "Some sites are alternatives of each other (_atom_site_disorder_group); leave the atoms of one group only."
+        )
 
 
 def _check_labels(block: Block) -> None:
@@ -163,34 +190,23 @@ def _check_labels(block: Block) -> None:
         # pymatgen requires labels; the symbols serve as well.
         block.items["_atom_site_label"] = list(symbols)
     for name in symbols or block.column("_atom_site_label"):
-        plain = name.strip().replace("-", "")
-        letters = re.split(r"[^A-Za-z]", plain, maxsplit=1)[0]
-        # O-H, OH2, Wat: an oxygen whose hydrogens have no sites. Co3 is the third cobalt.
-        if _GROUPS.match(plain) and not Element.is_valid_symbol(letters):
-            raise CifError(
-                f"The site '{name}' represents a group of atoms; list each of them with its coordinates, including hydrogens."
-            )
-        if _PLACEHOLDERS.fullmatch(letters) or not any(
-            Element.is_valid_symbol(letters[:length].capitalize()) for length in (1, 2)
-        ):
-            raise CifError(f"The site '{name}' is not an element.")
+        check_label(name, is_symbol=bool(symbols))
 
 
 def _check_fractions(block: Block) -> None:
     """Refuse coordinates that are far from the cell, and note those that could be Cartesian: pymatgen moves all into it."""
     largest = 0.0
-    for text in (text for key in COORDINATE_KEYS for text in block.column(key)):
-        fraction = number_of(text)
-        if fraction is None or not abs(fraction) <= _MAX_CELLS:
-            raise CifError(f"A fractional coordinate is '{text}', which is not a fraction of a lattice vector.")
-        largest = max(largest, abs(fraction))
+    for key in COORDINATE_KEYS:
+        fractions = [_fraction(text.strip()) for text in block.column(key)]
+        largest = max([largest, *map(abs, fractions)])
+        if any(re.search("[/dD]", text) for text in block.column(key)):
+            block.items[key] = [repr(fraction) for fraction in fractions]
     if largest > MAX_FRACTION:
         block.notes.append("The fractional coordinates could be Cartesian ones: some are larger than 1.")
 
 
-def number_of(text: str) -> float | None:
-    """A number with or without its uncertainty in parentheses; None for any other text."""
-    try:
-        return float(str2float(text))
-    except (ValueError, TypeError):
-        return None
+def _fraction(text: str) -> float:
+    fraction = number_or_fraction(text)
+    if fraction is None or not abs(fraction) <= MAX_CELLS:
+        raise CifError(f"A fractional coordinate is '{text}', which is not a fraction of a lattice vector.")
+    return fraction

@@ -175,6 +175,10 @@ def elements_among(names: Iterable[object]) -> frozenset[str]:
 
 def read_formula(text: str) -> dict[str, float]:
     """Atoms of each element in a formula; empty if the text is not a formula."""
+    words = text.split()
+    if len(words) > 1 and text.isupper():
+        # In capitals: NA CL is sodium chloride, for each word is one element.
+        text = " ".join(word.capitalize() for word in words)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

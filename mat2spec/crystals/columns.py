@@ -19,12 +19,16 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pymatgen.core import Element
 
+from mat2spec.crystals.numbers import plain_number
+from mat2spec.crystals.species import ISOTOPES
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import TableError
 from mat2spec.tables.text import one_line
 
 # JSON strings are flattened to this depth: lists of lists, and the matrix of a lattice within a mapping.
 _MAX_DEPTH = 4
+# Integers up to here are exact in double precision.
+_LARGEST_EXACT = 2**53
 # Larger numbers are not elements.
 MAX_KNOWN_NUMBER = 999
 
@@ -65,15 +69,24 @@ def identifiers(column: pa.ChunkedArray) -> list[str | None]:
 def _identifiers(plain: pa.Array, given: pa.DataType) -> list[str | None]:
     kind = plain.type
     if _is_text(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind):
-        return [None if value is None else str(value) or None for value in plain.to_pylist()]
+        return [_name(value) for value in plain.to_pylist()]
     if _is_binary(kind):
-        return [_decoded(value) or None for value in plain.to_pylist()]
+        return [_name(_decoded(value)) for value in plain.to_pylist()]
     if pa.types.is_floating(kind):
         values = plain.to_pylist()
-        whole = [value is None or value != value or float(value).is_integer() for value in values]  # noqa: PLR0124  NaN
+        # Larger ones are not exact: two identifiers may have become one number.
+        whole = [
+            value is None or value != value or (float(value).is_integer() and abs(value) <= _LARGEST_EXACT)  # noqa: PLR0124  NaN
+            for value in values
+        ]
         if all(whole):
             return [None if value is None or value != value else str(int(value)) for value in values]  # noqa: PLR0124
     raise TableError(f"The column {Column.MATERIAL_ID} holds {given}; identifiers must be text or integers.")
+
+
+def _name(value: object) -> str | None:
+    """An identifier as text; None if nothing is in it."""
+    return None if value is None or not str(value).strip() else str(value)
 
 
 def numbers_of_lists(column: pa.ChunkedArray, name: str) -> Lists:
@@ -87,6 +100,8 @@ def atomic_numbers_of_lists(column: pa.ChunkedArray) -> Lists:
     """Atomic numbers from lists of numbers or element symbols; 0 for numbers that are not elements."""
     name = Column.ATOMIC_NUMBERS
     leaves, lengths, problems = _leaves(column, name)
+    if _is_binary(leaves.type):
+        leaves = pa.array([_said(value) for value in leaves.to_pylist()], type=pa.string())
     if _is_text(leaves.type):
         encoded = pc.dictionary_encode(leaves)
         known = np.array([_number_of(text) for text in encoded.dictionary.to_pylist()] or [0.0])
@@ -96,7 +111,10 @@ def atomic_numbers_of_lists(column: pa.ChunkedArray) -> Lists:
         values, _ = _as_numbers(leaves)
     bad = ~(values == np.floor(values))
     first = next((_said(leaves[int(index)].as_py()) for index in np.flatnonzero(bad)[:1]), "")
-    sentence = f"The {name} of the row hold {first}, which is not an element; give integers or symbols."
+    if first.strip() in ISOTOPES:
+        sentence = f"The {name} of the row hold {first}, an isotope whose mass no model knows; write H if its electrons will do."
+    else:
+        sentence = f"The {name} of the row hold {first}, which is not an element; give integers or symbols."
     read = _without(Lists(values, lengths, problems), bad, sentence)
     return Lists(np.clip(read.values, 0, MAX_KNOWN_NUMBER), read.lengths, read.problems)
 
@@ -107,7 +125,8 @@ def _plain(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], type=array.type)
     if isinstance(array, pa.ExtensionArray):
-        return _plain(array.storage)
+        is_uuid = isinstance(array.type, pa.UuidType)
+        return pa.array([str(name or "") for name in array.to_pylist()]) if is_uuid else _plain(array.storage)
     kind = array.type
     if pa.types.is_dictionary(kind):
         return _plain(array.dictionary_decode())
@@ -201,16 +220,20 @@ def _as_numbers(leaves: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.bool_
 
 
 def _number(text: str | None) -> float:
-    try:
-        return float(text) if text is not None else np.nan
-    except ValueError:
-        return np.nan
+    """A number written as text, also nan and inf; NaN for anything else."""
+    word = (text or "").strip()
+    if word.lower().lstrip("+-") in {"inf", "infinity"}:
+        return float(word)
+    number = plain_number(word)
+    return np.nan if number is None else number
 
 
 @cache
 def _number_of(text: str | None) -> float:
     """Atomic number from a symbol or a number as text; NaN for anything else."""
     symbol = (text or "").strip()
+    if symbol in ISOTOPES:
+        return np.nan
     if Element.is_valid_symbol(symbol):
         return float(Element(symbol).Z)
     return _number(symbol)

@@ -105,7 +105,7 @@ def closest_contact(
     atomic_numbers
         Shape (n,), within `covalent_radii`.
     """
-    radii = covalent_radii()[atomic_numbers]
+    radii = covalent_radii()[atomic_numbers.clip(0, MAX_ATOMIC_NUMBER)]
     farthest = 2 * radii.max() * REACH
     volume_per_atom = abs(np.linalg.det(lattice)) / len(frac_coords)
     radius = min(_FIRST_RADIUS_FACTOR * (3 * volume_per_atom / (4 * np.pi)) ** (1 / 3), farthest)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
+
+from mat2spec.crystals.species import isotope_of_mass
 
 # K. Choudhary et al., npj Comput. Mater. 6, 173 (2020): `jarvis.core.atoms.Atoms.to_dict`.
 _JARVIS = ("lattice_mat", "coords", "elements")
@@ -19,11 +22,17 @@ def as_pymatgen(entry: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _of_jarvis(entry: dict[str, Any]) -> dict[str, Any]:
-    kind = "xyz" if entry.get("cartesian") else "abc"
+    cartesian = entry.get("cartesian")
+    kind = "xyz" if (cartesian.lower() == "true" if isinstance(cartesian, str) else cartesian) else "abc"
     sites = [
         {"species": [symbol], kind: place} for symbol, place in zip(entry["elements"], entry["coords"], strict=True)
     ]
-    return {"lattice": entry["lattice_mat"], "sites": sites}
+    stated = [
+        zip(names, entry[key], strict=False)
+        for names, key in ((("a", "b", "c"), "abc"), (("alpha", "beta", "gamma"), "angles"))
+        if isinstance(entry.get(key), list)
+    ]
+    return {"lattice": {"matrix": entry["lattice_mat"]} | dict(chain.from_iterable(stated)), "sites": sites}
 
 
 def _of_optimade(entry: dict[str, Any]) -> dict[str, Any]:
@@ -33,10 +42,20 @@ def _of_optimade(entry: dict[str, Any]) -> dict[str, Any]:
         for name, place in zip(entry["species_at_sites"], entry["cartesian_site_positions"], strict=True)
     ]
     periodic = entry.get("dimension_types") or [1, 1, 1]
-    return {"lattice": {"matrix": entry["lattice_vectors"], "pbc": periodic}, "sites": sites}
+    claims = {
+        "formula": entry.get("chemical_formula_reduced"),
+        "elements": entry.get("elements"),
+        "nsites": entry.get("nsites"),
+    }
+    return {"lattice": {"matrix": entry["lattice_vectors"], "pbc": periodic}, "sites": sites, "claims": claims}
 
 
 def _species(kind: dict[str, Any], name: Any) -> list[dict[str, Any]]:
     symbols = kind.get("chemical_symbols") or [name]
     shares = kind.get("concentration") or [1] * len(symbols)
-    return [{"element": symbol, "occu": share} for symbol, share in zip(symbols, shares, strict=False)]
+    masses = kind.get("mass") or [None] * len(symbols)
+    attached = {"attached": kind["attached"]} if kind.get("attached") else {}
+    return [
+        {"element": isotope_of_mass(symbol, mass), "occu": share} | attached
+        for symbol, share, mass in zip(symbols, shares, masses, strict=False)
+    ]

@@ -11,6 +11,7 @@ import orjson
 from pymatgen.core import Structure
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.checks import find_problems
 from mat2spec.crystals.columns import identifiers
 from mat2spec.crystals.structure_json import StructureJsonError, read_entry
 from mat2spec.tables.columns import CRYSTAL_COLUMNS, Column
@@ -48,7 +49,7 @@ def crystals_of(file: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _structure(crystals: Crystals, index: int) -> Structure:
-    problem = None if crystals.problems is None else crystals.problems[index]
+    problem = find_problems(crystals.take([index]))[0]
     if problem:
         raise StructureJsonError(str(problem))
     return crystals.structure(index)

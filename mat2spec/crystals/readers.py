@@ -7,16 +7,16 @@ on usable crystals are in their notes.
 from __future__ import annotations
 
 import glob
-import gzip
 import json
+import re
 import warnings
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pymatgen.core import Structure
 
 from mat2spec.crystals import ase_files, parquet_files
@@ -24,19 +24,22 @@ from mat2spec.crystals.cif import read_block
 from mat2spec.crystals.cif_blocks import split_blocks
 from mat2spec.crystals.poscar import read_poscar
 from mat2spec.crystals.species import isotopes, unknown_species
-from mat2spec.crystals.structure_json import entries_of, read_entry
+from mat2spec.crystals.structure_json import entries_of, parse, read_entry
+from mat2spec.crystals.unpacking import UnpackingError, uncompressed_name, unpacked
+from mat2spec.tables.files import TableError
 from mat2spec.tables.text import one_line
 
-# The crystals of a larger text do not fit into memory as Python objects.
-MAX_FILE_BYTES = 1_000_000_000
 _CIF_ENDINGS = {".cif", ".mcif"}
-# Files of a folder that are read; in CIF, JSON and the like also those compressed by gzip.
+# Files of a folder that are read; in CIF, JSON and the like also compressed ones.
 _JSON_ENDINGS = {".json", ".jsonl", ".ndjson"}
 _TEXT_ENDINGS = {*_CIF_ENDINGS, *_JSON_ENDINGS, ".vasp", ".poscar"}
 _ENDINGS = {*_TEXT_ENDINGS, *ase_files.FORMATS, *ase_files.DATABASE_ENDINGS, ".parquet"}
 _NAMES = ("POSCAR", "CONTCAR")
+_CELL = re.compile(r"^\s*_cell[_.]length_a\b", re.IGNORECASE | re.MULTILINE)
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-_GZIP = b"\x1f\x8b"
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
+# What version control leaves in place of a large file.
+_POINTER = re.compile(r"version https://git-lfs|(/?\S*\.git)?/annex/objects/")
 
 
 class UnreadableError(ValueError):
@@ -116,23 +119,31 @@ def expand_paths(paths: Sequence[Path]) -> list[Path]:
 
 
 def _may_hold_crystals(file: Path) -> bool:
-    name = Path(file.stem) if file.suffix.lower() == ".gz" else file
+    name = uncompressed_name(file)
     return name.suffix.lower() in _ENDINGS or name.name.upper().startswith(_NAMES)
 
 
 def _read_file(file: Path, primitive: bool) -> list[ReadStructure]:
+    readers: list[tuple[str, Reader]] = []
     try:
-        readers = list(_readers_of(file, primitive))
+        for reader in _readers_of(file, primitive):
+            readers.append(reader)  # noqa: PERF402  those before an error are kept
+    except TableError as error:
+        readers.append(("", partial(_fail, one_line(str(error)))))
     except OSError as error:
-        return [ReadStructure(one_line(str(file)), None, f"The file cannot be read: {error.strerror}.")]
+        readers.append(("", partial(_fail, f"The file cannot be read: {error.strerror or error}.")))
     except (ValueError, RecursionError) as error:
-        return [ReadStructure(one_line(str(file)), None, _why_unread(error).replace("The crystal", "The file"))]
+        readers.append(("", partial(_fail, _why_unread(error).replace("The crystal", "The file"))))
     if not readers:
         return [ReadStructure(one_line(str(file)), None, "The file contains no crystal.")]
     if len(readers) == 1 and not _is_identifier(readers[0][0], file):
         return [_read_entry(one_line(str(file)), "", readers[0][1])]
     keys = _unique([key or str(number) for number, (key, _) in enumerate(readers, 1)])
     return [_read_entry(one_line(str(file)), key, read) for key, (_, read) in zip(keys, readers, strict=True)]
+
+
+def _fail(reason: str) -> tuple[Structure, str]:
+    raise UnreadableError(reason)
 
 
 def _readers_of(file: Path, primitive: bool) -> Iterator[tuple[str, Reader]]:
@@ -148,6 +159,8 @@ def _readers_of(file: Path, primitive: bool) -> Iterator[tuple[str, Reader]]:
         yield from ((key, partial(_without_note, read)) for key, read in parquet_files.crystals_of(file))
     elif magic == ase_files.SQLITE:
         yield from ((key, partial(_of_row, row)) for key, row in ase_files.rows_of(file, "db"))
+    elif uncompressed_name(file).suffix.lower() in ase_files.TEXT_FORMATS:
+        yield from ((key, partial(_of_frame, frame)) for key, frame in ase_files.frames_of(_text_of(file)))
     elif file.suffix.lower() in ase_files.FORMATS:
         yield from ((key, partial(_of_atoms, atoms)) for key, atoms in ase_files.atoms_of(file))
     else:
@@ -159,32 +172,36 @@ def _without_note(read: Callable[[], Structure]) -> tuple[Structure, str]:
 
 
 def _of_row(row: Any) -> tuple[Structure, str]:
-    return ase_files.structure_of(row.toatoms()), ""
+    return _of_atoms(row.toatoms())
+
+
+def _of_frame(frame: str) -> tuple[Structure, str]:
+    return _of_atoms(ase_files.atoms_of_frame(frame))
 
 
 def _of_atoms(atoms: Any) -> tuple[Structure, str]:
-    return ase_files.structure_of(atoms), ""
+    return ase_files.structure_of(atoms), ase_files.note_on(atoms)
 
 
 def _text_of(file: Path) -> str:
-    with file.open("rb") as opened:
-        is_compressed = opened.read(len(_GZIP)) == _GZIP
     try:
-        with gzip.open(file) if is_compressed else file.open("rb") as opened:
-            content = opened.read(MAX_FILE_BYTES + 1)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UnreadableError("The compressed file is damaged or incomplete; obtain it again.") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise UnreadableError("The file is larger than 1 GB; split it.")
-    return _decoded(content)
+        content = unpacked(file)
+    except UnpackingError as error:
+        raise UnreadableError(str(error)) from error
+    text = _decoded(content)
+    if _POINTER.match(text):
+        raise UnreadableError(
+            "This is a pointer of Git LFS or git-annex, not the file itself; fetch it (`git lfs pull`, `git annex get`)."
+        )
+    return text
 
 
 def _decoded(content: bytes) -> str:
-    """Text in UTF-8, in UTF-16 with its byte-order mark, or, of a CIF, in Latin-1: only names and titles depend on it."""
+    """Text in UTF-8, in UTF-16 with its byte-order mark, or else in Latin-1: only names and titles depend on it."""
     try:
         return content.decode("utf-16" if content.startswith(_UTF_16) else "utf-8-sig")
     except UnicodeDecodeError as error:
-        if b"\0" not in content and b"_cell_length_a" in content:
+        if not _CONTROLS.search(content):
             return content.decode("latin-1")
         raise UnreadableError(
             "This is not a text file; give CIF, POSCAR, JSON, extxyz, an ASE database or Parquet."
@@ -202,7 +219,7 @@ def _readers(file: Path, text: str, primitive: bool) -> Iterator[tuple[str, Read
     if start[:1] == "<":
         raise UnreadableError("This is a web page or XML, not a crystal; get the file itself.")
     source = file
-    file = Path(file.stem) if file.suffix.lower() == ".gz" else file
+    file = uncompressed_name(file)
     if file.suffix.lower() in _JSON_ENDINGS or start.startswith(("{", "[")):
         content = _json(text)
         if ase_files.is_database(content):
@@ -210,7 +227,7 @@ def _readers(file: Path, text: str, primitive: bool) -> Iterator[tuple[str, Read
             return
         for name, entry in entries_of(content):
             yield name, partial(_of_json, entry)
-    elif file.suffix.lower() in _CIF_ENDINGS or start.startswith("data_") or "\n_cell_length_a" in text:
+    elif file.suffix.lower() in _CIF_ENDINGS or start[:5].lower() == "data_" or _CELL.search(text):
         for name, block in split_blocks(text):
             yield name, partial(_of_cif, block, primitive)
     else:
@@ -220,7 +237,7 @@ def _readers(file: Path, text: str, primitive: bool) -> Iterator[tuple[str, Read
 def _json(text: str) -> Any:
     """Content of a JSON file, or a list of what its lines hold; a line that does not parse stays a text."""
     try:
-        return json.loads(text)
+        return parse(text)
     except json.JSONDecodeError as error:
         lines = [line for line in text.splitlines() if line.strip()]
         if error.msg != "Extra data" or len(lines) < 2:
@@ -230,7 +247,7 @@ def _json(text: str) -> Any:
 
 def _json_line(line: str) -> Any:
     try:
-        return json.loads(line)
+        return parse(line)
     except json.JSONDecodeError:
         return line
 
@@ -253,6 +270,8 @@ def _read_entry(file: str, key: str, read: Reader) -> ReadStructure:
             structure, note = read()
     except MemoryError:
         raise
+    except OSError as error:  # of the machine: the crystal is not to blame
+        return ReadStructure(name, None, f"The file cannot be read: {error.strerror or error}.", key=key)
     # pymatgen's parsers raise all kinds of errors: the reason is kept and the other crystals are read.
     except Exception as error:  # noqa: BLE001
         return ReadStructure(name, None, _why_unread(error), key=key)
@@ -283,6 +302,8 @@ def _why_unread(error: BaseException) -> str:
     text = one_line(" ".join(str(error).split()))
     if type(error).__module__.startswith("mat2spec."):
         return text
+    if isinstance(error, np.linalg.LinAlgError):
+        return "The lattice vectors lie in a plane."
     return f"The crystal does not parse: {text if type(error) is ValueError else f'{type(error).__name__}: {text}'}"
 
 

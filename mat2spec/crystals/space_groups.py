@@ -15,6 +15,10 @@ from pymatgen.core.operations import SymmOp
 N_HALL_SYMBOLS = 530
 # Tolerance for lengths and angles that symmetry requires to be equal.
 _METRIC_TOLERANCE = 0.02
+# Tolerance for translations written with few digits, as 0.33.
+_GROUP_TOLERANCE = 0.02
+_SHARE = r"(?:\d+\.?\d*|\.\d+)(?:/\d+)?"
+_COMPONENT = re.compile(rf"(?:[+-]?(?:{_SHARE}\*?)?[xyz]|[+-]?{_SHARE})+", re.ASCII)
 _MONOCLINIC_GROUPS = range(3, 16)
 _FIRST_CUBIC_GROUP = 195
 # Names of the settings of a group in databases: origin at a point of high symmetry (1, S) or at an inversion centre
@@ -105,6 +109,50 @@ def fit_lattice(listed: Sequence[str], lattice: NDArray[np.float64]) -> bool:
     turned = np.einsum("nji,jk,nkl->nil", rotations, metric, rotations)
     scale = np.sqrt(np.outer(np.diag(metric), np.diag(metric)))
     return bool((np.abs(turned - metric) <= _METRIC_TOLERANCE * scale).all())
+
+
+def problem_of_operations(listed: Sequence[str]) -> str | None:
+    """Why symmetry operations, as a CIF lists them, are none of a crystal, as a sentence, or None."""
+    wrong = next((text for text in listed if not _is_operation(text)), None)
+    if wrong is not None:
+        return f"'{wrong}' in the list of symmetry operations is not one, as '-x, y+1/2, z' is."
+    parsed = [SymmOp.from_xyz_str(_plain(text)) for text in listed]
+    rotations = np.array([np.rint(operation.rotation_matrix) for operation in parsed], dtype=np.int64)
+    if not _form_group(rotations, np.array([operation.translation_vector for operation in parsed])):
+        return (
+            "The symmetry operations in the list do not form a group: some are missing or wrong, such as the identity "
+            "'x, y, z' or a centring. List all of them."
+        )
+    return None
+
+
+def _is_operation(text: str) -> bool:
+    parts = _plain(text).split(",")
+    if len(parts) != 3 or not all(_COMPONENT.fullmatch(part) for part in parts):
+        return False
+    rotation = SymmOp.from_xyz_str(_plain(text)).rotation_matrix
+    return bool(np.allclose(rotation, np.rint(rotation)) and abs(abs(np.linalg.det(rotation)) - 1) < _GROUP_TOLERANCE)
+
+
+def _form_group(rotations: NDArray[np.int64], translations: NDArray[np.float64]) -> bool:
+    """Whether the product of any two operations is one of them, and the identity too, apart from lattice vectors."""
+    shifts: dict[bytes, list[NDArray[np.float64]]] = {}
+    for rotation, translation in zip(rotations, translations, strict=True):
+        shifts.setdefault(rotation.tobytes(), []).append(translation)
+    if not _is_among(np.zeros(3), shifts.get(np.eye(3, dtype=np.int64).tobytes(), [])):
+        return False
+    return all(
+        _is_among(shift, shifts.get(product.tobytes(), []))
+        for rotation, translation in zip(rotations, translations, strict=True)
+        for product, shift in zip(rotation @ rotations, translations @ rotation.T + translation, strict=True)
+    )
+
+
+def _is_among(shift: NDArray[np.float64], translations: list[NDArray[np.float64]]) -> bool:
+    if not translations:
+        return False
+    apart = np.array(translations) - shift
+    return bool((np.abs(apart - np.rint(apart)).max(axis=1) < _GROUP_TOLERANCE).any())
 
 
 def _plain(symbol: str) -> str:

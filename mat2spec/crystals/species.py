@@ -5,6 +5,15 @@ from __future__ import annotations
 from pymatgen.core import Element, Structure
 
 ISOTOPES = {"D": "deuterium", "T": "tritium"}
+# Masses in u above which hydrogen is an isotope, the heaviest first.
+_HEAVY_HYDROGEN = {"T": 2.5, "D": 1.5}
+
+
+def isotope_of_mass(symbol: str, mass_u: object) -> str:
+    """D or T for hydrogen of such a mass; any other symbol, and any without a mass, unchanged."""
+    if symbol != "H" or not isinstance(mass_u, int | float):
+        return symbol
+    return next((isotope for isotope, lightest in _HEAVY_HYDROGEN.items() if mass_u > lightest), symbol)
 
 
 def symbol_of(species: object) -> str:

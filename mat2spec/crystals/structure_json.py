@@ -13,6 +13,7 @@ import numpy as np
 from pymatgen.core import Element, Lattice, Structure
 
 from mat2spec.crystals.claims import VOLUME_TOLERANCE, Claims, elements_among, read_formula
+from mat2spec.crystals.numbers import plain_number
 from mat2spec.crystals.other_json import as_pymatgen
 
 # Keys of the crystal in documents, in order of priority.
@@ -25,28 +26,64 @@ MATBENCH_KEYS = {"index", "columns", "data"}
 # Tolerance between the lattice of a structure file and its lengths or coordinates.
 CONSISTENCY_A = 0.02
 MAX_DEPTH = 4
+# Occupancies that are one but for rounding.
+_ROUNDING = 1e-3
+_ANGLE_TOLERANCE_DEG = 0.5
+
+
+_LENGTHS, _ANGLES = ("a", "b", "c"), ("alpha", "beta", "gamma")
+_SLAB = "The structure is not periodic in all three directions ('pbc'); give a crystal."
 
 
 class StructureJsonError(ValueError):
     """An entry of a JSON file is not a crystal; the message says what it is."""
 
 
+def parse(text: str) -> Any:
+    """Content of JSON text, with both of two crystals of one name.
+
+    Raises
+    ------
+    StructureJsonError
+        If anything else occurs twice in a mapping: which of them is meant, nobody knows.
+    json.JSONDecodeError
+        If the text is no JSON.
+    """
+    return json.loads(text, object_pairs_hook=_unique_keys)
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) == len(pairs):
+        return mapping
+    mapping = {}
+    for key, value in pairs:
+        name, number = key, 2
+        while name in mapping:
+            if _find(value) is None:
+                raise StructureJsonError(f"The key '{key}' occurs twice in a mapping; leave the one that is meant.")
+            name, number = f"{key}-{number}", number + 1
+        mapping[name] = value
+    return mapping
+
+
 def entries_of(content: Any) -> Iterator[tuple[str, Any]]:
     """Name and content of each entry: "" for a single crystal, else identifiers, keys or numbers from 1."""
+    if isinstance(content, str) and content.lstrip().startswith(("{", "[")):
+        content = parse(content)
     if isinstance(content, dict) and _holds_crystal(content):
         yield _name(content), content
         return
     if isinstance(content, dict) and content.keys() >= MATBENCH_KEYS:
         yield from _entries_of_matbench(content)
         return
+    if isinstance(content, dict) and isinstance(content.get("structure"), dict):
+        content = _by_row(content)
     if isinstance(content, dict):
         inner = next((content[key] for key in LIST_KEYS if isinstance(content.get(key), list)), None)
         if inner is None:
-            if content and not any(isinstance(entry, dict | list) for entry in content.values()):
-                raise StructureJsonError(
-                    f"The file holds a mapping with {', '.join(list(content)[:5])}, not a crystal: lattice and sites are "
-                    "missing."
-                )
+            if content and all(_find(entry) is None for entry in content.values()):
+                raise StructureJsonError(f"The file holds {_kind_of_mapping(content)}.")
             yield from ((str(key), entry) for key, entry in content.items() if not str(key).startswith("@"))
             return
         content = inner
@@ -58,11 +95,32 @@ def entries_of(content: Any) -> Iterator[tuple[str, Any]]:
         yield (_name(entry) if isinstance(entry, dict) else "") or str(number), entry
 
 
+def _kind_of_mapping(content: dict[str, Any]) -> str:
+    named = f"a {content['@class']}" if isinstance(content.get("@class"), str) else "a mapping"
+    listed = ", ".join(key for key in list(content)[:8] if not key.startswith("@"))
+    if "sites" in content and "lattice" not in content:
+        return f"{named} with {listed}, not a crystal: it has sites but no lattice, as a molecule"
+    return f"{named} with {listed}, not a crystal: lattice and sites are missing"
+
+
+def _by_row(content: dict[str, Any]) -> dict[str, Any]:
+    """Structures of a DataFrame in the shape that pandas writes (`orient="columns"`), by identifier or row."""
+    rows = content["structure"]
+    if not any(_find(entry) is not None for entry in rows.values()):
+        return content
+    names: dict[str, Any] = next((content[key] for key in ID_KEYS if isinstance(content.get(key), dict)), {})
+    return _unique_keys([(str(names.get(row, row)), entry) for row, entry in rows.items()])
+
+
 def _entries_of_matbench(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Entries of a DataFrame in the shape that matbench publishes (`orient="split"`)."""
     columns = content["columns"]
     if not isinstance(columns, list) or "structure" not in columns:
         raise StructureJsonError(f"The table has the columns {columns}, none of them is 'structure'.")
+    if len(content["index"]) != len(content["data"]):
+        raise StructureJsonError(
+            f"The table has {len(content['index'])} names but {len(content['data'])} rows; one of the lists is incomplete."
+        )
     place = columns.index("structure")
     for name, row in zip(content["index"], content["data"], strict=True):
         yield str(name), row[place] if isinstance(row, list) and len(row) > place else row
@@ -82,7 +140,7 @@ def read_entry(entry: Any) -> Structure:
         held = f" with {', '.join(list(document)[:5])}" if document else ""
         raise StructureJsonError(f"This is {_kind(entry)}{held}, not a crystal: lattice and sites are missing.")
     structure = _structure(found)
-    problem = _claims_of(document).contradiction(structure) if structure.is_ordered else None
+    problem = _claims_of(found.get("claims", document)).contradiction(structure) if structure.is_ordered else None
     if problem:
         raise StructureJsonError(problem)
     return structure
@@ -114,7 +172,7 @@ def _find(entry: Any, depth: int = 0) -> dict[str, Any] | None:
 def _parsed(text: str) -> Any:
     """A structure that a table kept as text."""
     try:
-        return json.loads(text)
+        return parse(text)
     except ValueError:
         return None
 
@@ -127,6 +185,8 @@ def _name(entry: dict[str, Any]) -> str:
 
 def _structure(found: dict[str, Any]) -> Structure:
     lattice = _lattice(found["lattice"])
+    if not _is_periodic(found.get("pbc", True)):
+        raise StructureJsonError(_SLAB)
     sites = found["sites"]
     if not isinstance(sites, list) or not sites:
         raise StructureJsonError("The structure has no sites.")
@@ -137,37 +197,68 @@ def _structure(found: dict[str, Any]) -> Structure:
         species.append(_species(site, number))
         coordinates.append(_coordinates(site, lattice, number))
     charge = found.get("charge")
+    if isinstance(charge, str):
+        charge = plain_number(charge)
     return Structure(lattice, species, coordinates, charge=charge if isinstance(charge, int | float) else None)
 
 
 def _lattice(given: Any) -> Lattice:
     matrix = given.get("matrix") if isinstance(given, dict) else given
     try:
-        if matrix is None:
-            matrix = Lattice.from_parameters(
-                *(float(given[key]) for key in ("a", "b", "c", "alpha", "beta", "gamma"))
-            ).matrix
-        rows = np.array(matrix, dtype=np.float64).reshape(3, 3)
-    except (TypeError, ValueError, KeyError) as error:
+        lattice = Lattice(_array(matrix, 9).reshape(3, 3)) if matrix is not None else _by_parameters(given)
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
+        if isinstance(error, StructureJsonError):
+            raise
         raise StructureJsonError("The lattice is not three vectors of three numbers.") from error
-    lattice = Lattice(rows)
+    if not np.isfinite(lattice.matrix).all():
+        raise StructureJsonError("The lattice contains non-finite numbers.")
     if isinstance(given, dict):
-        periodic = given.get("pbc", True)
-        if not all(periodic if isinstance(periodic, list) else [periodic]):
-            raise StructureJsonError("The structure is not periodic in all three directions ('pbc'); give a crystal.")
-        volume = _positive(given.get("volume"))
-        if volume is not None and abs(lattice.volume / volume - 1) > VOLUME_TOLERANCE:
-            raise StructureJsonError(
-                f"The lattice gives a volume of {volume:g}, but its vectors have {lattice.volume:g} cubic Angstrom: one of "
-                "them is wrong."
-            )
-        for key, length in zip("abc", lattice.abc, strict=True):
-            stated = given.get(key)
-            if isinstance(stated, int | float) and abs(stated - length) > max(CONSISTENCY_A, 0.005 * length):
-                raise StructureJsonError(
-                    f"The lattice gives {key} = {stated:g}, but its vectors have {length:g} Angstrom: one of them is wrong."
-                )
+        if not _is_periodic(given.get("pbc", True)):
+            raise StructureJsonError(_SLAB)
+        _check_lattice(lattice, given)
     return lattice
+
+
+def _is_periodic(given: Any) -> bool:
+    if isinstance(given, str):
+        return not set(given.lower()) & set("f0")
+    return all(given if isinstance(given, list) else [given])
+
+
+def _array(value: Any, size: int) -> np.ndarray:
+    """Numbers, also written as text, of which there must be as many; raises `ValueError` or `TypeError` for anything else."""
+    entries = np.array(value, dtype=object).ravel().tolist()
+    if any(isinstance(entry, bool) for entry in entries):
+        raise TypeError("a flag")
+    return np.array(entries, dtype=np.float64).reshape(size)
+
+
+def _by_parameters(given: dict[str, Any]) -> Lattice:
+    lengths, angles = (_array([given[key] for key in keys], 3) for keys in (_LENGTHS, _ANGLES))
+    cosines = np.cos(np.radians(angles))
+    closed = 1 - (cosines**2).sum() + 2 * cosines.prod() > 0
+    if not ((lengths > 0).all() and (angles > 0).all() and (angles < 180).all() and closed):
+        words = ", ".join(f"{value:g}" for value in (*lengths, *angles))
+        raise StructureJsonError(f"No cell has the lengths and angles {words}.")
+    return Lattice.from_parameters(*lengths, *angles)
+
+
+def _check_lattice(lattice: Lattice, given: dict[str, Any]) -> None:
+    """Refuse vectors that contradict the volume, the lengths or the angles beside them."""
+    volume = _positive(given.get("volume"))
+    if volume is not None and abs(lattice.volume / volume - 1) > VOLUME_TOLERANCE:
+        raise StructureJsonError(
+            f"The lattice gives a volume of {volume:g}, but its vectors have {lattice.volume:g} cubic Angstrom: one of "
+            "them is wrong."
+        )
+    values = zip((*_LENGTHS, *_ANGLES), (*lattice.abc, *lattice.angles), strict=True)
+    for key, value in values:
+        stated, unit = given.get(key), "Angstrom" if key in _LENGTHS else "degrees"
+        tolerance = max(CONSISTENCY_A, 0.005 * value) if key in _LENGTHS else _ANGLE_TOLERANCE_DEG
+        if isinstance(stated, int | float) and abs(stated - value) > tolerance:
+            raise StructureJsonError(
+                f"The lattice gives {key} = {stated:g}, but its vectors have {value:g} {unit}: one of them is wrong."
+            )
 
 
 def _species(site: dict[str, Any], number: int) -> dict[str, float]:
@@ -180,11 +271,18 @@ def _species(site: dict[str, Any], number: int) -> dict[str, float]:
             raise StructureJsonError(f"Site {number} holds '{symbol}', which is not an element.")
         occupancy = part.get("occu", 1) if isinstance(part, dict) else 1
         if not isinstance(occupancy, int | float) or not 0 <= occupancy <= 1:
-            raise StructureJsonError(f"Site {number} has the occupancy {occupancy}; give a number from 0 to 1.")
+            raise StructureJsonError(f"Site {number} has the occupancy {occupancy!r}; give a number from 0 to 1.")
+        attached = part.get("attached") if isinstance(part, dict) else None
+        if attached:
+            raise StructureJsonError(
+                f"Site {number} has {attached} attached, which have no coordinates; give them sites."
+            )
         symbol = _without_charge(symbol)
         found[symbol] = found.get(symbol, 0.0) + occupancy
     if not found:
         raise StructureJsonError(f"Site {number} holds no element.")
+    if len(found) == 1 and abs(sum(found.values()) - 1) < _ROUNDING:
+        return dict.fromkeys(found, 1.0)
     return found
 
 
@@ -194,9 +292,9 @@ def _without_charge(symbol: str) -> str:
 
 def _coordinates(site: dict[str, Any], lattice: Lattice, number: int) -> np.ndarray:
     try:
-        fractional = None if site.get("abc") is None else np.array(site["abc"], dtype=np.float64).reshape(3)
-        cartesian = None if site.get("xyz") is None else np.array(site["xyz"], dtype=np.float64).reshape(3)
-    except (TypeError, ValueError) as error:
+        fractional = None if site.get("abc") is None else _array(site["abc"], 3)
+        cartesian = None if site.get("xyz") is None else _array(site["xyz"], 3)
+    except (TypeError, ValueError, OverflowError) as error:
         raise StructureJsonError(f"The coordinates of site {number} are not three numbers.") from error
     if fractional is None and cartesian is None:
         raise StructureJsonError(f"Site {number} has no coordinates ('abc' or 'xyz').")
@@ -220,14 +318,16 @@ def _claims_of(document: dict[str, Any]) -> Claims:
     if "sites" in document:
         return Claims()
     formula = document.get("formula_pretty") or document.get("formula") or ""
-    composition = document.get("composition")
+    composition = document.get("composition") or document.get("composition_reduced")
     if isinstance(composition, dict):
         formula = " ".join(f"{key}{value}" for key, value in composition.items() if isinstance(value, int | float))
-    listed = document.get("elements")
+    listed, sites = document.get("elements"), document.get("nsites")
+    if listed is None and isinstance(document.get("chemsys"), str):
+        listed = document["chemsys"].split("-")
     return Claims(
         formula=read_formula(formula) if isinstance(formula, str) else {},
         elements=elements_among(listed if isinstance(listed, list) else ()),
-        n_sites=document["nsites"] if isinstance(document.get("nsites"), int) else None,
+        n_sites=int(sites) if isinstance(sites, int | float) and float(sites).is_integer() else None,
         volume=_positive(document.get("volume")),
         density=_positive(document.get("density")),
     )

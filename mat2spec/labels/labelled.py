@@ -143,8 +143,13 @@ def assemble_spectra(
     graph_settings
         How graphs are made.
     """
+    _check_splits(crystals, split)
     graphs, problems = build_graphs(crystals, graph_settings, descriptor_cache(PredictionSettings()))
-    reasons = [problem or _label_problem(row) for problem, row in zip(problems, spectra, strict=True)]
+    unnamed = "The row has no material_id."
+    reasons = [
+        problem or _label_problem(row) or (None if name else unnamed)
+        for problem, row, name in zip(problems, spectra, crystals.material_ids, strict=True)
+    ]
     usable = np.flatnonzero([reason is None for reason in reasons])
     data = LabelledSpectra(
         name=name,
@@ -161,6 +166,14 @@ def assemble_spectra(
     return data.take(usable)
 
 
+def _check_splits(crystals: Crystals, split: NDArray[np.object_]) -> None:
+    """Refuse a material in two splits, which would be both trained and tested on; raises `DataError`."""
+    splits: dict[str, object] = {}
+    for name, its_split in zip(crystals.material_ids, split, strict=True):
+        if name and splits.setdefault(name, its_split) != its_split:
+            raise DataError(f"{name} is listed twice, in the splits {splits[name]} and {its_split}; keep one of them.")
+
+
 def hash_of(path: Path) -> dict[str, str]:
     """Name of a file, or of a folder of tables, to the hash of its content."""
     if path.is_dir():
@@ -170,7 +183,7 @@ def hash_of(path: Path) -> dict[str, str]:
 
 
 def _label_problem(spectrum: NDArray[np.floating]) -> str | None:
-    if not np.isfinite(spectrum).all():
+    if not (np.abs(spectrum) < np.finfo(np.float32).max).all():
         return "The spectrum contains non-finite numbers."
     if spectrum.min() < 0:
         return "The spectrum has negative values."
@@ -181,7 +194,13 @@ def _label_problem(spectrum: NDArray[np.floating]) -> str | None:
 
 def stack_column(table: pa.Table, column: str, grid: SpectralGrid) -> NDArray[np.float64]:
     """Lists of a column as rows on a grid; `SpectralGrid.check` refuses other lengths."""
-    rows = table[column].to_numpy()
-    spectra = np.stack([np.asarray(row, dtype=np.float64) for row in rows])
+    kind = table.schema.field(column).type
+    while hasattr(kind, "value_type"):
+        kind = kind.value_type
+    if pa.types.is_boolean(kind) or pa.types.is_temporal(kind):
+        raise TypeError(f"{kind} where real numbers belong")
+    unknown = np.full(grid.size, np.nan)
+    rows = [unknown if row is None else np.asarray(row, dtype=np.float64) for row in table[column].to_numpy()]
+    spectra = np.stack(rows) if rows else np.empty((0, grid.size))
     grid.check(spectra)
     return spectra

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from mat2spec.crystals.composition import reduced_formula
 from mat2spec.crystals.material_ids import in_digits
 from mat2spec.labels.labelled import DataError, LabelledSpectra
+from mat2spec.tables.files import read_words
 from mat2spec.tables.parquet import read_table
 
 RESERVED_FILE = "reserved_ids.txt"
@@ -38,7 +39,7 @@ def data_file(data_dir: Path, name: str) -> Path:
 
 def reserved_formulas(data_dir: Path) -> set[str]:
     """Reduced formulas of the materials that must never be labelled or trained on."""
-    ids = [in_digits(entry) for entry in data_file(data_dir, RESERVED_FILE).read_text().split()]
+    ids = [in_digits(entry) for entry in read_words(data_file(data_dir, RESERVED_FILE))]
     table = read_table(data_file(data_dir, STRUCTURES_FILE), columns=["material_id", "formula"])
     chosen = table.filter(pc.is_in(table["material_id"], value_set=pa.array(ids)))
     if chosen.num_rows < len(set(ids)):

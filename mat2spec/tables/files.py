@@ -95,6 +95,25 @@ def refuse_special(path: Path) -> None:
         raise TableError(f"{path} is a pipe, a device or a socket; a file is needed.")
 
 
+def read_words(path: Path) -> list[str]:
+    """Words of a list that a user wrote, as of identifiers, in UTF-8 or UTF-16, with or without its byte-order mark.
+
+    Raises
+    ------
+    TableError
+        If the file cannot be read or holds no text.
+    """
+    refuse_special(path)
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except OSError as error:
+        raise explain_os_error(error, path, "read") from error
+    except UnicodeDecodeError as error:
+        raise TableError(f"{path} is not a text in UTF-8 ({error}); save it as one.") from error
+    return text.split()
+
+
 def parse_json(text: str | bytes) -> Any:
     """Content of JSON text.
 

@@ -333,6 +333,9 @@ def require_columns(path: Path, columns: Sequence[str]) -> list[str]:
     """
     with reading_parquet(path):
         present = list(pq.read_schema(path).names)
+    twice = sorted({str(name) for name in columns} & {name for name in present if present.count(name) > 1})
+    if twice:
+        raise TableError(f"{path} has two columns called {twice[0]}; leave the one that is meant.")
     missing = [str(name) for name in columns if name not in present]
     if missing:
         raise TableError(
@@ -353,8 +356,7 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     path = Path(path)
     refuse_special(path)
     with reading_parquet(path):
-        if columns is not None:
-            require_columns(path, columns)
+        require_columns(path, pq.read_schema(path).names if columns is None else columns)
         table = pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
         _check_length(table, pq.read_metadata(path).num_rows)
         return table

@@ -93,7 +93,7 @@ def latest_run(results_dir: Path) -> Path:
     latest = results_dir / LATEST
     if latest.is_file() and not latest.is_symlink():
         # Only a name, never a path out of the folder.
-        target = results_dir / Path(latest.read_text(encoding="utf-8").strip()).name
+        target = results_dir / Path(latest.read_text(encoding="utf-8", errors="replace").strip()).name
     elif latest.is_symlink():
         target = results_dir / latest.readlink().name
     else:

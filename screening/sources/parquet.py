@@ -188,10 +188,17 @@ class ParquetSource:
         if column not in self._columns:
             return pd.Series(np.full(len(self._rows), np.nan))
         values = self._column(column)
+        if pa.types.is_boolean(values.type):
+            raise SourceError(f"The column {column} of {self.path} does not hold numbers, but true and false.")
         try:
-            return pd.Series(values.cast("float64").to_numpy(zero_copy_only=False))
+            numbers = values.cast("float64").to_numpy(zero_copy_only=False)
         except (ValueError, pa.ArrowNotImplementedError) as error:
             raise SourceError(f"The column {column} of {self.path} does not hold numbers: {error}.") from error
+        if np.isinf(numbers).any() or (column == Column.BAND_GAP and (numbers < 0).any()):
+            raise SourceError(
+                f"The column {column} of {self.path} holds infinite or negative numbers; leave unknown ones empty."
+            )
+        return pd.Series(numbers)
 
     def _column(self, column: Column) -> pa.ChunkedArray:
         values = read_table(self.path, [column])[column]

@@ -18,6 +18,7 @@ import pytest
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.checks import find_notes, find_problems
 from mat2spec.crystals.compact import reduce_skewed_cells
+from mat2spec.crystals.readers import read_structures
 from mat2spec.graphs.building import build_graphs
 from mat2spec.tables.files import TableError
 from screening.sources.base import SourceError
@@ -83,6 +84,19 @@ MEANT = {
     "a view of a list": {"lattice": twice(FLAT, pa.list_view(pa.float64()))},
     "a list that Python printed": {"lattice": twice(str(CUBIC))},
     "a list in a list of lists": {"lattice": twice([CUBIC], pa.list_(NESTED))},
+    "half precision": {"frac_coords": twice([np.float16(x) for x in FLAT_SITES], pa.list_(pa.float16()))},
+    "decimals of 256 bits": {"lattice": twice([Decimal(str(x)) for x in FLAT], pa.list_(pa.decimal256(40, 10)))},
+    "symbols in bytes": {"atomic_numbers": twice([b"Cs", b"Cl"])},
+    "symbols between blanks": {"atomic_numbers": twice([" Cs", "Cl "])},
+    "symbols and numbers": {"atomic_numbers": twice('["Cs", 17]')},
+    "decimal atomic numbers": {"atomic_numbers": twice([Decimal(55), Decimal(17)], pa.list_(pa.decimal128(5, 1)))},
+    "band gaps as decimals": {"band_gap": pa.array([Decimal("0.1"), Decimal(0)])},
+    "band gaps as text": {"band_gap": pa.array(["0.1", "0"])},
+    "band gaps in half precision": {"band_gap": pa.array([np.float16(0.5), np.float16(0)], type=pa.float16())},
+    "no band gaps": {"band_gap": pa.nulls(2)},
+    "a number of sites as text": {"nsites": pa.array(["2", "2"])},
+    "elements that agree": {"elements": twice(["Cl", "Cs"]), "chemsys": twice("Cl-Cs")},
+    "a column with a dot": {"a.b": pa.array([1, 2])},
     "small numbers": {"atomic_numbers": twice([55, 17], pa.list_(pa.uint8()))},
 }
 
@@ -109,6 +123,17 @@ IDENTIFIERS = {
     "large texts": (pa.array(["mp-1", "mp-2"], type=pa.large_string()), ["mp-1", "mp-2"]),
     "views": (pa.array(["mp-1", "mp-2"], type=pa.string_view()), ["mp-1", "mp-2"]),
     "a dictionary": (pa.array(["mp-1", "mp-2"]).dictionary_encode(), ["mp-1", "mp-2"]),
+    "unsigned numbers of 64 bits": (
+        pa.array([2**64 - 1, 2**63], type=pa.uint64()),
+        ["18446744073709551615", "9223372036854775808"],
+    ),
+    "the smallest number": (pa.array([-(2**63), -1]), ["-9223372036854775808", "-1"]),
+    "a dictionary of numbers": (pa.array([1, 2]).dictionary_encode(), ["1", "2"]),
+    "universal identifiers": (
+        pa.array([bytes(15) + b"\1", bytes(15) + b"\2"], type=pa.uuid()),
+        [f"00000000-0000-0000-0000-00000000000{number}" for number in (1, 2)],
+    ),
+    "two spellings of Unicode": (pa.array(["\u00e9", "e\u0301"]), ["\u00e9", "e\u0301"]),
     "texts with blanks and brackets": (pa.array(["[red] a/b", "ä 😀"]), ["[red] a/b", "ä 😀"]),
 }
 
@@ -134,6 +159,14 @@ WRONG_COLUMNS = {
     "an identifier left out": ({"material_id": pa.array(["mp-0", None])}, "1 rows"),
     "an identifier of no letters": ({"material_id": pa.array(["mp-0", ""])}, "1 rows"),
     "an identifier that is not a number": ({"material_id": pa.array([1.0, float("nan")])}, "1 rows"),
+    "an identifier of blanks": ({"material_id": pa.array(["mp-0", "   "])}, "1 rows"),
+    "numbers that are not exact": ({"material_id": pa.array([1e300, 2.0])}, "text or integers"),
+    "infinite identifiers": ({"material_id": pa.array([float("inf"), 2.0])}, "text or integers"),
+    "durations as identifiers": ({"material_id": pa.array([0, 1], type=pa.duration("s"))}, "duration"),
+    "flags as band gaps": ({"band_gap": pa.array([True, False])}, "band_gap .* true and false"),
+    "an infinite band gap": ({"band_gap": pa.array([float("inf"), 0.0])}, "band_gap .* infinite or negative"),
+    "a negative band gap for an unknown one": ({"band_gap": pa.array([-1.0, 0.0])}, "band_gap .* infinite or negative"),
+    "dates as energies": ({"energy_above_hull": pa.array([0, 0], type=pa.date32())}, "does not hold numbers"),
     "an identifier twice": ({"material_id": twice("mp-0")}, "repeat the material_id"),
     "lengths and angles in a struct": ({"lattice": twice({"a": 4.12, "alpha": 90.0})}, "lists of numbers"),
     "a map as lattice": ({"lattice": twice([("a", 4.12)], pa.map_(pa.string(), pa.float64()))}, "lists of numbers"),
@@ -150,6 +183,18 @@ def test_columns_that_mean_nothing_are_refused_by_name(tmp_path, columns, words)
         read_all(ParquetSource(tmp_path / "x.parquet"))
     assert "damaged" not in str(refused.value)
     assert "replace" not in str(refused.value).lower()
+
+
+@pytest.mark.parametrize("name", ["material_id", "lattice", "frac_coords", "atomic_numbers"])
+def test_a_column_twice_is_refused_by_name(tmp_path, name):
+    plain = table()
+    pq.write_table(
+        pa.Table.from_arrays([*plain.columns, plain[name]], names=[*plain.column_names, name]), tmp_path / "x.parquet"
+    )
+    with pytest.raises((TableError, SourceError), match=f"two columns called {name}"):
+        read_all(ParquetSource(tmp_path / "x.parquet"))
+    (entry,) = read_structures([tmp_path / "x.parquet"])
+    assert f"two columns called {name}" in entry.reason
 
 
 def read_all(source):
@@ -196,6 +241,29 @@ BAD_ROWS = {
     "ions": ({"atomic_numbers": first_is(["Cs+", "Cl-"], ["Cs", "Cl"])}, "hold Cs+"),
     "element 2^63": ({"atomic_numbers": first_is([2**63, 17], [55, 17], pa.list_(pa.uint64()))}, "unknown element"),
     "JSON that is not a list": ({"frac_coords": first_is("{}", json.dumps(SITES))}, "are not a list"),
+    "element 5_5": ({"atomic_numbers": first_is(["5_5", "17"], ["55", "17"])}, "hold 5_5"),
+    "deuterium": ({"atomic_numbers": first_is(["D", "Cl"], ["Cs", "Cl"])}, "hold D, an isotope"),
+    "a flag as element": ({"atomic_numbers": first_is("[true, 17]", "[55, 17]")}, "are not a list"),
+    "digits with an underscore": (
+        {"lattice": first_is(["4_12", *map(str, FLAT[1:])], [str(x) for x in FLAT])},
+        "are not numbers",
+    ),
+    "an atom far away": ({"frac_coords": first_is([0, 0, 0, 1e300, 0.5, 0.5], FLAT_SITES)}, "away from the origin"),
+    "an atom 101 cells away": (
+        {"frac_coords": first_is([0, 0, 0, 101.0, 0.5, 0.5], FLAT_SITES)},
+        "away from the origin",
+    ),
+    "element -128": ({"atomic_numbers": first_is([-128, 17], [55, 17], pa.list_(pa.int8()))}, "unknown element"),
+    "an empty struct": (
+        {"lattice": first_is({"matrix": None}, {"matrix": CUBIC}, pa.struct([("matrix", NESTED)]))},
+        "has no lattice",
+    ),
+    "no row in 3 x 3": ({"lattice": first_is([None, *CUBIC[1:]], CUBIC, NESTED)}, "nine lattice numbers"),
+    "other elements": ({"elements": first_is(["Br", "Cs"], ["Cl", "Cs"])}, "lists Br, Cs"),
+    "another chemical system": ({"chemsys": pa.array(["Br-Cs", "Cl-Cs"])}, "lists Br, Cs"),
+    "another formula in bytes": ({"formula": pa.array([b"CsBr", b"CsCl"])}, "gives CsBr"),
+    "another number of sites as text": ({"nsites": pa.array(["5", "2"])}, "gives 5, but it has 2 atoms"),
+    "another volume as decimal": ({"volume": pa.array([Decimal("471.9"), Decimal("69.93")])}, "in another unit"),
     "another formula": ({"formula": pa.array(["CsBr", "CsCl"])}, "gives CsBr, but its atoms are CsCl"),
     "another pretty formula": ({"formula_pretty": pa.array(["CsBr", "ClCs"])}, "gives CsBr"),
     "another number of sites": ({"nsites": pa.array([5, 2])}, "gives 5, but it has 2 atoms"),

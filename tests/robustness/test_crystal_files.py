@@ -303,7 +303,7 @@ REFUSED = {
     "no cell": ("x.cif", "\n".join(x for x in cif().splitlines() if "_cell" not in x), "gives no cell"),
     "a modulation": ("x.cif", cif(items="_cell_modulation_dimension 1"), "modulated"),
     "partial occupancies": ("x.cif", cif("Na1 .5 0 0 0", columns=("label", "occupancy")), "partial occupancies"),
-    "two atoms in one place": ("x.cif", cif("Na1 0 0 0\nK1 0 0 0"), "Occupancy 2.0 exceeded"),
+    "two atoms in one place": ("x.cif", cif("Na1 0 0 0\nK1 0 0 0"), "add up to 2.0"),
     "a negative length": ("x.cif", cif(a=-4.12, items=ALL_OPERATIONS_OF_P1), "_cell_length_a is '-4.12'"),
     "a length that is not finite": ("x.cif", cif(a="inf"), "_cell_length_a is 'inf'"),
     "an unknown angle": ("x.cif", cif(angles=(90, 90, "?")), "_cell_angle_gamma is '?'"),

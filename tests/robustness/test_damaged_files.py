@@ -31,7 +31,7 @@ CRYSTALS = (
     ("many.extxyz", f"99999999999\n{LATTICE} Properties=species:S:1:pos:R:3\n{SITES}", "declares 1e+11 atoms but has"),
     ("wide.extxyz", f"2\n{LATTICE} Properties=species:S:1:pos:R:2000000000\n{SITES}", "more than its lines"),
     ("more.extxyz", f"2\n{LATTICE} Properties=species:S:1:pos:R:3:forces:R:3\n{SITES}", "declares 7 columns"),
-    ("less.extxyz", f"2\n{LATTICE} Properties=species:S:1:pos:R:3\nCs 0 0 0\n", "Frame has 1 atoms"),
+    ("less.extxyz", f"2\n{LATTICE} Properties=species:S:1:pos:R:3\nCs 0 0 0\n", "declares 2 atoms but has 1 lines"),
     ("word.extxyz", f"two\n{LATTICE} Properties=species:S:1:pos:R:3\n{SITES}", "not a number of atoms"),
     ("digits.extxyz", "9" * 5000 + f"\n{LATTICE}\n{SITES}", "4300 digits"),
     ("many.vasp", "x\n1\n4 0 0\n0 4 0\n0 0 4\nCs Cl\n2000000000 1\nDirect\n0 0 0\n0 0 0\n", "declares 2e+09 atoms"),

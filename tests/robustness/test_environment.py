@@ -20,7 +20,11 @@ import torch
 from pydantic import ValidationError
 
 from dft_validation.engines.child import child_environment
+from dft_validation.jobs import calculation
 from dft_validation.jobs.scratch import PREFIX, remove_abandoned_folders, scratch_folder
+from dft_validation.queue.workers import run_as_job
+from dft_validation.results.outcomes import PASSING_STATES
+from dft_validation.settings import DftSettings
 from flows.commands.exits import sentence_of
 from flows.settings import ServeSettings
 from flows.settings_layers import load_settings
@@ -30,6 +34,7 @@ from mat2spec.tables.files import TableError, atomic_file, atomic_path, explain_
 from mat2spec.tables.parquet import read_table
 from screening.runs.folder import RunFolder
 from screening.runs.history import PreviousRuns
+from tests.robustness.crystal_texts import salt
 from tests.screening.runs.test_history import IDENTITY, candidates, finished_run
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="POSIX")
@@ -87,6 +92,31 @@ def test_faults_of_a_disk_name_the_file_and_leave_none(tmp_path, number, words):
     assert str(tmp_path / "page.html") in sentence_of(bare.value)
     assert list(tmp_path.iterdir()) == []
     assert str(explain_os_error(OSError(number, "x"), tmp_path, "read"))
+
+
+MACHINE_FAULTS = {
+    "a full memory": (MemoryError(), "killed"),
+    "a full disk": (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+    "a used quota": (OSError(errno.EDQUOT, "Disk quota exceeded"), "disk_full"),
+    **{os.strerror(number): (OSError(number, os.strerror(number)), "killed") for number in (errno.EIO, errno.ESTALE)},
+    **{os.strerror(number): (OSError(number, os.strerror(number)), "killed") for number in (errno.EMFILE, errno.EROFS)},
+}
+
+
+@pytest.mark.parametrize(("error", "status"), MACHINE_FAULTS.values(), ids=MACHINE_FAULTS)
+def test_a_job_that_the_machine_ended_is_tried_again(monkeypatch, error, status):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(calculation, "cell_to_compute", fail)
+    monkeypatch.setattr("jobflow.run_locally", fail)
+    for compute in (calculation.calculate_edos, run_as_job):
+        if isinstance(error, MemoryError) and compute is calculation.calculate_edos:
+            continue  # whoever runs it as a job says so
+        failed = compute(salt(), "mp-1", DftSettings())
+        assert failed.status == status
+        assert failed.status in PASSING_STATES
+        assert "again" in failed.reason or "cannot be written" in failed.reason
 
 
 DAMAGE = {

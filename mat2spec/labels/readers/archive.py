@@ -36,6 +36,7 @@ from mat2spec.labels.readers.pickles import Record, as_array, as_list, read_pick
 from mat2spec.labels.splits import SPLITS
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid
 from mat2spec.spectra.phonons import scale_to_modes
+from mat2spec.tables.array_files import real_numbers
 
 NOT_IN_SPLIT = ""
 
@@ -187,8 +188,8 @@ def _read_ids(path: Path) -> list[str]:
 
 def _read_spectra(path: Path, grid: SpectralGrid, n_materials: int, listed_in: Path) -> NDArray[np.float64]:
     try:
-        spectra = np.load(path, allow_pickle=False).astype(np.float64)
-    except (ValueError, OSError, EOFError) as error:
+        spectra = real_numbers(path)
+    except (ValueError, EOFError) as error:
         raise DataError(f"The file {path} does not hold an array of numbers ({error}); get it again.") from error
     if spectra.ndim != 2 or spectra.shape[1] != grid.size:
         raise DataError(
@@ -204,7 +205,7 @@ def _crystal_of_json(path: Path, digest: Any) -> CrystalArrays | str:
     """The crystal of a file, or why there is none; the file's content is added to the digest."""
     try:
         content = path.read_bytes()
-    except OSError:
+    except FileNotFoundError:
         return "Its file in materials_with_edos is missing."
     digest.update(content)
     return _explained(_arrays_of_json, content)

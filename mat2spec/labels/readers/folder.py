@@ -23,12 +23,15 @@ from numpy.typing import NDArray
 
 from mat2spec.crystals.composition import canonical_formula
 from mat2spec.crystals.readers import ReadStructure, read_structures
+from mat2spec.crystals.unpacking import uncompressed_name
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.labelled import DataError, LabelledSpectra, hash_of
 from mat2spec.labels.readers.parts import CrystalArrays, Parts, assemble_parts
 from mat2spec.labels.splits import SPLITS, split_of_formula
 from mat2spec.spectra.grids import PHDOS_GRID, SpectralGrid
 from mat2spec.spectra.phonons import scale_to_modes
+from mat2spec.tables.array_files import real_numbers
+from mat2spec.tables.files import read_words
 
 _NO_CRYSTAL = "It has a spectrum, but no file in structures/."
 
@@ -57,7 +60,7 @@ def load_folder(
     folder = Path(folder)
     spectra, sources = _read_spectra(folder, grid)
     files = sorted(path for path in (folder / "structures").iterdir() if path.is_file())
-    found = {_material_id(entry): entry for entry in read_structures(files, primitive=False)}
+    found = _by_material(read_structures(files, primitive=False))
     splits = _read_splits(folder / "split.csv")
     ids = [str(material_id) for material_id in spectra.index]
     parts = Parts(
@@ -105,10 +108,10 @@ def _of_csv(path: Path, grid: SpectralGrid) -> pd.DataFrame:
 
 def _of_npy(path: Path, ids_path: Path, grid: SpectralGrid) -> pd.DataFrame:
     try:
-        spectra = np.load(path, allow_pickle=False).astype(np.float64)
-    except (ValueError, OSError, EOFError) as error:
+        spectra = real_numbers(path)
+    except (ValueError, EOFError) as error:
         raise DataError(f"{path} does not hold an array of numbers ({error}).") from error
-    ids = ids_path.read_text(encoding="utf-8").split()
+    ids = read_words(ids_path)
     if spectra.shape != (len(ids), grid.size):
         raise DataError(
             f"{path} has the shape {spectra.shape}; for {len(ids)} ids on the grid '{grid.name}' it must be "
@@ -127,14 +130,30 @@ def _unique(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
 def _read_splits(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    frame = pd.read_csv(path, dtype=str)
+    try:
+        frame = pd.read_csv(path, dtype=str)
+    except ValueError as error:
+        raise DataError(f"{path} cannot be read ({error}); it must have the columns material_id and split.") from error
     if not {"material_id", "split"} <= set(frame.columns) or not frame["split"].isin(SPLITS).all():
         raise DataError(f"{path} must have the columns material_id and split, with {', '.join(SPLITS)} in the second.")
+    twice = frame["material_id"][frame["material_id"].duplicated()]
+    if len(twice):
+        raise DataError(f"{path} lists {twice.iloc[0]} twice; a material belongs to one split.")
     return dict(zip(frame["material_id"], frame["split"], strict=True))
 
 
+def _by_material(entries: list[ReadStructure]) -> dict[str, ReadStructure]:
+    found: dict[str, ReadStructure] = {}
+    for entry in entries:
+        name = _material_id(entry)
+        if name in found:
+            raise DataError(f"{found[name].name} and {entry.name} are both the material {name}; keep one.")
+        found[name] = entry
+    return found
+
+
 def _material_id(entry: ReadStructure) -> str:
-    return entry.key if entry.key and not entry.key.isdigit() else Path(entry.file).stem
+    return entry.key if entry.key and not entry.key.isdigit() else uncompressed_name(Path(entry.file)).stem
 
 
 def _crystal_or_reason(entry: ReadStructure | None) -> CrystalArrays | str:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mat2spec.labels.labelled import DataError
+from mat2spec.tables.files import explain_os_error
 
 _NUMPY = frozenset({"_reconstruct", "scalar", "_frombuffer", "ndarray", "dtype"})
 _PYMATGEN = frozenset(
@@ -90,6 +91,8 @@ def read_pickle(path: Path) -> Any:
             raise PickleRefusedError(
                 f"There is not enough memory to read the pickle {path} of {size:,} bytes."
             ) from error
+        except OSError as error:
+            raise explain_os_error(error, path, "read") from error
         # A damaged pickle can fail in any way, and must never pass for data.
         except Exception as error:
             raise PickleRefusedError(f"The pickle {path} is damaged ({error}); get it again.") from error

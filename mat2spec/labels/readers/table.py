@@ -60,7 +60,13 @@ def load_table(
     files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     if not files:
         raise DataError(f"The folder {path} contains no Parquet table.")
-    table = pa.concat_tables([_read(file, grid) for file in files])
+    try:
+        table = pa.concat_tables([_read(file, grid) for file in files])
+    except pa.ArrowInvalid as error:
+        reason = str(error).splitlines()[0].rstrip(".:")
+        raise DataError(
+            f"The tables of {path} hold columns of different types ({reason}); write them alike."
+        ) from error
     crystals = Crystals.from_arrow(table)
     formulas = reduced_formulas(crystals)
     data = assemble_spectra(
