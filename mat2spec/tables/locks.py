@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import fcntl
 import tempfile
+import warnings
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from mat2spec.tables.files import TableError, explain_os_error, make_folder
 
+# What filelock says of ENOSYS on the terminal; `take_lock` says it in its own words.
+warnings.filterwarnings("ignore", message="flock not supported")
 # What file systems without locks answer: NFS without its lock daemon, Lustre mounted without flock, and others.
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
 

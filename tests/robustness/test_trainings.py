@@ -107,7 +107,6 @@ def test_a_lock_that_cannot_be_acquired_says_why(tmp_path, monkeypatch, error, w
         take_lock(tmp_path / ".lock")
 
 
-@pytest.mark.filterwarnings("ignore:flock not supported")
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
 def test_a_file_system_without_locks_is_named_whatever_it_answers(tmp_path, monkeypatch, number):
     def refuse(*_):
