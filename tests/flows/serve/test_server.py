@@ -1,15 +1,17 @@
 """Addresses and folders of a server, and its end with the program that serves."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from flows.serve.server import Address, ServerError, _refuse_taken_port, home_of
+from flows.serve.server import Address, ServerError, _refuse_taken_port, _Server, home_of
 from flows.serve.server_process import PARENT_VARIABLE
 from flows.settings import ServeSettings
 
@@ -59,6 +61,32 @@ def test_a_port_is_tried_on_addresses_of_ipv6_too(host):
         with pytest.raises(ServerError, match=f"already in use by process {os.getpid()}, "):
             _refuse_taken_port(ServeSettings(host=host, port=port))
     _refuse_taken_port(ServeSettings(host=host, port=port))
+
+
+@pytest.mark.parametrize("seconds_to_start", [1, 59])
+def test_a_server_that_keeps_dying_is_given_up_however_long_it_takes_to_start(seconds_to_start, tmp_path, monkeypatch):
+    now, n_starts, told = [0.0], [0], []
+    environment = {"PREFECT_API_URL": "http://127.0.0.1:4200/api", "PREFECT_UI_URL": "http://127.0.0.1:4200"}
+    server = _Server(ServeSettings(), environment, tmp_path / "server.log")
+
+    def start():
+        now[0] += seconds_to_start
+        n_starts[0] += 1
+        server._process = SimpleNamespace(poll=die)
+
+    def die():
+        now[0] += 2
+        return 9
+
+    monkeypatch.setattr(server, "start", start)
+    monkeypatch.setattr("flows.serve.server.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("flows.serve.server.os.kill", lambda *of: told.append(of))
+    monkeypatch.setattr("flows.serve.server.POLL_INTERVAL_S", 0.0)
+    start()
+    server.watch()
+    assert n_starts == [3]
+    assert told == [(os.getpid(), signal.SIGTERM)]
+    assert "ended 3 times in a row, the last time with code 9. Serving has stopped" in server.given_up
 
 
 def test_a_process_is_named_only_where_it_holds_the_address():
