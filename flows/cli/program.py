@@ -7,6 +7,7 @@ are in `flows.commands` and are imported when they run.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from importlib import metadata
 from typing import Annotated
@@ -104,6 +105,9 @@ def run(arguments: list[str]) -> int:
     if logging.lastResort is not None:  # which prints warnings where nobody has set up logging
         logging.lastResort.setFormatter(_VisibleFormatter())
     program = typer.main.get_command(app)
+    if not _has_folder():
+        typer.echo("The current folder no longer exists; change to one that does (cd).", err=True)
+        return ExitCode.FAILED
     try:
         # Not program.main(), which turns every KeyboardInterrupt into a silent exit.
         with program.make_context("mat2spec", [word for word in arguments if word != "--debug"]) as context:
@@ -124,6 +128,14 @@ def run(arguments: list[str]) -> int:
     return ExitCode.DONE
 
 
+def _has_folder() -> bool:
+    """Whether the current folder is still there: libraries fail without one, and blame themselves."""
+    try:
+        return bool(os.getcwd())  # noqa: PTH109  pathlib would be imported for this alone
+    except OSError:
+        return False
+
+
 class _VisibleFormatter(logging.Formatter):
     """Shows control characters of names in a message as escapes."""
 
@@ -133,5 +145,5 @@ class _VisibleFormatter(logging.Formatter):
 
 def _interrupted(interrupt: KeyboardInterrupt) -> int:
     sentence = str(interrupt) or "Stopped."
-    typer.echo(f"\n{sentence}", err=True)
+    typer.echo(f"\n{visible(sentence)}", err=True)
     return ExitCode.TERMINATED if isinstance(interrupt, TerminatedError) else ExitCode.INTERRUPTED

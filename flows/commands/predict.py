@@ -19,7 +19,7 @@ from flows.stages import load_predictors, projections_of
 from flows.stages.transport import tight_binding_models, transport_by
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import ElementCounts
-from mat2spec.crystals.readers import ReadStructure
+from mat2spec.crystals.readers import ReadStructure, expand_paths
 from mat2spec.prediction import predict_with_models, reason_of_isotopes, with_notes
 from mat2spec.settings import TIGHT_BINDING_MODELS, model_name
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, GRIDS, SpectralGrid
@@ -89,6 +89,7 @@ def predict_files(
         raise SettingsRefusedError(f"Unknown spectrum '{spectrum}'; choose from {', '.join(sorted(GRIDS))}.")
     check_ending(table, TABLE_ENDINGS)
     check_ending(plot, PLOT_ENDINGS)
+    _check_outputs([table, plot, *([page] if page is not None else [])], files)
     settings = load_settings(config, assignments)
     if bands and (spectrum != EDOS_GRID.name or not tight_binding_models(settings.prediction)):
         raise SettingsRefusedError(
@@ -116,6 +117,18 @@ def predict_files(
     if n_failed:
         console.print(f"{n_failed} of {rows.num_rows} predictions failed; the table has the reason of each.")
     return ExitCode.FAILED if n_failed else ExitCode.DONE
+
+
+def _check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
+    """Refuse to write two outputs into one file, or over a file of crystals."""
+    given = [file for file in expand_paths(inputs) if file.is_file()]
+    for number, output in enumerate(outputs):
+        if output.resolve() in [other.resolve() for other in outputs[:number]]:
+            raise SettingsRefusedError(f"{output} is named twice; give each of table, plot and page a file of its own.")
+        if output.exists() and any(output.samefile(file) for file in given):
+            raise SettingsRefusedError(
+                f"{output} is one of the files to predict and would be overwritten; choose another name."
+            )
 
 
 def with_transport(rows: pa.Table, crystals: Crystals, settings: ScreenSettings) -> pa.Table:

@@ -32,8 +32,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     --------
     >>> with atomic_path(target) as temporary:  # doctest: +SKIP
     ...     temporary.write_text("whole")
+
+    Raises
+    ------
+    TableError
+        If `path` is a pipe, a device or a socket.
     """
     path = Path(path)
+    refuse_special(path)  # a rename would put a file in its place
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
     os.close(descriptor)

@@ -91,6 +91,8 @@ def latest_run(results_dir: Path) -> Path:
         If no run has finished, or the last one is gone.
     """
     latest = results_dir / LATEST
+    if results_dir.exists() and not results_dir.is_dir():
+        raise RunError(f"{results_dir} is a file; give the folder that holds the runs.")
     if latest.is_file() and not latest.is_symlink():
         # Only a name, never a path out of the folder.
         target = results_dir / Path(latest.read_text(encoding="utf-8", errors="replace").strip()).name

@@ -25,15 +25,18 @@ from dft_validation.jobs.scratch import PREFIX, remove_abandoned_folders, scratc
 from dft_validation.queue.workers import run_as_job
 from dft_validation.results.outcomes import PASSING_STATES
 from dft_validation.settings import DftSettings
+from flows.cli import program
 from flows.commands.exits import sentence_of
+from flows.commands.predict import predict_files
 from flows.settings import ServeSettings
-from flows.settings_layers import load_settings
+from flows.settings_layers import SettingsRefusedError, load_settings
 from mat2spec.faults import is_out_of_memory, reason_of_fault
 from mat2spec.settings import cache_dir
 from mat2spec.tables.files import TableError, atomic_file, atomic_path, explain_os_error, undisturbed
 from mat2spec.tables.parquet import read_table
 from screening.runs.folder import RunFolder
 from screening.runs.history import PreviousRuns
+from screening.runs.record import RunError, latest_run
 from tests.robustness.crystal_texts import salt
 from tests.screening.runs.test_history import IDENTITY, candidates, finished_run
 
@@ -117,6 +120,52 @@ def test_a_job_that_the_machine_ended_is_tried_again(monkeypatch, error, status)
         assert failed.status == status
         assert failed.status in PASSING_STATES
         assert "again" in failed.reason or "cannot be written" in failed.reason
+
+
+@POSIX
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("write", [atomic_file, atomic_path])
+def test_no_file_takes_the_place_of_a_pipe_or_device(tmp_path, write):
+    os.mkfifo(tmp_path / "x")
+    with pytest.raises(TableError, match="is a pipe"), write(tmp_path / "x"):
+        pass
+    assert (tmp_path / "x").is_fifo()
+
+
+OUTPUTS = {
+    "over a crystal": ("x.json", "t.csv", "x.html", "x.json", "would be overwritten"),
+    "over a table of crystals": ("x.parquet", "x.parquet", "x.html", "p.html", "would be overwritten"),
+    "over a link to a crystal": ("x.json", "t.csv", "x.html", "link.html", "would be overwritten"),
+    "twice into one file": ("x.json", "t.csv", "p.html", "./p.html", "named twice"),
+}
+
+
+@pytest.mark.parametrize(("given", "table", "plot", "page", "words"), OUTPUTS.values(), ids=OUTPUTS)
+def test_a_prediction_never_overwrites_what_it_reads_or_has_written(
+    tmp_path, monkeypatch, given, table, plot, page, words
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / given).write_text("{}")
+    (tmp_path / "link.html").symlink_to(given)
+    with pytest.raises(SettingsRefusedError, match=words):
+        predict_files([Path(given)], Path(table), Path(plot), None, [], page=Path(page))
+    assert (tmp_path / given).read_text() == "{}"
+
+
+@LINUX
+def test_a_folder_that_was_removed_under_the_program_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)  # which leads back
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert program.run(["settings"]) == 1
+    assert "no longer exists" in capsys.readouterr().err
+
+
+def test_a_file_in_place_of_the_results_is_named(tmp_path):
+    (tmp_path / "x").write_text("")
+    with pytest.raises(RunError, match="is a file"):
+        latest_run(tmp_path / "x")
 
 
 DAMAGE = {

@@ -57,6 +57,9 @@ class RateLimiter:
             self._next = max(self._next, time.monotonic() + seconds)
 
 
+_INVALID_ADDRESSES = (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)
+
+
 class ApiSession(requests.Session):
     """A session with the Materials Project.
 
@@ -123,6 +126,11 @@ class ApiSession(requests.Session):
             response = super().request(method, url, *args, **kwargs)
         except requests.RequestException as error:
             return self._failure(error), None
+        except OSError as error:  # which requests raises as it is
+            raise MaterialsProjectError(
+                f"No request can be made from here: {error}. Correct or unset REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, which "
+                "name the certificates to trust."
+            ) from error
         if response.status_code in PASSING_STATUSES:
             return f"answered with status {response.status_code}", _retry_after(response)
         if response.status_code != requests.codes.ok:
@@ -138,6 +146,11 @@ class ApiSession(requests.Session):
         MaterialsProjectError
             If it cannot help.
         """
+        if isinstance(error, _INVALID_ADDRESSES) and requests.utils.get_environ_proxies(self._settings.mp_endpoint):
+            raise MaterialsProjectError(
+                "The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names cannot be used; write it as in "
+                "http://proxy.example.org:8080, or unset the variable."
+            ) from error
         if isinstance(error, requests.exceptions.InvalidURL):
             raise MaterialsProjectError("source.mp_endpoint is not a usable address; correct it.") from error
         if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
@@ -204,13 +217,12 @@ def _what_is_wrong(content: bytes) -> str | None:
 def _retry_after(response: requests.Response) -> float | None:
     """Seconds that the server asks to wait, or None."""
     text = response.headers.get("Retry-After", "").strip()
-    if text.isdigit():
+    if text.isdecimal():
         return float(text)
     try:
-        until = parsedate_to_datetime(text)
-    except ValueError:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, OverflowError):
         return None
-    return max(0.0, until.timestamp() - time.time())
 
 
 def _gave_up(failure: str, seconds: float, pause: float, patience: float) -> str:
