@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,10 @@ DATABASE_ENDINGS = (".db",)
 _PROPERTIES = re.compile(r"""Properties\s*=\s*["']?([^\s"']+)""", re.IGNORECASE)
 _ONCE = re.compile(r"(?<!\S)(lattice|properties|pbc)\s*=", re.IGNORECASE)
 _MASS_TOLERANCE = 0.02
+# Occupancies that are one but for rounding.
+_ROUNDING = 1e-3
+# No memory is too small for a file of this size.
+_SMALL_BYTES = 100_000_000
 SQLITE = b"SQLite format 3\x00"
 # Keys under which rows of databases and comments of extxyz name their crystal.
 NAME_KEYS = ("material_id", "mp_id", "id", "name")
@@ -44,6 +50,8 @@ def structure_of(atoms: Atoms) -> Structure:
     """
     if not atoms.pbc.all():
         raise AseFileError("The Atoms are not periodic in all three directions; give a crystal.")
+    if not _is_ordered(atoms):
+        raise AseFileError("The crystal has partial occupancies (info['occupancy']); give an ordered one.")
     structure = AseAtomsAdaptor.get_structure(atoms)
     masses = atoms.get_masses()
     for index in np.flatnonzero(atoms.numbers == 1).tolist():
@@ -53,11 +61,24 @@ def structure_of(atoms: Atoms) -> Structure:
     return structure
 
 
+def _is_ordered(atoms: Atoms) -> bool:
+    """Whether no site is shared or partly occupied; ASE keeps one of the elements and notes the shares."""
+    shares = atoms.info.get("occupancy")
+    if not isinstance(shares, dict):
+        return True
+    sites = [site for site in shares.values() if isinstance(site, dict)]
+    return all(len(site) == 1 and abs(float(next(iter(site.values()))) - 1) < _ROUNDING for site in sites)
+
+
 def note_on(atoms: Atoms) -> str:
-    """A remark on masses that are not those of the elements; those of hydrogen are isotopes of the structure."""
+    """Remarks on a charge, and on masses that are not those of the elements; those of hydrogen are isotopes of the structure."""
     usual = atomic_masses[atoms.numbers]
     unusual = np.abs(atoms.get_masses() - usual) > _MASS_TOLERANCE * usual
-    return "The masses of the file are ignored by all models." if (unusual & (atoms.numbers > 1)).any() else ""
+    notes = ["The masses of the file are ignored by all models."] if (unusual & (atoms.numbers > 1)).any() else []
+    charge = atoms.info.get("charge", 0)
+    if isinstance(charge, int | float | np.integer | np.floating) and float(charge) != 0:
+        notes.append("The charge of the cell is ignored by all models.")
+    return " ".join(notes)
 
 
 def atoms_of(file: Path) -> Iterator[tuple[str, Atoms]]:
@@ -71,6 +92,11 @@ def atoms_of(file: Path) -> Iterator[tuple[str, Atoms]]:
     try:
         for atoms in iread(file, index=":", format=FORMATS[file.suffix.lower()]):
             yield _name(atoms.info), atoms
+    except MemoryError as error:
+        if file.stat().st_size > _SMALL_BYTES:
+            raise
+        # A trajectory is read array by array, each as large as it says.
+        raise AseFileError("The file is damaged: it declares more than it holds.") from error
     # ASE raises whatever its parsers stumble over.
     except Exception as error:
         if _is_of_the_machine(error):
@@ -142,25 +168,37 @@ def _name_in(comment: str) -> str:
         return ""
 
 
-def rows_of(file: Path, kind: str) -> Iterator[tuple[str, Any]]:
-    """Name, or number, and row of every entry of an ASE database; `row.toatoms()` gives the Atoms.
+def rows_of(file: Path, kind: str) -> Iterator[tuple[str, Callable[[], Atoms]]]:
+    """Name, or number, of every entry of an ASE database, and what reads its Atoms.
 
     Parameters
     ----------
     file
         The database.
     kind
-        ``"db"`` for SQLite, ``"json"``.
+        ``"db"`` for SQLite, of which a damaged row harms no other; ``"json"``, which is read as a whole.
 
     Raises
     ------
     AseFileError
         If the file cannot be read.
     """
+    columns = ["id", "key_value_pairs"] if kind == "db" else "all"
+    with _reading_database(), connect(file, type=kind, use_lock_file=False) as database:
+        for row in database.select(columns=columns):
+            read = partial(_atoms_of_row, file, int(row.id)) if kind == "db" else row.toatoms
+            yield _name(row.key_value_pairs) or str(row.id), read
+
+
+def _atoms_of_row(file: Path, number: int) -> Atoms:
+    with _reading_database():
+        return connect(file, type="db", use_lock_file=False).get(id=number).toatoms()
+
+
+@contextmanager
+def _reading_database() -> Iterator[None]:
     try:
-        with connect(file, type=kind, use_lock_file=False) as database:
-            for row in database.select():
-                yield _name(row.key_value_pairs) or str(row.id), row
+        yield
     except Exception as error:
         if _is_of_the_machine(error):
             raise

@@ -31,8 +31,10 @@ TOO_EMPTY = (
 )
 # No crystal of the Materials Project has fractional coordinates beyond 1.02.
 MAX_FRACTION = 1.5
-# A molecule may reach over some cells; no atom is as many lattice vectors away from the origin.
+# A molecule may reach over some cells; in a file no atom is as many lattice vectors away from the origin.
 MAX_CELLS = 100.0
+# In a skewed cell it may be; beyond this the digits of a place within the cell are lost.
+_MOST_CELLS = 1e6
 # Crystals searched together, whose neighbours are in memory at once.
 BLOCK = 256
 # Elements whose crystals are not held together by covalent bonds.
@@ -149,7 +151,7 @@ def _problems_of_arrays(crystals: Crystals) -> list[str | None]:
         np.asarray(~np.isfinite(crystals.frac_coords).all(axis=1)), atom_crystal, len(crystals)
     )
     outside = _any_per_crystal(
-        np.asarray((np.abs(crystals.frac_coords) > MAX_CELLS).any(axis=1)), atom_crystal, len(crystals)
+        np.asarray((np.abs(crystals.frac_coords) > _MOST_CELLS).any(axis=1)), atom_crystal, len(crystals)
     )
     unknown = (crystals.atomic_numbers < 1) | (crystals.atomic_numbers > MAX_ATOMIC_NUMBER)
     unknown_element = _any_per_crystal(unknown, atom_crystal, len(crystals))
@@ -171,7 +173,7 @@ def _problems_of_arrays(crystals: Crystals) -> list[str | None]:
         (nan_atoms, "The coordinates contain non-finite numbers."),
         (
             outside,
-            f"An atom is more than {MAX_CELLS:g} lattice vectors away from the origin: no fractional coordinates.",
+            f"An atom is more than {_MOST_CELLS:g} lattice vectors away from the origin: no fractional coordinates.",
         ),
         (unknown_element, f"An atomic number is outside 1..{MAX_ATOMIC_NUMBER}: unknown element."),
         (

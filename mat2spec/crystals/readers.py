@@ -171,8 +171,8 @@ def _without_note(read: Callable[[], Structure]) -> tuple[Structure, str]:
     return read(), ""
 
 
-def _of_row(row: Any) -> tuple[Structure, str]:
-    return _of_atoms(row.toatoms())
+def _of_row(read: Callable[[], Any]) -> tuple[Structure, str]:
+    return _of_atoms(read())
 
 
 def _of_frame(frame: str) -> tuple[Structure, str]:
@@ -289,6 +289,8 @@ def _read_entry(file: str, key: str, read: Reader) -> ReadStructure:
 
 def why_unusable(structure: Structure) -> str:
     """Why a structure cannot be predicted, as a sentence; empty if it can."""
+    if not all(structure.lattice.pbc):
+        return "The structure is not periodic in all three directions; give a crystal."
     if not structure.is_ordered:
         return "The crystal has partial occupancies; give an ordered one."
     unknown = unknown_species(structure)

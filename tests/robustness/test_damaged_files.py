@@ -11,6 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from mat2spec.crystals import ase_files
 from mat2spec.crystals.readers import read_structures
 from mat2spec.external import ExternalPredictions, ExternalPredictionsError
 from mat2spec.spectra.grids import EDOS_GRID
@@ -60,6 +61,16 @@ def test_a_damaged_file_of_crystals_is_a_sentence_and_the_others_are_read(tmp_pa
 def test_sound_extxyz_files_are_read(tmp_path, n_frames, properties):
     (tmp_path / "x.extxyz").write_text(f'2\n{LATTICE} {properties} pbc="T T T"\n{SITES}' * n_frames)
     assert [entry.structure.formula for entry in read_structures([tmp_path / "x.extxyz"])] == ["Cs1 Cl1"] * n_frames
+
+
+def test_a_trajectory_that_declares_too_much_is_damaged_and_does_not_fill_the_memory(tmp_path, monkeypatch):
+    (tmp_path / "x.traj").write_bytes(b"small")
+    monkeypatch.setattr(ase_files, "iread", lambda *_, **__: (_ for _ in ()).throw(MemoryError()))
+    (entry,) = read_structures([tmp_path / "x.traj"])
+    assert "declares more than it holds" in entry.reason
+    monkeypatch.setattr(ase_files, "_SMALL_BYTES", 4)
+    with pytest.raises(MemoryError):
+        read_structures([tmp_path / "x.traj"])
 
 
 def array_file(shape, content, kind="<f8"):

@@ -8,14 +8,19 @@ import gzip
 import io
 import json
 import lzma
+import sqlite3
 import tarfile
 import zipfile
 
 import pytest
 from ase import Atoms
+from ase.db import connect
+from ase.io import write
+from pymatgen.core import DummySpecies, Lattice, Molecule, Structure
 
 from mat2spec import crystals
 from mat2spec.crystals import readers
+from mat2spec.crystals.checks import find_problems
 from mat2spec.crystals.given import crystals_given
 from mat2spec.crystals.readers import read_structures
 from tests.robustness.crystal_texts import cif, group, poscar, salt_dict
@@ -191,6 +196,59 @@ def test_the_mass_of_hydrogen_tells_its_isotope(tmp_path, mass, isotopes):
 def test_other_masses_are_noted(tmp_path):
     (entry,) = read(tmp_path, "x.extxyz", f"1\n{BOX} {PROPERTIES}:masses:R:1\nLi 0 0 0 6.015\n")
     assert "masses of the file are ignored" in entry.note
+
+
+def salt_atoms(**info):
+    return Atoms("CsCl", positions=[[0, 0, 0], [2.06] * 3], cell=[4.12] * 3, pbc=True, info=info)
+
+
+def test_a_damaged_row_of_a_database_stops_no_other(tmp_path):
+    with connect(tmp_path / "x.db") as database:
+        for name in ("good", "bad", "[last]"):
+            database.write(salt_atoms(), name=name)
+    rows = sqlite3.connect(tmp_path / "x.db")
+    rows.execute("update systems set positions = x'00' where id = 2")
+    rows.commit()
+    rows.close()
+    entries = read_structures([tmp_path / "x.db"])
+    assert [entry.key for entry in entries] == ["good", "bad", "[last]"]
+    assert [entry.structure is not None for entry in entries] == [True, False, True]
+    assert "cannot read the database" in entries[1].reason
+
+
+DISORDERED = {"0": {"Cs": 0.5, "Rb": 0.5}, "1": {"Cl": 1}}
+NO_CRYSTALS = {
+    "shares that ASE notes": (salt_atoms(occupancy=DISORDERED), "partial occupancies"),
+    "half a site": (salt_atoms(occupancy={"0": {"Cs": 0.5}, "1": {"Cl": 1}}), "partial occupancies"),
+    "a molecule": (Atoms("H2", positions=[[0, 0, 0], [0, 0, 0.7]]), "not periodic"),
+    "a slab": (
+        Structure(Lattice([[4, 0, 0], [0, 4, 0], [0, 0, 9]], pbc=(True, True, False)), ["Cs"], [[0, 0, 0]]),
+        "not periodic",
+    ),
+    "a molecule of pymatgen": (Molecule(["H"], [[0, 0, 0]]), "type Molecule"),
+    "a mapping": (salt_dict(), "type dict"),
+    "nothing": (None, "type NoneType"),
+    "a name": ("x.cif", "type str"),
+    "a dummy": (Structure(Lattice.cubic(4), [DummySpecies("X")], [[0, 0, 0]]), "not elements: X"),
+    "a coordinate that is not a number": (
+        Structure(Lattice.cubic(4), ["Cs"], [[float("nan"), 0, 0]]),
+        "non-finite",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "words"), NO_CRYSTALS.values(), ids=NO_CRYSTALS)
+def test_what_is_given_in_python_and_no_crystal_has_a_problem(given, words):
+    found, _ = crystals_given([salt_atoms(occupancy={"0": {"Cs": 1.0}, "1": {"Cl": 1.0}}), given])
+    good, bad = find_problems(found)
+    assert good is None
+    assert words in bad
+
+
+def test_a_charge_of_atoms_is_noted(tmp_path):
+    write(tmp_path / "x.extxyz", salt_atoms(charge=1))
+    (entry,) = read_structures([tmp_path / "x.extxyz"])
+    assert "charge of the cell" in entry.note
 
 
 FAULTS = {
