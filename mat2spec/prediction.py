@@ -276,6 +276,7 @@ def load_predictor(
         if spectrum != EDOS_GRID.name:
             raise WeightsError(f"The predictions in {model} are electronic densities of states, not {spectrum}.")
         return ExternalPredictions(Path(model))
+    _refuse_unknown(model, spectrum, folder)
     if model in TIGHT_BINDING_MODELS:
         return _load_tight_binding(model, spectrum, folder, device, max_edges_per_batch)
     shape_model, card = load_weights(folder / weights_name(model, spectrum, SHAPE_SETTING))
@@ -292,6 +293,18 @@ def load_predictor(
     )
     predictor.trust = load_trust(folder, model, spectrum, predictor.weights_hash)
     return predictor
+
+
+def _refuse_unknown(model: str, spectrum: str, folder: Path) -> None:
+    """Refuse a model without weights, with the names of those that have some; one without this spectrum says so itself."""
+    ending = weights_name("", spectrum, SHAPE_SETTING)
+    known = sorted(path.name.removesuffix(ending) for path in folder.glob(f"*{ending}"))
+    if model in {*known, *TIGHT_BINDING_MODELS}:
+        return
+    there = f"The models there are {', '.join(known)}." if known else "There are none of any model."
+    raise WeightsError(
+        f"There are no weights of a model '{model}' for {spectrum} in {folder}. {there} `mat2spec train` makes others."
+    )
 
 
 def _load_tight_binding(

@@ -35,6 +35,7 @@ from mat2spec.crystals.material_ids import spelled_as_in
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_file, make_folder
 from mat2spec.tables.provenance import hash_json
+from mat2spec.tables.text import counted
 from screening.choose.filters import FilterSettings, filter_candidates
 from screening.sources.base import CrystalSource
 
@@ -142,7 +143,7 @@ class LabelFactory:
         left_out: Counter[str] = Counter()
         if plan_path.exists():
             ids = _read_plan(plan_path)
-            self.say(f"Resuming with the {len(ids)} crystals chosen before.")
+            self.say(f"Resuming with {counted(len(ids), 'crystal')} chosen before.")
         else:
             ids, left_out = self._choose_ids()
             make_folder(plan_path.parent)
@@ -312,7 +313,7 @@ class LabelFactory:
             collector.take(failure)
         n_queued = int((jobs[Column.STATUS] == str(JobStatus.QUEUED)).sum())
         hours = remaining_cpu_seconds(jobs) / SECONDS_PER_HOUR
-        self.say(f"{n_queued} crystals; estimated {hours:.3f} core-hours for those not computed yet.")
+        self.say(f"{counted(n_queued, 'crystal')}; estimated {hours:.3f} core-hours for those not computed yet.")
 
         def on_progress(outcome: Outcome, done: int, total: int) -> None:
             collector.take(outcome)

@@ -12,7 +12,9 @@ from flows.cli.options import ResultsOption
 
 
 def compare(
-    before: Annotated[str, typer.Argument(metavar="RUN1", help="Run id or folder.")],
+    before: Annotated[
+        str | None, typer.Argument(metavar="RUN1", help="Run id or folder; the finished run before RUN2 by default.")
+    ] = None,
     after: Annotated[
         str | None, typer.Argument(metavar="RUN2", help="Run id or folder; the last finished run by default.")
     ] = None,
@@ -25,6 +27,8 @@ def compare(
     """Show what changed between two runs: settings, weights, gapped metals, DFT, precision and recall.
 
     **Examples**
+
+        mat2spec compare
 
         mat2spec compare 20261123T020654Z-1a2b3c4d
 

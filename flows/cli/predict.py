@@ -30,7 +30,7 @@ def predict(
     table: Annotated[Path, typer.Option("--table", "-t", help="Where the table goes: .parquet or .csv.")] = Path(
         "predictions.parquet"
     ),
-    plot: Annotated[Path, typer.Option("--plot", "-p", help="Where the plot goes: .html or .png.")] = Path(
+    plot: Annotated[Path, typer.Option("--plot", "-p", help="Where the plot goes: .html, .png, .svg or .pdf.")] = Path(
         "predictions.html"
     ),
     page: Annotated[

@@ -12,7 +12,8 @@ from flows.cli.options import ConfigOption, SetOption
 
 def settings(
     pattern: Annotated[
-        str | None, typer.Argument(metavar="WORD", help="Show only settings that contain this word.")
+        str | None,
+        typer.Argument(metavar="WORD", help="Show only this group of settings, or those that contain this word."),
     ] = None,
     config: ConfigOption = None,
     assignments: SetOption = None,

@@ -34,14 +34,21 @@ def tables(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Table to print; lists all tables without it.")
     ] = None,
-    columns: Annotated[str | None, typer.Option("--columns", help="Columns, separated by commas.")] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option("--columns", help="Columns, separated by commas, or all; by default as many as fit the terminal."),
+    ] = None,
     where: Annotated[str | None, typer.Option("--where", help="Rows to show, as an SQL condition.")] = None,
     sort: Annotated[str | None, typer.Option("--sort", help="Column to sort by; with a leading - descending.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="Rows to show; 0 shows all.")] = 20,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", "-n", min=0, help="Rows; 0: all. By default 20 in the terminal, and all in a file."),
+    ] = None,
     output: OutputOption = None,
     sql: Annotated[
         str | None, typer.Option("--sql", metavar="QUERY", help="SQL over all tables of the run, each by its name.")
     ] = None,
+    describe: Annotated[bool, typer.Option("--describe", help="Say what the columns of the table mean.")] = False,
     since: SinceOption = None,
     dataset: DatasetOption = None,
     results_dir: ResultsOption = None,
@@ -56,7 +63,9 @@ def tables(
 
         mat2spec tables picks --where "dft_verdict = 'gapped metal'" -o picks.cif
 
-        mat2spec tables --sql "select * from spectra where material_id = 'mp-149'" -n 0 -o spectra.csv
+        mat2spec tables picks --describe
+
+        mat2spec tables --sql "select * from spectra where material_id = 'mp-149'" -o spectra.csv
 
         mat2spec tables classifications --where "is_gapped_metal" --sort=-gapped_metal_confidence -n 10
 
@@ -71,7 +80,7 @@ def tables(
         mat2spec tables new --since 2026.10.1
     """
     if run_or_name == "new" and name is None:
-        commands.tables.print_new(since, columns, where, sort, limit, output, results_dir)
+        commands.tables.print_new(since, commands.tables.RowChoice(columns, where, sort, limit), output, results_dir)
         return
     if sql is not None:
         if name or columns or where or sort:
@@ -87,4 +96,5 @@ def tables(
         return
     if since is not None:
         raise typer.BadParameter("--since works only with `mat2spec tables new`.")
-    commands.tables.print_tables(run_or_name, name, columns, where, sort, limit, output, results_dir)
+    choice = commands.tables.RowChoice(columns, where, sort, limit)
+    commands.tables.print_tables(run_or_name, name, choice, output, results_dir, describe=describe)

@@ -15,6 +15,7 @@ from flows.stages import load_predictors
 from flows.stages.transport import tight_binding_models
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.tables.files import atomic_path
+from mat2spec.tables.text import counted
 from mat2spec.tight_binding.electronic_structure import ElectronicStructure
 from mat2spec.tight_binding.predictor import TightBindingPredictor
 
@@ -48,7 +49,7 @@ def write_bands(crystals: Crystals, settings: ScreenSettings, folder: Path) -> N
         if reason:
             console.print(f"No bands of {name}: {reason}", markup=False, highlight=False, soft_wrap=True)
         n_written += not reason
-    console.print(f"Bands of {n_written} crystals: {folder}", soft_wrap=True, highlight=False)
+    console.print(f"Bands of {counted(n_written, 'crystal')}: {folder}", soft_wrap=True, highlight=False)
 
 
 def _write(predictor: TightBindingPredictor, crystals: Crystals, index: int, path: Path) -> str:

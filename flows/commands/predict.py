@@ -28,6 +28,7 @@ from mat2spec.tables.columns import TRANSPORT_COLUMNS, Column
 from mat2spec.tables.files import atomic_path
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
+from mat2spec.tables.text import counted
 from screening.classify.classes import classify
 from screening.classify.materials import Materials
 from screening.classify.metals import MetalEvidence
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
 
 # Maximum number of crystals described one by one in the terminal.
 MAX_BLOCKS = 10
+# Maximum number of crystals that a summary of many names for each kind.
+MAX_NAMED = 5
+PAGE_ENDINGS = (".html", ".htm")
 # Length of the longest model name and a space.
 MODEL_WIDTH = 17
 
@@ -83,12 +87,7 @@ def predict_files(
     bands: FromBands | None = None,
 ) -> int:
     """Predict, print a summary, write table, plot and page; return the exit code."""
-    if page is not None and spectrum != EDOS_GRID.name:
-        raise SettingsRefusedError("The page shows electronic spectra; leave out --report or --spectrum.")
-    if spectrum not in GRIDS:
-        raise SettingsRefusedError(f"Unknown spectrum '{spectrum}'; choose from {', '.join(sorted(GRIDS))}.")
-    check_ending(table, TABLE_ENDINGS)
-    check_ending(plot, PLOT_ENDINGS)
+    _check_request(table, plot, page, spectrum)
     _check_outputs([table, plot, *([page] if page is not None else [])], files)
     settings = load_settings(config, assignments)
     if bands and (spectrum != EDOS_GRID.name or not tight_binding_models(settings.prediction)):
@@ -115,7 +114,8 @@ def predict_files(
             write_page(crystals, predictions, settings, page)
     n_failed = sum(status != Status.OK for status in rows[Column.STATUS].to_pylist())
     if n_failed:
-        console.print(f"{n_failed} of {rows.num_rows} predictions failed; the table has the reason of each.")
+        n_rows = counted(rows.num_rows, "prediction")
+        console.print(f"{n_failed:,} of {n_rows} failed; the table has the reason of each.", highlight=False)
     return ExitCode.FAILED if n_failed else ExitCode.DONE
 
 
@@ -129,6 +129,18 @@ def _check_outputs(outputs: Sequence[Path], inputs: Sequence[Path]) -> None:
             raise SettingsRefusedError(
                 f"{output} is one of the files to predict and would be overwritten; choose another name."
             )
+
+
+def _check_request(table: Path, plot: Path, page: Path | None, spectrum: str) -> None:
+    """Refuse names of files and of spectra that cannot be served, before any work is done."""
+    if page is not None and spectrum != EDOS_GRID.name:
+        raise SettingsRefusedError("The page shows electronic spectra; leave out --report or --spectrum.")
+    if spectrum not in GRIDS:
+        raise SettingsRefusedError(f"Unknown spectrum '{spectrum}'; choose from {', '.join(sorted(GRIDS))}.")
+    check_ending(table, TABLE_ENDINGS)
+    check_ending(plot, PLOT_ENDINGS)
+    if page is not None:
+        check_ending(page, PAGE_ENDINGS)
 
 
 def with_transport(rows: pa.Table, crystals: Crystals, settings: ScreenSettings) -> pa.Table:
@@ -296,11 +308,30 @@ def _say_transport(row: dict[Any, Any]) -> list[str]:
 
 
 def _say_counts(frame: pd.DataFrame, n_crystals: int, table: Path) -> None:
-    console.print(f"{n_crystals:,} crystals", highlight=False)
+    console.print(counted(n_crystals, "crystal"), highlight=False)
     for model, rows in frame.groupby(Column.MODEL, sort=False):
         failed = int((rows[Column.STATUS] != Status.OK).sum())
         words = [f"{len(rows) - failed:,} predicted", f"{failed:,} failed"]
         if Column.IS_GAPPED_METAL in rows:
-            words.append(f"{int(is_true(rows[Column.IS_GAPPED_METAL]).sum()):,} gapped metals")
+            named = rows[is_true(rows[Column.IS_GAPPED_METAL])]
+            words.append(counted(len(named), "gapped metal") + _say_best(named))
         say_hanging(f"  {model:<{MODEL_WIDTH}}", ", ".join(words))
+    _say_failures(frame)
     console.print(f"The rows of all crystals are in {table}.", soft_wrap=True, highlight=False)
+
+
+def _say_best(named: pd.DataFrame) -> str:
+    """The most confident of the crystals that a model calls gapped metals."""
+    best = named.sort_values(Column.GAPPED_METAL_CONFIDENCE, ascending=False, kind="stable").head(MAX_NAMED)
+    names = [f"{row[Column.FORMULA]} ({row[Column.MATERIAL_ID]})" for row in best.to_dict("records")]
+    head = ": " if len(named) <= MAX_NAMED else ", the most confident: "
+    return head + ", ".join(names) if names else ""
+
+
+def _say_failures(frame: pd.DataFrame) -> None:
+    """The first crystals that could not be predicted, with the reason."""
+    failed = frame[frame[Column.STATUS] != Status.OK].drop_duplicates(Column.MATERIAL_ID)
+    for row in failed.head(MAX_NAMED).to_dict("records"):
+        say_hanging("  ", f"{row[Column.MATERIAL_ID]} failed: {row[Column.REASON]}")
+    if len(failed) > MAX_NAMED:
+        say_hanging("  ", f"and {len(failed) - MAX_NAMED:,} more failed")

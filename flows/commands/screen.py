@@ -18,10 +18,12 @@ from flows.settings_layers import list_settings, load_settings
 from flows.stages import funnel
 from mat2spec.settings import TIGHT_BINDING_MODELS, model_name
 from mat2spec.tables.columns import Column
+from mat2spec.tables.text import counted
 from screening.choose.candidates import choose_candidates
 from screening.evaluate.funnel_loss import describe_loss
 from screening.report import tables as report
 from screening.report.result_page import PAGE_FILE
+from screening.report.wording import target_of_run
 from screening.runs.history import PreviousRuns
 from screening.runs.schemas import TableName
 from screening.sources.opening import asked_about, open_source
@@ -99,7 +101,7 @@ def do_stage(run: RunFolder, settings: ScreenSettings, stage: pipeline.Stage) ->
 def describe_models(models: Sequence[str], n_candidates: int) -> Iterator[str]:
     """Which model leads, and how long tight binding takes of a large source, in sentences."""
     leader, *others = models
-    yield f"{leader} leads" + (f", beside {' and '.join(others)}." if others else ".")
+    yield f"{leader} leads, beside {' and '.join(others)}." if others else f"{leader} is the only model."
     slow = [model for model in models if model in TIGHT_BINDING_MODELS]
     if slow and n_candidates > MANY_CANDIDATES:
         minutes = n_candidates / CRYSTALS_PER_SECOND / (os.cpu_count() or 1) / SECONDS_PER_MINUTE
@@ -114,7 +116,10 @@ def show_results(run: RunFolder) -> None:
     """Print the most important tables, and where the others are."""
     candidates, jobs = run.read_table(TableName.CANDIDATES), run.read_table(TableName.DFT_JOBS)
     console.print(report.filter_counts_table(run.read_table(TableName.FILTER_COUNTS)))
-    console.print(report.gapped_metals_table(run.read_table(TableName.CLASSIFICATIONS), candidates))
+    condition = target_of_run(run.info).condition
+    console.print(
+        report.gapped_metals_table(run.read_table(TableName.CLASSIFICATIONS), candidates, condition=condition)
+    )
     if run.has_table(TableName.DFT_RESULTS):
         console.print(report.dft_table(_outcomes(run.read_table(TableName.DFT_RESULTS), jobs), jobs, candidates))
     else:
@@ -133,8 +138,11 @@ def _say_queue(run: RunFolder, jobs: pd.DataFrame) -> str:
     """What became of DFT jobs that were only queued."""
     n_queued = int((jobs[Column.STATUS] == JobStatus.QUEUED).sum())
     if n_queued:
-        return f"{n_queued} DFT jobs are queued and were not run; `mat2spec dft run {run.run_id}` computes them."
-    return f"None of the {len(jobs)} DFT jobs is queued; `mat2spec dft status {run.run_id}` shows why."
+        is_queued = (
+            f"{counted(n_queued, 'DFT job')} {'is queued and was' if n_queued == 1 else 'are queued and were'} not run"
+        )
+        return f"{is_queued}; `mat2spec dft run {run.run_id}` computes {'it' if n_queued == 1 else 'them'}."
+    return f"None of {counted(len(jobs), 'DFT job')} is queued; `mat2spec dft status {run.run_id}` shows why."
 
 
 def _outcomes(results: pd.DataFrame, jobs: pd.DataFrame) -> pd.DataFrame:
@@ -157,7 +165,7 @@ def say_plan(settings: ScreenSettings, config: Path | None, assignments: Sequenc
     console.print(report.filter_counts_table(chosen.counts))
     models, n_candidates = list(map(model_name, settings.prediction.models)), len(chosen.table)
     n_shards = -(-n_candidates // settings.prediction.shard_size)
-    console.print(f"{n_candidates:,} candidates would be predicted by {' and '.join(models)} in {n_shards} shards.")
+    console.print(f"{counted(n_candidates, 'candidate')} would be predicted in {counted(n_shards, 'shard')}.")
     say_hanging("", " ".join(describe_models(models, n_candidates)))
     selection = settings.selection
     n_jobs = selection.max_positives + selection.n_random_positives + selection.n_random_negatives

@@ -11,6 +11,7 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.writing import cif_block
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_path
+from mat2spec.tables.parquet import to_frame
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +40,7 @@ def write_rows(rows: pa.Table, path: Path) -> None:
     check_ending(path, TABLE_ENDINGS)
     with atomic_path(path) as temporary:
         if path.suffix.lower() == ".csv":
-            _with_text_lists(rows).to_pandas().to_csv(temporary, index=False)
+            to_frame(_with_text_lists(rows)).to_csv(temporary, index=False)
         else:
             pq.write_table(rows, temporary, compression="zstd")
 

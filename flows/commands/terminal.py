@@ -12,10 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from mat2spec.tables.text import visible
-from screening.report.tables import frame_table
+from screening.report.tables import UNKNOWN, frame_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
@@ -77,7 +77,22 @@ def print_frame(frame: pd.DataFrame, title: str) -> None:
     for number, columns in enumerate(_blocks(varying)):
         console.print(frame_table(varying[columns], title="" if number else title, max_rows=len(frame)))
     for name, value in constant.items():
-        console.print(f"{name} = {value} in every row", highlight=False)
+        console.print(f"{name} = {value or UNKNOWN} in every row", highlight=False)
+
+
+def print_leading_columns(frame: pd.DataFrame, title: str, first: Sequence[str] = ()) -> None:
+    """Print the columns that fit beside each other, `first` before the others, and how to see the rest."""
+    names = [str(name) for name in frame.columns]
+    leading = [str(name) for name in first if name in names]
+    ordered = frame[[*leading, *(name for name in names if name not in leading)]]
+    shown = next(_blocks(ordered)) if names else []
+    console.print(frame_table(ordered[shown], title=title, max_rows=len(frame)))
+    if len(shown) < len(names):
+        say_hanging(
+            "",
+            f"{len(names) - len(shown)} more columns: --columns all shows them, --describe says what they mean, "
+            "--output FILE.csv writes them.",
+        )
 
 
 def _constant_columns(frame: pd.DataFrame) -> dict[str, str]:

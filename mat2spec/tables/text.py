@@ -13,6 +13,17 @@ _UNSEEN = re.compile(
 )
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural unless it is one.
+
+    Examples
+    --------
+    >>> counted(1, "crystal"), counted(2500, "DFT job")
+    ('1 crystal', '2,500 DFT jobs')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def visible(text: str, encoding: str = "utf-8") -> str:
     r"""Text with control characters and unencodable ones written as escapes, as in "\x1b[31m".
 

@@ -126,8 +126,11 @@ def with_space_groups(picks: pd.DataFrame, crystals: Crystals) -> pd.DataFrame:
 
 
 def with_numbers(picks: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
-    """Add the single numbers of a table with one row per material, such as `phonons`; null for picks that are not in it."""
-    numbers = found.select_dtypes("float").columns
+    """Add the single numbers of a table with one row per material, such as `phonons`; null for picks that are not in it.
+
+    Columns that picks have already, such as how plausible the crystal is, stay as they are.
+    """
+    numbers = found.select_dtypes("float").columns.difference(picks.columns, sort=False)
     return picks.merge(found[[str(Column.MATERIAL_ID), *numbers]], "left", Column.MATERIAL_ID)
 
 

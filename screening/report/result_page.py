@@ -31,9 +31,9 @@ from screening.classify.gapped_metals import gapped_metal_cut
 from screening.evaluate.evaluation import POPULATION, VALIDATED_SET
 from screening.evaluate.threshold_curves import PREDICTION_MOVED
 from screening.report.comparison import Comparison
-from screening.report.story import describe_class
+from screening.report.story import describe_class, describe_dft, describe_level
 from screening.report.tables import describe_reference, format_score, format_value
-from screening.report.wording import target_words
+from screening.report.wording import TargetWords, target_words
 from screening.runs.schemas import CONFUSION_COLUMNS
 from screening.settings import GapSettings
 
@@ -164,7 +164,7 @@ _EXPLORER = """<div class="columns"><section id="picks" aria-label="Picks"><div 
 <select id="dft" aria-label="Verdict of DFT"><option value="">any verdict of DFT</option></select>
 <button id="symbol" hidden></button><span id="count" class="note"></span><a id="all" class="button" href="#">CSV</a></div>
 <div class="scroll"><table id="list"><thead id="head"></thead><tbody id="rows"></tbody></table></div></section>
-<section id="detail" aria-label="Pick"><h3 id="name"></h3><p id="verdict"></p>
+<section id="detail" aria-label="Pick"><h3 id="name"></h3><p id="verdict"></p><p id="doubts" class="note"></p>
 <label><input type="checkbox" id="low"> low DOS only: where the verdict is made</label>
 <div id="spectrum"></div>
 <p class="note">Click a name to hide or show it. Bands: one standard deviation. Green: the predicted gap; blue: that of DFT;
@@ -218,7 +218,8 @@ def page_data(content: PageContent) -> dict[str, Any]:
         "per_atom": content.gap.per_atom,
         "spectra": _spectra(_rows_of(content.predictions, ids)),
         "dft": _dft_spectra(content.results),
-        "verdicts": _verdicts(classes),
+        "verdicts": _verdicts(classes, _rows_of(content.results, ids), target_words(content.target)),
+        "target": target_words(content.target)._asdict(),
         "structures": _structures(content.crystals),
         "merit": _merit(content.precision_recall),
         "curve": _curve(content.curve, content.gap),
@@ -290,12 +291,15 @@ def _dft_spectra(results: pd.DataFrame) -> dict[str, list[float]]:
     return {row[Column.MATERIAL_ID]: _rounded(row[Column.EDOS]) for row in computed.to_dict("records")}
 
 
-def _verdicts(classes: pd.DataFrame) -> dict[str, list[str]]:
-    """One sentence per material and model."""
+def _verdicts(classes: pd.DataFrame, results: pd.DataFrame, words: TargetWords) -> dict[str, list[str]]:
+    """One sentence per material and model, and one about DFT where it was computed."""
     found: dict[str, list[str]] = {}
     for row in classes.sort_values(Column.MODEL).to_dict("records"):
-        words = "no prediction" if pd.isna(row[Column.IS_GAPPED_METAL]) else describe_class(row)
-        found.setdefault(row[Column.MATERIAL_ID], []).append(f"{row[Column.MODEL]}: {words}.")
+        said = "no prediction" if pd.isna(row[Column.IS_GAPPED_METAL]) else describe_class(row)
+        found.setdefault(row[Column.MATERIAL_ID], []).append(f"{row[Column.MODEL]}: {said}.")
+    for row in results[results[Column.STATUS] == Status.OK].to_dict("records"):
+        sentence = f"DFT ({describe_level(row)}) {describe_dft(row, words)}."
+        found.setdefault(row[Column.MATERIAL_ID], []).append(sentence)
     return found
 
 

@@ -13,6 +13,7 @@ from mat2spec.crystals.primitive import CellSizes
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
+from mat2spec.tables.text import counted
 from screening.choose.selection import outside_of_all_models, rank_by_consensus, target_of
 from screening.classify.classes import ElectronicClass
 from screening.classify.metals import DecidedBy
@@ -172,11 +173,13 @@ def describe_class(row: Row) -> str:
     if row[Column.BELOW_THRESHOLD_EVERYWHERE] is True:
         return "not a gapped metal: the whole spectrum is below the threshold"
     is_metal = row[Column.IS_METAL] is True
-    reasons = [] if is_metal else [_why_no_metal(row)]
+    # The probability that leaves it open is said at once.
+    is_said = unsure and row.get(Column.METAL_BY) == DecidedBy.BOTH
+    reasons = [] if is_metal or is_said else [_why_no_metal(row)]
     if row[Column.HAS_VB_GAP] is not True:
         has_any = _known(row[Column.GAP_TOP_EV])
         reasons.append(f"its widest gap is {describe_gap(row)}" if has_any else "it has no gap below E_F")
-    elif is_metal:
+    elif not reasons:
         reasons.append(f"its gap, {describe_gap(row)}, is not probable enough")
     kind = kind or ("metal" if is_metal else "not a metal")
     if unsure:
@@ -189,7 +192,7 @@ def _why_no_metal(row: Row) -> str:
     if decided_by == DecidedBy.BAND_GAP:
         return "its source knows a band gap"
     if decided_by == DecidedBy.BOTH:
-        return f"a metal with a probability of {row[Column.METAL_CONFIDENCE]:.2f} by spectrum and metal head"
+        return f"the probability of a metal is {row[Column.METAL_CONFIDENCE]:.0%} by spectrum and metal head"
     return f"its DOS above E_F falls to {row[Column.DOS_ABOVE_EFERMI]:.2f} states/eV"
 
 
@@ -207,10 +210,18 @@ def _say_rank(classes: pd.DataFrame, material_id: str, candidates: pd.DataFrame,
         yield f"No model calls it {words.singular}{searched}."
         return
     place = ids.index(material_id)
+    models = classes[Column.MODEL].unique()
     confidence = ranked[Column.CONSENSUS_CONFIDENCE].iloc[place]
-    certainty = f"consensus confidence {confidence:.2f}" if _known(confidence) else "outside of what any of them knows"
+    certainty = (
+        f"consensus confidence {confidence:.2f}"
+        if _known(confidence)
+        else "outside of what it knows"
+        if len(models) == 1
+        else "outside of what any of them knows"
+    )
+    who = f"{models[0]} ranks" if len(models) == 1 else "Together the models rank"
     yield (
-        f"Together the models rank it {place + 1} of {len(ids):,} predicted {words.heading} among {len(candidates):,} "
+        f"{who} it {place + 1} of {len(ids):,} predicted {words.heading} among {len(candidates):,} "
         f"candidates ({certainty})."
     )
 
@@ -251,21 +262,27 @@ def _say_result(run: RunTables, job: Row) -> str:
     if result.get(Column.STATUS) != Status.OK:
         reason = str(result.get(Column.REASON) or job.get(Column.REASON) or "").rstrip(".")
         return f"It has no DFT spectrum: {result.get(Column.STATUS, job[Column.STATUS])}. {reason}".strip(". ") + "."
-    engine = " ".join(
-        str(result[name])
-        for name in (Column.ENGINE, Column.FUNCTIONAL, Column.SPIN)
-        if isinstance(result.get(name), str)
-    )
+    return f"DFT ({describe_level(result)}) {describe_dft(result, target_of_run(run.info))}."
+
+
+def describe_level(result: Row) -> str:
+    """Who computed a spectrum, and how: "gpaw PBE unpolarised"."""
+    names = (Column.ENGINE, Column.FUNCTIONAL, Column.SPIN)
+    return " ".join(str(result[name]) for name in names if isinstance(result.get(name), str))
+
+
+def describe_dft(result: Row, words: TargetWords) -> str:
+    """What a finished DFT calculation finds, in words, with the reason where it is no gapped metal."""
     verdict = dft_verdict(dict(result))
-    words = target_of_run(run.info)
     if words.condition:
         is_hit = "is" if result.get(Column.IS_TARGET) is True else "is not"
-        return f"DFT ({engine}) finds {verdict}: it {is_hit} {words.singular} of {words.condition}."
+        return f"finds {verdict}: it {is_hit} {words.singular} of {words.condition}"
     if verdict == GAPPED_METAL:
-        risk = "".join(f"; {words}" for words in describe_risk(result))
-        return f"DFT ({engine}) finds a gapped metal with a gap {describe_gap(result)}{risk}."
-    gap = f"; its widest gap is {describe_gap(result)}" if _known(result.get(Column.GAP_TOP_EV)) else ""
-    return f"DFT ({engine}) does not find a gapped metal: {verdict}{gap}."
+        return "; ".join([f"finds a gapped metal with a gap {describe_gap(result)}", *describe_risk(result)])
+    said = [f"its widest gap is {describe_gap(result)}"] if _known(result.get(Column.GAP_TOP_EV)) else []
+    if result.get(Column.IS_METAL) is False and _known(result.get(Column.DOS_ABOVE_EFERMI)):
+        said = [_why_no_metal(result), *said]
+    return f"does not find a gapped metal: {'; '.join([verdict, *said])}"
 
 
 def _row(table: pd.DataFrame, material_id: str) -> dict[Any, Any]:
@@ -274,7 +291,7 @@ def _row(table: pd.DataFrame, material_id: str) -> dict[Any, Any]:
 
 
 def _sites(number: int) -> str:
-    return f"{number} site{'' if number == 1 else 's'} per cell"
+    return f"{counted(number, 'site')} per cell"
 
 
 def _known(value: Any) -> bool:

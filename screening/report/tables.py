@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ from screening.runs.schemas import CONFUSION_COLUMNS
 UNKNOWN = "-"
 _FORMULA_WIDTH = 7
 _NARROW = 80
+# Columns of a condition that fit beside identifier and formula.
+_MOST_NAMED = 2
 _SCORES = ("Of", "tp/fp/fn/tn", "Precision", "Recall", "F1")
 # Scores from here on are written without insignificant decimals.
 _LARGE = 10
@@ -91,11 +94,15 @@ def filter_counts_table(counts: pd.DataFrame) -> Table:
     return table
 
 
-def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame, max_rows: int = 10) -> Table:
+def gapped_metals_table(
+    classifications: pd.DataFrame, candidates: pd.DataFrame, max_rows: int = 10, *, condition: str = ""
+) -> Table:
     """Show the predicted gapped metals, by decreasing `consensus_confidence`.
 
-    A material that several models predict is listed once, with how many of them do.
+    A material that several models predict is listed once, with how many of them do. Where something else is searched for,
+    the columns that its condition names are shown instead of the gap.
     """
+    named = columns_named(condition, classifications.columns)[:_MOST_NAMED]
     flag = target_of(classifications)
     positive = classifications[is_true(classifications[flag])]
     n_for = positive.groupby(Column.MATERIAL_ID)[Column.MODEL].nunique()
@@ -106,14 +113,14 @@ def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame,
     what = "gapped metals" if is_usual else "hits"
     table = _compact_table(
         f"Predicted {what}: {len(best):,} of {classifications[Column.MATERIAL_ID].nunique():,} candidates",
-        f"Conf.: mean confidence of {', '.join(models)}{', weighted by skill' if len(models) > 1 else ''}. Top and width of the gap in eV, energies from E_F. "
-        "By: how many models predict it.",
+        f"Conf.: mean confidence of {', '.join(models)}{', weighted by skill' if len(models) > 1 else ''}. "
+        f"{'' if named else 'Top and width of the gap in eV, energies from E_F. '}By: how many models predict it.",
     )
     table.add_column("#", justify="right")
     table.add_column(Column.MATERIAL_ID.heading, overflow="fold")
     table.add_column(Column.FORMULA.heading, overflow="fold", min_width=_FORMULA_WIDTH)
-    for heading in ("Conf.", "Top", "Width", "By"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("Conf.", *(named or ("Top", "Width")), "By"):
+        table.add_column(heading, justify="right", no_wrap=heading not in named, overflow="fold")
     for rank, row in enumerate(best.head(max_rows).to_dict("records"), 1):
         material_id = row[Column.MATERIAL_ID]
         table.add_row(
@@ -121,11 +128,22 @@ def gapped_metals_table(classifications: pd.DataFrame, candidates: pd.DataFrame,
             str(material_id),
             str(formulas.get(material_id, UNKNOWN)),
             _two_decimals(row[Column.CONSENSUS_CONFIDENCE]),
-            _two_decimals(row[Column.GAP_TOP_EV]),
-            _width(row),
+            *([format_value(row[name]) for name in named] or [_two_decimals(row[Column.GAP_TOP_EV]), _width(row)]),
             f"{n_for[material_id]} of {len(models)}",
         )
     return table
+
+
+def columns_named(condition: str, columns: Iterable[str]) -> list[str]:
+    """Those of the columns that an SQL condition names, in its order.
+
+    Examples
+    --------
+    >>> columns_named("gap_width_ev > 2 and is_metal", ["is_metal", "formula", "gap_width_ev"])
+    ['gap_width_ev', 'is_metal']
+    """
+    known = set(columns)
+    return [word for word in dict.fromkeys(re.findall(r"\w+", condition)) if word in known]
 
 
 def _compact_table(title: str, caption: str = "") -> Table:

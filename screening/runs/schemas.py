@@ -40,10 +40,7 @@ class TableName(StrEnum):
     CLASSIFICATIONS = "classifications", "Classes of the predicted spectra, one row per material and model."
     DFT_JOBS = "dft_jobs", "Materials chosen for DFT, and the states of their jobs."
     PHONONS = "phonons", "Phonon spectra predicted for the picks, and what follows from them."
-    TRANSPORT = (
-        "transport",
-        "Masses and Seebeck coefficients of the first picks by tight binding, if it is among the models.",
-    )
+    TRANSPORT = "transport", "Masses and Seebeck coefficients of the first picks, if tight binding is among the models."
     PROJECTIONS = (
         "projections",
         "Spectra of the first picks by element and shell, if the leading model is tight binding: they sum to its prediction.",
@@ -175,6 +172,9 @@ _COUNTS_OF_A_FILTER = (Column.REMOVED, Column.UNKNOWN_REMOVED, Column.UNKNOWN_KE
 _COUNTS_OF_MATERIALS = (Column.N, Column.N_FAILED, Column.N_MISSING_PREDICTIONS, Column.N_NOT_REPRESENTED)
 _RULE = (Column.DOS_THRESHOLD, Column.MIN_WIDTH_EV, Column.TOP_MIN_EV, Column.TOP_MAX_EV)
 
+_WORDS_OF_A_CALCULATION = (Column.ENGINE, Column.ENGINE_VERSION, *LEVEL_OF_THEORY, Column.KPOINTS, Column.NOTES)
+_MESH_AND_BANDS = (Column.N_IRREDUCIBLE_KPOINTS, Column.N_BANDS)
+
 # Types of the columns that do not hold 64-bit floating-point numbers.
 _TEXTS = (
     Column.MATERIAL_ID,
@@ -197,10 +197,9 @@ _TEXTS = (
     Column.FALSE_METAL_REASON,
     *SECOND_CHECK_WORDS,
     Column.SELECTED_AS,
-    Column.ENGINE,
+    *_WORDS_OF_A_CALCULATION,
     Column.SETTINGS_HASH,
     Column.REFERENCE,
-    *LEVEL_OF_THEORY,
     *_WORDS_OF_A_CLASS,
     Column.TARGET,
     Column.ADVICE,
@@ -236,6 +235,7 @@ _INTEGERS = (
     *_COUNTS_OF_MATERIALS,
     *_COUNTS_OF_A_FUNNEL,
     *_COUNTS_OF_A_PICK,
+    *_MESH_AND_BANDS,
 )
 _TYPES: dict[Column, pa.DataType] = {
     **dict.fromkeys(_TEXTS, pa.string()),
@@ -298,7 +298,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_filled(Column.DFT_GAP_OPEN_AT_BOTTOM),
         *_fields(Column.ENERGY_ABOVE_HULL, Column.BAND_GAP),
         *_optional(Column.NSITES_PRIMITIVE, Column.ORIGIN, *_THERMAL_NUMBERS, *TRANSPORT_COLUMNS),
-        *_optional(Column.FALSE_METAL_RISK, Column.FALSE_METAL_REASON, Column.SECOND_CHECK),
+        *_optional(*_PROPERTIES, Column.SECOND_CHECK),
         *_filled(Column.LINK),
     ),
     TableName.CANDIDATES: (
@@ -339,6 +339,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_filled(Column.MATERIAL_ID, Column.MODEL, Column.STATUS),
         *_fields(Column.REASON, Column.PHDOS, Column.PHDOS_UNCERTAINTY, *_THERMAL_NUMBERS),
         *_fields(*_CURVES_OF_PHONONS, Column.WEIGHTS_HASH),
+        *_optional(Column.IMPLAUSIBILITY, *TRUST_WORDS, Column.PREDICTED_BY),
     ),
     TableName.TRANSPORT: (
         *_filled(Column.MATERIAL_ID, Column.MODEL),
@@ -354,6 +355,8 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_optional(Column.EDOS, *_FLAGS, *_NUMBERS_OF_A_CLASS, Column.BAND_GAP, Column.EFERMI, Column.CPU_SECONDS),
         *_optional(*_PROPERTIES, Column.SPIN_POLARISATION, Column.IS_HALF_METAL),
         *_optional(*SECOND_CHECK_WORDS, Column.SECOND_CHECK_BAND_GAP),
+        *_optional(Column.FORMULA, Column.NSITES, Column.SETTINGS_HASH, *_WORDS_OF_A_CALCULATION, *_MESH_AND_BANDS),
+        *_optional(Column.ENERGY_ZERO_EV, Column.COVERED_TO_EV, Column.WALL_SECONDS, Column.PEAK_MEMORY_MIB),
     ),
     TableName.PUBLISHED_RESULTS: (
         *_filled(Column.MATERIAL_ID, Column.STATUS),
@@ -362,6 +365,7 @@ SCHEMAS: dict[TableName, tuple[Field, ...]] = {
         *_fields(*LEVEL_OF_THEORY),
         *_filled(Column.FORMER_RUN_ID),
         *_fields(Column.EDOS, *_FLAGS, *_NUMBERS_OF_A_CLASS),
+        *_optional(*_PROPERTIES),
     ),
     TableName.PREVIOUS_CLASSIFICATIONS: (*_filled(Column.MATERIAL_ID, Column.MODEL), *_fields(*_CLASSES)),
     TableName.PRECISION_RECALL: (

@@ -148,8 +148,10 @@ def test_unusable_device_is_a_sentence(device):
 def test_unknown_spectrum_and_missing_weights(tmp_path):
     with pytest.raises(WeightsError, match="Unknown spectrum 'xas'; choose from edos, phdos"):
         load_predictor("mat2spec", "xas")
-    with pytest.raises(WeightsError, match="There are no weights"):
+    with pytest.raises(WeightsError, match=r"There are no weights of a model 'mat2spec' .* none of any model"):
         load_predictor("mat2spec", "edos", tmp_path)
+    with pytest.raises(WeightsError, match=r"model 'gatgn' for edos .*The models there are e3nn, gatgnn, mat2spec"):
+        load_predictor("gatgn", "edos")
 
 
 def test_every_model_ships_for_both_spectra():

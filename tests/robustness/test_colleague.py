@@ -10,7 +10,7 @@ from dft_validation.queue.store import JobQueue, QueueError
 from flows.commands import dft
 from flows.commands.report import make_report
 from flows.commands.screen import screen
-from flows.commands.tables import print_tables
+from flows.commands.tables import RowChoice, print_tables
 from flows.commands.why import say_why
 from tests.flows.test_kills import _fakes, settings_in, source
 
@@ -19,8 +19,8 @@ __all__ = ["_fakes", "settings_in", "source"]  # fixtures
 LOOKS = {
     "dft status": lambda results: dft.print_status(None, results),
     "dft report": lambda results: dft.write_report(None, results),
-    "tables": lambda results: print_tables(None, None, None, None, None, 5, None, results),
-    "picks": lambda results: print_tables("picks", None, None, None, None, 5, None, results),
+    "tables": lambda results: print_tables(None, None, RowChoice(limit=5), None, results),
+    "picks": lambda results: print_tables("picks", None, RowChoice(limit=5), None, results),
     "why": lambda results: say_why("TiN", None, results),
     "report": lambda results: make_report(None, results, open_it=False),
 }

@@ -21,7 +21,7 @@ from pymatgen.core import Structure
 from flows.cli import program
 from flows.commands import dft, terminal
 from flows.commands.exits import ExitCode
-from flows.commands.tables import select_rows
+from flows.commands.tables import RowChoice, select_rows
 from flows.settings_layers import SettingsRefusedError, load_settings
 from mat2spec.crystals.readers import read_structures
 from mat2spec.labels.readers.pickles import PickleRefusedError, read_pickle
@@ -261,7 +261,7 @@ def test_folders_of_any_name_hold_runs(tmp_path, folder):
     record = {"run_id": "x", "status": "finished", "fingerprint": "f", "spectral_grid": EDOS_GRID.to_json()}
     (run / "run.json").write_text(json.dumps(record))
     pq.write_table(pa.table({"material_id": ["mp-1"], "model": ["m"]}), run / "candidates.parquet")
-    assert select_rows(run / "candidates.parquet", None, None, None, 0).num_rows == 1
+    assert select_rows(run / "candidates.parquet", RowChoice()).table.num_rows == 1
     assert query(RunTables(run), "select count(*) as n from candidates").to_pylist() == [{"n": 1}]
     assert [info["run_id"] for info in list_runs(tmp_path / folder)] == ["run-1"]
 

@@ -48,6 +48,12 @@
     { key: "material_id", label: "Material", text: (p) => p.material_id, className: "id" },
     { key: "domain_distance", label: "Distance", number: true, text: (p) => two(p.domain_distance) },
   ];
+  // A search for something else than gapped metals shows what its condition names.
+  if (data.target.condition) {
+    const words = data.target.condition.split(/\W+/);
+    const named = Object.keys(data.columns).filter((key) => words.includes(key) && !columns.some((column) => column.key === key));
+    columns.splice(2, 0, ...named.map((key) => ({ key, label: data.columns[key].label || key, number: data.picks.some((p) => typeof p[key] === "number"), text: (p) => show(p[key]) })));
+  }
   const known = (key) => data.picks.some((pick) => pick[key] !== null && pick[key] !== undefined);
   const isListed = (column) => known(column.key) && (column.key !== "verdict" || data.of_files);
   let listed = columns.filter(isListed);
@@ -64,7 +70,7 @@
   function passes(pick) {
     if (state.dft && pick.dft_verdict !== state.dft) return false;
     if (state.symbol && !String(pick.chemsys).split("-").includes(state.symbol)) return false;
-    const text = [pick.material_id, pick.formula, pick.chemsys, pick.gapped_metal_by, pick.space_group_symbol, pick.choice]
+    const text = [pick.material_id, pick.formula, pick.chemsys, pick.gapped_metal_by, pick.space_group_symbol, pick.choice, pick.trust]
       .join(" ").toLowerCase();
     return state.words.toLowerCase().split(/\s+/).every((word) => text.includes(word));
   }
@@ -111,6 +117,7 @@
     const pick = byId.get(id);
     $("name").textContent = `${pick.formula} (${id})`;
     $("verdict").replaceChildren(...verdict(pick));
+    $("doubts").textContent = doubts(pick);
     $("models").replaceChildren(...(data.verdicts[id] || []).map((sentence) => element("li", sentence)));
     $("choice").textContent = data.of_files || !pick.choice ? "" : pick.choice + (pick.dft_reason ? ` – ${pick.dft_status}: ${pick.dft_reason}` : "");
     drawSpectrum(pick);
@@ -125,6 +132,11 @@
       const kind = pick.verdict.startsWith("unsure") ? "unsure" : pick.verdict.startsWith("gapped metal") ? "gapped" : "";
       return [element("span", pick.verdict.charAt(0).toUpperCase() + pick.verdict.slice(1) + ".", kind)];
     }
+    const condition = data.target.condition;
+    if (condition) {
+      const named = `${pick.n_models_for} of ${pick.n_models} models: a hit of ${condition}. `;
+      return [element("span", named), element("span", pick.dft_verdict === "not computed" ? "Not computed by DFT." : "")];
+    }
     const named = pick.n_models_for
       ? `${pick.n_models_for} of ${pick.n_models} models: gapped metal, gap ${pick.gap_open_at_bottom ? "at least " : ""}${two(pick.gap_width_ev)} eV wide, top at ${two(pick.gap_top_ev)} eV. `
       : "No model calls it a gapped metal. ";
@@ -132,6 +144,14 @@
     const words = element("span", computed ? `DFT: ${pick.dft_verdict}.` : "Not computed by DFT.");
     if (computed) words.className = pick.dft_verdict === "gapped metal" ? "gapped" : "refuted";
     return [element("span", named), words];
+  }
+
+  // What speaks against the prediction, beside DFT.
+  function doubts(pick) {
+    const said = [];
+    if (pick.trust && pick.trust !== "ok") said.push(`Trust: ${pick.trust}, ${pick.trust_reason}.`);
+    if (pick.false_metal_reason) said.push(`Risk of a false metal: ${pick.false_metal_risk}, ${pick.false_metal_reason}.`);
+    return said.join(" ");
   }
 
   const rgba = (hex, alpha) => `rgba(${[1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)).join(",")},${alpha})`;
@@ -192,6 +212,7 @@
     $("structure").hidden = !cif;
     if (!cif) return;
     try {
+      const isNew = !viewer;
       viewer = viewer || $3Dmol.createViewer($("structure"), { backgroundColor: "white" });
       viewer.removeAllModels();
       viewer.removeAllShapes();
@@ -200,6 +221,11 @@
       viewer.addUnitCell(model);
       viewer.setStyle({}, { sphere: { scale: 0.32, colorscheme: "Jmol" }, stick: { radius: 0.09, colorscheme: "Jmol" } });
       viewer.zoomTo();
+      // Not along an axis, where atoms would hide each other.
+      if (isNew) {
+        viewer.rotate(25, "y");
+        viewer.rotate(15, "x");
+      }
       viewer.render();
     } catch (problem) {
       $("structure").textContent = "This browser cannot draw in three dimensions (WebGL); the CIF file can be downloaded.";

@@ -305,9 +305,9 @@ def test_tables_lists_filters_sorts_and_writes(capfd, finished_run, settings):
     ("arguments", "sentence"),
     [
         (["nonsense"], "There is no run or table 'nonsense'"),
-        (["candidates", "--where", "nonsense > 3"], "Columns are material_id, formula"),
-        (["candidates", "--sort", "nonsense"], "Columns are material_id, formula"),
-        (["candidates", "--columns", "nonsense"], "Columns are material_id, formula"),
+        (["candidates", "--where", "nonsense > 3"], "There is no column 'nonsense'"),
+        (["candidates", "--sort", "nonsense"], "There is no column 'nonsense'"),
+        (["candidates", "--columns", "nonsense"], "There is no column 'nonsense'"),
     ],
 )
 def test_tables_explains_what_is_not_there(capfd, finished_run, settings, arguments, sentence):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from flows.cli.program import run
@@ -35,11 +36,34 @@ def test_each_crystal_is_a_block_that_fits_the_terminal(files, capfd, monkeypatc
 
 def test_many_files_are_summed_up_and_the_table_is_named(files, capfd, monkeypatch):
     monkeypatch.setattr(predict, "MAX_BLOCKS", 2)
-    run(["predict", *files, "--model", "mat2spec", "--table", "all.csv"])
+    Path("empty.cif").touch()
+    assert run(["predict", *files, "empty.cif", "none.cif", "--model", "mat2spec", "--table", "all.csv"]) == 1
     out = capfd.readouterr().out
-    assert "4 crystals\n  mat2spec         3 predicted, 1 failed, " in out
+    assert "6 crystals\n  mat2spec         3 predicted, 3 failed, " in out
+    assert all(f"  {name}.cif failed: " in out for name in ("broken", "empty", "none"))
+    assert "3 of 6 predictions failed" in out
     assert "The rows of all crystals are in all.csv." in out
-    assert "long_name" not in out
+
+
+def test_a_summary_names_the_best_and_the_first_that_failed(capfd, monkeypatch):
+    monkeypatch.setattr(predict, "MAX_NAMED", 2)
+    rows = {
+        "model": "m",
+        "formula": "X",
+        "status": ["ok"] * 4 + ["failed"] * 3,
+        "is_gapped_metal": [True] * 3 + [None] * 4,
+    }
+    frame = pd.DataFrame({"material_id": list("abcdefg"), "gapped_metal_confidence": [0.2, 0.9, 0.5] + [0] * 4, **rows})
+    predict._say_counts(frame.assign(reason="It is bad."), 7, Path("all.csv"))
+    out = capfd.readouterr().out
+    assert "3 gapped metals, the most confident: X (b), X (c)" in " ".join(out.split())
+    assert "  e failed: It is bad.\n  f failed: It is bad.\n  and 1 more failed\n" in out
+
+
+def test_a_page_must_be_named_as_one(files, capfd):
+    assert run(["predict", files[0], "--model", "mat2spec", "--report", "page.pdf"]) == ExitCode.FAILED
+    assert "must end in .html" in capfd.readouterr().err
+    assert not list(Path().glob("predictions.*")), "nothing is done before"
 
 
 def test_the_version_is_shown(capfd):

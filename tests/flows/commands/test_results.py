@@ -1,7 +1,9 @@
 """What a person asks of a finished run: the table of picks, why, compare, SQL, exports, and the page that shows how."""
 
+import json
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -94,11 +96,33 @@ def test_why_takes_a_formula_and_refuses_what_it_does_not_know(say):
     assert "has no material 'NoSuch'" in err
 
 
-def test_a_run_compared_with_itself_has_not_changed(say, finished_run):
-    code, out, err = say("compare", finished_run.run_id)
-    assert code == ExitCode.DONE, err
-    assert "Settings, weights and database are the same." in out
-    assert "No material changed its verdict." in out
+def two_runs(finished_run, results):
+    """A results folder with two copies of a run, `latest` being the second."""
+    for name, created in (("first", "2026-01-01T00:00:00"), ("second", "2026-01-02T00:00:00")):
+        shutil.copytree(finished_run.path, results / name)
+        record = results / name / "run.json"
+        record.write_text(json.dumps({**json.loads(record.read_text()), "run_id": name, "created": created}))
+    (results / "latest").symlink_to("second")
+    return results
+
+
+def test_a_run_is_compared_with_the_one_before_it_unless_another_is_named(finished_run, tmp_path, capfd):
+    results = two_runs(finished_run, tmp_path / "results")
+    for arguments in ([], ["first"], ["first", "second"]):
+        assert run(["compare", *arguments, "--results-dir", str(results)]) == ExitCode.DONE
+        out = capfd.readouterr().out
+        assert "Before: first\nAfter:  second\n" in out
+        assert "Settings, weights and database are the same." in out
+        assert "No material changed its verdict." in out
+    for arguments, words in ((["second"], "Both runs are second"), (["first", "first"], "Both runs are first")):
+        assert run(["compare", *arguments, "--results-dir", str(results)]) == ExitCode.FAILED
+        assert words in capfd.readouterr().err
+
+
+def test_the_first_run_has_none_before_it(say, finished_run):
+    code, _, err = say("compare")
+    assert code == ExitCode.FAILED
+    assert f"finished before {finished_run.run_id}" in err
 
 
 def test_sql_joins_tables_and_has_spectra_bin_by_bin(say, tmp_path):
@@ -134,6 +158,57 @@ def test_picks_are_exported_as_identifiers_and_as_crystals(say, picks, finished_
     assert say("tables", "picks", "-o", "p.doc")[0] == ExitCode.FAILED
 
 
+def test_a_terminal_shows_a_screenful_and_says_what_is_left_out_and_a_file_has_all(say, tmp_path, monkeypatch, picks):
+    monkeypatch.setattr("flows.commands.tables.ROWS_IN_A_TERMINAL", 2)
+    code, out, err = say("tables", "picks")
+    assert code == ExitCode.DONE, err
+    assert "Only the first 2 rows; -n 0 shows all." in out
+    assert f"{len(picks.columns)} more columns" not in out
+    assert re.search(r"\d+ more columns: --columns all shows them", out)
+    assert max(map(len, out.splitlines())) <= console.width
+    assert "-n 0" not in say("tables", "picks", "-n", "0")[1]
+    assert "-n 0" in say("tables", "--sql", "select material_id from picks")[1]
+    assert say("tables", "picks", "-o", "all.csv")[0] == ExitCode.DONE
+    assert len(pd.read_csv(tmp_path / "all.csv")) == len(picks) > 2
+    assert say("tables", "picks", "-n", "1", "-o", "one.csv")[0] == ExitCode.DONE
+    assert len(pd.read_csv(tmp_path / "one.csv")) == 1
+
+
+def test_counts_stay_counts_in_a_text_file(say, tmp_path, picks):
+    assert picks.pick_rank.isna().any()
+    assert say("tables", "picks", "-o", "p.csv")[0] == ExitCode.DONE
+    written = pd.read_csv(tmp_path / "p.csv", dtype=str, keep_default_na=False)
+    assert written.pick_rank.tolist() == ["" if pd.isna(rank) else str(int(rank)) for rank in picks.pick_rank]
+
+
+@pytest.mark.parametrize("name", list(TableName))
+def test_every_column_of_every_table_has_a_meaning(say, finished_run, name):
+    if not finished_run.has_table(name):
+        pytest.skip("this run has no such table")
+    code, out, err = say("tables", name, "--describe")
+    assert code == ExitCode.DONE, err
+    assert TableName(name).description.split()[0] in out
+    assert "A column of your own." not in out
+    heads = [line.split()[0] for line in out.splitlines() if line and not line.startswith(" ")]
+    assert set(finished_run.column_names(name)) <= set(heads)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("picks", "--columns", "formla"), "There is no column 'formla'. Did you mean formula"),
+        (("picks", "--where", "xyzzy = 1"), "columns; --describe lists them"),
+        (("filter_counts", "--sort", "xyzzy"), "There is no column 'xyzzy'. Columns are filter, removed"),
+        (("picks", "--where", "formula ="), "error"),
+    ],
+)
+def test_an_unknown_column_is_named_with_those_that_look_like_it(say, options, said):
+    code, _, err = say("tables", *options)
+    assert code == ExitCode.FAILED
+    assert said in err
+    assert len(err) < 400
+
+
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
 def test_every_recipe_of_the_page_runs(say, number):
     exec(blocks("python")[number], {})
@@ -143,8 +218,10 @@ def test_every_recipe_of_the_page_runs(say, number):
 @pytest.mark.parametrize(
     "line", [line for block in blocks("bash") for line in block.splitlines() if line.startswith("mat2spec")]
 )
-def test_every_line_of_the_page_runs(say, picks, line):
+def test_every_line_of_the_page_runs(say, picks, finished_run, tmp_path, line):
     words = [word.replace("mp-149", picks.material_id[0]) for word in shlex.split(line)[1:]]
+    if words[0] == "compare":
+        words += ["--results-dir", str(two_runs(finished_run, tmp_path / "two"))]
     code, out, err = say(*words)
     assert code == ExitCode.DONE, err
     assert out

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from flows.commands.terminal import console, print_frame, say_counts, say_hanging
+from flows.commands.terminal import console, print_frame, print_leading_columns, say_counts, say_hanging
 
 
 @pytest.fixture
@@ -30,6 +30,22 @@ def test_a_text_that_is_the_same_in_every_row_is_said_once(narrow, capfd):
     assert out.count("a long rule") == 1
     assert "setting = a long rule in every row" in out
     assert "n" in out
+
+
+def test_columns_named_first_lead_and_the_others_are_counted(narrow, capfd):
+    frame = pd.DataFrame({f"quantity_number_{i}": [i, -i] for i in range(9)} | {"material_id": ["mp-1", "mp-2"]})
+    print_leading_columns(frame, "A title", ("material_id", "not_there", "quantity_number_3"))
+    out = capfd.readouterr().out
+    assert max(len(line) for line in out.splitlines()) <= 60
+    head = next(line for line in out.splitlines() if "material_id" in line)
+    assert head.index("material_id") < head.index("quantity_number_3") < len(head)
+    assert "quantity_number_8" not in out
+    assert f"{len(frame.columns) - out.count('quantity_number') - 1} more columns" in out
+
+
+def test_a_narrow_table_is_shown_whole(narrow, capfd):
+    print_leading_columns(pd.DataFrame({"a": ["x"], "b": [""]}), "")
+    assert "more columns" not in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("frame", [pd.DataFrame({"a": [], "b": []}), pd.DataFrame({"a": ["x"], "b": ["y"]})])

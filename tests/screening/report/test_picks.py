@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from screening.report.picks import dft_verdict, picks_table
+from screening.report.picks import dft_verdict, picks_table, with_numbers
 from screening.settings import SelectionSettings
 
 
@@ -73,6 +73,14 @@ def test_a_chosen_negative_is_a_row_without_rank_and_failures_keep_their_reason(
     assert picks.dft_verdict.tolist() == ["not computed", "not a metal"]
     assert picks.dft_reason["p"] == "Spent."
     assert picks.choice["p"] == "chosen: most confident by a"
+
+
+def test_numbers_of_another_table_are_added_but_replace_none(make_classifications):
+    picks = make(make_classifications(("p", "a", True, 0.9, 1.0))).reset_index().assign(implausibility=0.25)
+    phonons = pd.DataFrame({"material_id": ["p"], "implausibility": [0.5], "debye_temperature_k": [300.0]})
+    more = with_numbers(picks, phonons)
+    assert list(more.columns) == [*picks.columns, "debye_temperature_k"]
+    assert more.loc[0, ["implausibility", "debye_temperature_k"]].tolist() == [0.25, 300.0]
 
 
 def test_the_verdict_of_dft_is_one_of_five():

@@ -62,5 +62,8 @@ def test_what_is_unsure_or_decided_by_others_is_said(make_spectrum):
 
     assert words(make_spectrum(), 0.7).startswith("unsure whether a metal (")
     assert "); if so, a gapped metal with a gap " in words(make_spectrum(), 0.7)
+    unsure = words(make_spectrum(), 0.3)
+    assert unsure.startswith("unsure whether a metal (")
+    assert unsure.count("metal head") == 0, "the probability is said once"
     assert "by spectrum and metal head" in words(make_spectrum(), 0.001)
     assert words(make_spectrum(), 0.999, 4.0).startswith("insulator, not a gapped metal: its source knows a band gap")

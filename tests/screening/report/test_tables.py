@@ -204,3 +204,14 @@ def test_an_unknown_reference_is_not_shown_as_nan():
     row = {"reference": "published", "functional": float("nan"), "spin": None, "u_values": None}
     assert describe_reference(row) == "published"
     assert describe_reference({}) == "DFT"
+
+
+def test_hits_show_what_their_condition_names(screen):
+    candidates, _, classes = screen
+    classes = classes.assign(is_target=classes.is_gapped_metal, carriers_per_cm3=1.2e21, dos_gap_ev=0.25)
+    text = text_of(gapped_metals_table(classes, candidates, condition="carriers_per_cm3 > 1e20 and dos_gap_ev < 1"))
+    assert "carriers_per_cm3" in text
+    assert "dos_gap_ev" in text
+    assert "0.25" in text
+    assert "Top and width" not in text
+    assert max(map(len, text.splitlines())) <= 80
