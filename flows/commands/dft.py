@@ -114,14 +114,16 @@ def write_report(run_name: str | None, results_dir: Path | None) -> Path:
     run = _find(run_name, results_dir)
     settings, inputs = settings_of(run), stages.Inputs(run, READ_AFTER_DFT)
     results, jobs = _finished_so_far(run, settings)
+    n_computed = int((results[Column.STATUS] == JobStatus.OK).sum())
     merit = stages.against_dft(inputs, settings, results, jobs)
+    merit = merit if n_computed else merit[:0]
     picks = stages.find_picks(inputs, settings, jobs, results)
     curve = stages.find_curve(inputs, settings, results, jobs)
     path = _place_of_page(run)
     with atomic_path(path) as temporary:
         temporary.write_text(stages.draw_page(inputs, settings, picks, results, merit, curve), encoding="utf-8")
-    console.print(precision_recall_table(merit))
-    n_computed = int((results[Column.STATUS] == JobStatus.OK).sum())
+    if n_computed:
+        console.print(precision_recall_table(merit))
     console.print(f"{n_computed} of {len(jobs)} chosen materials have a DFT spectrum.")
     console.print(f"Page: {path}", soft_wrap=True)
     return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from os import PathLike
 
 import numpy as np
 from ase import Atoms
@@ -85,7 +86,8 @@ def _read(entry: object) -> tuple[Structure | None, str]:
             return None, str(error)
     if not isinstance(entry, IStructure):
         kind = type(entry).__name__
-        return None, f"An object of type {kind} is not a crystal; give a pymatgen Structure or ASE Atoms."
+        how = " Read a file with Structure.from_file(NAME)." if isinstance(entry, str | PathLike) else ""
+        return None, f"An object of type {kind} is not a crystal; give a pymatgen Structure or ASE Atoms.{how}"
     structure = entry if isinstance(entry, Structure) else Structure.from_sites(entry.sites)
     problem = why_unusable(structure)
     return (None, problem) if problem else (structure, "")

@@ -18,6 +18,7 @@ from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import list_column, to_frame
 from mat2spec.tables.status import Status
+from mat2spec.tables.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,6 +103,12 @@ class Prediction:
     def __len__(self) -> int:
         return len(self.material_ids)
 
+    def __repr__(self) -> str:
+        """What it is of, in a line; the numbers are in its attributes and in `to_frame`."""
+        n_failed = sum(status != Status.OK for status in self.status)
+        failed = f", {n_failed:,} of them failed" if n_failed else ""
+        return f"<Prediction of {counted(len(self), 'crystal')}{failed}: {self.grid.name} by {self.model}>"
+
     def take(self, indices: NDArray[np.integer]) -> Prediction:
         """The predictions at `indices`, in that order."""
         taken: dict[str, Any] = {}
@@ -179,7 +186,8 @@ class Prediction:
         """Draw the spectrum of one crystal with a band of one standard deviation; raises as `dos`."""
         spectrum, band = self._spectrum(index), self.uncertainty[index]
         if axes is None:
-            axes = import_module("matplotlib.figure").Figure(figsize=(7, 4), layout="constrained").subplots()
+            # By pyplot, so that a notebook shows it.
+            axes = import_module("matplotlib.pyplot").subplots(figsize=(7, 4), layout="constrained")[1]
         (line,) = axes.plot(self.grid.centers, spectrum, label=f"{self.material_ids[index]}, {self.model}")
         lower = (spectrum - band).clip(min=0)
         axes.fill_between(self.grid.centers, lower, spectrum + band, alpha=0.2, color=line.get_color(), linewidth=0)

@@ -35,6 +35,8 @@ _LARGE = 10
 _CHOSEN_BY = {RANDOM_POSITIVE: "random pos.", RANDOM_NEGATIVE: "random neg."}
 # From here on three significant digits would be written as a power of ten.
 _WHOLE = 999.5
+# And from here on whole numbers would be longer than their meaning, as for carriers per cm3.
+_HUGE = 1e6
 # Tables fit 80 columns: one blank between columns, no lines between them.
 _COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "padding": (0, 1, 0, 0), "show_edge": False, "pad_edge": False}
 
@@ -71,6 +73,8 @@ def format_value(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float | np.floating):
         number = float(value)
+        if abs(number) >= _HUGE:
+            return f"{number:.2e}".replace("e+", "e")
         return (
             f"{number:.0f}" if abs(number) >= _WHOLE or (number.is_integer() and abs(number) >= 10) else f"{number:.3g}"
         )

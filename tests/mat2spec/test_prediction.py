@@ -189,6 +189,7 @@ def test_a_mixed_list_is_predicted_with_failed_rows_and_gives_frames_and_pymatge
     structure = perovskite()
     prediction = predict_structures([structure, "nothing", structure], "mat2spec")
     assert prediction.status == ["ok", "failed", "ok"]
+    assert repr(prediction) == "<Prediction of 3 crystals, 1 of them failed: edos by mat2spec>"
     frame = prediction.to_frame()
     assert len(frame) == 3
     assert "is not a crystal" in frame.reason[1]

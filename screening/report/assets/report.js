@@ -26,6 +26,7 @@
   function show(value) {
     if (value === null || value === undefined || value === "") return unknown;
     if (typeof value === "boolean") return value ? "yes" : "no";
+    if (typeof value === "number" && Math.abs(value) >= 1e6) return value.toExponential(2).replace("e+", "e");
     if (typeof value !== "number" || Number.isInteger(value)) return String(value);
     return Math.abs(value) >= 1000 ? value.toFixed(0) : String(Number(value.toPrecision(3)));
   }

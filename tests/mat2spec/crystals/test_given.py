@@ -33,6 +33,7 @@ def test_what_is_not_a_crystal_becomes_a_row_with_its_reason(salt):
     assert "partial occupancies" in problems[1]
     assert "not periodic" in problems[2]
     assert "type str is not a crystal" in problems[3]
+    assert problems[3].endswith("Read a file with Structure.from_file(NAME).")
 
 
 def test_names_must_be_as_many_as_crystals(salt):

@@ -20,7 +20,7 @@ from screening.evaluate.threshold_curves import threshold_curve
 from screening.report import result_page as module
 from screening.report.comparison import Comparison
 from screening.report.picks import picks_table, with_space_groups
-from screening.report.result_page import PageContent, result_page, shown_picks, with_upload
+from screening.report.result_page import PageContent, page_data, result_page, shown_picks, with_upload
 from screening.settings import EvaluationSettings, GapSettings, SelectionSettings
 
 CHROMIUM = shutil.which("chromium")
@@ -240,6 +240,35 @@ def test_a_pick_is_drawn_with_its_spectra_structure_and_downloads(opened):
         page.click("#all")
     assert len(download.value.path().read_text().splitlines()) == 5
     assert problems == []
+
+
+def test_what_speaks_against_a_pick_is_said(content):
+    picks = content.picks.assign(trust="outside", trust_reason="no training label has Pu")
+    picks = picks.assign(false_metal_risk="some", false_metal_reason="open shell of Pu")
+    data = page_data(replace(content, picks=picks))
+    assert data["verdicts"]["a"][-1].startswith("DFT (gpaw PBE unpolarised) finds a gapped metal with a gap ")
+    assert data["verdicts"]["d"][-1].startswith("DFT (gpaw PBE unpolarised) does not find a gapped metal: ")
+    assert len(data["verdicts"][ODD]) == 2, "it was not computed"
+
+
+@pytest.mark.parametrize("condition", ["", "carriers_per_cm3 > 1e20"])
+def test_a_search_of_your_own_shows_what_its_condition_names(browser, content, tmp_path, condition):
+    picks = content.picks.assign(carriers_per_cm3=1.234e22, trust="outside", trust_reason="no label has Pu")
+    target = {"target": condition} if condition else {}
+    path = tmp_path / "report.html"
+    path.write_text(result_page(replace(content, picks=picks, **target)), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    page.wait_for_selector("#spectrum .main-svg")
+    assert ("1.23e22" in page.inner_text("#rows")) == bool(condition)
+    page.click("#rows tr[data-id='a']")
+    said = page.inner_text("#verdict")
+    assert ("a hit of carriers_per_cm3 > 1e20" in said) == bool(condition)
+    assert ("gapped metal" in said) != bool(condition)
+    assert page.inner_text("#doubts").startswith("Trust: outside, no label has Pu.")
+    page.fill("#filter", "outside")
+    assert len(ids_in(page)) == 4
+    page.close()
 
 
 def test_names_with_markup_do_nothing_and_phones_see_the_page_whole(opened):
