@@ -32,7 +32,7 @@ CELL_TIMEOUT_S = 240
 SETTINGS_INTRODUCTION = """# Settings
 
 `--set KEY=VALUE` sets one for a command, `--config FILE` many (YAML, nested at the dots), and the environment too
-(`MAT2SPEC_FILTERS__N_ELEMENTS_MAX=3`). `mat2spec settings WORD` prints those whose name has the word, and where their values come from.
+(`MAT2SPEC_FILTERS__N_ELEMENTS_MAX=3`). `mat2spec settings WORD` prints those of a group, or that have the word, and where their values come from.
 An unknown name is refused.
 """
 
@@ -92,6 +92,11 @@ def _in_table(text: str) -> str:
 def _copy(source: Path) -> None:
     target = PAGES / source.relative_to(ROOT)
     target.parent.mkdir(parents=True, exist_ok=True)
+    if source.suffix == ".md":
+        # In the repository a link goes to the notebook, on the site to the page that is made of it.
+        text = source.read_text(encoding="utf-8").replace(f"{TUTORIAL.name})", f"{TUTORIAL.stem}.md)")
+        target.write_text(text, encoding="utf-8")
+        return
     shutil.copyfile(source, target)
 
 

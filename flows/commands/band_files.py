@@ -45,11 +45,22 @@ def write_bands(crystals: Crystals, settings: ScreenSettings, folder: Path) -> N
     n_written = 0
     for index, problem in enumerate(predictor.problems_of(crystals)):
         name = str(crystals.material_ids[index])
-        reason = problem or _write(predictor, crystals, index, folder / re.sub(r"[^\w.+-]", "_", name))
+        reason = problem or _write(predictor, crystals, index, folder / _file_name(name))
         if reason:
             console.print(f"No bands of {name}: {reason}", markup=False, highlight=False, soft_wrap=True)
         n_written += not reason
     console.print(f"Bands of {counted(n_written, 'crystal')}: {folder}", soft_wrap=True, highlight=False)
+
+
+def _file_name(material_id: str) -> str:
+    """A name for the files of a crystal that no folder hides, also of one that was read as ../Si.cif.
+
+    Examples
+    --------
+    >>> _file_name("../relaxed/Si.cif")
+    '_relaxed_Si.cif'
+    """
+    return re.sub(r"[^\w.+-]", "_", material_id).lstrip(".")
 
 
 def _write(predictor: TightBindingPredictor, crystals: Crystals, index: int, path: Path) -> str:
