@@ -93,6 +93,17 @@ def settings_named(hall: str = "", hermann_mauguin: str = "", number: int | None
     return by_number.get(number or 0, [])
 
 
+def short_symbol(number: int) -> str:
+    """Short Hermann-Mauguin symbol of a space group in its standard setting, as databases write it.
+
+    Examples
+    --------
+    >>> short_symbol(14), short_symbol(225)
+    ('P2_1/c', 'Fm-3m')
+    """
+    return str(_group(settings_named(number=number)[0].hall_number).international_short)
+
+
 def operations(setting: SpaceGroupSetting) -> list[str]:
     """Symmetry operations as a CIF lists them, as in "-x, y+1/2, z"."""
     database: Any = spglib.get_symmetry_from_database(setting.hall_number)

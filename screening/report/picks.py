@@ -6,11 +6,11 @@ from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
-from pymatgen.symmetry.groups import sg_symbol_from_int_number
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.crystals.prototypes import UNKNOWN_SPACE_GROUP, space_group_number
+from mat2spec.crystals.space_groups import short_symbol
 from mat2spec.spectra.trust import Trust
 from mat2spec.tables.columns import Column
 from mat2spec.tables.status import Status
@@ -117,7 +117,7 @@ def with_space_groups(picks: pd.DataFrame, crystals: Crystals) -> pd.DataFrame:
     """Add number and symbol of the space group of every pick; null where it cannot be found."""
     numbers = [space_group_number(crystals, index) for index in range(len(crystals))]
     found = [None if number == UNKNOWN_SPACE_GROUP else number for number in numbers]
-    symbols = [None if number is None else sg_symbol_from_int_number(number) for number in found]
+    symbols = [None if number is None else short_symbol(number) for number in found]
     columns: dict[str, Any] = {
         Column.SPACE_GROUP: pd.array(found, dtype="Int64"),
         Column.SPACE_GROUP_SYMBOL: pd.Series(symbols, dtype=object, index=picks.index),
