@@ -48,7 +48,8 @@ from mat2spec.tight_binding.model import TightBinding
 from mat2spec.tight_binding.predictor import TightBindingPredictor
 from mat2spec.tight_binding.problem import PreparationSettings, prepare
 from mat2spec.tight_binding.sevennet import SevenNetVersion, site_scalars
-from screening.classify.predictions import classify_pieces, columns_to_classify
+from mat2spec.tight_binding.site_images import SiteImages
+from screening.classify.predictions import classify_piece, columns_to_classify
 from screening.settings import ClassifySettings, GapSettings, SourceSettings
 from screening.sources.opening import open_source
 from scripts.pages import DOCS, put_table
@@ -144,13 +145,16 @@ def training(_: str) -> Rows:
 
 
 def descriptors(_: str) -> Rows:
-    """SevenNet's description of sites, beside its packaged convolution."""
+    """SevenNet's description of sites, beside its packaged convolution at every atom."""
     version = SevenNetVersion.SEVENNET_0
     for size, most in (("small", 24), ("large", 4)):
         cells = cells_of(size, most)
         ours = seconds(lambda c=cells: site_scalars(c, version))  # type: ignore[misc]
         sevennet.potential.cache_clear()
-        with patch.object(sevennet, "EdgeConvolution", lambda packaged: packaged):
+        with (
+            patch.object(sevennet, "EdgeConvolution", lambda packaged: packaged),
+            patch.object(sevennet.SiteImages, "of", lambda cell: SiteImages.each_its_own(cell.n_atoms)),
+        ):
             plain = seconds(lambda c=cells: site_scalars(c, version))  # type: ignore[misc]
         sevennet.potential.cache_clear()
         yield size, ours, plain
@@ -225,8 +229,8 @@ def memory(_: str) -> Rows:
 
     def peak(piece: int) -> float:
         tracemalloc.start()
-        pieces = (table[start : start + piece] for start in range(0, n, piece))
-        classify_pieces(pieces, candidates, elements, GapSettings(), ClassifySettings())
+        for start in range(0, n, piece):
+            classify_piece(table[start : start + piece], candidates, elements, GapSettings(), ClassifySettings())
         most = tracemalloc.get_traced_memory()[1] / 1e6
         tracemalloc.stop()
         return most

@@ -23,8 +23,9 @@ from torch import Tensor
 from mat2spec.crystals.identity import structure_hash
 from mat2spec.tables.array_cache import ArrayCache
 from mat2spec.tight_binding.cells import PrimitiveCell
-from mat2spec.tight_binding.convolution import EdgeConvolution
+from mat2spec.tight_binding.convolution import KEY_IMAGES, EdgeConvolution, FeatureImages
 from mat2spec.tight_binding.pairs import find_neighbours
+from mat2spec.tight_binding.site_images import SiteImages
 
 # Atoms per pass through the network; more would only be slower because of memory.
 ATOMS_PER_BATCH = 64
@@ -55,9 +56,22 @@ class Potential(NamedTuple):
 
 
 class SiteGraph(NamedTuple):
-    """Pairs of neighbours of a cell, shape (2, n_edges), and the vectors between them in Angstrom, (n_edges, 3)."""
+    """Neighbours of the representatives of the atoms of a cell.
+
+    Parameters
+    ----------
+    cell
+        The cell.
+    images
+        Its representatives.
+    edges
+        Row of a representative, and its neighbour among all atoms, shape (2, n_edges).
+    vectors
+        From the former to the latter, in Angstrom, shape (n_edges, 3).
+    """
 
     cell: PrimitiveCell
+    images: SiteImages
     edges: NDArray[np.int64]
     vectors: NDArray[np.float32]
 
@@ -128,27 +142,40 @@ def potential(version: SevenNetVersion) -> Potential:
 
 
 def site_graph(cell: PrimitiveCell, cutoff_a: float) -> SiteGraph:
-    """Neighbours of the atoms of a cell within the cutoff of a potential."""
+    """Neighbours of the representatives of the atoms of a cell within the cutoff of a potential."""
+    images = SiteImages.of(cell)
+    row_of = np.full(cell.n_atoms, -1)
+    row_of[images.representatives] = np.arange(len(images.representatives))
     coordinates = cell.frac_coords @ cell.lattice
     source, end, offsets, _ = find_neighbours(cell.lattice, cell.frac_coords, cutoff_a)
+    chosen = row_of[source] >= 0
+    source, end, offsets = source[chosen], end[chosen], offsets[chosen]
     vectors = coordinates[end] + offsets @ cell.lattice - coordinates[source]
-    return SiteGraph(cell, np.stack([source, end]), vectors.astype(np.float32))
+    return SiteGraph(cell, images, np.stack([row_of[source], end]), vectors.astype(np.float32))
 
 
 def scalars_of_graphs(
     network: Potential, graphs: Sequence[SiteGraph], device: torch.device | None = None
 ) -> list[NDArray[np.float32]]:
     """Descriptors of the sites of each cell, as `site_scalars` gives them, in one pass through the network."""
-    ends = np.cumsum([graph.cell.n_atoms for graph in graphs])
-    edges = [graph.edges + end - graph.cell.n_atoms for graph, end in zip(graphs, ends, strict=True)]
-    numbers = torch.from_numpy(np.concatenate([graph.cell.atomic_numbers for graph in graphs])).to(device)
-    data = {
+    # Representatives and atoms before each cell.
+    before = np.cumsum([[0, 0], *([len(graph.images.representatives), graph.cell.n_atoms] for graph in graphs)], axis=0)
+    edges = [graph.edges + first[:, None] for graph, first in zip(graphs, before[:-1], strict=True)]
+    rows = np.concatenate([graph.images.row + first for graph, first in zip(graphs, before[:-1, 0], strict=True)])
+    described = [graph.cell.atomic_numbers[graph.images.representatives] for graph in graphs]
+    numbers = torch.from_numpy(np.concatenate(described)).to(device)
+    data: dict[str, Any] = {
         "x": numbers,
         "atomic_numbers": numbers,
         "edge_index": torch.from_numpy(np.concatenate(edges, axis=1).astype(np.int64)).to(device),
         "edge_vec": torch.from_numpy(np.concatenate([graph.vectors for graph in graphs])).to(device),
         "num_atoms": torch.tensor(len(numbers), device=device),
     }
+    if len(rows) > len(numbers):
+        rotations = np.concatenate([graph.images.rotations for graph in graphs])
+        data[KEY_IMAGES] = FeatureImages(
+            torch.from_numpy(rows).to(device), _turned_harmonics(network, rotations, device)
+        )
     with _LOCK, torch.inference_mode():
         network.outputs.clear()
         network.model.to(device)(data)
@@ -157,8 +184,27 @@ def scalars_of_graphs(
     # Equivalent sites differ only by rounding.
     return [
         graph.cell.average_equivalent(values).astype(np.float32)
-        for graph, values in zip(graphs, np.split(scalars, ends[:-1]), strict=True)
+        for graph, values in zip(graphs, np.split(scalars[rows], before[1:-1, 1]), strict=True)
     ]
+
+
+def _turned_harmonics(
+    network: Potential, rotations: NDArray[np.float64], device: torch.device | None
+) -> tuple[Tensor, ...]:
+    """Matrices by which rotations turn rows of harmonics of each degree, in the order and signs of the potential.
+
+    Found from the harmonics of some directions and of their images.
+    """
+    spherical = network.model.to(device).edge_embedding.spherical
+    directions = torch.from_numpy(np.random.default_rng(0).normal(size=(24, 3)))
+    turned = torch.einsum("kij,dj->kdi", torch.from_numpy(rotations), directions)
+    before, after = (spherical(vectors.float().to(device)).double() for vectors in (directions, turned))
+    return tuple(
+        (
+            torch.linalg.pinv(before[:, degree**2 : (degree + 1) ** 2]) @ after[..., degree**2 : (degree + 1) ** 2]
+        ).float()
+        for degree in range(spherical.lmax + 1)
+    )
 
 
 def _batches(cells: Sequence[PrimitiveCell]) -> Iterator[list[int]]:
