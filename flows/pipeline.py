@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import mat2spec
 from flows import stages
 from flows.settings import FunnelMode
-from flows.stages import Counts, Inputs, Outcome, funnel, transport
+from flows.stages import Counts, Inputs, Outcome, classification, funnel, transport
 from mat2spec.spectra.grids import EDOS_GRID
 from screening.classify.gapped_metals import gapped_metal_cut
 from screening.progress import Progress, adding_up, no_progress
@@ -30,7 +30,9 @@ from screening.runs.schemas import TableName
 from screening.sources.opening import open_source
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
@@ -59,7 +61,7 @@ class Stage:
     n_models
         How many models predict each crystal of a shard.
     takes
-        Identifiers of the candidates that are split into shards.
+        Rows of the candidates that are split into shards.
     more
         Rows of its table besides those of the shards, piece by piece.
     needs_dft
@@ -76,7 +78,7 @@ class Stage:
     prepare: Callable[[Crystals, ScreenSettings], Prepared] | None = None
     shard: Callable[[Prepared, ScreenSettings, Callable[[int], None]], pa.Table] | None = None
     n_models: Callable[[ScreenSettings], int] = lambda _: 1
-    takes: Callable[[RunTables], pa.Array] = funnel.all_candidates
+    takes: Callable[[RunTables], NDArray[np.int64]] = funnel.all_candidates
     more: Callable[[RunTables, ScreenSettings], Iterable[pa.Table]] = lambda *_: ()
     needs_dft: bool = False
     applies: Callable[[RunTables, ScreenSettings], bool] = lambda *_: True
@@ -131,7 +133,7 @@ PIPELINE = (
         "Classify predictions",
         reads=(TableName.CANDIDATES, TableName.CRYSTALS, TableName.PREDICTIONS),
         writes=(TableName.CLASSIFICATIONS,),
-        run=stages.classify_predictions,
+        run=classification.classify_predictions,
     ),
     Stage(
         "measure_funnel",
@@ -414,7 +416,7 @@ def _prepare_shard(stage: Stage, run: RunFolder, settings: ScreenSettings, shard
     if run.has_table(table) or run.has_shard(table, shard.index):
         return None
     assert stage.prepare is not None
-    return stage.prepare(run.crystals(stage.takes(run)[shard.start : shard.stop].to_pylist()), settings)
+    return stage.prepare(run.crystals_at(stage.takes(run)[shard.start : shard.stop]), settings)
 
 
 def _run_shards(stage: Stage, run: RunFolder, settings: ScreenSettings, progress: Progress) -> None:

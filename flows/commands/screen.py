@@ -20,6 +20,7 @@ from mat2spec.settings import TIGHT_BINDING_MODELS, model_name
 from mat2spec.tables.columns import Column
 from mat2spec.tables.text import counted
 from screening.choose.candidates import choose_candidates
+from screening.choose.selection import NEEDED_TO_SELECT
 from screening.evaluate.funnel_loss import describe_loss
 from screening.report import tables as report
 from screening.report.result_page import PAGE_FILE
@@ -114,12 +115,14 @@ def describe_models(models: Sequence[str], n_candidates: int) -> Iterator[str]:
 
 def show_results(run: RunFolder) -> None:
     """Print the most important tables, and where the others are."""
-    candidates, jobs = run.read_table(TableName.CANDIDATES), run.read_table(TableName.DFT_JOBS)
-    console.print(report.filter_counts_table(run.read_table(TableName.FILTER_COUNTS)))
+    candidates = run.read_table(TableName.CANDIDATES, [Column.MATERIAL_ID, Column.FORMULA])
+    jobs, there = run.read_table(TableName.DFT_JOBS), run.column_names(TableName.CLASSIFICATIONS)
     condition = target_of_run(run.info).condition
-    console.print(
-        report.gapped_metals_table(run.read_table(TableName.CLASSIFICATIONS), candidates, condition=condition)
-    )
+    needed = {*NEEDED_TO_SELECT, Column.GAP_TOP_EV, Column.GAP_OPEN_AT_BOTTOM, *report.columns_named(condition, there)}
+    shown = [name for name in there if name in needed]
+    console.print(report.filter_counts_table(run.read_table(TableName.FILTER_COUNTS)))
+    classes = run.read_table(TableName.CLASSIFICATIONS, shown)
+    console.print(report.gapped_metals_table(classes, candidates, condition=condition))
     if run.has_table(TableName.DFT_RESULTS):
         console.print(report.dft_table(_outcomes(run.read_table(TableName.DFT_RESULTS), jobs), jobs, candidates))
     else:

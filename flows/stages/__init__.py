@@ -11,9 +11,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 import dft_validation
 import mat2spec
@@ -23,20 +25,19 @@ from flows.stages.choice import choose_and_plan, could_be_chosen
 from flows.stages.predictors import load_one, load_predictors
 from flows.stages.remote_jobs import exchange_jobs
 from flows.stages.second_check import check_again
-from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.material_ids import in_digits
-from mat2spec.settings import MOST_PROJECTED, TIGHT_BINDING_MODELS, model_name
+from mat2spec.settings import MOST_PROJECTED, TIGHT_BINDING_MODELS
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
 from mat2spec.tables.status import Status
 from screening.choose.candidates import choose_candidates
-from screening.choose.selection import NEEDED_TO_SELECT, rank_by_consensus, target_of, with_consensus
+from screening.choose.selection import NEEDED_OF_CANDIDATES, NEEDED_TO_SELECT, rank_by_consensus, target_of
 from screening.classify.classes import mark_targets
 from screening.classify.false_metals import known_polymorphs
 from screening.classify.phonons import phonon_rows
-from screening.classify.predictions import EVIDENCE, classify_pieces, columns_to_classify
+from screening.classify.predictions import EVIDENCE
 from screening.evaluate.evaluation import is_true, precision_recall
 from screening.evaluate.funnel_loss import describe_loss
 from screening.evaluate.population import population_flags
@@ -54,7 +55,7 @@ from screening.report.picks import FROM_PREDICTIONS, GAPPED_METAL, picks_table, 
 from screening.report.projections import projections_of_table, projections_table
 from screening.report.result_page import PAGE_FILE, PageContent, result_page, shown_picks
 from screening.report.wording import nothing_new, why_nothing_is_predicted
-from screening.runs.contents import RunTables
+from screening.runs.contents import Rows, RunTables
 from screening.runs.history import PreviousRuns
 from screening.runs.schemas import TableName, empty_table
 from screening.sources.known_edos import known_edos_ids
@@ -109,6 +110,10 @@ class Inputs:
         """Some columns of a large table, piece by piece, in order."""
         return self.run.batches(self._declared(name), columns)
 
+    def rows(self, name: TableName, rows: NDArray[np.integer], columns: Sequence[str] | None = None) -> pa.Table:
+        """Some rows of a large table."""
+        return self.run.rows(self._declared(name), rows, columns)
+
     def crystals(self, material_ids: Sequence[str] | pd.Series) -> Crystals:
         """Some of the candidates, with coordinates."""
         self._declared(TableName.CRYSTALS)
@@ -129,7 +134,7 @@ class Outcome:
     counts
         Counts to report.
     tables
-        Its tables.
+        Its tables, or iterators over pieces of them, which complete the counts.
     files
         Pages to write beside them.
     ends_run
@@ -137,7 +142,7 @@ class Outcome:
     """
 
     counts: Counts
-    tables: Mapping[TableName, pd.DataFrame | pa.Table] = field(default_factory=dict)
+    tables: Mapping[TableName, Rows] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     ends_run: str = ""
 
@@ -157,7 +162,7 @@ def find_candidates(inputs: Inputs, settings: ScreenSettings) -> Outcome:
             TableName.REMOVED: chosen.removed,
             TableName.CHANGES: chosen.changes,
             TableName.KNOWN_EDOS: chosen.known_edos,
-            TableName.CRYSTALS: chosen.crystals.to_arrow(),
+            TableName.CRYSTALS: chosen.crystals(),
             TableName.CANDIDATES: chosen.table,
         },
         ends_run=nothing_new(counts, info["db_version"]) if chosen.table.empty and chosen.changes.empty else "",
@@ -172,7 +177,10 @@ def find_published(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     previous = PreviousRuns.find(results_dir, inputs.run.info, {*known, *in_store, *map(in_digits, in_store)})
     fetched = published_since(settings.source, previous, known)
     stores = [store for store in (settings.source.store_of_known_edos, fetched.store) if store is not None]
-    band_gaps = known_band_gaps(inputs.read(TableName.CANDIDATES), inputs.read(TableName.REMOVED))
+    names = [Column.MATERIAL_ID, Column.BAND_GAP]
+    band_gaps = known_band_gaps(
+        inputs.read(TableName.CANDIDATES, names), inputs.read(TableName.REMOVED, names), previous
+    )
     results = published_results(stores, previous, settings.gap, fetched.failures, band_gaps)
     return Outcome(
         {"published": len(results)},
@@ -202,35 +210,20 @@ def count_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:  # n
     NoPredictionError
         If every prediction failed; the message gives the reasons.
     """
-    rows = inputs.read(TableName.PREDICTIONS, [Column.STATUS, Column.REASON])
-    failed = rows[Column.STATUS] != Status.OK
-    if len(rows) and failed.all():
+    status = inputs.read_arrow(TableName.PREDICTIONS, [Column.STATUS])[Column.STATUS]
+    failed = pc.sum(pc.not_equal(status, Status.OK)).as_py() or 0
+    if len(status) and failed == len(status):
+        rows = inputs.read(TableName.PREDICTIONS, [Column.STATUS, Column.REASON])
         raise NoPredictionError(why_nothing_is_predicted(rows))
-    return Outcome({"predictions": len(rows), "failed": int(failed.sum())})
-
-
-def classify_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:
-    """Classify the predicted spectra, derive properties of the materials and mark what is searched for."""
-    candidates = inputs.read(TableName.CANDIDATES)
-    elements = ElementCounts.from_lists([inputs.read_arrow(TableName.CRYSTALS, [Column.ATOMIC_NUMBERS])[0]])
-    columns = columns_to_classify(inputs.run.column_names(TableName.PREDICTIONS))
-    pieces = inputs.batches(TableName.PREDICTIONS, columns)
-    classes = classify_pieces(pieces, candidates, elements, settings.gap, settings.classify)
-    table = mark_targets(classes, candidates, settings.classify.target)
-    table = with_consensus(table, settings.classify.rank_by, allow_outside=settings.selection.allow_outside)
-    per_model = table[is_true(table[Column.IS_TARGET])][Column.MODEL].value_counts()
-    name = "gapped_metals" if settings.classify.target == Column.IS_GAPPED_METAL else "hits"
-    return Outcome(
-        {f"{name}_{model}": int(per_model.get(model, 0)) for model in map(model_name, settings.prediction.models)},
-        {TableName.CLASSIFICATIONS: table},
-    )
+    return Outcome({"predictions": len(status), "failed": failed})
 
 
 def queue_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Choose candidates for DFT, the best-ranked positives and random samples, and plan their jobs."""
     there = inputs.run.column_names(TableName.CLASSIFICATIONS)
     needed = [name for name in there if name in {*NEEDED_TO_SELECT, settings.classify.rank_by}]
-    classes, candidates = inputs.read(TableName.CLASSIFICATIONS, needed), inputs.read(TableName.CANDIDATES)
+    known = [name for name in inputs.run.column_names(TableName.CANDIDATES) if name in NEEDED_OF_CANDIDATES]
+    classes, candidates = inputs.read(TableName.CLASSIFICATIONS, needed), inputs.read(TableName.CANDIDATES, known)
     selection, jobs = choose_and_plan(classes, candidates, inputs.crystals, settings)
     counts = {**selection.counts(), "queued": int((jobs[Column.STATUS] == JobStatus.QUEUED).sum())}
     return Outcome(counts, {TableName.DFT_JOBS: jobs})
@@ -290,10 +283,8 @@ def against_dft(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame,
 
 def predict_phonons(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Predict the phonons of the picks of the highest ranks and of what goes to DFT, and what follows from them."""
-    model, most = settings.prediction.phonon_model, settings.prediction.max_phonons
-    there = inputs.run.column_names(TableName.CLASSIFICATIONS)
-    classes = inputs.read(TableName.CLASSIFICATIONS, [name for name in NEEDED_TO_SELECT if name in there])
-    ranked = rank_by_consensus(classes)[Column.MATERIAL_ID].tolist()[:most]
+    model = settings.prediction.phonon_model
+    ranked = ranked_hits(inputs)[: settings.prediction.max_phonons]
     chosen = list(dict.fromkeys([*ranked, *inputs.read(TableName.DFT_JOBS)[Column.MATERIAL_ID]]))
     if model is None or not chosen or not inputs.run.has_table(TableName.CRYSTALS):
         return Outcome({"predicted": 0}, {TableName.PHONONS: to_frame(empty_table(TableName.PHONONS))})
@@ -338,6 +329,14 @@ def find_hits(inputs: Inputs) -> pd.Series:
     flags = [name for name in (Column.IS_TARGET, Column.IS_GAPPED_METAL) if name in there]
     classes = inputs.read(TableName.CLASSIFICATIONS, [Column.MATERIAL_ID, *flags])
     return classes.loc[is_true(classes[target_of(classes)]), Column.MATERIAL_ID]
+
+
+def ranked_hits(inputs: Inputs) -> list[str]:
+    """Identifiers of the materials that a model calls what is searched for, in the order of their ranks."""
+    there = inputs.run.column_names(TableName.CLASSIFICATIONS)
+    needed = [name for name in NEEDED_TO_SELECT if name in there]
+    hits = to_frame(rows_of(inputs, TableName.CLASSIFICATIONS, find_hits(inputs).drop_duplicates(), needed))
+    return [str(name) for name in rank_by_consensus(hits)[Column.MATERIAL_ID]]
 
 
 def project_picks(inputs: Inputs, settings: ScreenSettings) -> Outcome:

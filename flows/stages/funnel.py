@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 import mat2spec
 from flows import stages
@@ -145,18 +146,17 @@ def choose_by_scan(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     return Outcome(counts, {TableName.FUNNEL: table})
 
 
-def all_candidates(run: RunTables) -> pa.Array:
-    """Identifiers of all candidates of a run."""
-    return run.read_arrow(TableName.CANDIDATES, [Column.MATERIAL_ID])[Column.MATERIAL_ID]
+def all_candidates(run: RunTables) -> NDArray[np.int64]:
+    """Rows of all candidates of a run."""
+    return np.arange(run.count_rows(TableName.CANDIDATES))
 
 
-def to_predict(run: RunTables) -> pa.Array:
-    """Identifiers of the candidates that the accurate models predict: all without a funnel."""
+def to_predict(run: RunTables) -> NDArray[np.int64]:
+    """Rows of the candidates that the accurate models predict: all without a funnel."""
     if not run.has_table(TableName.FUNNEL):
         return all_candidates(run)
-    table = run.read_arrow(TableName.FUNNEL, [Column.MATERIAL_ID, Column.FUNNEL_CHOICE])
-    chosen = pc.is_in(table[Column.FUNNEL_CHOICE], value_set=pa.array([str(choice) for choice in TO_ACCURATE]))
-    return table.filter(chosen)[Column.MATERIAL_ID]
+    choices = run.read_arrow(TableName.FUNNEL, [Column.FUNNEL_CHOICE])[Column.FUNNEL_CHOICE]
+    return np.flatnonzero(pc.is_in(choices, value_set=pa.array([str(choice) for choice in TO_ACCURATE])))
 
 
 def left_to_fast(run: RunTables, settings: ScreenSettings) -> Iterator[pa.Table]:

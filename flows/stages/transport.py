@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 import mat2spec
-from flows.stages import Inputs, Outcome, load_predictors
+from flows.stages import Inputs, Outcome, load_predictors, ranked_hits
 from mat2spec.settings import TIGHT_BINDING_MODELS, PredictionSettings
-from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import to_frame
-from screening.choose.selection import rank_by_consensus
 from screening.runs.schemas import TableName, empty_table
 
 if TYPE_CHECKING:
@@ -21,8 +19,7 @@ if TYPE_CHECKING:
 
 def compute_transport(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Masses and Seebeck coefficients of the picks of the highest ranks."""
-    ranked = rank_by_consensus(inputs.read(TableName.CLASSIFICATIONS))[Column.MATERIAL_ID].tolist()
-    chosen = ranked[: settings.prediction.max_transport]
+    chosen = ranked_hits(inputs)[: settings.prediction.max_transport]
     table = to_frame(empty_table(TableName.TRANSPORT))
     if chosen and tight_binding_models(settings.prediction) and inputs.run.has_table(TableName.CRYSTALS):
         found = transport_by(settings.prediction, inputs.crystals(chosen))

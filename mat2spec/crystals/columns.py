@@ -8,6 +8,7 @@ sentence and does not affect the rest.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -64,6 +65,16 @@ def identifiers(column: pa.ChunkedArray) -> list[str | None]:
         return _identifiers(_plain(column), column.type)
     except UnicodeDecodeError as error:
         raise TableError(f"The column {Column.MATERIAL_ID} holds text that is not valid Unicode ({error}).") from error
+
+
+def identifier_array(column: pa.ChunkedArray) -> pa.Array:
+    """The same in an Arrow array, without a Python object for each where the column holds text; raises as `identifiers`."""
+    plain = _plain(column)
+    if pa.types.is_string(plain.type) or pa.types.is_large_string(plain.type):
+        with suppress(pa.ArrowInvalid):  # not valid Unicode
+            plain.validate(full=True)
+            return pc.if_else(pc.equal(pc.binary_length(plain), 0), None, plain.cast(pa.string()))
+    return pa.array(identifiers(column), pa.string())
 
 
 def _identifiers(plain: pa.Array, given: pa.DataType) -> list[str | None]:

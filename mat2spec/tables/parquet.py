@@ -145,7 +145,7 @@ def read_rows(path: Path, columns: Sequence[str], rows: NDArray[np.integer]) -> 
         ends = np.cumsum([file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)])
         pieces = [without_views(file.schema_arrow.empty_table().select(list(columns)))]
         for group, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
-            inside = wanted[(wanted >= start) & (wanted < end)] - start
+            inside = wanted[slice(*np.searchsorted(wanted, [start, end]))] - start
             if len(inside):
                 rows_of_group = without_views(file.read_row_group(group, columns=list(columns)))
                 _check_length(rows_of_group, end - start)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.identity import rounded_structure_hashes
 from mat2spec.crystals.material_ids import named_by
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import ROWS_PER_GROUP
 from screening.choose.filters import FilterSettings, filter_candidates, removed_materials
 from screening.classify.false_metals import gapped_polymorphs
 from screening.runs.history import SCREENED_BEFORE, PreviousRuns, find_changes, keep_unscreened
@@ -33,8 +36,10 @@ class Candidates:
     ----------
     table
         One row per candidate: `CrystalSource.properties`, `nsites_primitive`, `volume` and `structure_hash`.
-    crystals
-        The candidates with their coordinates, in the same order.
+    source
+        Where they come from.
+    has_problems
+        Whether some of them could not be read.
     counts
         What each filter removed.
     removed
@@ -46,11 +51,26 @@ class Candidates:
     """
 
     table: pd.DataFrame
-    crystals: Crystals
+    source: CrystalSource
+    has_problems: bool
     counts: pd.DataFrame
     removed: pd.DataFrame
     changes: pd.DataFrame
     known_edos: pd.DataFrame
+
+    def crystals(self) -> Iterator[pa.Table]:
+        """The candidates with their coordinates, in the same order, piece by piece."""
+        for part in crystals_in_pieces(self.source, self.table[Column.MATERIAL_ID]):
+            piece = part.to_arrow()
+            if self.has_problems and part.problems is None:
+                piece = piece.append_column(str(Column.REASON), pa.nulls(len(part), pa.string()))
+            yield piece
+
+
+def crystals_in_pieces(source: CrystalSource, material_ids: pd.Series) -> Iterator[Crystals]:
+    """The crystals of a source, in the given order, some thousand at a time, at least once."""
+    for start in range(0, max(len(material_ids), 1), ROWS_PER_GROUP):
+        yield source.crystals(material_ids.iloc[start : start + ROWS_PER_GROUP].tolist())
 
 
 def choose_candidates(
@@ -93,19 +113,26 @@ def choose_candidates(
         counts = pd.concat([earlier, counts.iloc[1:]], ignore_index=True)
     if table.empty and not only_new:
         raise NoCandidatesError(_no_candidates(counts))
-    crystals = source.crystals(table[Column.MATERIAL_ID].tolist())
-    table = table.assign(
-        **CellSizes.of_crystals(crystals).columns(), **{Column.STRUCTURE_HASH: rounded_structure_hashes(crystals)}
-    )
+    known_of_crystals, has_problems = _of_coordinates(source, table[Column.MATERIAL_ID])
+    table = pd.concat([table, known_of_crystals], axis=1)
     table[Column.GAPPED_POLYMORPH] = gapped_polymorphs(table[Column.FORMULA], properties)
     changes = find_changes(table, known, previous)
     if only_new:
         screened = previous.has_screened(table)
-        crystals = crystals.take((~screened).nonzero()[0])
         removed = _with_screened_before(removed, table[screened])
         table, counts = keep_unscreened(table, counts, previous)
     known_edos = pd.DataFrame({Column.MATERIAL_ID: pd.Series(sorted(known), dtype=object)})
-    return Candidates(table, crystals, counts, removed, changes, known_edos)
+    return Candidates(table, source, has_problems, counts, removed, changes, known_edos)
+
+
+def _of_coordinates(source: CrystalSource, material_ids: pd.Series) -> tuple[pd.DataFrame, bool]:
+    """Sizes of the primitive cells, volumes and hashes of crystals, and whether some of them could not be read."""
+    pieces, has_problems = [], False
+    for crystals in crystals_in_pieces(source, material_ids):
+        has_problems |= crystals.problems is not None
+        hashes = pa.array(rounded_structure_hashes(crystals), pa.string())
+        pieces.append(pa.table({**CellSizes.of_crystals(crystals).columns(), Column.STRUCTURE_HASH: hashes}))
+    return pa.concat_tables(pieces).to_pandas(), has_problems
 
 
 def _with_screened_before(removed: pd.DataFrame, screened: pd.DataFrame) -> pd.DataFrame:

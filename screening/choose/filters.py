@@ -50,7 +50,7 @@ def filter_candidates(
     counts = [("source", 0, 0, 0, len(properties))]
     candidates = properties
     for step in _apply(properties, settings or FilterSettings(), known_edos_ids):
-        candidates = step.rows[step.kept]
+        candidates = step.rows if step.kept.all() else step.rows[step.kept]
         n_unknown, removed = int(step.unknown.sum()), int((~step.kept).sum())
         dropped, held = (n_unknown, 0) if step.filter.unknown == "drop" else (0, n_unknown)
         counts.append((step.filter.name, removed, dropped, held, len(candidates)))
@@ -98,7 +98,7 @@ def _apply(properties: pd.DataFrame, settings: FilterSettings, known_edos_ids: C
         passes, unknown = _judge(one, rows)
         kept = passes & ~unknown if one.unknown == "drop" else passes | unknown
         yield _Step(one, rows, kept, unknown)
-        rows = rows[kept]
+        rows = rows if kept.all() else rows[kept]
 
 
 def _judge(one: _Filter, candidates: pd.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

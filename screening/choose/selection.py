@@ -12,9 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.spectra.trust import Trust
@@ -40,6 +44,8 @@ NEEDED_TO_SELECT = (
     Column.GAP_WIDTH_EV,
     Column.TRUST,
 )
+# Those of the candidates.
+NEEDED_OF_CANDIDATES = (Column.MATERIAL_ID, Column.NSITES, Column.NSITES_PRIMITIVE, Column.VOLUME, Column.CHEMSYS)
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ def select_for_dft(
     computable: Collection[Collection[str]] | None = None,
     refused: Collection[str] = frozenset(),
 ) -> Selection:
-    """Choose materials for DFT.
+    """Choose materials for DFT, the same ones whatever the order of the rows.
 
     Hits are what `is_target` says: gapped metals unless a condition is set. Chosen are the first of `rank_by_consensus`, and
     uniform samples without replacement of the other hits of any model and of the materials that no model calls a hit.
@@ -119,34 +125,37 @@ def select_for_dft(
     ------
     ValueError
         If `rank_by` is not a column.
-
-    Returns
-    -------
-    Selection
-        Independent of the order of the input rows.
     """
     settings = settings or SelectionSettings()
     flag = target_of(classifications)
     if rank_by not in classifications:
         raise ValueError(f"Hits cannot be ranked by '{rank_by}': that is not a column of the classifications.")
-    rows = classifications[classifications[Column.MATERIAL_ID].isin(candidates[Column.MATERIAL_ID])]
-    predicted = rows[rows[flag].notna()]
-    ids = set(predicted[Column.MATERIAL_ID])
-    known = ids if settings.allow_outside else ids - outside_of_all_models(predicted)
-    can = known - _not_computable(candidates, computable)
-    pool_ids = can & set(_small(candidates, settings))
-    pool = predicted[predicted[Column.MATERIAL_ID].isin(pool_ids)]
-    positive_ids = set(pool.loc[pool[flag].astype(bool), Column.MATERIAL_ID])
-    ranked = rank_by_consensus(with_consensus(pool, rank_by, allow_outside=settings.allow_outside), rank_by)
+    ids = _texts(candidates[Column.MATERIAL_ID])
+    candidate = pc.index_in(_texts(classifications[Column.MATERIAL_ID]), value_set=ids).fill_null(-1).to_numpy()
+    predicted = (candidate >= 0) & classifications[flag].notna().to_numpy(dtype=np.bool_)
+    hit = predicted & (classifications[flag] == True).fillna(value=False).to_numpy(dtype=np.bool_)  # noqa: E712  element by element
+    has = partial(_with_a_row, candidate, len(ids))
+    is_predicted = has(predicted)
+    known = is_predicted & (has(predicted & ~_is_outside(classifications)) | settings.allow_outside)
+    can = known & _is_computable(candidates, computable)
+    pool = can & _is_small(candidates, settings)
+    positive = pool & has(hit)
+    rows = classifications[predicted & positive[candidate]]
+    ranked = rank_by_consensus(with_consensus(rows, rank_by, allow_outside=settings.allow_outside), rank_by)
     return Selection(
-        picks=_pick(ranked[Column.MATERIAL_ID], refused, positive_ids, pool_ids - positive_ids, settings),
-        n_too_large=len(can - pool_ids),
-        n_positives=len(positive_ids),
-        n_negatives=len(pool_ids - positive_ids),
-        n_unpredicted=rows[Column.MATERIAL_ID].nunique() - len(ids),
-        n_outside=len(ids - known),
-        n_not_computable=len(known - can),
+        picks=_pick(ranked[Column.MATERIAL_ID], refused, ids, positive, pool & ~positive, settings),
+        n_too_large=int((can & ~pool).sum()),
+        n_positives=int(positive.sum()),
+        n_negatives=int((pool & ~positive).sum()),
+        n_unpredicted=int((has(candidate >= 0) & ~is_predicted).sum()),
+        n_outside=int((is_predicted & ~known).sum()),
+        n_not_computable=int((known & ~can).sum()),
     )
+
+
+def _with_a_row(candidate: NDArray[np.integer], n_candidates: int, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which candidates have one of some rows, given the candidate of each row."""
+    return np.bincount(candidate[rows], minlength=n_candidates) > 0
 
 
 def drawable(
@@ -156,27 +165,39 @@ def drawable(
     computable: Collection[Collection[str]] | None = None,
 ) -> list[str]:
     """Candidates that may be chosen: small enough, of elements that can be computed, and known to a model."""
-    left_out = _not_computable(candidates, computable)
+    may = _is_small(candidates, settings) & _is_computable(candidates, computable)
     if classifications is not None and not settings.allow_outside:
-        left_out |= outside_of_all_models(classifications)
-    return [name for name in _small(candidates, settings) if name not in left_out]
+        may &= ~candidates[Column.MATERIAL_ID].isin(outside_of_all_models(classifications)).to_numpy()
+    return [str(name) for name in candidates.loc[may, Column.MATERIAL_ID]]
 
 
-def _small(candidates: pd.DataFrame, settings: SelectionSettings) -> list[str]:
-    """Candidates whose primitive cells, which DFT computes, are small enough."""
+def _texts(names: pd.Series) -> pa.Array:
+    """Identifiers as Arrow keeps them, without a Python object for each."""
+    column = pa.table({"name": names})["name"].cast(pa.large_string())
+    return column.combine_chunks()
+
+
+def _is_small(candidates: pd.DataFrame, settings: SelectionSettings) -> NDArray[np.bool_]:
+    """Which candidates have a primitive cell, which DFT computes, that is small enough."""
     limit = np.inf if settings.max_sites is None else settings.max_sites
-    small = CellSizes.of_rows(candidates).n_primitive <= limit
-    return [str(name) for name in candidates.loc[small, Column.MATERIAL_ID]]
+    return np.asarray(CellSizes.of_rows(candidates).n_primitive <= limit)
 
 
-def _not_computable(candidates: pd.DataFrame, computable: Collection[Collection[str]] | None) -> set[str]:
-    """Candidates with elements that no set of `computable` holds all of."""
+def _is_computable(candidates: pd.DataFrame, computable: Collection[Collection[str]] | None) -> NDArray[np.bool_]:
+    """Which candidates have only elements that a set of `computable` holds."""
     if computable is None or Column.CHEMSYS not in candidates:
-        return set()
+        return np.ones(len(candidates), dtype=np.bool_)
     allowed = [set(elements) for elements in computable]
-    systems = candidates[Column.CHEMSYS].dropna()
-    hopeless = [name for name in systems.unique() if not any(set(name.split("-")) <= known for known in allowed)]
-    return set(candidates.loc[candidates[Column.CHEMSYS].isin(hopeless), Column.MATERIAL_ID])
+    systems = candidates[Column.CHEMSYS].dropna().unique()
+    hopeless = [name for name in systems if not any(set(name.split("-")) <= known for known in allowed)]
+    return np.asarray(~candidates[Column.CHEMSYS].isin(hopeless), dtype=np.bool_)
+
+
+def _is_outside(classifications: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which predictions are outside of what their model knows; none in tables of older runs."""
+    if Column.TRUST not in classifications:
+        return np.zeros(len(classifications), dtype=np.bool_)
+    return (classifications[Column.TRUST] == Trust.OUTSIDE).fillna(value=False).to_numpy(dtype=np.bool_)
 
 
 def outside_of_all_models(classifications: pd.DataFrame) -> set[str]:
@@ -275,27 +296,29 @@ def rank_by_consensus(classifications: pd.DataFrame, rank_by: str = Column.GAPPE
 def _pick(
     ranked: pd.Series,
     refused: Collection[str],
-    positives: set[str],
-    negatives: set[str],
+    ids: pa.Array,
+    positive: NDArray[np.bool_],
+    negative: NDArray[np.bool_],
     settings: SelectionSettings,
 ) -> pd.DataFrame:
     """The first of the ranked positives, then random ones of the other positives and of the negatives."""
     best = [str(name) for name in ranked[~ranked.isin(list(refused))].head(settings.max_positives)]
     chosen = [(name, BY_CONSENSUS, place, 1.0) for place, name in enumerate(best, 1)]
-    others = sorted(positives - set(best))
+    positives, negatives = ids.filter(pa.array(positive)), ids.filter(pa.array(negative))
+    others = positives.filter(pc.invert(pc.is_in(positives, value_set=pa.array(best, type=positives.type))))
     chosen += _draw(others, settings.n_random_positives, RANDOM_POSITIVE, settings.seed + 1)
-    chosen += _draw(sorted(negatives), settings.n_random_negatives, RANDOM_NEGATIVE, settings.seed)
+    chosen += _draw(negatives, settings.n_random_negatives, RANDOM_NEGATIVE, settings.seed)
     columns = [
         str(name) for name in (Column.MATERIAL_ID, Column.SELECTED_AS, Column.RANK, Column.INCLUSION_PROBABILITY)
     ]
     return pd.DataFrame(chosen, columns=columns).astype({Column.RANK: "int64", Column.INCLUSION_PROBABILITY: "float64"})
 
 
-def _draw(ids: list[str], most: int, kind: str, seed: int) -> list[tuple[str, str, int, float]]:
-    """Draw materials of one group uniformly, without replacement."""
+def _draw(ids: pa.Array, most: int, kind: str, seed: int) -> list[tuple[str, str, int, float]]:
+    """Draw materials of one group uniformly, without replacement, whatever their order."""
     size = min(most, len(ids))
     if size == 0:
         return []
     drawn = np.random.default_rng(seed).choice(len(ids), size=size, replace=False)
-    share = size / len(ids)
-    return [(ids[index], kind, rank, share) for rank, index in enumerate(drawn, 1)]
+    names = ids.take(pc.array_sort_indices(ids).take(pa.array(drawn))).to_pylist()
+    return [(name, kind, rank, size / len(ids)) for rank, name in enumerate(names, 1)]

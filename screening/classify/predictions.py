@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.spectra.grids import EDOS_GRID
@@ -23,12 +24,12 @@ EVIDENCE = (Column.PRIOR_METAL_PROBABILITY, Column.PREDICTED_BY)
 
 
 def columns_to_classify(there: Sequence[str]) -> list[str]:
-    """Columns that `classify_pieces` reads, of those that a table of predictions has."""
+    """Columns that `classify_piece` reads, of those that a table of predictions has."""
     return [str(name) for name in (*KEYS, *EVIDENCE, Column.EDOS, Column.UNCERTAINTY) if name in there]
 
 
-def classify_pieces(
-    pieces: Iterable[pa.Table],
+def classify_piece(
+    piece: pa.Table,
     candidates: pd.DataFrame,
     elements: ElementCounts,
     gap: GapSettings,
@@ -38,10 +39,10 @@ def classify_pieces(
 
     Parameters
     ----------
-    pieces
-        The table of predictions, of which one piece at a time is in memory; at least one.
+    piece
+        Some rows of the table of predictions.
     candidates
-        All candidates: identifiers, sizes, band gaps of the source.
+        Their materials, and possibly others: identifiers, sizes, band gaps of the source.
     elements
         Theirs, in the same order.
     gap, settings
@@ -49,14 +50,45 @@ def classify_pieces(
     """
     materials, ids = Materials.of_rows(candidates, elements), pd.Index(candidates[Column.MATERIAL_ID])
     band_gaps = candidates[Column.BAND_GAP].to_numpy(dtype=np.float64, na_value=np.nan)
-    classified = []
-    for piece in pieces:
-        spectra, uncertainty = (
-            matrix_column(piece, name, EDOS_GRID.size) for name in (Column.EDOS, Column.UNCERTAINTY)
-        )
-        keys = piece.drop_columns([Column.EDOS, Column.UNCERTAINTY]).to_pandas()
-        rows = ids.get_indexer(keys[Column.MATERIAL_ID])
-        evidence = MetalEvidence.of_rows(keys, band_gaps[rows])
-        classes = classify(spectra, materials.take(rows), gap, settings, uncertainty, evidence=evidence)
-        classified.append(pd.concat([keys.drop(columns=list(EVIDENCE), errors="ignore"), classes], axis=1))
-    return pd.concat(classified, ignore_index=True)
+    spectra, uncertainty = (matrix_column(piece, name, EDOS_GRID.size) for name in (Column.EDOS, Column.UNCERTAINTY))
+    keys = piece.drop_columns([Column.EDOS, Column.UNCERTAINTY]).to_pandas()
+    rows = ids.get_indexer(keys[Column.MATERIAL_ID])
+    evidence = MetalEvidence.of_rows(keys, band_gaps[rows])
+    classes = classify(spectra, materials.take(rows), gap, settings, uncertainty, evidence=evidence)
+    return pd.concat([keys.drop(columns=list(EVIDENCE), errors="ignore"), classes], axis=1)
+
+
+def ends_of_pieces(materials: NDArray[np.integer], least: int) -> list[int]:
+    """Where to cut a table so that all rows of a material are in one piece, of `least` rows where that is possible.
+
+    Parameters
+    ----------
+    materials
+        Number of the material of each row, shape (n,).
+    least
+        Rows of a piece; it has more where rows of a material are far apart.
+
+    Returns
+    -------
+    list of int
+        One past the last row of each piece; of a table without rows, one piece without any.
+    """
+    n = len(materials)
+    last = np.zeros(int(materials.max(initial=0)) + 1, dtype=np.int64)
+    last[materials] = np.arange(n)
+    complete = np.flatnonzero(np.maximum.accumulate(last[materials]) == np.arange(n)) + 1
+    ends = [0] if n == 0 else []
+    while n and (not ends or ends[-1] < n):
+        wanted = min((ends[-1] if ends else 0) + least, n)
+        ends.append(int(complete[np.searchsorted(complete, wanted)]))
+    return ends
+
+
+def pieces_ending_at(pieces: Iterator[pa.Table], ends: Sequence[int]) -> Iterator[pa.Table]:
+    """A table that comes in pieces, at least one, cut elsewhere."""
+    held, start = next(pieces), 0
+    for end in ends:
+        while len(held) < end - start:
+            held = pa.concat_tables([held, next(pieces)])
+        yield held[: end - start]
+        held, start = held[end - start :], end

@@ -214,10 +214,13 @@ def published_results(
     return _with_failures(results, failures or {}, predicted[Column.RUN_ID])
 
 
-def known_band_gaps(candidates: pd.DataFrame, removed: pd.DataFrame) -> dict[str, float]:
-    """Band gap in eV of every material of the source that has one: those that filters removed included."""
+def known_band_gaps(candidates: pd.DataFrame, removed: pd.DataFrame, previous: PreviousRuns) -> dict[str, float]:
+    """Band gap in eV of the materials that previous runs screened and the source has one of, those that filters removed included."""
     names = [str(Column.MATERIAL_ID), str(Column.BAND_GAP)]
-    known = pd.concat([candidates[names], removed[names]]).dropna()
+    asked = previous.screened[Column.MATERIAL_ID]
+    known = pd.concat(
+        [rows.loc[rows[Column.MATERIAL_ID].isin(asked), names] for rows in (candidates, removed)]
+    ).dropna()
     return dict(zip(known[Column.MATERIAL_ID], known[Column.BAND_GAP].astype(float), strict=True))
 
 

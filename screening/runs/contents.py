@@ -12,11 +12,13 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.spectra.grids import GRID_METADATA_KEY, SpectralGrid
@@ -38,6 +40,8 @@ from screening.runs.record import RUN_FILE, RunError, RunStatus, read_record
 from screening.runs.schemas import TableName, conform, empty_table
 
 SHARDS_FOLDER = "shards"
+# A table, or pieces of one that are in memory one after another.
+Rows: TypeAlias = pd.DataFrame | pa.Table | Iterable[pd.DataFrame | pa.Table]
 
 
 class RunTables:
@@ -110,6 +114,10 @@ class RunTables:
         """A table, or some of its columns, piece by piece, in order; raises as `read_arrow`."""
         return read_batches(self.table_path(name), columns)
 
+    def rows(self, name: TableName | str, rows: NDArray[np.integer], columns: Sequence[str] | None = None) -> pa.Table:
+        """Some rows of a table, in the given order; row groups that hold none of them stay unread. Raises as `read_arrow`."""
+        return read_rows(self.table_path(name), columns or self.column_names(name), rows)
+
     def count_rows(self, name: TableName | str) -> int:
         """Rows of a table, without reading them; raises as `read_arrow`."""
         return count_rows(self.table_path(name))
@@ -124,12 +132,7 @@ class RunTables:
         TableError
             If the table of crystals is damaged.
         """
-        path = self.table_path(TableName.CRYSTALS)
-        if not path.exists():
-            raise RunError(
-                f"The run {self.run_id} holds no coordinates of its crystals: it was made by version 0.1, or stopped "
-                "before its candidates were found. Its tables can be read; run the screen again for anything else."
-            )
+        self._require_crystals()
         wanted = pa.array([str(material_id) for material_id in material_ids], type=pa.string())
         known = self.read_arrow(TableName.CRYSTALS, [Column.MATERIAL_ID])[Column.MATERIAL_ID].combine_chunks()
         rows = pc.index_in(wanted, value_set=known)
@@ -139,14 +142,25 @@ class RunTables:
                 f"{rows.null_count} of {len(wanted)} materials are not candidates of the run {self.run_id}; the first "
                 f"is {first}."
             )
-        present = self.column_names(TableName.CRYSTALS)
-        columns = [name for name in (*CRYSTAL_COLUMNS, Column.REASON) if name in present]
-        return Crystals.from_arrow(read_rows(path, columns, rows.to_numpy()))
+        return self.crystals_at(rows.to_numpy())
 
-    def write_table(
-        self, name: TableName | str, table: pd.DataFrame | pa.Table, metadata: Mapping[str, str] | None = None
-    ) -> Path:
-        """Check a table against its schema and write it atomically, with the provenance of the run.
+    def crystals_at(self, rows: NDArray[np.integer]) -> Crystals:
+        """Candidates in these rows of the table of crystals, with their coordinates; raises as `crystals`."""
+        self._require_crystals()
+        present = self.column_names(TableName.CRYSTALS)
+        return Crystals.from_arrow(
+            self.rows(TableName.CRYSTALS, rows, [name for name in (*CRYSTAL_COLUMNS, Column.REASON) if name in present])
+        )
+
+    def _require_crystals(self) -> None:
+        if not self.has_table(TableName.CRYSTALS):
+            raise RunError(
+                f"The run {self.run_id} holds no coordinates of its crystals: it was made by version 0.1, or stopped "
+                "before its candidates were found. Its tables can be read; run the screen again for anything else."
+            )
+
+    def write_table(self, name: TableName | str, table: Rows, metadata: Mapping[str, str] | None = None) -> Path:
+        """Check a table, or its pieces one by one, against its schema and write it atomically, with the provenance of the run.
 
         Raises
         ------
@@ -158,9 +172,16 @@ class RunTables:
             If it cannot be written.
         """
         info = self._writable_info()
-        path = self.table_path(name)
-        rows = _conform(table, TableName(name), info)
-        write_table(path, rows, table_metadata(info) | pandas_metadata(rows.schema) | dict(metadata or {}))
+        path, more = self.table_path(name), dict(metadata or {})
+        if isinstance(table, pd.DataFrame | pa.Table):
+            rows = _conform(table, TableName(name), info)
+            write_table(path, rows, table_metadata(info) | pandas_metadata(rows.schema) | more)
+            return path
+        pieces = (_conform(piece, TableName(name), info) for piece in table)
+        first = next(pieces, None)
+        if first is None:
+            return self.write_table(name, empty_table(TableName(name)), metadata)
+        concatenate_tables(path, chain([first], pieces), table_metadata(info) | pandas_metadata(first.schema) | more)
         return path
 
     def write_text(self, name: str, text: str) -> Path:
@@ -208,7 +229,6 @@ class RunTables:
         TableError
             If a part is damaged or the table cannot be written.
         """
-        info = self._writable_info()
         missing = [index for index in range(count) if not self.has_shard(name, index)]
         if missing:
             raise RunError(
@@ -216,13 +236,7 @@ class RunTables:
                 f"{missing[0]}; run the stage again, which computes only what is missing."
             )
         parts = [self.shard_path(name, index) for index in range(count)]
-        tables = chain((read_table(part) for part in parts), (_conform(rows, TableName(name), info) for rows in more))
-        first = next(tables, None)
-        if first is None:
-            return self.write_table(name, empty_table(TableName(name)), metadata)
-        path = self.table_path(name)
-        described = table_metadata(info) | pandas_metadata(first.schema) | dict(metadata or {})
-        concatenate_tables(path, chain([first], tables), described)
+        path = self.write_table(name, chain((read_table(part) for part in parts), more), metadata)
         self.remove_shards(name)
         return path
 

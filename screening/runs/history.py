@@ -80,11 +80,13 @@ class PreviousRuns:
         material_ids
             The materials that will be asked about; of all others nothing is kept. All by default.
         """
-        wanted = None if material_ids is None else pa.array(sorted(set(material_ids)), pa.string())
+        wanted: pa.Array | None = None
         found = cls(pd.DataFrame({name: pd.Series(dtype=object) for name in _SCREENED}), frozenset(), None)
         for info in list_runs(results_dir):
             if not _is_comparable(info, identity):
                 continue
+            if wanted is None and material_ids is not None:
+                wanted = pa.array(sorted(set(material_ids)), pa.string())
             try:
                 found = found._with_run(results_dir / str(info["run_id"]), info, identity, wanted)
             except TableError as error:
@@ -110,11 +112,14 @@ class PreviousRuns:
 
     def has_screened(self, candidates: pd.DataFrame) -> NDArray[np.bool_]:
         """Which candidates were screened before with their present structure, shape (n,)."""
-        return np.asarray(_keys(candidates).isin(_keys(self.screened)), dtype=np.bool_)
+        screened = candidates[Column.MATERIAL_ID].isin(self.screened[Column.MATERIAL_ID]).to_numpy(np.bool_, copy=True)
+        screened[screened] = _keys(candidates[screened]).isin(_keys(self.screened))
+        return screened
 
     def gone_from(self, present: pd.DataFrame) -> frozenset[str]:
         """Materials screened by runs with the same filters that are not among the present ones."""
-        return self.asked_before - frozenset(present[Column.MATERIAL_ID].astype(object))
+        there = present[Column.MATERIAL_ID][present[Column.MATERIAL_ID].isin(list(self.asked_before))]
+        return self.asked_before - frozenset(there)
 
     def last_run_of(self, material_ids: pd.Series) -> pd.Series:
         """The last run that screened each material; null if none did."""
@@ -170,16 +175,17 @@ def find_changes(candidates: pd.DataFrame, known_edos: Collection[str], previous
         Columns `material_id`, `change` (`Change`), `former_run_id` (the last run that screened it, null if none).
         Unchanged materials are left out.
     """
-    ids = candidates[Column.MATERIAL_ID].astype(object)
-    lost = ids.isin(previous.known_edos).to_numpy()
+    ids = candidates[Column.MATERIAL_ID]
+    lost = ids.isin(list(previous.known_edos)).to_numpy()
     screened = ids.isin(previous.screened[Column.MATERIAL_ID]).to_numpy()
     changed = screened & ~previous.has_screened(candidates)
-    labels = np.select([lost, changed, ~screened], [Change.LOST_EDOS, Change.STRUCTURE, Change.NEW], default="")
-    frame = pd.DataFrame({Column.MATERIAL_ID: ids, Column.CHANGE: labels.astype(object)})
+    names = np.array([str(one) for one in (Change.LOST_EDOS, Change.STRUCTURE, Change.NEW)], dtype=object)
+    label = np.select([lost, changed, ~screened], [0, 1, 2], default=-1)
+    frame = pd.DataFrame({Column.MATERIAL_ID: ids[label >= 0], Column.CHANGE: names[label[label >= 0]]})
     gained = previous.screened.loc[previous.screened[Column.MATERIAL_ID].isin(set(known_edos) - previous.known_edos)]
     gained = gained.drop_duplicates(Column.MATERIAL_ID)[[Column.MATERIAL_ID]]
     gained = gained.assign(**{Column.CHANGE: str(Change.GAINED_EDOS)})
-    changes = pd.concat([frame[frame[Column.CHANGE] != ""], gained], ignore_index=True)
+    changes = pd.concat([frame, gained], ignore_index=True)
     return changes.assign(**{Column.FORMER_RUN_ID: previous.last_run_of(changes[Column.MATERIAL_ID])})
 
 

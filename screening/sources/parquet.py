@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.crystals.columns import identifiers
+from mat2spec.crystals.columns import identifier_array
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.tables.columns import CRYSTAL_COLUMNS, Column
 from mat2spec.tables.files import explain_os_error
@@ -26,6 +27,7 @@ from screening.sources.base import DB_VERSION_KEY, FILTER_COUNTS_KEY, SourceErro
 from screening.sources.claims import CLAIM_COLUMNS, with_contradictions
 
 BATCH_ROWS = 16384
+_NO_ATOMS = pa.array([], pa.list_(pa.int64()))
 
 
 class ParquetSource:
@@ -88,7 +90,7 @@ class ParquetSource:
         flags = self._column(Column.HAS_EDOS)
         if str(flags.type) != "bool":
             raise SourceError(f"The column {Column.HAS_EDOS} of {self.path} holds {flags.type}; write true or false.")
-        return frozenset(name for name, has in zip(self._rows, flags.to_pylist(), strict=True) if has)
+        return frozenset(self._ids.filter(flags.combine_chunks()).to_pylist())
 
     def earlier_filters(self) -> pd.DataFrame | None:
         """Counts of filters applied before the table was written, if given in its metadata."""
@@ -108,23 +110,19 @@ class ParquetSource:
         TableError
             If the file is damaged.
         """
-        composition = self._composition
-        frame = pd.DataFrame(
-            {
-                Column.MATERIAL_ID: list(self._rows),
-                Column.FORMULA: self._formulas(composition),
-                Column.CHEMSYS: composition.chemical_systems(),
-                Column.NSITES: composition.n_sites,
-                Column.NELEMENTS: composition.n_elements,
-            }
-        )
+        return self._properties
+
+    @cached_property
+    def _properties(self) -> pd.DataFrame:
+        frame = pa.concat_tables([_of_atoms(_NO_ATOMS, []), *self._pieces_of_atoms()]).to_pandas()
+        frame.insert(0, str(Column.MATERIAL_ID), self._ids.to_pandas())
         for column in (Column.BAND_GAP, Column.ENERGY_ABOVE_HULL):
             frame[column] = self._numbers(column)
         return frame
 
     def ids(self) -> frozenset[str]:
         """Identifiers of all materials in the table."""
-        return frozenset(self._rows)
+        return frozenset(self._ids.to_pylist())
 
     def crystals(self, material_ids: Sequence[str]) -> Crystals:
         """The crystals of the given materials, in that order.
@@ -139,54 +137,47 @@ class ParquetSource:
         TableError
             If the file is damaged.
         """
-        unknown = [material_id for material_id in material_ids if material_id not in self._rows]
-        if unknown:
+        wanted = pa.array(material_ids, pa.string())
+        rows = pc.index_in(wanted, value_set=self._ids)
+        if rows.null_count:
             raise SourceError(
-                f"{len(unknown)} of {len(material_ids)} materials are not in {self.path}, the first being {unknown[0]}; "
-                "the candidates belong to another source."
+                f"{rows.null_count} of {len(wanted)} materials are not in {self.path}, the first being "
+                f"{wanted.filter(pc.is_null(rows))[0]}; the candidates belong to another source."
             )
-        rows = np.array([self._rows[material_id] for material_id in material_ids], dtype=np.int64)
         columns = [*CRYSTAL_COLUMNS, *(name for name in CLAIM_COLUMNS if name in self._columns)]
-        table = read_rows(self.path, columns, rows)
+        table = read_rows(self.path, columns, rows.to_numpy())
         crystals = Crystals.from_arrow(table.select([str(column) for column in CRYSTAL_COLUMNS]))
         return with_contradictions(crystals, table)
 
     @cached_property
-    def _rows(self) -> dict[str, int]:
-        """Row of each material."""
-        ids = identifiers(self._column(Column.MATERIAL_ID))
-        if None in ids:
+    def _ids(self) -> pa.Array:
+        """Identifiers of all materials."""
+        ids = identifier_array(self._column(Column.MATERIAL_ID))
+        if ids.null_count:
             raise SourceError(
-                f"{ids.count(None)} rows of {self.path} have no material_id, the first being row {ids.index(None)}; "
-                "every crystal needs one."
+                f"{ids.null_count} rows of {self.path} have no material_id, the first being row "
+                f"{pc.index(pc.is_null(ids), True).as_py()}; every crystal needs one."
             )
-        names = [name for name in ids if name is not None]
-        rows = {name: row for row, name in enumerate(names)}
-        if len(rows) < len(names):
-            first = next(name for row, name in enumerate(names) if rows[name] != row)
+        counts = pc.value_counts(ids)
+        repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+        if len(repeated):
             raise SourceError(
-                f"{len(names) - len(rows)} rows of {self.path} repeat the material_id of another, the first being "
-                f"{first}; make the identifiers unique."
+                f"{len(ids) - len(counts)} rows of {self.path} repeat the material_id of another, the first being "
+                f"{repeated[0]['values']}; make the identifiers unique."
             )
-        return rows
+        return ids
 
-    @cached_property
-    def _composition(self) -> ElementCounts:
-        return ElementCounts.from_lists(batch.column(0) for batch in self._batches([Column.ATOMIC_NUMBERS]))
-
-    def _formulas(self, composition: ElementCounts) -> list[str]:
-        """Formulas of the table, derived from the atoms where missing."""
-        given: list[str | None] = [None] * len(self._rows)
-        if Column.FORMULA in self._columns:
-            given = [_text(formula) for formula in self._column(Column.FORMULA).to_pylist()]
-        empty = [row for row, formula in enumerate(given) if not formula]
-        derived = dict(zip(empty, composition.reduced_formulas(empty), strict=True))
-        return [formula or derived[row] for row, formula in enumerate(given)]
+    def _pieces_of_atoms(self) -> Iterator[pa.Table]:
+        """What follows from the atoms of the crystals, and their formulas, those of the table where it has them."""
+        columns = [Column.ATOMIC_NUMBERS, *([Column.FORMULA] if Column.FORMULA in self._columns else [])]
+        for batch in self._batches(columns):
+            given = batch.column(1).to_pylist() if len(columns) > 1 else [None] * len(batch)
+            yield _of_atoms(batch.column(0), given)
 
     def _numbers(self, column: Column) -> pd.Series:
         """A column of numbers, NaN where unknown or if the table has no such column."""
         if column not in self._columns:
-            return pd.Series(np.full(len(self._rows), np.nan))
+            return pd.Series(np.full(len(self._ids), np.nan))
         values = self._column(column)
         if pa.types.is_boolean(values.type):
             raise SourceError(f"The column {column} of {self.path} does not hold numbers, but true and false.")
@@ -206,7 +197,7 @@ class ParquetSource:
 
     def _batches(self, columns: Sequence[Column]) -> Iterator[pa.RecordBatch]:
         """Rows of the table in batches, up to the limit."""
-        left = len(self._rows)
+        left = len(self._ids)
         with reading_parquet(self.path):
             for batch in pq.ParquetFile(self.path).iter_batches(BATCH_ROWS, columns=[str(name) for name in columns]):
                 if left <= 0:
@@ -215,6 +206,18 @@ class ParquetSource:
                 left -= len(batch)
 
 
-def _text(value: object) -> str | None:
-    """A formula as text; None for anything else."""
-    return value if isinstance(value, str) else None
+def _of_atoms(atomic_numbers: pa.Array, formulas: list[object]) -> pa.Table:
+    """Formula, chemical system and numbers of sites and elements of crystals; formulas are those given, if text."""
+    composition = ElementCounts.from_lists([atomic_numbers])
+    known = [formula if isinstance(formula, str) else "" for formula in formulas]
+    empty = [row for row, formula in enumerate(known) if not formula]
+    for row, formula in zip(empty, composition.reduced_formulas(empty), strict=True):
+        known[row] = formula
+    return pa.table(
+        {
+            Column.FORMULA: pa.array(known, pa.string()),
+            Column.CHEMSYS: pa.array(composition.chemical_systems(), pa.string()),
+            Column.NSITES: composition.n_sites,
+            Column.NELEMENTS: composition.n_elements,
+        }
+    )

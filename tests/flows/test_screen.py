@@ -76,7 +76,7 @@ def test_a_flow_that_failed_resumes_with_its_finished_tasks_cached(
         raise ValueError("classified nothing")
 
     with monkeypatch.context() as patch:
-        patch.setattr("flows.stages.classify_pieces", fail)
+        patch.setattr("flows.stages.classification.classify_piece", fail)
         state = screen_gapped_metals(set=assignments, return_state=True)
     assert state.is_failed()
     unfinished = next(settings.results_dir.glob("*/run.json"))

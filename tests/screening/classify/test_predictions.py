@@ -1,12 +1,13 @@
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pytest
 
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import list_column
-from screening.classify.predictions import classify_pieces, columns_to_classify
+from screening.classify.predictions import classify_piece, columns_to_classify, ends_of_pieces, pieces_ending_at
 from screening.settings import ClassifySettings, GapSettings
 
 IDS = ["a", "b", "c"]
@@ -41,15 +42,16 @@ def predictions():
     )
 
 
-def classified(*pieces):
+def classified(piece):
     elements = ElementCounts.from_lists([pa.chunked_array([[[11, 17], [26], [8, 8, 22, 22]]])])
-    return classify_pieces(pieces, candidates(), elements, GapSettings(), ClassifySettings())
+    return classify_piece(piece, candidates(), elements, GapSettings(), ClassifySettings())
 
 
 def test_pieces_have_the_classes_of_the_whole():
     table = predictions().select(columns_to_classify(predictions().column_names))
     whole = classified(table)
-    pd.testing.assert_frame_equal(classified(table[:2], table[2:5], table[5:]), whole)
+    pieces = pieces_ending_at(iter([table[:2], table[2:5], table[5:]]), [1, 5, 6])
+    pd.testing.assert_frame_equal(pd.concat(map(classified, pieces), ignore_index=True), whole)
     assert whole[Column.MATERIAL_ID].tolist() == ["c", "a", "b", "b", "a", "c"]
     assert whole[Column.IS_METAL].isna().tolist() == [False] * 4 + [True, False]
 
@@ -57,3 +59,27 @@ def test_pieces_have_the_classes_of_the_whole():
 def test_a_table_without_rows_has_the_columns_of_others():
     table = predictions().select(columns_to_classify(predictions().column_names))
     assert classified(table[:0]).columns.tolist() == classified(table).columns.tolist()
+
+
+@pytest.mark.parametrize(
+    ("materials", "least", "ends"),
+    [
+        ([0, 1, 2, 3], 2, [2, 4]),
+        ([0, 1, 2, 3, 4], 2, [2, 4, 5]),
+        ([0, 1, 0, 1, 2, 2], 1, [4, 6]),
+        ([3, 1, 3, 1, 0, 2, 0, 2], 3, [4, 8]),
+        ([0, 1, 2, 0], 2, [4]),
+        ([0, 0, 1], 9, [3]),
+        ([], 5, [0]),
+    ],
+)
+def test_no_material_is_in_two_pieces(materials, least, ends):
+    assert ends_of_pieces(np.array(materials, dtype=np.int64), least) == ends
+
+
+def test_a_table_is_cut_anywhere():
+    table = pa.table({"row": list(range(10))})
+    for ends in ([10], [1, 2, 9, 10], [4, 10], [0, 10]):
+        pieces = list(pieces_ending_at(iter([table[:3], table[3:4], table[4:]]), ends))
+        assert [len(piece) for piece in pieces] == np.diff([0, *ends]).tolist()
+        assert pa.concat_tables(pieces).equals(table)

@@ -47,6 +47,7 @@ def test_gaps_too_narrow_for_the_rule_and_unknown_ones_are_no_reason(publish):
 
 
 def test_what_filters_removed_has_a_band_gap_too():
-    candidates = pd.DataFrame({"material_id": ["a", "b"], "band_gap": [0.0, None]})
+    candidates = pd.DataFrame({"material_id": ["a", "b", "d"], "band_gap": [0.0, None, 2.0]})
     removed = pd.DataFrame({"material_id": ["c"], "band_gap": [1.5]})
-    assert known_band_gaps(candidates, removed) == {"a": 0.0, "c": 1.5}
+    previous = SimpleNamespace(screened=pd.DataFrame({"material_id": ["a", "b", "c"]}))
+    assert known_band_gaps(candidates, removed, previous) == {"a": 0.0, "c": 1.5}
