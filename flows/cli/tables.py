@@ -29,25 +29,31 @@ SinceOption = Annotated[
 ]
 
 
+NameArgument = Annotated[
+    str | None, typer.Argument(metavar="NAME", help="Table to print; lists all tables without it.")
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option("--columns", help="Columns, separated by commas, or all; by default as many as fit the terminal."),
+]
+LimitOption = Annotated[
+    int | None,
+    typer.Option("--limit", "-n", min=0, help="Rows; 0: all. By default 20 in the terminal, and all in a file."),
+]
+SqlOption = Annotated[
+    str | None, typer.Option("--sql", metavar="QUERY", help="SQL over all tables of the run, each by its name.")
+]
+
+
 def tables(
     run_or_name: RunArgument = None,
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Table to print; lists all tables without it.")
-    ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option("--columns", help="Columns, separated by commas, or all; by default as many as fit the terminal."),
-    ] = None,
+    name: NameArgument = None,
+    columns: ColumnsOption = None,
     where: Annotated[str | None, typer.Option("--where", help="Rows to show, as an SQL condition.")] = None,
     sort: Annotated[str | None, typer.Option("--sort", help="Column to sort by; with a leading - descending.")] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option("--limit", "-n", min=0, help="Rows; 0: all. By default 20 in the terminal, and all in a file."),
-    ] = None,
+    limit: LimitOption = None,
     output: OutputOption = None,
-    sql: Annotated[
-        str | None, typer.Option("--sql", metavar="QUERY", help="SQL over all tables of the run, each by its name.")
-    ] = None,
+    sql: SqlOption = None,
     describe: Annotated[bool, typer.Option("--describe", help="Say what the columns of the table mean.")] = False,
     since: SinceOption = None,
     dataset: DatasetOption = None,

@@ -73,7 +73,8 @@ def identifier_array(column: pa.ChunkedArray) -> pa.Array:
     if pa.types.is_string(plain.type) or pa.types.is_large_string(plain.type):
         with suppress(pa.ArrowInvalid):  # not valid Unicode
             plain.validate(full=True)
-            return pc.if_else(pc.equal(pc.binary_length(plain), 0), None, plain.cast(pa.string()))
+            is_blank = pc.equal(pc.binary_length(pc.utf8_trim_whitespace(plain)), 0)
+            return pc.if_else(is_blank, None, plain.cast(pa.string()))
     return pa.array(identifiers(column), pa.string())
 
 

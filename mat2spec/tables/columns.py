@@ -8,17 +8,15 @@ from importlib.resources import files
 from typing import Self
 
 _DESCRIPTIONS = {
-    row["name"]: row
+    row["name"]: (row["label"], row["unit"], row["description"])
     for row in csv.DictReader(files(__package__).joinpath("columns.csv").read_text(encoding="utf-8").splitlines())
 }
 
 
 class Column(StrEnum):
-    """Columns of tables on disk; names of the Materials Project where it has one.
+    """Columns of tables on disk, named as in the Materials Project where it has one.
 
-    A member is the name of the column. Its `label` heads a column of a report, its `unit` is empty for words, flags
-    and pure numbers, and its `description` says in a sentence what it holds; schemas, reports and the page
-    docs/tables.md take them from here.
+    `label` heads a column of a report, `unit` is empty for words, flags and pure numbers, `description` says what it holds.
     """
 
     label: str
@@ -29,8 +27,7 @@ class Column(StrEnum):
         """A member that is its own name, described by its row of columns.csv."""
         member = str.__new__(cls, name)
         member._value_ = name
-        row = _DESCRIPTIONS[name]
-        member.label, member.unit, member.description = row["label"], row["unit"], row["description"]
+        member.label, member.unit, member.description = _DESCRIPTIONS[name]
         return member
 
     @property

@@ -133,7 +133,6 @@ def test_no_file_takes_the_place_of_a_pipe_or_device(tmp_path, write):
 
 
 OUTPUTS = {
-    "over a crystal": ("x.json", "t.csv", "x.html", "x.json", "would be overwritten"),
     "over a table of crystals": ("x.parquet", "x.parquet", "x.html", "p.html", "would be overwritten"),
     "over a link to a crystal": ("x.json", "t.csv", "x.html", "link.html", "would be overwritten"),
     "twice into one file": ("x.json", "t.csv", "p.html", "./p.html", "named twice"),
