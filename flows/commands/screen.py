@@ -108,7 +108,7 @@ def describe_models(models: Sequence[str], n_candidates: int) -> Iterator[str]:
         minutes = n_candidates / CRYSTALS_PER_SECOND / (os.cpu_count() or 1) / SECONDS_PER_MINUTE
         rest = [model for model in models if model not in slow] or ["sitedos"]
         yield (
-            f"{' and '.join(slow)} takes some {math.ceil(minutes)} minutes for {n_candidates:,} crystals; "
+            f"{' and '.join(slow)} takes up to {math.ceil(minutes)} minutes for {n_candidates:,} crystals; "
             f"{' '.join(f'--model {model}' for model in rest)} does without."
         )
 
