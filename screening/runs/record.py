@@ -99,10 +99,18 @@ def latest_run(results_dir: Path) -> Path:
     elif latest.is_symlink():
         target = results_dir / latest.readlink().name
     else:
-        raise RunError(f"No run in {results_dir} has finished yet. Run `mat2spec screen` first.")
+        raise RunError(f"No run in {results_dir} has finished yet. {_what_is_there(results_dir)}")
     if not (target / RUN_FILE).exists():
         raise RunError(f"{latest} points to {target.name}, which is gone. Run `mat2spec screen` again.")
     return target
+
+
+def _what_is_there(results_dir: Path) -> str:
+    """What to do where no run has finished."""
+    runs = list_runs(results_dir)
+    if not runs:
+        return "Run `mat2spec screen` first."
+    return f"The last one, {runs[-1]['run_id']}, is {runs[-1].get('status', 'unfinished')}: name it to see what it has so far."
 
 
 def list_runs(results_dir: Path) -> list[dict[str, Any]]:

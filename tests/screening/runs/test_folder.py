@@ -245,7 +245,7 @@ def test_threads_record_their_stages_without_losing_any(tmp_path):
 
 
 def test_latest_points_to_the_last_finished_run(tmp_path):
-    with pytest.raises(RunError, match="has finished yet"):
+    with pytest.raises(RunError, match="Run `mat2spec screen` first"):
         latest_run(tmp_path)
     for seed in (1, 2):
         with open_run(tmp_path, settings={"seed": seed}) as run:
@@ -256,6 +256,11 @@ def test_latest_points_to_the_last_finished_run(tmp_path):
     assert (tmp_path / "latest").is_symlink()
     assert RunFolder.attach(tmp_path / "latest").run_id == run.run_id
     assert [info["settings"]["seed"] for info in list_runs(tmp_path)] == [1, 2, 3]
+
+
+def test_a_run_that_has_not_finished_is_named_where_there_is_no_other(tmp_path):
+    with open_run(tmp_path) as run, pytest.raises(RunError, match=f"{run.path.name}, is running"):
+        latest_run(tmp_path)
 
 
 def test_latest_is_a_file_where_links_cannot_be(tmp_path, monkeypatch):
