@@ -16,8 +16,6 @@ from mat2spec.tables.parquet import to_frame
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pyarrow as pa
-
 TABLE_ENDINGS = (".parquet", ".csv")
 # For rows about materials: their identifiers, one per line, and their crystals.
 IDS_ENDING, CIF_ENDING = ".txt", ".cif"
