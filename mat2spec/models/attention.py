@@ -93,13 +93,19 @@ class GraphAttention(MessagePassing):
         """
         # Sum of the node part and the length part row by row, without a tensor of either.
         hidden = softplus(embedding_bag(ends.parts, torch.cat([self.node(nodes), self.edge(edges)]), mode="sum"))
-        # One matrix product over all heads, mostly with zeros, is faster than one of each head.
-        own_head = torch.block_diag(*self.attention.permute(1, 2, 0))
-        as_centre, as_neighbour = (hidden @ own_head).view(-1, self.n_heads, 2).unbind(dim=2)
+        as_centre, as_neighbour = self._scores(hidden)
         neighbour = ends.edge_index.as_tensor()[0]
         scores = softplus(as_centre.index_select(0, ends.centre) + as_neighbour.index_select(0, neighbour))
         weights = softmax(scores + multiplicity.log()[:, None], ptr=ends.edge_index.get_indptr()) / self.n_heads
         return self.propagate(ends.edge_index, x=(hidden, None), weights=weights) + self.bias
+
+    def _scores(self, hidden: Tensor) -> tuple[Tensor, ...]:
+        """Terms of the attention of each end as a centre and as a neighbour, each of shape (n_ends, n_heads)."""
+        if torch.is_grad_enabled():
+            # One matrix product over all heads, mostly with zeros, has the faster gradient.
+            own_head = torch.block_diag(*self.attention.permute(1, 2, 0))
+            return (hidden @ own_head).view(-1, self.n_heads, 2).unbind(dim=2)
+        return torch.einsum("nhw,shw->snh", hidden.view(-1, self.n_heads, self.width), self.attention).unbind()
 
     def message(self, x_j: Tensor, weights: Tensor) -> Tensor:
         """Weighted sum of the heads of every neighbour, shape (n_edges, width): the unfused message."""

@@ -76,6 +76,16 @@ def test_split_attention_is_that_of_the_concatenated_matrix(graph, n_heads, fuse
     assert_same_with_gradients(fast, plain, list(layer.parameters()))
 
 
+def test_scores_are_the_same_with_and_without_gradients():
+    torch.manual_seed(0)
+    layer, hidden = GraphAttention(8, n_heads=3), torch.rand(11, 24)
+    with torch.no_grad():
+        plain = layer._scores(hidden)
+    for one, other in zip(layer._scores(hidden), plain, strict=True):
+        assert one.shape == (11, 3)
+        torch.testing.assert_close(one, other)
+
+
 def test_projections_of_distinct_lengths_are_those_of_all_edges(graph):
     torch.manual_seed(0)
     encoder = CrystalEncoder(EncoderSettings(width=16, n_heads=2)).eval()
