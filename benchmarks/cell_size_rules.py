@@ -27,10 +27,9 @@ from mat2spec.prediction import load_predictor
 from mat2spec.settings import DATA_DIR
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.columns import CRYSTAL_COLUMNS, Column
-from mat2spec.tables.parquet import matrix_column
+from mat2spec.tables.parquet import is_true, matrix_column
 from screening.classify.gaps import classify_spectra
 from screening.evaluate.confusion import count
-from screening.evaluate.evaluation import is_true
 from screening.settings import GapSettings
 
 SMALL_CELL = 8

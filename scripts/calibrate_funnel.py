@@ -33,13 +33,12 @@ from mat2spec.settings import EDOS_MODELS, SHIPPED_WEIGHTS_DIR
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
-from mat2spec.tables.parquet import matrix_column, read_table, write_table
+from mat2spec.tables.parquet import is_true, matrix_column, read_table, write_table
 from screening.choose.filters import filter_candidates
 from screening.choose.funnel import CUT_FILE, Cut, score_features
 from screening.classify.gaps import classify_spectra
 from screening.classify.metals import MetalEvidence
 from screening.evaluate.confusion import wilson_interval
-from screening.evaluate.evaluation import is_true
 from screening.settings import FilterSettings, GapSettings, SourceKind, SourceSettings
 from screening.sources.opening import open_source
 

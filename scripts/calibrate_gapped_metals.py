@@ -31,12 +31,12 @@ from mat2spec.labels.splits import tenth_of_formula
 from mat2spec.prediction import load_predictor, predict_with_models
 from mat2spec.settings import MODELS_WITH_SPIN
 from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import is_true
 from screening.classify import gapped_metals
 from screening.classify.gapped_metals import CALIBRATION_FILE, Platt, score_logits
 from screening.classify.gaps import classify_spectra
 from screening.classify.metals import MetalEvidence
 from screening.evaluate.confusion import count, wilson_interval
-from screening.evaluate.evaluation import is_true
 from scripts import reliability_curve
 
 PLAIN_MODELS = ("tight-binding", "sitedos", "mat2spec", "gatgnn", "e3nn")

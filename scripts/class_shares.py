@@ -28,14 +28,13 @@ from mat2spec.labels.reserved import STRUCTURES_FILE
 from mat2spec.prediction import Predictor, load_predictor, predict_with_models
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_path
-from mat2spec.tables.parquet import read_table
+from mat2spec.tables.parquet import is_true, read_table
 from mat2spec.tables.status import Status
 from screening.classify import metals
 from screening.classify.classes import ElectronicClass, classify
 from screening.classify.materials import Materials
 from screening.classify.metals import MetalEvidence
 from screening.evaluate.confusion import wilson_interval
-from screening.evaluate.evaluation import is_true
 from scripts.pages import DOCS, put_table
 
 SEED = 2022

@@ -26,14 +26,13 @@ from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY, GRIDS, Spectral
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import TRANSPORT_COLUMNS, Column
 from mat2spec.tables.files import atomic_path
-from mat2spec.tables.parquet import to_frame
+from mat2spec.tables.parquet import is_true, to_frame
 from mat2spec.tables.status import Status
 from mat2spec.tables.text import counted
 from screening.classify.classes import classify
 from screening.classify.materials import Materials
 from screening.classify.metals import MetalEvidence
 from screening.classify.phonons import atoms_per_formula_unit, derive_phonon_properties
-from screening.evaluate.evaluation import is_true
 from screening.progress import adding_up
 from screening.report.crystal_page import crystals_content
 from screening.report.projections import projections_of_table

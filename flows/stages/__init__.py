@@ -30,7 +30,7 @@ from mat2spec.settings import MOST_PROJECTED, TIGHT_BINDING_MODELS
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
-from mat2spec.tables.parquet import to_frame
+from mat2spec.tables.parquet import is_true, to_frame
 from mat2spec.tables.status import Status
 from screening.choose.candidates import choose_candidates
 from screening.choose.selection import NEEDED_OF_CANDIDATES, NEEDED_TO_SELECT, rank_by_consensus, target_of
@@ -38,7 +38,7 @@ from screening.classify.classes import mark_targets
 from screening.classify.false_metals import known_polymorphs
 from screening.classify.phonons import phonon_rows
 from screening.classify.predictions import EVIDENCE
-from screening.evaluate.evaluation import is_true, precision_recall
+from screening.evaluate.evaluation import precision_recall
 from screening.evaluate.funnel_loss import describe_loss
 from screening.evaluate.population import population_flags
 from screening.evaluate.published import (

@@ -14,11 +14,10 @@ from flows.stages import Counts, Inputs, Outcome
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.settings import model_name
 from mat2spec.tables.columns import Column
-from mat2spec.tables.parquet import ROWS_PER_GROUP, to_frame
+from mat2spec.tables.parquet import ROWS_PER_GROUP, is_true, to_frame
 from screening.choose.selection import with_consensus
 from screening.classify.classes import mark_targets
 from screening.classify.predictions import classify_piece, columns_to_classify, ends_of_pieces, pieces_ending_at
-from screening.evaluate.evaluation import is_true
 from screening.runs.schemas import TableName
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from mat2spec.settings import SHIPPED_WEIGHTS_DIR, model_name
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
-from mat2spec.tables.parquet import matrix_column
+from mat2spec.tables.parquet import is_true, matrix_column
 from mat2spec.tables.status import Status
 from screening.choose.funnel import (
     TO_ACCURATE,
@@ -36,7 +36,6 @@ from screening.choose.funnel import (
     reason_of_choice,
     score_features,
 )
-from screening.evaluate.evaluation import is_true
 from screening.evaluate.funnel_loss import funnel_loss
 from screening.runs.schemas import TableName
 

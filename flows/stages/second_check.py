@@ -10,8 +10,8 @@ import pandas as pd
 import dft_validation
 from dft_validation.results.outcomes import JobStatus
 from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import is_true
 from screening.classify.false_metals import after_second_check
-from screening.evaluate.evaluation import is_true
 from screening.report.picks import NOT_COMPUTED, dft_verdict
 
 if TYPE_CHECKING:

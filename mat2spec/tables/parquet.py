@@ -185,6 +185,11 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     return table.to_pandas(types_mapper=nullable.get)
 
 
+def is_true(flags: pd.Series) -> NDArray[np.bool_]:
+    """Flags as booleans; unknown is false."""
+    return flags.astype("boolean").fillna(value=False).to_numpy(dtype=np.bool_)
+
+
 def read_schema(path: Path) -> pa.Schema:
     """Columns and types of a Parquet table.
 

@@ -46,13 +46,15 @@ class SiteImages:
     def of(cls, cell: PrimitiveCell) -> SiteImages:
         """Images under the proper rotations of the space group."""
         proper = cell.rotations[np.linalg.det(cell.rotations) > 0]
-        if len(proper) == 1 or len(np.unique(cell.equivalent_atoms)) == cell.n_atoms:
+        orbits, sizes = np.unique(cell.equivalent_atoms, return_counts=True)
+        if len(proper) == 1 or len(orbits) == cell.n_atoms:
             return cls.each_its_own(cell.n_atoms)
         row, operation = np.full(cell.n_atoms, -1), np.zeros(cell.n_atoms, dtype=np.int64)
         # The identity comes first: a representative is its own image under it.
         order = np.argsort([(rotation != np.eye(3)).any() for rotation in proper], kind="stable")
         rotations = proper[order]
-        images = [_images(cell, rotation) for rotation in rotations]
+        rarest = np.flatnonzero(cell.equivalent_atoms == orbits[sizes.argmin()])
+        images = [_images(cell, rotation, rarest) for rotation in rotations]
         representatives = []
         for number in count():
             left = np.flatnonzero(row < 0)
@@ -67,12 +69,13 @@ class SiteImages:
         return cls(np.array(representatives), row, cartesian[operation])
 
 
-def _images(cell: PrimitiveCell, rotation: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """Image of each atom under the operation of the space group with this rotation; None if none is found."""
+def _images(cell: PrimitiveCell, rotation: NDArray[np.int64], orbit: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Image of each atom under the operation of the space group with this rotation; None if none is found.
+
+    Any orbit of equivalent atoms does: the operation takes its first atom to one of its atoms.
+    """
     numbers, places = cell.atomic_numbers, cell.frac_coords
     turned = places @ rotation.T
-    rarest = min(np.unique(cell.equivalent_atoms), key=lambda orbit: int((cell.equivalent_atoms == orbit).sum()))
-    orbit = np.flatnonzero(cell.equivalent_atoms == rarest)
     for other in orbit:
         apart = (turned + places[other] - turned[orbit[0]])[:, None] - places
         distances = np.linalg.norm((apart - np.rint(apart)) @ cell.lattice, axis=2)

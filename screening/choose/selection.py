@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.spectra.trust import Trust
 from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import is_true
 from screening.classify.gapped_metals import skill_of
 from screening.settings import SelectionSettings
 
@@ -133,7 +134,7 @@ def select_for_dft(
     ids = _texts(candidates[Column.MATERIAL_ID])
     candidate = pc.index_in(_texts(classifications[Column.MATERIAL_ID]), value_set=ids).fill_null(-1).to_numpy()
     predicted = (candidate >= 0) & classifications[flag].notna().to_numpy(dtype=np.bool_)
-    hit = predicted & (classifications[flag] == True).fillna(value=False).to_numpy(dtype=np.bool_)  # noqa: E712  element by element
+    hit = predicted & is_true(classifications[flag])
     has = partial(_with_a_row, candidate, len(ids))
     is_predicted = has(predicted)
     known = is_predicted & (has(predicted & ~_is_outside(classifications)) | settings.allow_outside)
@@ -197,7 +198,7 @@ def _is_outside(classifications: pd.DataFrame) -> NDArray[np.bool_]:
     """Which predictions are outside of what their model knows; none in tables of older runs."""
     if Column.TRUST not in classifications:
         return np.zeros(len(classifications), dtype=np.bool_)
-    return (classifications[Column.TRUST] == Trust.OUTSIDE).fillna(value=False).to_numpy(dtype=np.bool_)
+    return is_true(classifications[Column.TRUST] == Trust.OUTSIDE)
 
 
 def outside_of_all_models(classifications: pd.DataFrame) -> set[str]:

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import is_true
 from mat2spec.tables.status import Status
 from screening.choose.selection import RANDOM_NEGATIVE, RANDOM_POSITIVE, SAMPLED_GROUPS, target_of
 from screening.evaluate.confusion import NO_INTERVAL, Confusion, Interval, count, draw_intervals, wilson_interval
@@ -182,11 +183,6 @@ def design_weights(picks: pd.DataFrame, answered: NDArray[np.bool_]) -> NDArray[
         members = _group(picks, kind)
         weights[members] = _population_of(picks, members) / max(int((members & answered).sum()), 1)
     return weights[answered]
-
-
-def is_true(flags: pd.Series) -> NDArray[np.bool_]:
-    """Flags as booleans; unknown is false."""
-    return flags.astype("boolean").fillna(value=False).to_numpy(dtype=np.bool_)
 
 
 def _validated_set_row(validated: _Validated, settings: EvaluationSettings) -> dict[str, object]:

@@ -9,9 +9,10 @@ from typing import Any
 import pandas as pd
 
 from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import is_true
 from mat2spec.tables.status import Status
 from screening.choose.selection import known_consensus, rank_by_consensus, target_of
-from screening.evaluate.evaluation import POPULATION, VALIDATED_SET, is_true
+from screening.evaluate.evaluation import POPULATION, VALIDATED_SET
 from screening.report.picks import dft_verdict
 from screening.report.wording import target_of_run
 from screening.runs.contents import RunTables

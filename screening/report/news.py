@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 
 from mat2spec.tables.columns import Column
-from mat2spec.tables.parquet import read_frame
-from screening.evaluate.evaluation import is_true
+from mat2spec.tables.parquet import is_true, read_frame
 from screening.runs.folder import RunFolder
 from screening.runs.releases import runs_since
 from screening.runs.schemas import TableName

@@ -13,6 +13,7 @@ from mat2spec.crystals.prototypes import UNKNOWN_SPACE_GROUP, space_group_number
 from mat2spec.crystals.space_groups import short_symbol
 from mat2spec.spectra.trust import Trust
 from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import is_true
 from mat2spec.tables.status import Status
 from screening.choose.selection import (
     BY_CONSENSUS,
@@ -24,7 +25,6 @@ from screening.choose.selection import (
     rank_by_consensus,
     target_of,
 )
-from screening.evaluate.evaluation import is_true
 from screening.settings import SelectionSettings
 
 NOT_CHOSEN = "not_chosen"

@@ -11,13 +11,12 @@ import pyarrow.compute as pc
 from mat2spec.crystals.material_ids import spelled_as_in
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.tables.columns import Column
-from mat2spec.tables.parquet import to_frame
+from mat2spec.tables.parquet import is_true, to_frame
 from mat2spec.tables.status import Status
 from mat2spec.tables.text import counted
 from screening.choose.selection import outside_of_all_models, rank_by_consensus, target_of
 from screening.classify.classes import ElectronicClass
 from screening.classify.metals import DecidedBy
-from screening.evaluate.evaluation import is_true
 from screening.report.picks import FROM_PREDICTIONS, GAPPED_METAL, describe_choice, dft_verdict
 from screening.report.wording import TargetWords, target_of_run
 from screening.runs.contents import RunTables

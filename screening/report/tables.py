@@ -13,6 +13,7 @@ from rich import box
 from rich.table import Table
 
 from mat2spec.tables.columns import Column
+from mat2spec.tables.parquet import is_true
 from mat2spec.tables.status import Status
 from screening.choose.selection import (
     POSITIVE_PREFIX,
@@ -21,7 +22,7 @@ from screening.choose.selection import (
     rank_by_consensus,
     target_of,
 )
-from screening.evaluate.evaluation import VALIDATED_SET, is_true
+from screening.evaluate.evaluation import VALIDATED_SET
 from screening.runs.schemas import CONFUSION_COLUMNS
 
 UNKNOWN = "-"
