@@ -34,6 +34,11 @@ from flows.settings import FunnelSettings
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.composition import ElementCounts
 from mat2spec.crystals.primitive import CellSizes
+from mat2spec.crystals.primitive_cell import PrimitiveCell
+from mat2spec.descriptors import sevennet
+from mat2spec.descriptors.kinds import SevenNetVersion
+from mat2spec.descriptors.sevennet import site_scalars
+from mat2spec.descriptors.site_images import SiteImages
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.graphs.building import build_graphs
 from mat2spec.prediction import SpectrumPredictor, load_predictor, predict_with_models
@@ -41,14 +46,11 @@ from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.prediction import predictions_table
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import list_column
-from mat2spec.tight_binding import charges, problem, sevennet
+from mat2spec.tight_binding import charges, problem
 from mat2spec.tight_binding.bloch import TightBindingCrystal
-from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.model import TightBinding
 from mat2spec.tight_binding.predictor import TightBindingPredictor
 from mat2spec.tight_binding.problem import PreparationSettings, prepare
-from mat2spec.tight_binding.sevennet import SevenNetVersion, site_scalars
-from mat2spec.tight_binding.site_images import SiteImages
 from screening.classify.predictions import classify_piece, columns_to_classify
 from screening.settings import ClassifySettings, GapSettings, SourceSettings
 from screening.sources.opening import open_source

@@ -24,12 +24,11 @@ from mat2spec.benchmark.data import (
     write_spectra,
 )
 from mat2spec.benchmark.recipes import Recipe
-from mat2spec.models import model_class
 from mat2spec.models.checkpoints import load_weights
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.tables.files import atomic_path, file_sha256
 from mat2spec.tables.locks import take_lock
-from mat2spec.training.runs import run_training
+from mat2spec.training.runs import adapt_graphs, run_training
 from mat2spec.training.settings import TrainingSettings
 
 RESULT_FILE = "result.json"
@@ -94,8 +93,7 @@ def make_cells(
                     **given.get("model_settings", {}),
                 }
                 training = TrainingSettings.model_validate(fields)
-                graph = model_class(recipe.model).adapt_graphs(training.graph)
-                cells.append(BenchmarkCell(name, training.model_copy(update={"graph": graph}), recipe.pretraining))
+                cells.append(BenchmarkCell(name, adapt_graphs(training), recipe.pretraining))
     return cells
 
 

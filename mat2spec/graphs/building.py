@@ -19,12 +19,13 @@ from mat2spec.crystals.checks import (
     search_neighbours,
 )
 from mat2spec.crystals.compact import reduce_skewed_cells
+from mat2spec.descriptors.kinds import Descriptors
+from mat2spec.descriptors.sites import site_descriptors
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.graphs.batch import CrystalGraphs
-from mat2spec.graphs.descriptors import cached_site_descriptors, site_descriptors
 from mat2spec.graphs.merging import merge_equivalent_sites
 from mat2spec.graphs.neighbours import NO_EDGES, Edges, nearest_shells, shells_in_spheres
-from mat2spec.graphs.settings import Descriptors, GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 
 if TYPE_CHECKING:
     from mat2spec.tables.array_cache import ArrayCache
@@ -119,10 +120,7 @@ def _describe_sites(
     if kind is Descriptors.NONE:
         return None, problems
     usable = np.array([problem is None for problem in problems], dtype=bool)
-    if cache is None:
-        descriptors, found = site_descriptors(crystals, kind, usable)
-    else:
-        descriptors, found = cached_site_descriptors(crystals, kind, usable, cache)
+    descriptors, found = site_descriptors(crystals, kind, usable, cache)
     return descriptors, [problem or new for problem, new in zip(problems, found, strict=True)]
 
 

@@ -18,6 +18,8 @@ from mat2spec.graphs.batch import CrystalGraphs, rows_between
 from mat2spec.graphs.ends import different_ends
 from mat2spec.graphs.settings import GraphSettings
 
+# Of descriptors, whose means are taken in double precision.
+_COLUMNS_AT_ONCE = 256
 _HASH_PRIME = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -39,8 +41,9 @@ def merge_equivalent_sites(graphs: CrystalGraphs, settings: GraphSettings) -> Cr
     attributes = {"edge_length": edges.length, "edge_multiplicity": edges.multiplicity, "n_atoms": graphs.n_atoms}
     if "descriptors" in graphs:
         # Equivalent atoms may differ by rounding, or in angles.
-        means = scatter(graphs.descriptors.double(), node_of, dim_size=n_nodes, reduce="mean")
-        attributes["descriptors"] = means.float()
+        columns = graphs.descriptors.split(_COLUMNS_AT_ONCE, dim=1)
+        means = [scatter(part.double(), node_of, dim_size=n_nodes, reduce="mean").float() for part in columns]
+        attributes["descriptors"] = torch.cat(means, dim=1)
     return CrystalGraphs.join(
         cumsum(torch.bincount(graphs.batch[lowest], minlength=graphs.num_graphs)),
         torch.stack([edges.neighbour, edges.centre]),

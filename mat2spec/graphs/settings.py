@@ -2,21 +2,9 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from pydantic import BaseModel, ConfigDict, Field
 
-
-class Descriptors(StrEnum):
-    """Origin of the node vectors."""
-
-    NONE = "none"
-    CHGNET = "chgnet-0.3.0"
-
-    @property
-    def width(self) -> int:
-        """Numbers per atom."""
-        return 0 if self is Descriptors.NONE else 256
+from mat2spec.descriptors.kinds import Descriptors
 
 
 class GraphSettings(BaseModel):
@@ -39,5 +27,5 @@ class GraphSettings(BaseModel):
         default=True, description="Merge equivalent sites into one node; not possible for graphs with edge vectors."
     )
     descriptors: Descriptors = Field(
-        default=Descriptors.NONE, description="Vectors of the atoms from a pretrained interatomic potential."
+        default=Descriptors.NONE, description="Vectors of the atoms from pretrained interatomic potentials."
     )

@@ -19,7 +19,7 @@ MODELS: dict[str, type[SpectrumModel]] = {
 # Weights that were trained on the predictions of another model, and the model whose layout they have.
 DISTILLED = {"student": "gatgnn"}
 
-__all__ = ["DISTILLED", "MODELS", "ModelSettings", "SpectrumModel", "build_model", "model_class"]
+__all__ = ["DISTILLED", "MODELS", "ModelSettings", "SpectrumModel", "build_model", "model_class", "model_settings"]
 
 
 def model_class(name: str) -> type[SpectrumModel]:
@@ -57,5 +57,9 @@ def build_model(name: str, settings: dict[str, object] | None, size: int, settin
     ValueError
         If no model has this name.
     """
-    chosen = model_class(name)
-    return chosen(chosen.settings_class.model_validate(settings or {}), size, setting)
+    return model_class(name)(model_settings(name, settings), size, setting)
+
+
+def model_settings(name: str, settings: dict[str, object] | None) -> ModelSettings:
+    """Settings of a registered model from some of their fields."""
+    return model_class(name).settings_class.model_validate(settings or {})

@@ -22,6 +22,10 @@ class ModelSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def adapt_graphs(self, settings: GraphSettings) -> GraphSettings:
+        """Adapt graph settings to the needs of the model; most models accept any graph."""
+        return settings
+
 
 class SpectrumModel(nn.Module, ABC):
     """A model that predicts one spectrum per crystal.
@@ -54,11 +58,6 @@ class SpectrumModel(nn.Module, ABC):
         self.register_buffer("target_std", torch.ones(()))
         self.error_model = ErrorModel()
         self.register_buffer("integral_residual_std", torch.full((), torch.nan))
-
-    @classmethod
-    def adapt_graphs(cls, settings: GraphSettings) -> GraphSettings:
-        """Adapt graph settings to the needs of the model; most models accept any graph."""
-        return settings
 
     def forward(self, graph: CrystalGraphs) -> Tensor:
         """Activated prediction in the form of the setting, shape (n_crystals, size)."""

@@ -47,6 +47,10 @@ class E3nnSettings(ModelSettings):
         default=14.0, gt=0, description="Typical number of neighbours, whose square root divides sums over them."
     )
 
+    def adapt_graphs(self, settings: GraphSettings) -> GraphSettings:
+        """Graphs of all atoms: merged sites have no edge vectors."""
+        return settings.model_copy(update={"merge_sites": False})
+
 
 class E3nn(SpectrumModel):
     """Equivariant encoder and a linear head."""
@@ -58,11 +62,6 @@ class E3nn(SpectrumModel):
         super().__init__(settings, size, setting)
         self.encoder = EquivariantEncoder(settings)
         self.head = nn.Linear(settings.pooled, size)
-
-    @classmethod
-    def adapt_graphs(cls, settings: GraphSettings) -> GraphSettings:
-        """Graphs of all atoms: merged sites have no edge vectors."""
-        return settings.model_copy(update={"merge_sites": False})
 
     def forward_from_vectors(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:  # noqa: ARG002
         return activate(self.head(vectors), self.setting)

@@ -1,6 +1,6 @@
 """SiteDOS, the model of this project: a spectrum is the sum of the spectra of its atoms.
 
-Each atom is described by a frozen interatomic potential (`mat2spec.graphs.descriptors`) and predicts a spectrum that
+Each atom is described by frozen interatomic potentials (`mat2spec.descriptors`) and predicts a spectrum that
 sums to one; the crystal's is their mean. For phonons that is exact: each site-projected density of states of a
 harmonic crystal holds three modes, so the integral is 3N by construction. For electrons the share of an atom is
 learned, as atoms differ in valence.
@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from mat2spec.crystals.elements import atomic_masses, element_features
+from mat2spec.descriptors.kinds import Descriptors
 from mat2spec.graphs.batch import CrystalGraphs
-from mat2spec.graphs.settings import Descriptors, GraphSettings
+from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models.base import LossTerms, ModelSettings, SpectrumModel
 from mat2spec.models.pooling import WeightedMean
 from mat2spec.spectra.normalisation import Setting, activate, prediction_loss
@@ -45,6 +46,11 @@ class SiteDosSettings(ModelSettings):
         default=0.3, ge=0, description="Weight of the Wasserstein distance in bins, added to the SumNorm-KL loss."
     )
     n_members: int = Field(default=1, ge=1, description="Networks of the ensemble.")
+    descriptors: Descriptors = Field(default=Descriptors.CHGNET, description="What describes the atoms.")
+
+    def adapt_graphs(self, settings: GraphSettings) -> GraphSettings:
+        """Graphs with the descriptors."""
+        return settings.model_copy(update={"descriptors": self.descriptors})
 
 
 class SiteEncoder(nn.Module):
@@ -60,7 +66,7 @@ class SiteEncoder(nn.Module):
         # A force constant over a mass is the square of a frequency. Row 0 is unused.
         by_mass = torch.stack([masses.log(), masses.rsqrt()], dim=1).nan_to_num(posinf=0.0, neginf=0.0)
         self.register_buffer("elements", torch.cat([features, by_mass], dim=1), persistent=False)
-        size = Descriptors.CHGNET.width + self.elements.shape[1]
+        size = settings.descriptors.width + self.elements.shape[1]
         self.register_buffer("input_mean", torch.zeros(size))
         self.register_buffer("input_std", torch.ones(size))
         self.members = nn.ModuleList(
@@ -121,10 +127,6 @@ class SiteDos(SpectrumModel):
         self.encoder = SiteEncoder(settings)
         self.heads = nn.ModuleList(SiteHead(settings, size) for _ in range(settings.n_members))
         self.mean_over_atoms = WeightedMean()
-
-    @classmethod
-    def adapt_graphs(cls, settings: GraphSettings) -> GraphSettings:
-        return settings.model_copy(update={"descriptors": Descriptors.CHGNET})
 
     @torch.no_grad()
     def fit_inputs(self, graph: CrystalGraphs) -> None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from mat2spec.tight_binding.cells import PrimitiveCell
+from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.tight_binding.channels import N_SHELLS, SHELL_OF_ORBITAL
 from mat2spec.tight_binding.pairs import find_pairs
 from mat2spec.tight_binding.parameters import SlaterKosterTables, load_tables

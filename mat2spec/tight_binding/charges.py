@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import erf
 
+from mat2spec.crystals.neighbours import find_neighbours
+from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.tight_binding.bloch import TightBindingCrystal
-from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.charge_response import FilledBands
 from mat2spec.tight_binding.eigenproblem import orthogonalise, solve
 from mat2spec.tight_binding.kmesh import make_mesh
-from mat2spec.tight_binding.pairs import find_neighbours
 from mat2spec.tight_binding.real_basis import matrices_at
 
 COULOMB_EV_A = 14.399645

@@ -23,16 +23,16 @@ from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 from pymatgen.symmetry.bandstructure import HighSymmKpath
 from torch import Tensor
 
+from mat2spec.crystals.primitive_cell import PrimitiveCell
+from mat2spec.descriptors.sevennet import site_scalars
 from mat2spec.spectra.grids import EDOS_GRID, SpectralGrid
 from mat2spec.spectra.pymatgen_dos import electronic_dos
 from mat2spec.tight_binding.bloch import Basis, TightBindingCrystal
-from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.channels import N_ORBITALS, ORBITAL_NAMES
 from mat2spec.tight_binding.eigenproblem import Bands, orthogonalise, populations, solve
 from mat2spec.tight_binding.filling import Filling, fill
 from mat2spec.tight_binding.model import TightBinding
 from mat2spec.tight_binding.problem import LinearBands, PreparationSettings, Problem, prepare
-from mat2spec.tight_binding.sevennet import site_scalars
 from mat2spec.tight_binding.sites import shell_densities, sum_by_element
 from mat2spec.tight_binding.transport import BandTransport
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from mat2spec.tight_binding.cells import PrimitiveCell
+from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.tight_binding.kmesh import KMesh, choose_divisions, image_indices, reciprocal_operations, reduce_mesh
 
 # Distance of the points along an axis in radian per Angstrom: of the coarse mesh, and of the fine one where affordable.

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
 from mat2spec.crystals.elements import element_features
+from mat2spec.crystals.primitive_cell import PrimitiveCell
+from mat2spec.descriptors.kinds import SevenNetVersion
 from mat2spec.models.checkpoints import tensors_hash
-from mat2spec.tight_binding.cells import PrimitiveCell
-from mat2spec.tight_binding.sevennet import SevenNetVersion
 
 SITE_METAL_HEAD = "site-metal-head"
 SITE_METAL_HEAD_FILE = Path(__file__).resolve().parents[1] / "weights" / "heads" / f"{SITE_METAL_HEAD}.safetensors"
@@ -132,7 +132,7 @@ class SiteMetalHead(nn.Module):
         cells
             Primitive cells.
         descriptors
-            Of the sites of each, as `mat2spec.tight_binding.sevennet.site_scalars` gives them.
+            Of the sites of each, as `mat2spec.descriptors.sevennet.site_scalars` gives them.
         """
         if not cells:
             return np.empty(0)

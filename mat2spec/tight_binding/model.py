@@ -18,6 +18,7 @@ import torch
 from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
+from mat2spec.descriptors.kinds import SevenNetVersion
 from mat2spec.models.base import ModelSettings
 from mat2spec.settings import LARGEST_METAL_GAP_EV
 from mat2spec.spectra.grids import SpectralGrid
@@ -25,7 +26,6 @@ from mat2spec.spectra.uncertainty import ErrorModel
 from mat2spec.tight_binding.network import CorrectionNetwork, SiteInputs, SiteSpectra, atom_populations
 from mat2spec.tight_binding.parameters import tables_hash
 from mat2spec.tight_binding.problem import KPOINTS_PER_ATOM, LinearBands, Problem
-from mat2spec.tight_binding.sevennet import SevenNetVersion
 
 
 class TightBindingSettings(ModelSettings):

@@ -20,6 +20,10 @@ from torch import Tensor
 from mat2spec.crystals import checks
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.compact import reduce_skewed_cells
+from mat2spec.crystals.neighbours import shortest_distance
+from mat2spec.crystals.primitive_cell import PrimitiveCell
+from mat2spec.descriptors.kinds import SevenNetVersion
+from mat2spec.descriptors.sevennet import cached_site_scalars, unknown_elements
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
 from mat2spec.models.checkpoints import WeightsError, read_weights, tensors_hash
@@ -30,7 +34,6 @@ from mat2spec.spectra.trust import CrystalFacts, TrustCalibration, judge
 from mat2spec.tables.array_cache import ArrayCache
 from mat2spec.tables.status import Status
 from mat2spec.threads import worker_threads
-from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.metal_head import DESCRIPTORS, shipped_site_metal_head
 from mat2spec.tight_binding.model import (
     TightBinding,
@@ -38,10 +41,8 @@ from mat2spec.tight_binding.model import (
     predicted_spectrum,
     relative_integral_error,
 )
-from mat2spec.tight_binding.pairs import shortest_distance
 from mat2spec.tight_binding.parameters import load_tables, tables_hash
 from mat2spec.tight_binding.problem import PreparationSettings, Problem, prepare
-from mat2spec.tight_binding.sevennet import SevenNetVersion, cached_site_scalars, unknown_elements
 from mat2spec.tight_binding.sites import project_on_sites
 from mat2spec.tight_binding.transport import BandTransport
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from mat2spec.crystals.magnetism import can_be_magnetic
+from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.tight_binding.bloch import TightBindingCrystal
-from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.channels import N_SHELLS
 from mat2spec.tight_binding.charges import self_consistent_charges
 from mat2spec.tight_binding.eigenproblem import Orthogonaliser, orthogonalise, populations, solve

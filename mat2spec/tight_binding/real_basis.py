@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.tight_binding.bloch import TightBindingCrystal
-from mat2spec.tight_binding.cells import PrimitiveCell
 
 # In Angstrom and, relative to 1 eV or an overlap of 1, the largest imaginary part that counts as rounding.
 _SAME_PLACE_A, _SMALLEST_IMAGINARY = 1e-4, 1e-7

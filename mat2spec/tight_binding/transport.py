@@ -18,9 +18,9 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from torch import Tensor
 
+from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.spectra.constants import ANGSTROM3_PER_CM3, BOLTZMANN_EV_PER_K, HBAR2_OVER_MASS_EV_A2
 from mat2spec.tight_binding.bloch import TightBindingCrystal
-from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.charges import COULOMB_EV_A
 from mat2spec.tight_binding.filling import Filling, fermi_level, fill
 from mat2spec.tight_binding.fine_mesh import FINE_SPACING_PER_A, FinePoints, coarse_mesh, fine_points

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.tight_binding.bloch import TightBindingCrystal
-from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.eigenproblem import Bands, orthogonalise, solve
 from mat2spec.tight_binding.problem import Problem
 from mat2spec.tight_binding.real_basis import Matrices, matrices_at

@@ -20,7 +20,7 @@ from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.labels.readers import load_spectra
 from mat2spec.labels.reserved import known_reserved_formulas
 from mat2spec.labels.splits import further_splits
-from mat2spec.models import SpectrumModel, build_model, model_class
+from mat2spec.models import SpectrumModel, build_model, model_settings
 from mat2spec.models.checkpoints import (
     WeightsCard,
     WeightsError,
@@ -175,7 +175,7 @@ def _train_on(
 
 def adapt_graphs(settings: TrainingSettings) -> TrainingSettings:
     """The same training with graphs that its model can read."""
-    graph = model_class(settings.model).adapt_graphs(settings.graph)
+    graph = model_settings(settings.model, settings.model_settings).adapt_graphs(settings.graph)
     return settings.model_copy(update={"graph": graph})
 
 

@@ -21,13 +21,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.primitive_cell import PrimitiveCell
+from mat2spec.descriptors.sevennet import site_scalars
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.uncertainty import ValidationSet
-from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.model import TightBinding, TightBindingSettings, predicted_spectrum
 from mat2spec.tight_binding.network import CorrectionNetwork
 from mat2spec.tight_binding.problem import PreparationSettings, Problem, prepare
-from mat2spec.tight_binding.sevennet import site_scalars
 from mat2spec.training.folders import TrainingError, load_checkpoint, save_checkpoint
 
 _LOG = logging.getLogger(__name__)

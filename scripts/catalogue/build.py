@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from mat2spec.graphs.descriptors import load_chgnet
+from mat2spec.descriptors.chgnet import load_chgnet
 from scripts.catalogue.candidates import known_candidates, substitution_candidates
 from scripts.catalogue.selection import select
 from scripts.catalogue.settings import CatalogueSettings

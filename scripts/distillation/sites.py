@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mat2spec.tight_binding.cells import PrimitiveCell
+from mat2spec.crystals.primitive_cell import PrimitiveCell
+from mat2spec.descriptors.sevennet import SiteGraph, potential, scalars_of_graphs, site_graph
 from mat2spec.tight_binding.metal_head import DESCRIPTORS
 from mat2spec.tight_binding.predictor import find_problems
-from mat2spec.tight_binding.sevennet import SiteGraph, potential, scalars_of_graphs, site_graph
 from scripts.distillation.population import Population
 
 _PER_TASK = 200

@@ -30,7 +30,7 @@ def test_settings_and_tables_are_read_without_torch():
     assert answer.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("name", ["mat2spec.graphs.neighbours", "mat2spec.graphs.descriptors"])
+@pytest.mark.parametrize("name", ["mat2spec.graphs.neighbours", "mat2spec.descriptors.chgnet"])
 def test_only_the_batch_and_the_models_need_pytorch_geometric(name):
     code = f"import sys; import {name}; print('torch_geometric' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -140,7 +140,7 @@ def test_a_data_loader_gives_batches_that_models_read(graphs, n_workers):
 @pytest.mark.parametrize("name", sorted(SMALL_SIZES.keys() - {"sitedos"}))
 def test_inference_mode_neither_loses_the_edges_nor_spoils_them_for_training(name):
     model = build_model(name, SMALL_SIZES[name], 128, Setting.SUMNORM_KL)
-    graphs, _ = build_graphs(Crystals.from_structures(CELLS), model.adapt_graphs(GraphSettings()))
+    graphs, _ = build_graphs(Crystals.from_structures(CELLS), model.settings.adapt_graphs(GraphSettings()))
     with torch.inference_mode():
         model(graphs)
         assert isinstance(graphs.take([0, 1]).to("cpu").edge_index, EdgeIndex)

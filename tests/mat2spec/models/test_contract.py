@@ -42,7 +42,7 @@ def make(name, setting=Setting.SUMNORM_KL, size=128):
 
 @torch.no_grad()
 def predict(model, *structures):
-    return model(graphs_of(structures, model.adapt_graphs(DEFAULT))).numpy()
+    return model(graphs_of(structures, model.settings.adapt_graphs(DEFAULT))).numpy()
 
 
 def transformed(structure):
@@ -96,7 +96,7 @@ def test_companions_in_the_batch_change_nothing(name):
 def test_merging_sites_is_exact(name, structure):
     model = make(name)
     with torch.no_grad():
-        plain = model(graphs_of([structure], model.adapt_graphs(UNMERGED))).numpy()
+        plain = model(graphs_of([structure], model.settings.adapt_graphs(UNMERGED))).numpy()
     np.testing.assert_allclose(predict(model, structure), plain, atol=1e-5)
 
 
@@ -107,7 +107,7 @@ def test_saved_and_loaded_model_predicts_the_same(name, tmp_path):
         model=name,
         setting=model.setting,
         model_settings=model.settings.model_dump(mode="json"),
-        graph_settings=model.adapt_graphs(DEFAULT),
+        graph_settings=model.settings.adapt_graphs(DEFAULT),
         grid=EDOS_GRID.to_json(),
     )
     path = tmp_path / "model.safetensors"
@@ -135,7 +135,7 @@ def test_every_setting_predicts_and_trains(name, setting, size):
         assert (output >= 0).all()
     model.train()
     target = torch.rand(3, size)
-    graph = graphs_of(CELLS.values(), model.adapt_graphs(DEFAULT))
+    graph = graphs_of(CELLS.values(), model.settings.adapt_graphs(DEFAULT))
     terms = model.losses(graph, target / target.sum(dim=1, keepdim=True))
     torch.stack(list(terms.values())).sum().backward()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from pymatgen.core import Lattice, Structure
 
-from mat2spec.tight_binding.cells import PrimitiveCell
+from mat2spec.crystals.primitive_cell import PrimitiveCell
 
 
 def as_given(lattice, frac_coords, atomic_numbers):

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.tight_binding.bloch import Basis, TightBindingCrystal
-from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.eigenproblem import orthogonalise
 from mat2spec.tight_binding.problem import Problem
 from mat2spec.tight_binding.velocities import CorrectedCrystal

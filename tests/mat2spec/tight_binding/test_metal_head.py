@@ -6,11 +6,11 @@ from pymatgen.core import Lattice, Structure
 from pymatgen.core.operations import SymmOp
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.primitive_cell import PrimitiveCell
+from mat2spec.descriptors.sevennet import site_scalars
 from mat2spec.models.metal_head import shipped_metal_head
 from mat2spec.prediction import load_predictor, predict_with_models
-from mat2spec.tight_binding.cells import PrimitiveCell
 from mat2spec.tight_binding.metal_head import DESCRIPTORS, shipped_site_metal_head
-from mat2spec.tight_binding.sevennet import site_scalars
 
 ROCK_SALT = [[0, 0, 0], [0.5, 0.5, 0.5]]
 

@@ -187,5 +187,5 @@ def test_cached_descriptors_change_no_prediction(predictor, tmp_path, monkeypatc
     cached = TightBindingPredictor(make_model())
     cached.descriptor_cache = ArrayCache(tmp_path, 2**30)
     np.testing.assert_allclose(cached.predict(crystals).spectra, plain, rtol=1e-5, atol=1e-5)
-    monkeypatch.setattr("mat2spec.tight_binding.sevennet.site_scalars", lambda *_: pytest.fail("described again"))
+    monkeypatch.setattr("mat2spec.descriptors.sevennet.site_scalars", lambda *_: pytest.fail("described again"))
     np.testing.assert_allclose(cached.predict(crystals).spectra, plain, rtol=1e-5, atol=1e-5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
 
-from mat2spec.graphs.descriptors import load_chgnet
+from mat2spec.descriptors.chgnet import load_chgnet
 from scripts.catalogue.candidates import covalent_radii, template_prototype
 from scripts.catalogue.energy import PrototypeEnergy
 from scripts.catalogue.relaxation import GPA_PER_EV_PER_A3, relax

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from mat2spec.tight_binding.cells import PrimitiveCell
-from mat2spec.tight_binding.sevennet import SevenNetVersion, site_scalars, unknown_elements
+from mat2spec.crystals.primitive_cell import PrimitiveCell
+from mat2spec.descriptors.kinds import SevenNetVersion
+from mat2spec.descriptors.sevennet import site_scalars, unknown_elements
 from tests.mat2spec.tight_binding.conftest import as_given, low_symmetry, rock_salt
 
 VERSION = SevenNetVersion.SEVENNET_0

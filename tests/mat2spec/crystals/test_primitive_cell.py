@@ -3,7 +3,7 @@ import pytest
 from pymatgen.core import Structure
 from scipy.spatial.transform import Rotation
 
-from mat2spec.tight_binding.cells import PrimitiveCell
+from mat2spec.crystals.primitive_cell import PrimitiveCell
 from tests.mat2spec.tight_binding.conftest import low_symmetry, primitive, rock_salt
 
 

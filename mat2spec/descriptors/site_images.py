@@ -12,7 +12,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from mat2spec.tight_binding.cells import PrimitiveCell
+from mat2spec.crystals.primitive_cell import PrimitiveCell
 
 # Atoms closer than this are one; standard cells have their symmetry exactly.
 _SAME_PLACE_A = 1e-4

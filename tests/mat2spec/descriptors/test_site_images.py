@@ -3,9 +3,10 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from mat2spec.crystals.checks import find_problems
-from mat2spec.tight_binding.cells import PrimitiveCell
-from mat2spec.tight_binding.sevennet import SevenNetVersion, site_scalars, unknown_elements
-from mat2spec.tight_binding.site_images import SiteImages
+from mat2spec.crystals.primitive_cell import PrimitiveCell
+from mat2spec.descriptors.kinds import SevenNetVersion
+from mat2spec.descriptors.sevennet import site_scalars, unknown_elements
+from mat2spec.descriptors.site_images import SiteImages
 from screening.settings import SourceSettings
 from screening.sources.opening import open_source
 from tests.mat2spec.tight_binding.conftest import primitive, rock_salt, zinc_blende

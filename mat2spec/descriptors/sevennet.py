@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
-from enum import StrEnum
 from functools import cache
 from importlib.metadata import version as version_of_package
 from io import StringIO
@@ -21,29 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mat2spec.crystals.identity import structure_hash
+from mat2spec.crystals.neighbours import find_neighbours
+from mat2spec.crystals.primitive_cell import PrimitiveCell
+from mat2spec.descriptors.convolution import KEY_IMAGES, EdgeConvolution, FeatureImages
+from mat2spec.descriptors.kinds import SCALARS, SevenNetVersion
+from mat2spec.descriptors.site_images import SiteImages
 from mat2spec.tables.array_cache import ArrayCache
-from mat2spec.tight_binding.cells import PrimitiveCell
-from mat2spec.tight_binding.convolution import KEY_IMAGES, EdgeConvolution, FeatureImages
-from mat2spec.tight_binding.pairs import find_neighbours
-from mat2spec.tight_binding.site_images import SiteImages
 
 # Atoms per pass through the network; more would only be slower because of memory.
 ATOMS_PER_BATCH = 64
-# Width of the scalars of each block, and how many blocks there are.
-SCALARS, _BLOCKS = 128, 5
 _LOCK = threading.Lock()
-
-
-class SevenNetVersion(StrEnum):
-    """Packaged weights that describe sites."""
-
-    SEVENNET_0 = "7net-0"
-    L3I5 = "7net-l3i5"
-
-    @property
-    def width(self) -> int:
-        """Numbers per site."""
-        return SCALARS * _BLOCKS
 
 
 class Potential(NamedTuple):

@@ -3,8 +3,8 @@ import torch
 from e3nn.o3 import Irreps
 from sevenn.nn.convolution import IrrepsConvolution
 
-from mat2spec.tight_binding import convolution
-from mat2spec.tight_binding.convolution import EdgeConvolution
+from mat2spec.descriptors import convolution
+from mat2spec.descriptors.convolution import EdgeConvolution
 
 HARMONICS = Irreps("1x0e+1x1e+1x2e")
 

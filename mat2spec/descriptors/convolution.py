@@ -1,6 +1,6 @@
 """The convolution of SevenNet over the edges of a graph, for inference: three times as fast as the packaged one on a CPU.
 
-Atoms that are images of others need no sums of their own (`mat2spec.tight_binding.site_images`).
+Atoms that are images of others need no sums of their own (`mat2spec.descriptors.site_images`).
 
 The tensor product of the features of a neighbour with the spherical harmonics of the edge is a product with a small matrix
 for each edge, one for all paths that start from features of one degree. Edges are taken in pieces that stay in the cache of

@@ -1,4 +1,4 @@
-"""Atom descriptors from a pretrained interatomic potential, for models that learn from little data.
+"""Descriptors of atoms by CHGNet.
 
 CHGNet (Deng et al., Nat. Mach. Intell. 5, 1031 (2023)) was trained on energies, forces, stresses and magnetic
 moments of Materials Project relaxations, not on spectra. Its atom vectors after each convolution describe how the
@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mat2spec.crystals.identity import structure_hash
+from mat2spec.descriptors.kinds import CHGNET, Descriptors
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
-from mat2spec.graphs.settings import Descriptors
 
 if TYPE_CHECKING:
     import torch
@@ -40,35 +40,17 @@ class DescriptorError(RuntimeError):
     """Descriptors cannot be computed at all; the message says what is missing."""
 
 
-def site_descriptors(
-    crystals: Crystals, kind: Descriptors, usable: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], list[str | None]]:
-    """Descriptors of every atom.
-
-    Parameters
-    ----------
-    crystals
-        Any crystals.
-    kind
-        Which descriptors.
-    usable
-        Crystals to compute, shape (n_crystals,).
-
-    Returns
-    -------
-    array
-        Shape (n_atoms of all crystals, `kind.width`); zero where not computed.
-    list of str or None
-        Why a usable crystal has no descriptors, or None.
+def site_vectors(crystals: Crystals, usable: NDArray[np.bool_]) -> tuple[NDArray[np.float32], list[str | None]]:
+    """Atom vectors of the usable ones of some crystals, and why others have none, as `mat2spec.descriptors.sites` gives them.
 
     Raises
     ------
     DescriptorError
         If the package that computes them is not installed.
     """
-    descriptors = np.zeros((len(crystals.atomic_numbers), kind.width), dtype=np.float32)
+    descriptors = np.zeros((len(crystals.atomic_numbers), Descriptors.CHGNET.width), dtype=np.float32)
     problems: list[str | None] = [None] * len(crystals)
-    model = load_chgnet(kind.removeprefix("chgnet-"))
+    model = load_chgnet(CHGNET.removeprefix("chgnet-"))
     for chosen in _batches(np.flatnonzero(usable), crystals.n_sites):
         graphs = {}
         for index in chosen:
@@ -105,24 +87,26 @@ def _vectors_of(
     yield from zip(graphs, np.split(vectors, ends[:-1]), strict=True)
 
 
-def cached_site_descriptors(
-    crystals: Crystals, kind: Descriptors, usable: NDArray[np.bool_], cache: ArrayCache
+def cached_site_vectors(
+    crystals: Crystals, usable: NDArray[np.bool_], cache: ArrayCache | None
 ) -> tuple[NDArray[np.float32], list[str | None]]:
-    """The same as `site_descriptors`; what the cache holds is not computed again."""
+    """The same as `site_vectors`; what the cache holds, if there is one, is not computed again."""
+    if cache is None:
+        return site_vectors(crystals, usable)
     chosen = np.flatnonzero(usable)
     problems: list[str | None] = [None] * len(crystals)
 
     def compute(missing: list[int]) -> list[NDArray[np.float32] | None]:
         rows = chosen[missing]
         part = crystals.take(rows)
-        values, found = site_descriptors(part, kind, np.ones(len(part), dtype=np.bool_))
+        values, found = site_vectors(part, np.ones(len(part), dtype=np.bool_))
         for row, problem in zip(rows, found, strict=True):
             problems[row] = problem
         return [values[part.sites(index)] if problem is None else None for index, problem in enumerate(found)]
 
     hashes = [structure_hash(crystals.cell(index)) for index in chosen.tolist()]
-    known = cache.look_up(f"{kind} {version('chgnet')}", hashes, crystals.n_sites[chosen].tolist(), compute)
-    descriptors = np.zeros((len(crystals.atomic_numbers), kind.width), dtype=np.float32)
+    known = cache.look_up(f"{CHGNET} {version('chgnet')}", hashes, crystals.n_sites[chosen].tolist(), compute)
+    descriptors = np.zeros((len(crystals.atomic_numbers), Descriptors.CHGNET.width), dtype=np.float32)
     for index, values in zip(chosen.tolist(), known, strict=True):
         if values is not None:
             descriptors[crystals.sites(index)] = values
