@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -25,10 +27,10 @@ from flows.commands.table_files import (
 from flows.commands.terminal import console, print_frame, print_leading_columns, say_hanging
 from flows.settings_layers import load_settings
 from mat2spec.tables.columns import Column
-from mat2spec.tables.parquet import to_arrow, to_frame
+from mat2spec.tables.parquet import ROWS_PER_GROUP, to_arrow, to_frame
 from mat2spec.tables.text import counted
 from screening.report.news import new_materials
-from screening.report.queries import query
+from screening.report.queries import connected, in_pieces, query, query_in_pieces
 from screening.runs.dataset import add_to_dataset
 from screening.runs.folder import RunFolder
 from screening.runs.record import RunError, latest_run
@@ -36,6 +38,8 @@ from screening.runs.schemas import TableName
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from mat2spec.crystals.arrays import Crystals
 
 ROWS_IN_A_TERMINAL = 20
 ALL_COLUMNS = "all"
@@ -149,10 +153,11 @@ def print_tables(
     if describe:
         _describe(pq.read_schema(path).names, name)
         return
-    rows = select_rows(path, choice, choice.rows(output))
     if output is not None:
-        _write(rows.table, output, run)
+        with selected(path, choice, choice.rows(output)) as chosen:
+            _write(chosen, output, run)
         return
+    rows = select_rows(path, choice, choice.rows(output))
     title = f"{name} of {run.run_id}"
     if choice.columns is None:
         print_leading_columns(to_frame(rows.table), title, _FIRST_COLUMNS.get(name, ()))
@@ -167,10 +172,11 @@ def print_query(
     """Print the rows of an SQL query over all tables of a run."""
     run = find_run(run_name, results_dir or load_settings().results_dir)
     most = RowChoice(limit=limit).rows(output)
-    rows = _cut(query(run, sql, _one_more(most)), most)
     if output is not None:
-        _write(rows.table, output, run)
+        with query_in_pieces(run, sql, most) as found:
+            _write(found, output, run)
         return
+    rows = _cut(query(run, sql, _one_more(most)), most)
     if not rows.table.num_rows:
         console.print("No rows.")
         return
@@ -180,10 +186,11 @@ def print_query(
 def print_new(since: str | None, choice: RowChoice, output: Path | None, results_dir: Path | None) -> None:
     """Print what is new since a date or a release, or in the last run."""
     found = to_arrow(new_materials(results_dir or load_settings().results_dir, since))
-    rows = _select(duckdb.from_arrow(found), choice, choice.rows(output))
+    most = choice.rows(output)
     if output is not None:
-        _write(rows.table, output)
+        _write(_chosen(duckdb.from_arrow(found), choice, most), output)
         return
+    rows = _cut(_chosen(duckdb.from_arrow(found), choice, _one_more(most)).read_all(), most)
     title = "What is new in the last run" if since is None else f"What is new since {since}"
     if not len(found):
         console.print(f"{title}: nothing.")
@@ -217,10 +224,18 @@ def select_rows(path: Path, choice: RowChoice, limit: int = 0) -> Rows:
     TableChoiceError
         If DuckDB cannot run the query.
     """
-    return _select(duckdb.read_parquet(glob.escape(str(path))), choice, limit)
+    with selected(path, choice, _one_more(limit)) as rows:
+        return _cut(rows.read_all(), limit)
 
 
-def _select(relation: duckdb.DuckDBPyRelation, choice: RowChoice, limit: int) -> Rows:
+@contextmanager
+def selected(path: Path, choice: RowChoice, limit: int = 0) -> Iterator[pa.RecordBatchReader]:
+    """The same rows, some thousand of them in memory at a time; raises as `select_rows`, also while they are read."""
+    with connected() as connection:
+        yield _chosen(connection.read_parquet(glob.escape(str(path))), choice, limit)
+
+
+def _chosen(relation: duckdb.DuckDBPyRelation, choice: RowChoice, limit: int) -> pa.RecordBatchReader:
     columns = [str(name) for name in relation.columns]
     try:
         if choice.where:
@@ -230,9 +245,13 @@ def _select(relation: duckdb.DuckDBPyRelation, choice: RowChoice, limit: int) ->
             relation = relation.order(f"{_quoted(choice.sort.lstrip('-'))} {direction} NULLS LAST")
         if choice.columns and choice.columns != ALL_COLUMNS:
             relation = relation.project(", ".join(_quoted(column.strip()) for column in choice.columns.split(",")))
-        return _cut((relation.limit(_one_more(limit)) if limit else relation).to_arrow_table(), limit)
     except duckdb.Error as error:
-        raise TableChoiceError(_explain(str(error).splitlines()[0], columns)) from error
+        raise _explained(str(error).splitlines()[0], columns) from error
+    return in_pieces(relation.limit(limit) if limit else relation, lambda message: _explained(message, columns))
+
+
+def _explained(message: str, columns: list[str]) -> TableChoiceError:
+    return TableChoiceError(_explain(message, columns))
 
 
 def _explain(message: str, columns: list[str]) -> str:
@@ -304,17 +323,19 @@ def _print_rows(rows: Rows, title: str) -> None:
     rows.say_whether_cut()
 
 
-def _write(rows: pa.Table, output: Path, run: RunFolder | None = None) -> None:
+def _write(rows: pa.RecordBatchReader, output: Path, run: RunFolder | None = None) -> None:
     """Write the rows in the format of the file's suffix: as a table, their identifiers, or their crystals."""
     ending = output.suffix.lower()
     if ending == IDS_ENDING:
         said = counted(write_ids(rows, output), "identifier")
     elif ending == CIF_ENDING and run is not None:
-        crystals = run.crystals(material_ids(rows, output))
-        write_cif(crystals, output)
-        said = counted(len(crystals), "crystal")
+        said = counted(write_cif(_crystals(run, material_ids(rows, output)), output), "crystal")
     else:
         check_ending(output, (*TABLE_ENDINGS, IDS_ENDING, *((CIF_ENDING,) if run is not None else ())))
-        write_rows(rows, output)
-        said = counted(rows.num_rows, "row")
+        said = counted(write_rows(rows, output), "row")
     console.print(f"{said} written to {output}", soft_wrap=True, highlight=False)
+
+
+def _crystals(run: RunFolder, ids: Sequence[str]) -> Iterable[Crystals]:
+    """Crystals of a run, some thousand at a time."""
+    return (run.crystals(ids[start : start + ROWS_PER_GROUP]) for start in range(0, len(ids), ROWS_PER_GROUP))
