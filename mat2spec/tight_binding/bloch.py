@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mat2spec.crystals.primitive_cell import PrimitiveCell
+from mat2spec.tight_binding.bloch_sums import BlochSums
 from mat2spec.tight_binding.channels import N_SHELLS, SHELL_OF_ORBITAL
 from mat2spec.tight_binding.pairs import find_pairs
 from mat2spec.tight_binding.parameters import SlaterKosterTables, load_tables
@@ -125,6 +126,10 @@ class TightBindingCrystal:
             tables.hubbard_u_ev[rows],
         )
 
+    def bloch_sums(self, dtype: torch.dtype = torch.float64) -> BlochSums:
+        """Sums of the blocks in a real precision."""
+        return BlochSums(self.basis.first_orbital, self.first, self.second, self.blocks, dtype)
+
     def matrices(self, kpoints: NDArray[np.float64]) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
         """Overlap and Hamiltonian without on-site energies at k-points, each (n_kpoints, n_orbitals, n_orbitals).
 
@@ -133,7 +138,8 @@ class TightBindingCrystal:
         kpoints
             Fractional coordinates, shape (n_kpoints, 3).
         """
-        overlap, hopping = self._bloch_sums(np.exp(2j * np.pi * (kpoints @ self.offsets.T)))
+        phases = torch.from_numpy(np.exp(2j * np.pi * (kpoints @ self.offsets.T)))
+        overlap, hopping = self.bloch_sums().complex_matrices(phases.real, phases.imag).numpy()
         diagonal = np.arange(self.basis.size)
         overlap[:, diagonal, diagonal] += 1
         return overlap, hopping
@@ -144,26 +150,12 @@ class TightBindingCrystal:
         In Angstrom and eV Angstrom: wave vectors are in radian per Angstrom.
         """
         phases = np.exp(2j * np.pi * (kpoints @ self.offsets.T))
-        translations = self.offsets @ self.cell.lattice
-        overlap, hopping = zip(*(self._bloch_sums(1j * along * phases) for along in translations.T), strict=True)
+        sums, factors = self.bloch_sums(), torch.from_numpy(1j * phases)
+        overlap, hopping = zip(
+            *(
+                sums.complex_matrices(along * factors.real, along * factors.imag).numpy()
+                for along in torch.from_numpy(self.offsets @ self.cell.lattice).T
+            ),
+            strict=True,
+        )
         return np.stack(overlap), np.stack(hopping)
-
-    def _bloch_sums(self, factors: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        """Hermitian sums of the blocks of all pairs, each times a factor, shape (2, n_kpoints, n_orbitals, n_orbitals).
-
-        Parameters
-        ----------
-        factors
-            Of each pair at each k-point, shape (n_kpoints, n_pairs).
-        """
-        first_orbital, n = self.basis.first_orbital, self.basis.size
-        matrices = np.zeros((2, len(factors), n, n), dtype=np.complex128)
-        changes = np.diff(self.first * self.basis.n_atoms + self.second, prepend=-1, append=-1)
-        for start, end in pairwise(np.flatnonzero(changes).tolist()):
-            a, b = self.first[start], self.second[start]
-            rows = slice(first_orbital[a], first_orbital[a + 1])
-            columns = slice(first_orbital[b], first_orbital[b + 1])
-            blocks = self.blocks[start:end, :, : rows.stop - rows.start, : columns.stop - columns.start]
-            summed = factors[:, start:end] @ blocks.reshape(end - start, -1)
-            matrices[:, :, rows, columns] = summed.reshape(len(factors), *blocks.shape[1:]).swapaxes(0, 1)
-        return matrices + matrices.conj().swapaxes(-1, -2)

@@ -19,7 +19,7 @@ from mat2spec.tight_binding.bloch import TightBindingCrystal
 from mat2spec.tight_binding.charge_response import FilledBands
 from mat2spec.tight_binding.eigenproblem import orthogonalise, solve
 from mat2spec.tight_binding.kmesh import make_mesh
-from mat2spec.tight_binding.real_basis import matrices_at
+from mat2spec.tight_binding.real_basis import RealBasis
 
 COULOMB_EV_A = 14.399645
 # Width of the Gaussians that the reciprocal sum carries, in Angstrom.
@@ -76,7 +76,7 @@ def coulomb_matrix(cell: PrimitiveCell, hubbard_u_ev: NDArray[np.float64]) -> ND
 
 
 def self_consistent_charges(
-    crystal: TightBindingCrystal, kpoints_per_atom: float = KPOINTS_PER_ATOM
+    crystal: TightBindingCrystal, kpoints_per_atom: float = KPOINTS_PER_ATOM, basis: RealBasis | None = None
 ) -> SelfConsistentCharges:
     """Iterate Mulliken charges and their potential to self-consistency.
 
@@ -88,13 +88,18 @@ def self_consistent_charges(
         The crystal.
     kpoints_per_atom
         Density of the mesh: charges converge long before spectra do.
+    basis
+        Where the matrices are real, if it is known and in single precision.
     """
-    basis, cell = crystal.basis, crystal.cell
-    if basis.n_atoms == 1:
+    n_atoms, cell = crystal.basis.n_atoms, crystal.cell
+    if n_atoms == 1:
         return SelfConsistentCharges(np.zeros(1), np.zeros(1), 0, converged=True)
     coulomb = coulomb_matrix(cell, crystal.hubbard_u_ev)
-    bands_of = _ShiftedBands(crystal, kpoints_per_atom)
-    charges = start = np.zeros(basis.n_atoms)
+    if basis is None:
+        # Single precision is far finer than the tolerance of the charges, which are the same on equivalent atoms.
+        basis = RealBasis(crystal, equal_orbits=True, dtype=torch.float32)
+    bands_of = _ShiftedBands(basis, kpoints_per_atom)
+    charges = start = np.zeros(n_atoms)
     inputs: list[NDArray[np.float64]] = []
     residuals: list[NDArray[np.float64]] = []
     previous = np.inf
@@ -109,7 +114,7 @@ def self_consistent_charges(
             charges = start + _SHORTER * (charges - start)
             continue
         if error > _SLOW * previous or step == 0:
-            newton = np.asarray(np.linalg.inv(np.eye(basis.n_atoms) - bands.response() @ coulomb))
+            newton = np.asarray(np.linalg.inv(np.eye(n_atoms) - bands.response() @ coulomb))
             inputs, residuals = [], []
         start, previous = charges, error
         inputs, residuals = [*inputs, charges][-_HISTORY:], [*residuals, residual][-_HISTORY:]
@@ -120,15 +125,11 @@ def self_consistent_charges(
 class _ShiftedBands:
     """Bands of a crystal in a given potential of its atoms."""
 
-    def __init__(self, crystal: TightBindingCrystal, kpoints_per_atom: float) -> None:
-        self.crystal = crystal
+    def __init__(self, basis: RealBasis, kpoints_per_atom: float) -> None:
+        crystal = self.crystal = basis.crystal
         mesh = make_mesh(crystal.cell, kpoints_per_atom)
         self.weights = torch.from_numpy(mesh.weights).float()
-        # Single precision is far finer than the tolerance of the charges, which are the same on equivalent atoms.
-        self.overlap, hopping = (
-            torch.from_numpy(matrix).to(torch.complex64 if np.iscomplexobj(matrix) else torch.float32)
-            for matrix in matrices_at(crystal, mesh.kpoints, equal_orbits=True)
-        )
+        self.overlap, hopping = basis.matrices(mesh.kpoints)
         self.hamiltonian = hopping + torch.diag(torch.from_numpy(crystal.basis.on_site_ev).float())
         self.orthogonaliser = orthogonalise(self.overlap)
 

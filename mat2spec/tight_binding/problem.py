@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,7 +24,7 @@ from mat2spec.tight_binding.channels import N_SHELLS
 from mat2spec.tight_binding.charges import self_consistent_charges
 from mat2spec.tight_binding.eigenproblem import Orthogonaliser, orthogonalise, populations, solve
 from mat2spec.tight_binding.kmesh import make_mesh
-from mat2spec.tight_binding.real_basis import matrices_at
+from mat2spec.tight_binding.real_basis import RealBasis
 
 KPOINTS_PER_ATOM = 300.0
 _CPU = torch.device("cpu")
@@ -139,13 +138,12 @@ def prepare(cell: PrimitiveCell, settings: PreparationSettings | None = None) ->
     basis = crystal.basis
     mesh = make_mesh(cell, settings.kpoints_per_atom)
     real = settings.dtype.to_real()
-    overlap, hopping = (
-        torch.from_numpy(matrix).to(settings.device, settings.dtype if np.iscomplexobj(matrix) else real)
-        for matrix in matrices_at(crystal, mesh.kpoints, equal_orbits=settings.equal_orbits)
-    )
+    real_basis = RealBasis(crystal, equal_orbits=settings.equal_orbits, dtype=real)
+    overlap, hopping = (matrix.to(settings.device) for matrix in real_basis.matrices(mesh.kpoints))
     potentials, notes = torch.zeros(basis.size), []
     if settings.self_consistent:
-        charges = self_consistent_charges(crystal)
+        fits = settings.equal_orbits and real == torch.float32
+        charges = self_consistent_charges(crystal, basis=real_basis if fits else None)
         potentials = torch.from_numpy(charges.potentials_ev[basis.atom])
         if not charges.converged:
             notes.append(f"The charges of the atoms are not self-consistent after {charges.steps} steps.")

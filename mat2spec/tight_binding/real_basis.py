@@ -8,19 +8,19 @@ reversal keeps k.
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.tight_binding.bloch import TightBindingCrystal
+from mat2spec.tight_binding.bloch_sums import Term
 
-# In Angstrom and, relative to 1 eV or an overlap of 1, the largest imaginary part that counts as rounding.
-_SAME_PLACE_A, _SMALLEST_IMAGINARY = 1e-4, 1e-7
-Matrices = NDArray[np.complex128] | NDArray[np.float64]
+# Atoms closer than this are one; what is taken for real then differs from it by some 1e-6 eV.
+_SAME_PLACE_A = 1e-6
 
 
-def matrices_at(
-    crystal: TightBindingCrystal, kpoints: NDArray[np.float64], *, equal_orbits: bool
-) -> tuple[Matrices, Matrices]:
+class RealBasis:
     """Overlap and Hamiltonian as `TightBindingCrystal.matrices`, real where a real basis is known.
 
     With a centre of inversion the real basis functions of two atoms that are images of each other are shared between
@@ -30,24 +30,44 @@ def matrices_at(
     ----------
     crystal
         The crystal.
-    kpoints
-        Fractional coordinates, shape (n_kpoints, 3).
     equal_orbits
         Whether all that is added to the matrices later is the same on equivalent atoms; without it inversion is no
         symmetry of the sum and is not used.
+    dtype
+        Precision of real numbers.
     """
-    overlap, hopping = crystal.matrices(kpoints)
-    doubled = 2 * kpoints
-    if np.abs(doubled - np.rint(doubled)).max() < 1e-9:
-        return overlap.real, hopping.real
-    images = images_by_inversion(crystal.cell) if equal_orbits else None
-    if images is None:
+
+    def __init__(self, crystal: TightBindingCrystal, *, equal_orbits: bool, dtype: torch.dtype) -> None:
+        self.crystal = crystal
+        self._sums = crystal.bloch_sums(dtype)
+        images = images_by_inversion(crystal.cell) if equal_orbits else None
+        self._terms = None if images is None else _terms_by_inversion(crystal, images)
+
+    def matrices(self, kpoints: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
+        """Overlap and Hamiltonian without on-site energies, each (n_kpoints, n_orbitals, n_orbitals).
+
+        Parameters
+        ----------
+        kpoints
+            Fractional coordinates, shape (n_kpoints, 3).
+        """
+        overlap, hopping = self._matrices(kpoints)
+        torch.diagonal(overlap, dim1=1, dim2=2).add_(1)
         return overlap, hopping
-    change = _InversionBasis(crystal, images, kpoints)
-    changed = change(overlap), change(hopping)
-    if max(np.abs(matrix.imag).max() for matrix in changed) > _SMALLEST_IMAGINARY:
-        return overlap, hopping
-    return changed[0].real, changed[1].real
+
+    def _matrices(self, kpoints: NDArray[np.float64]) -> Tensor:
+        crystal = self.crystal
+        doubled = 2 * kpoints
+        if np.abs(doubled - np.rint(doubled)).max() < 1e-9:
+            return self._sums.real_matrices(torch.from_numpy(np.cos(2 * np.pi * (kpoints @ crystal.offsets.T))))
+        if self._terms is None:
+            phases = torch.from_numpy(2 * np.pi * (kpoints @ crystal.offsets.T))
+            return self._sums.complex_matrices(phases.cos(), phases.sin())
+        # The phase of a Bloch sum is that of the cell of the atom; inversion needs that of its position.
+        places = crystal.cell.frac_coords
+        vectors = crystal.offsets + places[crystal.second] - places[crystal.first]
+        phases = torch.from_numpy(2 * np.pi * (kpoints @ vectors.T))
+        return self._sums.combined(phases.cos(), phases.sin(), self._terms)
 
 
 def images_by_inversion(cell: PrimitiveCell) -> NDArray[np.int64] | None:
@@ -68,31 +88,21 @@ def images_by_inversion(cell: PrimitiveCell) -> NDArray[np.int64] | None:
     return None
 
 
-class _InversionBasis:
-    """Change to functions that inversion and complex conjugation leave as they are.
+def _terms_by_inversion(crystal: TightBindingCrystal, images: NDArray[np.int64]) -> tuple[Term, ...]:
+    """Elements between functions that inversion and complex conjugation leave as they are.
 
     Of an orbital and its image these are the sum and i times the difference, over the square root of two, where the
-    image of an odd orbital has the other sign; of an orbital that is its own image, itself or i times itself.
+    image of an odd orbital has the other sign; of an orbital that is its own image, itself or i times itself. Either of
+    the two orbitals of a function contributes the same to the real part of an element, and the opposite to the other.
     """
-
-    def __init__(self, crystal: TightBindingCrystal, images: NDArray[np.int64], kpoints: NDArray[np.float64]) -> None:
-        basis = crystal.basis
-        orbital = np.arange(basis.size)
-        image = basis.first_orbital[images[basis.atom]] + orbital - basis.first_orbital[basis.atom]
-        sign = np.where(basis.shell == 1, -1.0, 1.0)
-        self.first, self.second = np.minimum(orbital, image), np.maximum(orbital, image)
-        alone = orbital == image
-        factor = np.where(orbital > image, 1j, 1.0) / np.sqrt(2)
-        first = np.where(alone, np.where(sign > 0, 1.0, 1j), factor)
-        second = np.where(alone, 0.0, sign * np.where(orbital > image, -factor, factor))
-        # The phase of a Bloch sum is that of the cell of the atom; inversion needs that of its position.
-        phases = np.exp(2j * np.pi * (kpoints @ crystal.cell.frac_coords.T))[:, basis.atom]
-        self.of_first, self.of_second = first * phases[:, self.first], second * phases[:, self.second]
-
-    def __call__(self, matrix: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        half = matrix[:, :, self.first] * self.of_first[:, None] + matrix[:, :, self.second] * self.of_second[:, None]
-        changed: NDArray[np.complex128] = (
-            self.of_first.conj()[:, :, None] * half[:, self.first]
-            + self.of_second.conj()[:, :, None] * half[:, self.second]
-        )
-        return changed
+    basis = crystal.basis
+    orbital = np.arange(basis.size)
+    image = basis.first_orbital[images[basis.atom]] + orbital - basis.first_orbital[basis.atom]
+    sign = np.where(basis.shell == 1, -1.0, 1.0)
+    first, second = np.minimum(orbital, image), np.maximum(orbital, image)
+    alone = orbital == image
+    factor = np.where(orbital > image, 1j, 1.0) / np.sqrt(2)
+    of_first = np.where(alone, np.where(sign > 0, 1.0, 1j), factor)
+    of_second = np.where(alone, 0.0, sign * np.where(orbital > image, -factor, factor))
+    of_rows = np.where(alone, 1.0, 2.0) * of_first
+    return Term(first, first, of_rows, of_first), Term(first, second, of_rows, of_second)

@@ -18,7 +18,7 @@ from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.tight_binding.bloch import TightBindingCrystal
 from mat2spec.tight_binding.eigenproblem import Bands, orthogonalise, solve
 from mat2spec.tight_binding.problem import Problem
-from mat2spec.tight_binding.real_basis import Matrices, matrices_at
+from mat2spec.tight_binding.real_basis import RealBasis
 
 # Energies in eV that are one level.
 _SAME_LEVEL_EV = 1e-4
@@ -53,8 +53,9 @@ class CorrectedCrystal:
     def energies(self, kpoints: NDArray[np.float64]) -> NDArray[np.float64]:
         """Energies of all bands in eV, shape (n_spins, n_kpoints, n_bands)."""
         parts = []
+        basis = RealBasis(self.crystal, equal_orbits=True, dtype=torch.float64)
         for chosen in _chunks(kpoints):
-            at_points = self._problem_at(*matrices_at(self.crystal, chosen, equal_orbits=True))
+            at_points = self._problem_at(*basis.matrices(chosen))
             parts.append([self._solve(at_points, spin).energies for spin in range(len(self.shifts_ev))])
         return torch.stack([torch.cat(of_spin) for of_spin in zip(*parts, strict=True)]).numpy()
 
@@ -70,7 +71,7 @@ class CorrectedCrystal:
         """
         found = []
         for number, chosen in enumerate(_chunks(kpoints)):
-            at_points = self._problem_at(*self.crystal.matrices(chosen))
+            at_points = self._problem_at(*map(torch.from_numpy, self.crystal.matrices(chosen)))
             for spin in range(len(self.shifts_ev)):
                 bands = self._solve(at_points, spin)
                 near = torch.zeros(bands.energies.shape, dtype=torch.bool)
@@ -81,14 +82,14 @@ class CorrectedCrystal:
         levels, points, products_of_all = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
         return MovingStates(levels, points, products_of_all)
 
-    def _problem_at(self, overlap: Matrices, hopping: Matrices) -> Problem:
-        known, s = self.problem, torch.from_numpy(overlap)
+    def _problem_at(self, overlap: Tensor, hopping: Tensor) -> Problem:
+        known = self.problem
         return replace(
             known,
-            overlap=s,
-            hopping=torch.from_numpy(hopping),
-            orthogonaliser=orthogonalise(s),
-            weights=torch.full((len(s),), 1 / len(s), dtype=torch.float64),
+            overlap=overlap,
+            hopping=hopping,
+            orthogonaliser=orthogonalise(overlap),
+            weights=torch.full((len(overlap),), 1 / len(overlap), dtype=torch.float64),
             on_site_ev=known.on_site_ev.double().cpu(),
             potentials_ev=known.potentials_ev.double().cpu(),
             site_shells=known.site_shells.double().cpu(),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 
@@ -14,12 +12,12 @@ from mat2spec.tight_binding.problem import Problem
 from mat2spec.tight_binding.velocities import CorrectedCrystal
 
 
-def one_orbital(lattice, hoppings_ev, levels_ev=(0.0,), pairs=None, n_electrons=1, rotations=None):
+def one_orbital(lattice, hoppings_ev, levels_ev=(0.0,), pairs=None, n_electrons=1, sites=None):
     """Atoms with one orbital each.
 
     `pairs` are (first, second, offset) of the hoppings; by default each atom hops along the lattice vectors, with
     `hoppings_ev` of shape (n_atoms, 3): its energy is level + 2 sum_i t_i cos(2 pi k_i). The atoms
-    stand evenly along the diagonal; `rotations` are those of the hoppings, where the positions have others.
+    stand evenly along the diagonal, or at the fractional coordinates `sites`.
     """
     n = len(levels_ev)
     if pairs is None:
@@ -30,12 +28,10 @@ def one_orbital(lattice, hoppings_ev, levels_ev=(0.0,), pairs=None, n_electrons=
     first, second, offsets = (np.array(values) for values in zip(*pairs, strict=True))
     blocks = np.zeros((len(pairs), 2, 9, 9))
     blocks[:, 1, 0, 0] = hoppings
-    sites = np.zeros((n, 3)) + (np.arange(n) / n)[:, None]
+    places = np.zeros((n, 3)) + (np.arange(n) / n)[:, None] if sites is None else np.array(sites)
     # Different elements keep atoms of different levels apart.
     elements = 1 + np.unique(levels_ev, return_inverse=True)[1]
-    cell = PrimitiveCell.as_given(np.asarray(lattice, dtype=float), sites, elements)
-    if rotations is not None:
-        cell = replace(cell, rotations=rotations)
+    cell = PrimitiveCell.as_given(np.asarray(lattice, dtype=float), places, elements)
     orbitals = np.arange(n)
     basis = Basis(
         np.arange(n + 1), orbitals, np.zeros(n, dtype=int), np.asarray(levels_ev, float), np.ones(n, dtype=int)

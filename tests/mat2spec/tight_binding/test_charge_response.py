@@ -6,7 +6,7 @@ from mat2spec.tight_binding.bloch import TightBindingCrystal
 from mat2spec.tight_binding.charge_response import FilledBands
 from mat2spec.tight_binding.eigenproblem import orthogonalise, solve
 from mat2spec.tight_binding.kmesh import make_mesh
-from mat2spec.tight_binding.real_basis import matrices_at
+from mat2spec.tight_binding.real_basis import RealBasis
 from tests.mat2spec.tight_binding.conftest import rock_salt, solid
 
 
@@ -17,9 +17,7 @@ def perovskite(metal, oxygen_like):
 
 def bands_in(crystal, potentials):
     mesh = make_mesh(crystal.cell, 40)
-    overlap, hopping = (
-        torch.from_numpy(matrix).to(torch.float64) for matrix in matrices_at(crystal, mesh.kpoints, equal_orbits=True)
-    )
+    overlap, hopping = RealBasis(crystal, equal_orbits=True, dtype=torch.float64).matrices(mesh.kpoints)
     basis = crystal.basis
     shift = torch.from_numpy(potentials[basis.atom])
     hamiltonian = hopping + torch.diag(torch.from_numpy(basis.on_site_ev)) + overlap * (shift[:, None] + shift) / 2
