@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import mat2spec
 from flows import stages
 from flows.settings import FunnelMode
-from flows.stages import Counts, Inputs, Outcome, classification, funnel, transport
+from flows.stages import Counts, Inputs, Outcome, classification, funnel, picks, transport
 from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.tables.memory import release_memory
 from screening.classify.gapped_metals import gapped_metal_cut
 from screening.progress import Progress, adding_up, no_progress
 from screening.runs.contents import RunTables
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
+    from mat2spec.crystals.primitive import CellSizes
     from mat2spec.preparation import Prepared
 
 
@@ -75,7 +77,7 @@ class Stage:
     reads: tuple[TableName, ...]
     writes: tuple[TableName, ...]
     run: Callable[[Inputs, ScreenSettings], Outcome]
-    prepare: Callable[[Crystals, ScreenSettings], Prepared] | None = None
+    prepare: Callable[[Crystals, ScreenSettings, CellSizes | None], Prepared] | None = None
     shard: Callable[[Prepared, ScreenSettings, Callable[[int], None]], pa.Table] | None = None
     n_models: Callable[[ScreenSettings], int] = lambda _: 1
     takes: Callable[[RunTables], NDArray[np.int64]] = funnel.all_candidates
@@ -200,7 +202,7 @@ PIPELINE = (
             TableName.TRANSPORT,
         ),
         writes=(TableName.PICKS,),
-        run=stages.collect_picks,
+        run=picks.collect_picks,
     ),
     Stage(
         "project_picks",
@@ -363,6 +365,7 @@ def run_stage(stage: Stage, run: RunFolder, settings: ScreenSettings, progress: 
         run.write_text(name, text)
     for table in stage.writes[0 if stage.shard is None else 1 :]:
         run.write_table(table, outcome.tables[table])
+    release_memory()
     # Only now does the stage count as done: if killed earlier, it is repeated from the same tables.
     seconds = time.perf_counter() - start
     run.record(stage.name, seconds, outcome.counts, outcome.ends_run)
@@ -416,7 +419,8 @@ def _prepare_shard(stage: Stage, run: RunFolder, settings: ScreenSettings, shard
     if run.has_table(table) or run.has_shard(table, shard.index):
         return None
     assert stage.prepare is not None
-    return stage.prepare(run.crystals_at(stage.takes(run)[shard.start : shard.stop]), settings)
+    rows = stage.takes(run)[shard.start : shard.stop]
+    return stage.prepare(run.crystals_at(rows), settings, run.sizes_at(rows))
 
 
 def _run_shards(stage: Stage, run: RunFolder, settings: ScreenSettings, progress: Progress) -> None:

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mat2spec.crystals.arrays import Crystals
 from mat2spec.models.metal_head import METAL_HEAD, shipped_metal_head
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.prediction import Prediction
@@ -23,14 +22,11 @@ def hashes_of_metal_heads() -> dict[str, str]:
     }
 
 
-def with_metal_head(predictions: Sequence[Prediction], crystals: Crystals) -> list[Prediction]:
+def with_metal_head(predictions: Sequence[Prediction], by_composition: NDArray[np.float32] | None) -> list[Prediction]:
     """Predictions with a probability of a metal: by what the model knows of the sites where it says so, else by composition."""
-    if all(prediction.grid != EDOS_GRID for prediction in predictions):
-        return list(predictions)
-    by_composition = shipped_metal_head().probability_of_metal(crystals).astype(np.float32)
     return [
         replace(prediction, prior_metal_probability=_known_first(prediction.prior_metal_probability, by_composition))
-        if prediction.grid == EDOS_GRID
+        if by_composition is not None and prediction.grid == EDOS_GRID
         else prediction
         for prediction in predictions
     ]

@@ -20,6 +20,7 @@ from torch import Tensor
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.checks import examine
 from mat2spec.crystals.given import CrystalLike, crystals_given
+from mat2spec.crystals.primitive import CellSizes
 from mat2spec.external import ExternalPredictions
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.graphs.batch import CrystalGraphs, split_by_edges
@@ -383,11 +384,10 @@ def without_isotopes(crystals: Crystals, found: Sequence[Sequence[str]]) -> Crys
     return replace(crystals, problems=np.array(problems, dtype=object))
 
 
-def prepare_for(predictors: Sequence[Predictor], crystals: Crystals) -> Prepared:
-    """Examine crystals and make the graphs that some models read."""
-    return prepare(
-        crystals, {one.graph_settings: one.descriptor_cache for one in predictors if isinstance(one, SpectrumPredictor)}
-    )
+def prepare_for(predictors: Sequence[Predictor], crystals: Crystals, sizes: CellSizes | None = None) -> Prepared:
+    """Examine crystals, the sizes of whose cells may be known, and make the graphs that some models read."""
+    kinds = {one.graph_settings: one.descriptor_cache for one in predictors if isinstance(one, SpectrumPredictor)}
+    return prepare(crystals, kinds, sizes, is_electronic=any(one.grid == EDOS_GRID for one in predictors))
 
 
 def predict_with_models(
@@ -397,7 +397,7 @@ def predict_with_models(
 
     Electronic spectra come with the probability of a metal that the metal head gives each crystal.
     """
-    crystals, facts, made = crystals if isinstance(crystals, Prepared) else prepare_for(predictors, crystals)
+    crystals, facts, made, metal = crystals if isinstance(crystals, Prepared) else prepare_for(predictors, crystals)
     answers: dict[int, Prediction] = {}
     # Tight binding comes last: a model beside it may already have predicted the cells that are too large for it.
     for index in sorted(range(len(predictors)), key=lambda i: isinstance(predictors[i], TightBindingPredictor)):
@@ -413,7 +413,7 @@ def predict_with_models(
         answers[index] = judge(prediction, predictor.trust, facts)
     predictions = [answers[index] for index in range(len(predictors))]
     notes = (facts.examination or examine(crystals)).notes
-    judged = with_metal_head(predictions, crystals)
+    judged = with_metal_head(predictions, metal)
     return [replace(with_notes(prediction, notes), crystals=crystals) for prediction in judged]
 
 

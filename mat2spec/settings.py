@@ -32,7 +32,7 @@ EXTERNAL_ENDINGS = (".npz", ".parquet", ".csv")
 # Up to this band gap in eV a material counts as a metal: in filters, labels, DFT and published spectra.
 LARGEST_METAL_GAP_EV = 0.05
 # Larger batches are slower on a CPU: their messages no longer fit in its caches.
-DEFAULT_MAX_EDGES = 2000
+DEFAULT_MAX_EDGES = 3000
 
 
 def is_external(model: str) -> bool:

@@ -28,6 +28,7 @@ from flows.commands.tables import find_run
 from flows.commands.terminal import console, stage_progress
 from flows.settings import ScreenSettings
 from flows.settings_layers import load_settings, read_layers, validate
+from flows.stages.picks import find_picks
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_path
 from screening.report.result_page import PAGE_FILE
@@ -117,7 +118,7 @@ def write_report(run_name: str | None, results_dir: Path | None) -> Path:
     n_computed = int((results[Column.STATUS] == JobStatus.OK).sum())
     merit = stages.against_dft(inputs, settings, results, jobs)
     merit = merit if n_computed else merit[:0]
-    picks = stages.find_picks(inputs, settings, jobs, results)
+    picks = find_picks(inputs, settings, jobs, results)
     curve = stages.find_curve(inputs, settings, results, jobs)
     path = _place_of_page(run)
     with atomic_path(path) as temporary:

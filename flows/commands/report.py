@@ -12,13 +12,13 @@ from flows.commands.tables import find_run
 from flows.commands.terminal import console
 from flows.serve.page_server import HOST, page_server
 from flows.settings_layers import load_settings
-from flows.stages import Inputs, draw_page, load_predictors, spectra_of
+from flows.stages import Inputs, draw_page, load_predictors, picks_to_show, spectra_of
 from mat2spec.prediction import predict_with_models, with_notes
 from mat2spec.settings import is_external
 from mat2spec.tables.columns import Column
 from mat2spec.tables.files import atomic_path
 from screening.report.comparison import compare_runs
-from screening.report.result_page import PAGE_FILE, page_data, with_upload
+from screening.report.result_page import OF_ALL_PICKS, PAGE_FILE, page_data, with_upload
 from screening.runs.record import RunError
 from screening.runs.schemas import TableName
 
@@ -64,16 +64,16 @@ def _write_beside(run: RunFolder, other: RunFolder) -> Path:
 
 def _page_of(run: RunFolder, other: RunFolder | None = None) -> str:
     inputs, settings = Inputs(run, READ_AFTER_DFT), settings_of(run)
-    picks = inputs.read(TableName.PICKS)
+    shown = picks_to_show(inputs, inputs.read(TableName.PICKS, OF_ALL_PICKS))
     return draw_page(
         inputs,
         settings,
-        picks,
+        None,
         inputs.find(TableName.DFT_RESULTS),
         inputs.read(TableName.PRECISION_RECALL),
         inputs.find(TableName.THRESHOLD_CURVE),
         comparison=None if other is None else compare_runs(other, run),
-        other_predictions=None if other is None else spectra_of(other, picks[Column.MATERIAL_ID]),
+        other_predictions=None if other is None else spectra_of(other, shown[Column.MATERIAL_ID]),
     )
 
 

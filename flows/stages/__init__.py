@@ -6,7 +6,7 @@ A stage knows nothing of Prefect, the terminal, other stages or what is already 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import is_true, to_frame
 from mat2spec.tables.status import Status
 from screening.choose.candidates import choose_candidates
-from screening.choose.selection import NEEDED_OF_CANDIDATES, NEEDED_TO_SELECT, rank_by_consensus, target_of
+from screening.choose.selection import NEEDED_OF_CANDIDATES, NEEDED_TO_SELECT, Pool, rank_by_consensus, target_among
 from screening.classify.classes import mark_targets
 from screening.classify.false_metals import known_polymorphs
 from screening.classify.phonons import phonon_rows
@@ -51,9 +51,8 @@ from screening.evaluate.published import (
 from screening.evaluate.threshold_curves import threshold_curve
 from screening.progress import Progress, no_progress
 from screening.report.comparison import Comparison
-from screening.report.picks import FROM_PREDICTIONS, GAPPED_METAL, picks_table, with_numbers, with_space_groups
 from screening.report.projections import projections_of_table, projections_table
-from screening.report.result_page import PAGE_FILE, PageContent, result_page, shown_picks
+from screening.report.result_page import OF_ALL_PICKS, PAGE_FILE, PageContent, is_shown, result_page, shown_picks
 from screening.report.wording import nothing_new, why_nothing_is_predicted
 from screening.runs.contents import Rows, RunTables
 from screening.runs.history import PreviousRuns
@@ -67,6 +66,7 @@ if TYPE_CHECKING:
     from dft_validation.results.cache import Outcome as DftOutcome
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
+    from mat2spec.crystals.primitive import CellSizes
     from mat2spec.preparation import Prepared
 
 Counts = dict[str, int]
@@ -109,6 +109,14 @@ class Inputs:
     def batches(self, name: TableName, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Some columns of a large table, piece by piece, in order."""
         return self.run.batches(self._declared(name), columns)
+
+    def frames(self, name: TableName, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
+        """The same as DataFrames."""
+        return map(to_frame, self.batches(name, columns))
+
+    def columns_among(self, name: TableName, wanted: Collection[str]) -> list[str]:
+        """Those of some columns that a table has; older runs lack some."""
+        return [column for column in self.run.column_names(self._declared(name)) if column in set(wanted)]
 
     def rows(self, name: TableName, rows: NDArray[np.integer], columns: Sequence[str] | None = None) -> pa.Table:
         """Some rows of a large table."""
@@ -191,9 +199,9 @@ def find_published(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     )
 
 
-def prepare_shard(crystals: Crystals, settings: ScreenSettings) -> Prepared:
+def prepare_shard(crystals: Crystals, settings: ScreenSettings, sizes: CellSizes | None = None) -> Prepared:
     """Examine some candidates and make their graphs for every model."""
-    return mat2spec.prepare_for(load_predictors(settings.prediction), crystals)
+    return mat2spec.prepare_for(load_predictors(settings.prediction), crystals, sizes)
 
 
 def predict_shard(prepared: Prepared, settings: ScreenSettings, on_batch: Callable[[int], None]) -> pa.Table:
@@ -220,11 +228,18 @@ def count_predictions(inputs: Inputs, settings: ScreenSettings) -> Outcome:  # n
 
 def queue_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Choose candidates for DFT, the best-ranked positives and random samples, and plan their jobs."""
-    there = inputs.run.column_names(TableName.CLASSIFICATIONS)
-    needed = [name for name in there if name in {*NEEDED_TO_SELECT, settings.classify.rank_by}]
-    known = [name for name in inputs.run.column_names(TableName.CANDIDATES) if name in NEEDED_OF_CANDIDATES]
-    classes, candidates = inputs.read(TableName.CLASSIFICATIONS, needed), inputs.read(TableName.CANDIDATES, known)
-    selection, jobs = choose_and_plan(classes, candidates, inputs.crystals, settings)
+    classes, candidates = TableName.CLASSIFICATIONS, TableName.CANDIDATES
+    needed = inputs.columns_among(classes, (*NEEDED_TO_SELECT, settings.classify.rank_by))
+    pool = Pool.of_pieces(
+        inputs.frames(classes, needed),
+        inputs.frames(candidates, inputs.columns_among(candidates, NEEDED_OF_CANDIDATES)),
+        find_target(inputs),
+        settings.selection,
+        dft_validation.computable_elements(settings.dft),
+    )
+    selection, jobs = choose_and_plan(
+        pool, lambda rows: to_frame(inputs.rows(classes, rows, needed)), inputs.crystals, settings
+    )
     counts = {**selection.counts(), "queued": int((jobs[Column.STATUS] == JobStatus.QUEUED).sum())}
     return Outcome(counts, {TableName.DFT_JOBS: jobs})
 
@@ -294,47 +309,22 @@ def predict_phonons(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     return Outcome({"predicted": int((rows[Column.STATUS] == Status.OK).sum())}, {TableName.PHONONS: rows})
 
 
-def collect_picks(inputs: Inputs, settings: ScreenSettings) -> Outcome:
-    """Collect in one table what was found about every material that a model picked or that was chosen for DFT."""
-    picks = find_picks(inputs, settings, inputs.read(TableName.DFT_JOBS), inputs.find(TableName.DFT_RESULTS))
-    confirmed = int((picks[Column.DFT_VERDICT] == GAPPED_METAL).sum())
-    return Outcome({"picks": len(picks), "gapped_metals_by_dft": confirmed}, {TableName.PICKS: picks})
-
-
-def find_picks(
-    inputs: Inputs, settings: ScreenSettings, jobs: pd.DataFrame, results: pd.DataFrame | None
-) -> pd.DataFrame:
-    """The table of picks with these DFT jobs and results; without space groups where a run has no coordinates."""
-    wanted = (Column.MATERIAL_ID, Column.MODEL, *FROM_PREDICTIONS)
-    there = inputs.run.column_names(TableName.PREDICTIONS)
-    ids = pd.concat([find_hits(inputs), jobs[Column.MATERIAL_ID]]).unique().tolist()
-    picks = picks_table(
-        to_frame(rows_of(inputs, TableName.CANDIDATES, ids)),
-        to_frame(rows_of(inputs, TableName.CLASSIFICATIONS, ids)),
-        to_frame(rows_of(inputs, TableName.PREDICTIONS, ids, [name for name in wanted if name in there])),
-        jobs,
-        results,
-        settings.selection,
-    )
-    for more in (inputs.find(TableName.PHONONS), inputs.find(TableName.TRANSPORT)):
-        picks = picks if more is None else with_numbers(picks, more)
-    if not inputs.run.has_table(TableName.CRYSTALS):
-        return picks
-    return with_space_groups(picks, inputs.crystals(picks[Column.MATERIAL_ID]))
+def find_target(inputs: Inputs) -> str:
+    """The column of the classifications that says what is searched for."""
+    flags = inputs.columns_among(TableName.CLASSIFICATIONS, (Column.IS_TARGET, Column.IS_GAPPED_METAL))
+    return target_among(inputs.frames(TableName.CLASSIFICATIONS, flags))
 
 
 def find_hits(inputs: Inputs) -> pd.Series:
     """Identifiers of the materials that a model calls what is searched for, once for each such model."""
-    there = inputs.run.column_names(TableName.CLASSIFICATIONS)
-    flags = [name for name in (Column.IS_TARGET, Column.IS_GAPPED_METAL) if name in there]
-    classes = inputs.read(TableName.CLASSIFICATIONS, [Column.MATERIAL_ID, *flags])
-    return classes.loc[is_true(classes[target_of(classes)]), Column.MATERIAL_ID]
+    flag = find_target(inputs)
+    rows = inputs.batches(TableName.CLASSIFICATIONS, [Column.MATERIAL_ID, flag])
+    return to_frame(pa.concat_tables(piece.filter(piece[flag]) for piece in rows))[Column.MATERIAL_ID]
 
 
 def ranked_hits(inputs: Inputs) -> list[str]:
     """Identifiers of the materials that a model calls what is searched for, in the order of their ranks."""
-    there = inputs.run.column_names(TableName.CLASSIFICATIONS)
-    needed = [name for name in NEEDED_TO_SELECT if name in there]
+    needed = inputs.columns_among(TableName.CLASSIFICATIONS, NEEDED_TO_SELECT)
     hits = to_frame(rows_of(inputs, TableName.CLASSIFICATIONS, find_hits(inputs).drop_duplicates(), needed))
     return [str(name) for name in rank_by_consensus(hits)[Column.MATERIAL_ID]]
 
@@ -367,24 +357,24 @@ def find_curve(inputs: Inputs, settings: ScreenSettings, results: pd.DataFrame, 
 def report(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Write the page of the run."""
     curve, results = inputs.find(TableName.THRESHOLD_CURVE), inputs.find(TableName.DFT_RESULTS)
-    page = draw_page(
-        inputs, settings, inputs.read(TableName.PICKS), results, inputs.read(TableName.PRECISION_RECALL), curve
-    )
+    page = draw_page(inputs, settings, None, results, inputs.read(TableName.PRECISION_RECALL), curve)
     return Outcome({}, files={PAGE_FILE: page})
 
 
 def draw_page(
     inputs: Inputs,
     settings: ScreenSettings,
-    picks: pd.DataFrame,
+    picks: pd.DataFrame | None,
     results: pd.DataFrame | None,
     merit: pd.DataFrame,
     curve: pd.DataFrame | None,
     comparison: Comparison | None = None,
     other_predictions: pd.DataFrame | None = None,
 ) -> str:
-    """The page of a run with these picks and, if available, DFT results, precision and recall, and threshold curve."""
+    """The page of a run with these picks (None: its own) and, if available, DFT results, scores and threshold curve."""
     info = inputs.run.info
+    all_picks = inputs.read(TableName.PICKS, OF_ALL_PICKS) if picks is None else picks
+    picks = picks_to_show(inputs, all_picks) if picks is None else picks
     shown = shown_picks(picks)[Column.MATERIAL_ID]
     results = to_frame(empty_table(TableName.DFT_RESULTS)) if results is None else results
     computed = results[Column.MATERIAL_ID]
@@ -408,8 +398,14 @@ def draw_page(
         projections=None if crystals is None else projections_of_table(_projections(inputs, crystals, settings)),
         target=settings.classify.target,
         funnel=describe_loss(inputs.find(TableName.FUNNEL_LOSS)),
+        all_picks=all_picks,
     )
     return result_page(content)
+
+
+def picks_to_show(inputs: Inputs, all_picks: pd.DataFrame) -> pd.DataFrame:
+    """The picks that the page shows, of all."""
+    return to_frame(inputs.rows(TableName.PICKS, np.flatnonzero(is_shown(all_picks))))
 
 
 def _projections(inputs: Inputs, crystals: Crystals, settings: ScreenSettings) -> pd.DataFrame | pa.Table:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import dft_validation
 from dft_validation.results.outcomes import JobStatus
 from mat2spec.tables.columns import Column
-from screening.choose.selection import BY_CONSENSUS, Selection, drawable, select_for_dft
+from screening.choose.selection import BY_CONSENSUS, Pool, Selection, drawable, select_from
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from flows.settings import ScreenSettings
     from mat2spec.crystals.arrays import Crystals
@@ -22,8 +24,8 @@ _MOST_REFUSED = 1000
 
 
 def choose_and_plan(
-    classifications: pd.DataFrame,
-    candidates: pd.DataFrame,
+    pool: Pool,
+    rows_at: Callable[[NDArray[np.integer]], pd.DataFrame],
     crystals_of: Callable[[pd.Series], Crystals],
     settings: ScreenSettings,
 ) -> tuple[Selection, pd.DataFrame]:
@@ -31,19 +33,18 @@ def choose_and_plan(
 
     Parameters
     ----------
-    classifications, candidates
-        The tables of a run.
+    pool
+        Of the candidates of a run.
+    rows_at
+        Gives some rows of its classifications.
     crystals_of
         Gives the crystals of some candidates by identifier.
     settings
         Of the run.
     """
-    computable = dft_validation.computable_elements(settings.dft)
     refused: set[str] = set()
     while True:
-        selection = select_for_dft(
-            classifications, candidates, settings.selection, settings.classify.rank_by, computable, refused
-        )
+        selection = select_from(pool, rows_at, settings.selection, settings.classify.rank_by, refused)
         picks = selection.picks
         jobs = dft_validation.plan_jobs(picks, crystals_of(picks[Column.MATERIAL_ID]), settings.dft)
         is_ranked = jobs[Column.SELECTED_AS] == BY_CONSENSUS

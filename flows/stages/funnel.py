@@ -107,9 +107,9 @@ def describe(settings: ScreenSettings, n_candidates: int) -> str:
     )
 
 
-def prepare_scan(crystals: Crystals, settings: ScreenSettings) -> Prepared:
+def prepare_scan(crystals: Crystals, settings: ScreenSettings, sizes: CellSizes | None = None) -> Prepared:
     """Examine some candidates and make their graphs for the fast model."""
-    return mat2spec.prepare_for([fast_predictor(settings)], crystals)
+    return mat2spec.prepare_for([fast_predictor(settings)], crystals, sizes)
 
 
 def scan_shard(prepared: Prepared, settings: ScreenSettings, on_batch: Callable[[int], None]) -> pa.Table:

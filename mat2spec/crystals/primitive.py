@@ -66,6 +66,10 @@ class CellSizes:
     def __len__(self) -> int:
         return len(self.n_sites)
 
+    def take(self, rows: NDArray[np.integer]) -> CellSizes:
+        """Those of some cells."""
+        return CellSizes(self.n_sites[rows], self.n_primitive[rows], self.volumes[rows])
+
     @classmethod
     def of_crystals(cls, crystals: Crystals) -> CellSizes:
         """Sizes of the cells of crystals."""

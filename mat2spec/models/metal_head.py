@@ -128,10 +128,11 @@ class MetalHead:
                 values = np.maximum(values, 0)
         return values[:, :, 0].mean(axis=0).astype(np.float64)
 
-    def probability_of_metal(self, crystals: Crystals) -> NDArray[np.float64]:
+    def probability_of_metal(self, crystals: Crystals, sizes: CellSizes | None = None) -> NDArray[np.float64]:
         """Probability that each crystal is a metal (PBE gap of the Materials Project up to 0.1 eV), shape (n,).
 
-        NaN for a crystal that could not be read. The same for every cell of a crystal.
+        NaN for a crystal that could not be read. The same for every cell of a crystal. `sizes` spare a search for the
+        primitive cells where they are known.
         """
         probability = np.full(len(crystals), np.nan)
         is_read = crystals.n_sites > 0
@@ -141,7 +142,9 @@ class MetalHead:
         for start in range(0, len(rows), _BLOCK):
             chosen = rows[start : start + _BLOCK]
             part = crystals.take(chosen)
-            features = metal_features(ElementCounts.from_crystals(part), CellSizes.of_crystals(part))
+            features = metal_features(
+                ElementCounts.from_crystals(part), CellSizes.of_crystals(part) if sizes is None else sizes.take(chosen)
+            )
             probability[chosen] = expit(self.slope * self.logits(features) + self.intercept)
         return probability
 

@@ -10,7 +10,7 @@ is missed. Uniform random samples of the other positives and of the negatives ar
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -128,27 +128,111 @@ def select_for_dft(
         If `rank_by` is not a column.
     """
     settings = settings or SelectionSettings()
-    flag = target_of(classifications)
-    if rank_by not in classifications:
-        raise ValueError(f"Hits cannot be ranked by '{rank_by}': that is not a column of the classifications.")
-    ids = _texts(candidates[Column.MATERIAL_ID])
-    candidate = pc.index_in(_texts(classifications[Column.MATERIAL_ID]), value_set=ids).fill_null(-1).to_numpy()
-    predicted = (candidate >= 0) & classifications[flag].notna().to_numpy(dtype=np.bool_)
-    hit = predicted & is_true(classifications[flag])
-    has = partial(_with_a_row, candidate, len(ids))
+    pool = Pool.of_pieces([classifications], [candidates], target_of(classifications), settings, computable)
+    return select_from(pool, lambda rows: classifications.iloc[rows], settings, rank_by, refused)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What a selection asks of every candidate and of every row of the classifications: flags, a byte each.
+
+    Parameters
+    ----------
+    ids
+        Identifiers of the candidates.
+    is_small, is_computable
+        Whether DFT could compute them, shape (n_candidates,).
+    candidate
+        The candidate of each row, -1 where it is none of them, shape (n_rows,).
+    is_predicted, is_hit, is_outside
+        What the row says of it: whether there is a prediction, a hit, one outside of what its model knows; shape (n_rows,).
+    """
+
+    ids: pa.Array
+    is_small: NDArray[np.bool_]
+    is_computable: NDArray[np.bool_]
+    candidate: NDArray[np.integer]
+    is_predicted: NDArray[np.bool_]
+    is_hit: NDArray[np.bool_]
+    is_outside: NDArray[np.bool_]
+
+    @classmethod
+    def of_pieces(
+        cls,
+        classifications: Iterable[pd.DataFrame],
+        candidates: Iterable[pd.DataFrame],
+        flag: str,
+        settings: SelectionSettings,
+        computable: Collection[Collection[str]] | None = None,
+    ) -> Pool:
+        """The pool of tables that come in pieces, at least one each; `flag` is their `target_of`."""
+        materials = [(_texts(rows[Column.MATERIAL_ID]), *_asked_of(rows, settings, computable)) for rows in candidates]
+        said = [(_texts(rows[Column.MATERIAL_ID]), *_said_by(rows, flag)) for rows in classifications]
+        ids, named = (pa.concat_arrays([piece[0] for piece in pieces]) for pieces in (materials, said))
+        return cls(
+            ids,
+            np.concatenate([piece[1] for piece in materials]),
+            np.concatenate([piece[2] for piece in materials]),
+            pc.index_in(named, value_set=ids).fill_null(-1).to_numpy(),
+            np.concatenate([piece[1] for piece in said]),
+            np.concatenate([piece[2] for piece in said]),
+            np.concatenate([piece[3] for piece in said]),
+        )
+
+
+def _asked_of(
+    candidates: pd.DataFrame, settings: SelectionSettings, computable: Collection[Collection[str]] | None
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    return _is_small(candidates, settings), _is_computable(candidates, computable)
+
+
+def _said_by(
+    classifications: pd.DataFrame, flag: str
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    hits = classifications[flag]
+    return hits.notna().to_numpy(dtype=np.bool_), is_true(hits), _is_outside(classifications)
+
+
+def select_from(
+    pool: Pool,
+    rows_at: Callable[[NDArray[np.integer]], pd.DataFrame],
+    settings: SelectionSettings,
+    rank_by: str = Column.GAPPED_METAL_CONFIDENCE,
+    refused: Collection[str] = frozenset(),
+) -> Selection:
+    """Choose as `select_for_dft` does.
+
+    Parameters
+    ----------
+    pool
+        Of all candidates.
+    rows_at
+        Gives some rows of the classifications: those of the hits are asked for, to be ranked.
+    settings, rank_by, refused
+        As there.
+
+    Raises
+    ------
+    ValueError
+        If `rank_by` is not a column.
+    """
+    predicted = (pool.candidate >= 0) & pool.is_predicted
+    has = partial(_with_a_row, pool.candidate, len(pool.ids))
     is_predicted = has(predicted)
-    known = is_predicted & (has(predicted & ~_is_outside(classifications)) | settings.allow_outside)
-    can = known & _is_computable(candidates, computable)
-    pool = can & _is_small(candidates, settings)
-    positive = pool & has(hit)
-    rows = classifications[predicted & positive[candidate]]
+    known = is_predicted & (has(predicted & ~pool.is_outside) | settings.allow_outside)
+    can = known & pool.is_computable
+    open_to = can & pool.is_small
+    positive = open_to & has(predicted & pool.is_hit)
+    rows = rows_at(np.flatnonzero(predicted & positive[pool.candidate]))
+    if rank_by not in rows:
+        raise ValueError(f"Hits cannot be ranked by '{rank_by}': that is not a column of the classifications.")
     ranked = rank_by_consensus(with_consensus(rows, rank_by, allow_outside=settings.allow_outside), rank_by)
     return Selection(
-        picks=_pick(ranked[Column.MATERIAL_ID], refused, ids, positive, pool & ~positive, settings),
-        n_too_large=int((can & ~pool).sum()),
+        picks=_pick(ranked[Column.MATERIAL_ID], refused, pool.ids, positive, open_to & ~positive, settings),
+        n_too_large=int((can & ~open_to).sum()),
         n_positives=int(positive.sum()),
-        n_negatives=int((pool & ~positive).sum()),
-        n_unpredicted=int((has(candidate >= 0) & ~is_predicted).sum()),
+        n_negatives=int((open_to & ~positive).sum()),
+        n_unpredicted=int((has(pool.candidate >= 0) & ~is_predicted).sum()),
         n_outside=int((is_predicted & ~known).sum()),
         n_not_computable=int((known & ~can).sum()),
     )
@@ -201,18 +285,23 @@ def _is_outside(classifications: pd.DataFrame) -> NDArray[np.bool_]:
     return is_true(classifications[Column.TRUST] == Trust.OUTSIDE)
 
 
-def outside_of_all_models(classifications: pd.DataFrame) -> set[str]:
+def outside_of_all_models(classifications: pd.DataFrame, flag: str | None = None) -> set[str]:
     """Materials whose predictions are all outside of what their models know; none in tables of older runs."""
     if Column.TRUST not in classifications:
         return set()
-    predicted = classifications[classifications[target_of(classifications)].notna()]
+    predicted = classifications[classifications[flag or target_of(classifications)].notna()]
     outside = (predicted[Column.TRUST] == Trust.OUTSIDE).groupby(predicted[Column.MATERIAL_ID]).all()
     return set(outside.index[outside.to_numpy(dtype=np.bool_)])
 
 
 def target_of(classifications: pd.DataFrame) -> str:
     """The column that says what is searched for; gapped metals in tables of older runs."""
-    has_target = Column.IS_TARGET in classifications and classifications[Column.IS_TARGET].notna().any()
+    return target_among([classifications])
+
+
+def target_among(pieces: Iterable[pd.DataFrame]) -> str:
+    """The same of a table in pieces; only those are read that it takes."""
+    has_target = any(Column.IS_TARGET in rows and rows[Column.IS_TARGET].notna().any() for rows in pieces)
     return Column.IS_TARGET if has_target else Column.IS_GAPPED_METAL
 
 

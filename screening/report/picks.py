@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -95,18 +96,71 @@ def picks_table(
         In the order of `pick_rank`, given by `rank_by_consensus`; materials that no model calls a hit come last. Classes
         are those of `model`, the most confident one; all columns of `classifications` follow.
     """
-    ranked = rank_by_consensus(classifications)[Column.MATERIAL_ID].tolist()
-    named = set(ranked)
-    chosen = [name for name in jobs[Column.MATERIAL_ID] if name not in named]
-    ids = ranked + chosen
-    picks = _leading_rows(classifications, ids)
-    picks[Column.PICK_RANK] = pd.array([*range(1, len(ranked) + 1), *([None] * len(chosen))], dtype="Int64")
-    picks = _with_models(picks, classifications)
+    order = PickOrder.of(classifications, jobs)
+    return picks_in(order, candidates, classifications, predictions, jobs, results, selection)
+
+
+@dataclass(frozen=True)
+class PickOrder:
+    """The materials of a table of picks in its order, and what is known of all of them together.
+
+    Parameters
+    ----------
+    ids
+        Those that a model calls a hit, by rank, then others that were chosen for DFT.
+    n_ranked
+        How many of them are ranked.
+    confidence
+        Their consensus.
+    flag
+        `target_of` the classifications.
+    first_rank
+        Rank of the first of them.
+    """
+
+    ids: list[str]
+    n_ranked: int
+    confidence: Mapping[Any, float]
+    flag: str
+    first_rank: int = 1
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @classmethod
+    def of(cls, classifications: pd.DataFrame, jobs: pd.DataFrame) -> PickOrder:
+        """The order of the picks of a run; of the classifications `NEEDED_TO_SELECT` suffices."""
+        ranked = rank_by_consensus(classifications)[Column.MATERIAL_ID].tolist()
+        named = set(ranked)
+        chosen = [name for name in jobs[Column.MATERIAL_ID] if name not in named]
+        confidence = known_consensus(classifications).groupby(classifications[Column.MATERIAL_ID]).first()
+        return cls(ranked + chosen, len(ranked), confidence.to_dict(), target_of(classifications))
+
+    def part(self, start: int, stop: int) -> PickOrder:
+        """Some of them."""
+        ids, n_ranked = self.ids[start:stop], max(self.n_ranked - start, 0)
+        return PickOrder(ids, min(n_ranked, len(ids)), self.confidence, self.flag, self.first_rank + start)
+
+
+def picks_in(
+    order: PickOrder,
+    candidates: pd.DataFrame,
+    classifications: pd.DataFrame,
+    predictions: pd.DataFrame,
+    jobs: pd.DataFrame,
+    results: pd.DataFrame | None,
+    selection: SelectionSettings,
+) -> pd.DataFrame:
+    """The rows of `picks_table` of some of its materials, or of all; the tables may hold others."""
+    picks = _leading_rows(classifications, order.ids, order.flag)
+    ranks = range(order.first_rank, order.first_rank + order.n_ranked)
+    picks[Column.PICK_RANK] = pd.array([*ranks, *([None] * (len(order) - order.n_ranked))], dtype="Int64")
+    picks = _with_models(picks, classifications, order)
     picks = picks.drop(columns=[Column.TRUST], errors="ignore").merge(
         _known(predictions, [Column.MODEL, *FROM_PREDICTIONS]), "left", [Column.MATERIAL_ID, Column.MODEL]
     )
     picks = picks.merge(_known(candidates, list(_FROM_CANDIDATES)), "left", Column.MATERIAL_ID)
-    picks[Column.CHOICE] = _choices(picks, jobs, selection, outside_of_all_models(classifications))
+    picks[Column.CHOICE] = _choices(picks, jobs, selection, outside_of_all_models(classifications, order.flag))
     picks = _with_dft(picks, jobs, results)
     picks[Column.LINK] = [_MATERIAL_PAGE + name if name.startswith("mp-") else "" for name in picks[Column.MATERIAL_ID]]
     flags = picks.select_dtypes("boolean").columns
@@ -134,28 +188,26 @@ def with_numbers(picks: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     return picks.merge(found[[str(Column.MATERIAL_ID), *numbers]], "left", Column.MATERIAL_ID)
 
 
-def _leading_rows(classifications: pd.DataFrame, ids: list[str]) -> pd.DataFrame:
+def _leading_rows(classifications: pd.DataFrame, ids: list[str], flag: str) -> pd.DataFrame:
     """The row of the most confident model for each material: among those that call it a hit, if any does."""
     rows = classifications[classifications[Column.MATERIAL_ID].isin(ids)]
     outside = rows[Column.TRUST] == Trust.OUTSIDE if Column.TRUST in rows else False
-    rows = rows.assign(_named=is_true(rows[target_of(rows)]), _known=~pd.Series(outside, index=rows.index))
+    rows = rows.assign(_named=is_true(rows[flag]), _known=~pd.Series(outside, index=rows.index))
     order = ["_named", "_known", Column.GAPPED_METAL_CONFIDENCE, Column.GAP_WIDTH_EV, Column.MODEL]
     rows = rows.sort_values(order, ascending=[False, False, False, False, True], kind="stable")
     first = rows.drop_duplicates(Column.MATERIAL_ID).set_index(Column.MATERIAL_ID)
     return first.drop(columns=["_named", "_known"]).loc[ids].reset_index()
 
 
-def _with_models(picks: pd.DataFrame, classifications: pd.DataFrame) -> pd.DataFrame:
+def _with_models(picks: pd.DataFrame, classifications: pd.DataFrame, order: PickOrder) -> pd.DataFrame:
     """Add which models call it a hit, out of how many, and their consensus."""
-    flag = target_of(classifications)
-    predicted = classifications[classifications[flag].notna()]
-    named = predicted[is_true(predicted[flag])].groupby(Column.MATERIAL_ID)[Column.MODEL]
+    predicted = classifications[classifications[order.flag].notna()]
+    named = predicted[is_true(predicted[order.flag])].groupby(Column.MATERIAL_ID)[Column.MODEL]
     ids = picks[Column.MATERIAL_ID]
-    confidence = known_consensus(classifications).groupby(classifications[Column.MATERIAL_ID]).first()
     names = named.agg(lambda models: ", ".join(sorted(models))).to_dict()
     asked = predicted.groupby(Column.MATERIAL_ID)[Column.MODEL].nunique()
     columns: dict[str, Any] = {
-        Column.CONSENSUS_CONFIDENCE: ids.map(confidence).to_numpy(dtype=float),
+        Column.CONSENSUS_CONFIDENCE: ids.map(order.confidence).to_numpy(dtype=float),
         Column.GAPPED_METAL_BY: [names.get(name, "") for name in ids],
         Column.N_MODELS_FOR: ids.map(named.nunique()).fillna(0).astype("int64"),
         Column.N_MODELS: ids.map(asked).fillna(0).astype("int64"),

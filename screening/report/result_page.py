@@ -47,6 +47,8 @@ _POLICY = (
 )
 _CONFIDENCE = "Confidence is the probability of a gapped metal, calibrated on held-out labels."
 _SCORES = (Column.PRECISION, Column.RECALL, Column.F1, Column.MCC, Column.ENRICHMENT)
+# Of all picks, what the page says of them together.
+OF_ALL_PICKS = (Column.CHOICE, Column.N_MODELS_FOR, Column.CHEMSYS)
 _SPEAKS_FOR = {VALIDATED_SET: "the computed materials", POPULATION: "all candidates, by random samples"}
 
 
@@ -82,6 +84,8 @@ class PageContent:
         What the run searched for: `classify.target`.
     funnel
         What a funnel did and lost, as a sentence; empty without one.
+    all_picks
+        `OF_ALL_PICKS` of the whole table where `picks` are only those that are shown.
     """
 
     run_id: str
@@ -103,12 +107,18 @@ class PageContent:
     projections: Mapping[str, Mapping[str, NDArray[np.floating]]] | None = None
     target: str = Column.IS_GAPPED_METAL
     funnel: str = ""
+    all_picks: pd.DataFrame | None = None
 
 
 def shown_picks(picks: pd.DataFrame) -> pd.DataFrame:
     """The picks shown on the page: the first by rank, and all chosen for DFT."""
+    return picks[is_shown(picks)].reset_index(drop=True)
+
+
+def is_shown(picks: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which picks the page shows, by their `choice`, in the order of ranks."""
     chosen = picks[Column.CHOICE].str.startswith("chosen").to_numpy(dtype=bool)
-    return picks[(np.arange(len(picks)) < MOST_PICKS) | chosen].reset_index(drop=True)
+    return (np.arange(len(picks)) < MOST_PICKS) | chosen
 
 
 def result_page(content: PageContent) -> str:
@@ -144,8 +154,8 @@ def _introduction(content: PageContent) -> str:
     )
     if content.of_files:
         return f"{html.escape(content.source)} {rule}{_CONFIDENCE}"
-    picks = content.picks
-    shown, named = len(shown_picks(picks)), int((picks[Column.N_MODELS_FOR] > 0).sum())
+    picks = _all_picks(content)
+    shown, named = int(is_shown(picks).sum()), int((picks[Column.N_MODELS_FOR] > 0).sum())
     rest = f" The page shows {shown:,} of {len(picks):,} picks; the table picks has all." if shown < len(picks) else ""
     where = html.escape(f"{content.source}, {content.created[:16].replace('T', ' ')} UTC.")
     what = html.escape(target_words(content.target).heading)
@@ -153,6 +163,10 @@ def _introduction(content: PageContent) -> str:
         f"{where} {named:,} predicted {what}. {rule}Computed spectra are judged by this rule, predictions by "
         f"their confidence. {_CONFIDENCE}{rest} {html.escape(content.funnel)}".rstrip()
     )
+
+
+def _all_picks(content: PageContent) -> pd.DataFrame:
+    return content.picks if content.all_picks is None else content.all_picks
 
 
 # Shown where a server on this machine answers.
@@ -231,7 +245,7 @@ def page_data(content: PageContent) -> dict[str, Any]:
         },
         "others": {} if content.other_predictions is None else _spectra(_rows_of(content.other_predictions, ids)),
         "comparison": None if content.comparison is None else _comparison(content.comparison),
-        "elements": list(_elements(content.picks)),
+        "elements": list(_elements(_all_picks(content))),
         "funnel": [
             {"name": row[Column.FILTER], "removed": int(row[Column.REMOVED]), "remaining": int(row[Column.REMAINING])}
             for row in content.filter_counts.to_dict("records")

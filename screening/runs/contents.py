@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.primitive import CellSizes
 from mat2spec.spectra.grids import GRID_METADATA_KEY, SpectralGrid
 from mat2spec.tables.columns import CRYSTAL_COLUMNS, Column
 from mat2spec.tables.files import atomic_file, make_folder
@@ -134,15 +135,23 @@ class RunTables:
         """
         self._require_crystals()
         wanted = pa.array([str(material_id) for material_id in material_ids], type=pa.string())
-        known = self.read_arrow(TableName.CRYSTALS, [Column.MATERIAL_ID])[Column.MATERIAL_ID].combine_chunks()
-        rows = pc.index_in(wanted, value_set=known)
-        if rows.null_count:
-            first = wanted.filter(pc.is_null(rows))[0]
+        rows = self._rows_of_crystals(wanted)
+        unknown = np.flatnonzero(rows < 0)
+        if len(unknown):
             raise RunError(
-                f"{rows.null_count} of {len(wanted)} materials are not candidates of the run {self.run_id}; the first "
-                f"is {first}."
+                f"{len(unknown)} of {len(wanted)} materials are not candidates of the run {self.run_id}; the first "
+                f"is {wanted[unknown[0]]}."
             )
-        return self.crystals_at(rows.to_numpy())
+        return self.crystals_at(rows)
+
+    def _rows_of_crystals(self, wanted: pa.Array) -> NDArray[np.int64]:
+        """Row of each of these materials in the table of crystals, -1 where it is not there."""
+        rows, start = np.full(len(wanted), -1), 0
+        for piece in self.batches(TableName.CRYSTALS, [Column.MATERIAL_ID]):
+            place = pc.index_in(wanted, value_set=piece[Column.MATERIAL_ID].combine_chunks()).fill_null(-1).to_numpy()
+            rows = np.where(place < 0, rows, start + place)
+            start += len(piece)
+        return rows
 
     def crystals_at(self, rows: NDArray[np.integer]) -> Crystals:
         """Candidates in these rows of the table of crystals, with their coordinates; raises as `crystals`."""
@@ -151,6 +160,13 @@ class RunTables:
         return Crystals.from_arrow(
             self.rows(TableName.CRYSTALS, rows, [name for name in (*CRYSTAL_COLUMNS, Column.REASON) if name in present])
         )
+
+    def sizes_at(self, rows: NDArray[np.integer]) -> CellSizes | None:
+        """Sizes of the cells of these candidates; None where an older run does not know them. Raises as `read_arrow`."""
+        names = [Column.NSITES, Column.NSITES_PRIMITIVE, Column.VOLUME]
+        if not set(names) <= set(self.column_names(TableName.CANDIDATES)):
+            return None
+        return CellSizes.of_rows(self.rows(TableName.CANDIDATES, rows, names).to_pandas())
 
     def _require_crystals(self) -> None:
         if not self.has_table(TableName.CRYSTALS):

@@ -26,7 +26,7 @@ def use_fake_models(monkeypatch, spectrum_of, names=("fake",)):
         predicted.extend(ids)
         return [_prediction(ids, predictor.name, spectrum_of, on_batch) for predictor in predictors]
 
-    predictors = [SimpleNamespace(name=name, weights_hash="1") for name in names]
+    predictors = [SimpleNamespace(name=name, weights_hash="1", grid=EDOS_GRID) for name in names]
     monkeypatch.setattr(stages, "load_predictors", lambda *_: predictors)
     monkeypatch.setattr("mat2spec.prediction.predict_with_models", predict_with_models)
     return predicted

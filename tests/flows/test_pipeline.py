@@ -142,7 +142,8 @@ def test_finished_shards_are_not_predicted_again(settings, fake_engine, monkeypa
 def test_the_next_shard_is_prepared_while_one_is_predicted(settings, fake_engine, monkeypatch):
     events, prepared_next = [], threading.Event()
 
-    def prepare(crystals, settings):
+    def prepare(crystals, settings, sizes):
+        assert len(sizes) == len(crystals)
         events.append(("prepared", len(crystals)))
         if len(events) > 1:
             prepared_next.set()

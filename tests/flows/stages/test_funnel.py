@@ -33,7 +33,7 @@ def predicted(monkeypatch):
     seen = use_fake_models(monkeypatch, spectrum_of)
 
     def load_predictors(settings, *_):
-        return [SimpleNamespace(name=model, weights_hash="1") for model in settings.models]
+        return [SimpleNamespace(name=model, weights_hash="1", grid=EDOS_GRID) for model in settings.models]
 
     monkeypatch.setattr(stages, "load_predictors", load_predictors)
     monkeypatch.setattr(
