@@ -17,7 +17,7 @@ from mat2spec.crystals.neighbours import find_neighbours
 from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.tight_binding.bloch import TightBindingCrystal
 from mat2spec.tight_binding.charge_response import FilledBands
-from mat2spec.tight_binding.eigenproblem import orthogonalise, solve
+from mat2spec.tight_binding.eigenproblem import orthogonalise
 from mat2spec.tight_binding.kmesh import make_mesh
 from mat2spec.tight_binding.real_basis import RealBasis
 
@@ -129,14 +129,15 @@ class _ShiftedBands:
         crystal = self.crystal = basis.crystal
         mesh = make_mesh(crystal.cell, kpoints_per_atom)
         self.weights = torch.from_numpy(mesh.weights).float()
-        self.overlap, hopping = basis.matrices(mesh.kpoints)
-        self.hamiltonian = hopping + torch.diag(torch.from_numpy(crystal.basis.on_site_ev).float())
-        self.orthogonaliser = orthogonalise(self.overlap)
+        overlap, hopping = basis.matrices(mesh.kpoints)
+        torch.diagonal(hopping, dim1=1, dim2=2).add_(torch.from_numpy(crystal.basis.on_site_ev))
+        self.orthogonaliser = orthogonalise(overlap)
+        self.reduced = self.orthogonaliser.reduced(hopping)
 
     def __call__(self, potentials_ev: NDArray[np.float64]) -> FilledBands:
         shift = torch.from_numpy(potentials_ev[self.crystal.basis.atom]).float()
-        bands = solve(self.hamiltonian + self.overlap * ((shift[:, None] + shift) / 2), self.orthogonaliser)
-        return FilledBands(self.crystal, self.overlap, self.weights, bands)
+        solved = self.orthogonaliser.eigh(self.reduced + self.orthogonaliser.reduced_potential(shift))
+        return FilledBands(self.crystal, self.weights, self.orthogonaliser, *solved)
 
 
 def _next_charges(

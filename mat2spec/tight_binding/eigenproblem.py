@@ -8,6 +8,7 @@ can make it), are removed from the basis.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -25,17 +26,43 @@ class Orthogonaliser:
     ----------
     transform
         X, shape (n_kpoints, n, n).
+    dual
+        S X, shape (n_kpoints, n, n).
     removed
         Columns of X that are removed from the basis, shape (n_kpoints, n); None if there are none.
     """
 
     transform: Tensor
+    dual: Tensor
     removed: Tensor | None
 
     @property
     def n_removed(self) -> int:
         """Number of directions removed, summed over the k-points."""
         return 0 if self.removed is None else int(self.removed.sum())
+
+    @cached_property
+    def adjoint(self) -> Tensor:
+        """X*, as numbers: products with a conjugated view of X would copy it each time."""
+        return self.transform.mH.resolve_conj()
+
+    def reduced(self, operator: Tensor) -> Tensor:
+        """X* A X of operators A, shape (n_kpoints, n, n)."""
+        return self.adjoint @ operator @ self.transform
+
+    def reduced_potential(self, potential: Tensor) -> Tensor:
+        """The same of A = (S V + V S) / 2 with a potential of each orbital, shape (n,)."""
+        half = self.adjoint @ (self.dual * (potential[:, None] / 2))
+        return half + half.mH
+
+    def eigh(self, reduced: Tensor) -> tuple[Tensor, Tensor]:
+        """Eigenvalues and eigenvectors of `reduced` without the directions that are removed."""
+        if self.removed is not None:
+            outside = self.removed[:, :, None] | self.removed[:, None, :]
+            reduced = reduced.masked_fill(outside, 0)
+            reduced = reduced + torch.diag_embed(self.removed * _REMOVED_EV).to(reduced.dtype)
+        energies, vectors = torch.linalg.eigh(reduced)
+        return energies, vectors
 
 
 @dataclass(frozen=True)
@@ -67,25 +94,31 @@ def orthogonalise(overlap: Tensor, smallest: float = SMALLEST_OVERLAP) -> Orthog
     factor, failed = torch.linalg.cholesky_ex(overlap)
     if not failed.any():
         identity = torch.eye(overlap.shape[-1], dtype=overlap.dtype, device=overlap.device).expand_as(overlap)
-        inverse = torch.linalg.solve_triangular(factor, identity, upper=False).mH.contiguous()
+        inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
+        transform = inverse.mH.resolve_conj().contiguous()
         # The largest eigenvalue of the inverse is at most its Frobenius norm.
-        if float(torch.linalg.matrix_norm(inverse @ inverse.mH).max()) < 1 / smallest:
-            return Orthogonaliser(inverse, None)
+        squares = real_product(*[inverse @ transform] * 2).sum(dim=(1, 2))
+        if float(squares.max()) < 1 / smallest**2:
+            return Orthogonaliser(transform, factor, None)
     eigenvalues, vectors = torch.linalg.eigh(overlap)
-    transform = vectors / eigenvalues.clamp_min(smallest).sqrt()[..., None, :]
+    scale = eigenvalues.clamp_min(smallest).sqrt()[..., None, :]
     removed = eigenvalues < smallest
-    return Orthogonaliser(transform, removed if bool(removed.any()) else None)
+    dual = vectors * (eigenvalues[..., None, :] / scale)
+    return Orthogonaliser(vectors / scale, dual, removed if bool(removed.any()) else None)
 
 
 def solve(hamiltonian: Tensor, basis: Orthogonaliser) -> Bands:
     """Energies and coefficients of Hermitian matrices in eV, shape (n_kpoints, n, n)."""
-    matrix = basis.transform.mH @ hamiltonian @ basis.transform
-    if basis.removed is not None:
-        outside = basis.removed[:, :, None] | basis.removed[:, None, :]
-        matrix = matrix.masked_fill(outside, 0)
-        matrix = matrix + torch.diag_embed(basis.removed * _REMOVED_EV).to(matrix.dtype)
-    energies, vectors = torch.linalg.eigh(matrix)
+    energies, vectors = basis.eigh(basis.reduced(hamiltonian))
     return Bands(energies, basis.transform @ vectors)
+
+
+def real_product(first: Tensor, second: Tensor) -> Tensor:
+    """Re(a* b) element by element, without complex products, which are slow."""
+    if not first.is_complex():
+        return first * second
+    (real, imaginary), (other_real, other_imaginary) = (torch.view_as_real(each).unbind(-1) for each in (first, second))
+    return (real * other_real).addcmul_(imaginary, other_imaginary)
 
 
 def populations(operator: Tensor, coefficients: Tensor, groups: Tensor) -> Tensor:
@@ -102,4 +135,4 @@ def populations(operator: Tensor, coefficients: Tensor, groups: Tensor) -> Tenso
     groups
         One row per orbital with a one in the column of its group, shape (n, n_groups).
     """
-    return (coefficients.conj() * (operator @ coefficients)).real.mT @ groups
+    return real_product(coefficients, operator @ coefficients).mT @ groups

@@ -4,7 +4,7 @@ import torch
 
 from mat2spec.tight_binding.bloch import TightBindingCrystal
 from mat2spec.tight_binding.charge_response import FilledBands
-from mat2spec.tight_binding.eigenproblem import orthogonalise, solve
+from mat2spec.tight_binding.eigenproblem import orthogonalise
 from mat2spec.tight_binding.kmesh import make_mesh
 from mat2spec.tight_binding.real_basis import RealBasis
 from tests.mat2spec.tight_binding.conftest import rock_salt, solid
@@ -22,7 +22,9 @@ def bands_in(crystal, potentials):
     shift = torch.from_numpy(potentials[basis.atom])
     hamiltonian = hopping + torch.diag(torch.from_numpy(basis.on_site_ev)) + overlap * (shift[:, None] + shift) / 2
     weights = torch.from_numpy(mesh.weights)
-    return FilledBands(crystal, overlap, weights, solve(hamiltonian, orthogonalise(overlap)))
+    orthogonaliser = orthogonalise(overlap)
+    solved = orthogonaliser.eigh(orthogonaliser.reduced(hamiltonian))
+    return FilledBands(crystal, weights, orthogonaliser, *solved)
 
 
 @pytest.mark.parametrize("cell", [rock_salt(), perovskite("Ti", "O"), perovskite("V", "O")])
