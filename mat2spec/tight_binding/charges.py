@@ -29,6 +29,9 @@ _STEPS = 20
 _HISTORY = 4
 # Factor on a step that made things worse; share of the error above which the response is computed anew.
 _SHORTER, _SLOW = 1 / 3, 0.5
+# An error below the first is taken to shrink in the next step as it did in the last, within the second as a factor: the
+# bands that would show it are then not solved.
+_NEAR, _SAFETY = 0.02, 3.0
 KPOINTS_PER_ATOM = 50.0
 
 
@@ -45,7 +48,7 @@ class SelfConsistentCharges:
     steps
         Iterations that were made.
     converged
-        Whether charges changed by less than 0.001 in the last.
+        Whether their error is expected to be below 0.001 after the last.
     """
 
     potentials_ev: NDArray[np.float64]
@@ -107,18 +110,20 @@ def self_consistent_charges(
         bands = bands_of(coulomb @ charges)
         residual = bands.charges() - charges
         error = float(np.abs(residual).max())
-        if error < _TOLERANCE:
-            return SelfConsistentCharges(coulomb @ charges, charges, step, converged=True)
         if error > previous:
             # Too far: the same direction, a shorter step.
             charges = start + _SHORTER * (charges - start)
             continue
+        if step == 0 and error < _TOLERANCE:
+            return SelfConsistentCharges(coulomb @ charges, charges, step, converged=True)
         if error > _SLOW * previous or step == 0:
             newton = np.asarray(np.linalg.inv(np.eye(n_atoms) - bands.response() @ coulomb))
             inputs, residuals = [], []
-        start, previous = charges, error
-        inputs, residuals = [*inputs, charges][-_HISTORY:], [*residuals, residual][-_HISTORY:]
+        start, inputs, residuals = charges, [*inputs, charges][-_HISTORY:], [*residuals, residual][-_HISTORY:]
         charges = cell.average_equivalent(_next_charges(inputs, residuals, newton))
+        if step > 0 and _is_last(error, previous):
+            return SelfConsistentCharges(coulomb @ charges, charges, step, converged=True)
+        previous = error
     return SelfConsistentCharges(coulomb @ start, start, _STEPS, converged=False)
 
 
@@ -138,6 +143,11 @@ class _ShiftedBands:
         shift = torch.from_numpy(potentials_ev[self.crystal.basis.atom]).float()
         solved = self.orthogonaliser.eigh(self.reduced + self.orthogonaliser.reduced_potential(shift))
         return FilledBands(self.crystal, self.weights, self.orthogonaliser, *solved)
+
+
+def _is_last(error: float, previous: float) -> bool:
+    """Whether the step from charges of this error, after one from those of the previous error, needs no other."""
+    return error < _TOLERANCE or (error < _NEAR and _SAFETY * error**2 / previous < _TOLERANCE)
 
 
 def _next_charges(

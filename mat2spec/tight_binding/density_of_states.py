@@ -12,6 +12,8 @@ from mat2spec.spectra.grids import SpectralGrid
 BROADENING_EV = 0.2
 # Bands this many broadenings outside the grid are left out.
 _REACH = 4.0
+# Where a Gaussian has fallen to 1e-18, in broadenings; smaller numbers would only be slow.
+_NOTHING = 9.0
 
 
 def broadened_states(
@@ -46,7 +48,7 @@ def broadened_states(
     centers = torch.as_tensor(grid.centers, dtype=energies.dtype, device=energies.device)
     x = (centers - energies[kpoint, band][:, None]) / broadening_ev
     height = 2 * weights[kpoint].to(energies.dtype) / (broadening_ev * math.sqrt(2 * math.pi))
-    return torch.exp(-0.5 * x**2) * height[:, None], kpoint, band
+    return torch.exp(-0.5 * x.clamp(-_NOTHING, _NOTHING) ** 2) * height[:, None], kpoint, band
 
 
 def projected_dos(

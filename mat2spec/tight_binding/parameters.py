@@ -62,7 +62,7 @@ class SlaterKosterTables:
     cutoffs_a: NDArray[np.float64]
     overlap: NDArray[np.floating]
     hamiltonian_ev: NDArray[np.floating]
-    _splines: dict[tuple[int, int], NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
+    _splines: dict[int, NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def has_shell(self) -> NDArray[np.bool_]:
@@ -92,7 +92,7 @@ class SlaterKosterTables:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Overlap and Hamiltonian integrals of pairs of rows at distances, each (n_pairs, channels)."""
         pairs, inverse = np.unique(first * len(self.atomic_numbers) + second, return_inverse=True)
-        coefficients = np.stack([self._spline(*divmod(int(pair), len(self.atomic_numbers))) for pair in pairs])
+        coefficients = self._splines_of(pairs)
         grid = self.distances_a
         inside = np.clip(distances_a, grid[0], grid[-1])
         interval = np.clip(np.searchsorted(grid, inside, side="right") - 1, 0, len(grid) - 2)
@@ -102,12 +102,15 @@ class SlaterKosterTables:
         values *= cutoff_function(distances_a, self.cutoffs_a[first, second])[:, None]
         return values[:, :N_CHANNELS], values[:, N_CHANNELS:]
 
-    def _spline(self, first: int, second: int) -> NDArray[np.float64]:
-        """Coefficients of a pair, shape (4, n_distances - 1, 2 x channels)."""
-        if (first, second) not in self._splines:
-            values = np.concatenate([self.overlap[:, first, second], self.hamiltonian_ev[:, first, second]], axis=1)
-            self._splines[first, second] = CubicSpline(self.distances_a, values.astype(np.float64)).c
-        return self._splines[first, second]
+    def _splines_of(self, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Coefficients of pairs, first x number of elements + second, shape (n_pairs, 4, n_distances - 1, 2 x channels)."""
+        missing = [int(pair) for pair in pairs if int(pair) not in self._splines]
+        if missing:
+            ends = np.divmod(missing, len(self.atomic_numbers))
+            values = np.concatenate([self.overlap[:, *ends], self.hamiltonian_ev[:, *ends]], axis=2)
+            made = CubicSpline(self.distances_a, values.astype(np.float64)).c
+            self._splines.update(zip(missing, np.moveaxis(made, 2, 0), strict=True))
+        return np.stack([self._splines[int(pair)] for pair in pairs])
 
 
 def cutoff_function(distances_a: NDArray[np.float64], cutoffs_a: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from pymatgen.core import Lattice, Structure
 from pymatgen.core.operations import SymmOp
 
@@ -10,7 +11,7 @@ from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.descriptors.sevennet import site_scalars
 from mat2spec.models.metal_head import shipped_metal_head
 from mat2spec.prediction import load_predictor, predict_with_models
-from mat2spec.tight_binding.metal_head import DESCRIPTORS, shipped_site_metal_head
+from mat2spec.tight_binding.metal_head import DESCRIPTORS, N_FURTHER, shipped_site_metal_head
 
 ROCK_SALT = [[0, 0, 0], [0.5, 0.5, 0.5]]
 
@@ -41,6 +42,14 @@ def test_an_answer_does_not_depend_on_the_others(crystals):
     together = probabilities(crystals)
     alone = [probabilities(crystals.take([index]))[0] for index in range(len(crystals))]
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_members_together_answer_what_each_answers():
+    head, sites = shipped_site_metal_head(), torch.tensor([0, 0, 0, 1, 1])
+    torch.manual_seed(0)
+    inputs, further = torch.randn(5, len(head.mean)), torch.randn(2, N_FURTHER)
+    each = torch.stack([member(inputs, sites, further) for member in head.members])
+    np.testing.assert_allclose(head._together(inputs, sites, further), each, atol=1e-5)
 
 
 def test_it_was_tested_on_formulas_that_it_was_not_trained_on():
