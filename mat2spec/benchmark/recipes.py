@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mat2spec.descriptors.kinds import Descriptors
 from mat2spec.models import MODELS
 from mat2spec.models.mat2spec import VARIANTS
 
@@ -42,6 +43,20 @@ _PHONONS: dict[str, Recipe] = {
     "gatgnn": Recipe(model="gatgnn"),
     "mat2spec": Recipe(model="mat2spec"),
     "sitedos": Recipe(
+        model="sitedos",
+        training={
+            "epochs": 60,
+            "schedule": "cosine",
+            "model_settings": {
+                "site_shares": "equal",
+                "descriptors": str(Descriptors.THREE_POTENTIALS),
+                "sees_crystal": True,
+                "dropout": 0.3,
+            },
+        },
+        pretraining=True,
+    ),
+    "sitedos-chgnet": Recipe(
         model="sitedos",
         training={"epochs": 40, "schedule": "cosine", "model_settings": {"site_shares": "equal"}},
         pretraining=True,

@@ -47,6 +47,10 @@ class SiteDosSettings(ModelSettings):
     )
     n_members: int = Field(default=1, ge=1, description="Networks of the ensemble.")
     descriptors: Descriptors = Field(default=Descriptors.CHGNET, description="What describes the atoms.")
+    sees_crystal: bool = Field(
+        default=False,
+        description="Whether an atom is given the mean over all atoms of the crystal beside its own vector.",
+    )
 
     def adapt_graphs(self, settings: GraphSettings) -> GraphSettings:
         """Graphs with the descriptors."""
@@ -69,10 +73,12 @@ class SiteEncoder(nn.Module):
         size = settings.descriptors.width + self.elements.shape[1]
         self.register_buffer("input_mean", torch.zeros(size))
         self.register_buffer("input_std", torch.ones(size))
+        hidden = settings.width * (2 if settings.sees_crystal else 1)
         self.members = nn.ModuleList(
-            nn.Sequential(nn.Linear(size, settings.width), nn.SiLU(), nn.Linear(settings.width, settings.width))
+            nn.Sequential(nn.Linear(size, settings.width), nn.SiLU(), nn.Linear(hidden, settings.width))
             for _ in range(settings.n_members)
         )
+        self.mean_over_atoms = WeightedMean() if settings.sees_crystal else None
 
     def inputs(self, graph: CrystalGraphs) -> Tensor:
         """Descriptors and element features, shape (n_nodes, size).
@@ -89,7 +95,15 @@ class SiteEncoder(nn.Module):
     def forward(self, graph: CrystalGraphs) -> Tensor:
         standard = (self.inputs(graph) - self.input_mean) / self.input_std
         standard = standard.clamp(-_LARGEST_INPUT, _LARGEST_INPUT)
-        return torch.cat([member(standard) for member in self.members], dim=1)
+        return torch.cat([self._member(member, standard, graph) for member in self.members], dim=1)
+
+    def _member(self, member: nn.Module, standard: Tensor, graph: CrystalGraphs) -> Tensor:
+        first, activation, second = member.children()
+        hidden = activation(first(standard))
+        if self.mean_over_atoms is not None:
+            mean = self.mean_over_atoms(hidden, graph.batch, graph.ptr, weight=graph.multiplicity)
+            hidden = torch.cat([hidden, mean[graph.batch]], dim=1)
+        return second(hidden)
 
 
 class SiteHead(nn.Module):

@@ -16,7 +16,7 @@ SMALL_SIZES = {
     "mat2spec": {"encoder": SMALL_ENCODER, "latent": 8, "translated": 32, "projected": 16},
     "gatgnn": {"encoder": SMALL_ENCODER},
     "e3nn": {"width": 8, "pooled": 16, "type_width": 4, "radial_width": 8, "max_order": 2, "n_layers": 1},
-    "sitedos": {"width": 16, "n_members": 2},
+    "sitedos": {"width": 16, "n_members": 2, "sees_crystal": True},
 }
 
 
