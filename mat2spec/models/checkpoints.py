@@ -61,9 +61,22 @@ def weights_name(model: str, spectrum: str, setting: Setting) -> str:
     return f"{model}-{spectrum}-{setting}.safetensors"
 
 
-def save_weights(path: Path, model: nn.Module, card: WeightsCard) -> None:
-    """Write tensors and card to one file, and the card as Markdown beside it, each atomically."""
+@torch.no_grad()
+def round_to_half(model: nn.Module) -> None:
+    """Round the matrices of a model to numbers of half precision, so that it can be stored as such without loss."""
+    for matrix in _matrices(model).values():
+        matrix.copy_(matrix.half())
+
+
+def _matrices(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.ndim > 1}
+
+
+def save_weights(path: Path, model: nn.Module, card: WeightsCard, half: bool = False) -> None:
+    """Write tensors and card to one file, and the card as Markdown beside it, each atomically; matrices perhaps as halves."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if half:
+        tensors |= {name: tensors[name].half() for name in _matrices(model)}
     # `save_file` writes to a temporary file of its own, which a killed process would leave.
     content = save(tensors, metadata={_HEADER_KEY: card.model_dump_json()})
     with atomic_path(path) as temporary:

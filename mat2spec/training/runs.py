@@ -26,6 +26,7 @@ from mat2spec.models.checkpoints import (
     WeightsError,
     load_weights,
     read_card,
+    round_to_half,
     save_weights,
     tensors_hash,
     weights_name,
@@ -40,8 +41,8 @@ from mat2spec.training.settings import TrainingSettings
 from mat2spec.training.subclass import select
 
 EVALUATED_SPLITS = ("valid", "test")
-# A checkpoint can be resumed on another machine, for longer or with more patience.
-_NO_IDENTITY = {"epochs", "accelerator", "devices", "num_nodes", "strategy", "patience"}
+# A checkpoint can be resumed on another machine, for longer or with more patience, and its weights written otherwise.
+_NO_IDENTITY = {"epochs", "accelerator", "devices", "num_nodes", "strategy", "patience", "weights_precision"}
 
 
 def train_phdos(
@@ -217,6 +218,9 @@ def _train_in(
     progress = train_model(model, data, settings, folder, fingerprint, on_epoch, keep_statistics=keep)
     if getattr(rank_zero_only, "rank", 0):
         return path  # with several devices only the first process evaluates and writes
+    half = settings.weights_precision == "float16"
+    if half:
+        round_to_half(model)
     calibrate(model, data)
     training = _describe(data, settings, progress, encoder_weights)
     if fine_tune_from is not None:
@@ -230,7 +234,7 @@ def _train_in(
         training=training,
         metrics=_evaluate(model, data),
     )
-    save_weights(path, model, card)
+    save_weights(path, model, card, half)
     return path
 
 

@@ -35,6 +35,9 @@ class TrainingSettings(BaseModel):
     )
     seed: int = Field(default=0, ge=0, description="Seed of weights, order and noise.")
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = Field(default="32-true", description="Numeric precision.")
+    weights_precision: Literal["float32", "float16"] = Field(
+        default="float32", description="Of the matrices in the weights file; float16 halves it."
+    )
     accelerator: str = Field(default="auto", description="Device kind: auto, cpu, cuda.")
     devices: int = Field(default=1, ge=1, description="Number of devices; every one gets its own batches.")
     num_nodes: int = Field(default=1, ge=1, description="Number of machines.")

@@ -10,6 +10,7 @@ from mat2spec.models.checkpoints import (
     WeightsError,
     load_weights,
     read_card,
+    round_to_half,
     save_weights,
     tensors_hash,
 )
@@ -117,3 +118,19 @@ def test_shipped_weights_are_small_and_all_load():
         assert file.name.startswith(f"{card.model}-{card.spectral_grid.name}-{card.setting}")
         assert card.metrics["test"]["n"] > 0
         assert file.with_suffix(".md").is_file()
+
+
+def test_a_model_rounded_to_halves_is_stored_in_half_the_space_without_loss(tmp_path):
+    model = build_model("gatgnn", SMALL_SIZES["gatgnn"], 128, Setting.SUMNORM_KL)
+    card = card_of(model)
+    save_weights(tmp_path / "whole.safetensors", model, card)
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    round_to_half(model)
+    save_weights(tmp_path / "half.safetensors", model, card, half=True)
+    loaded, _ = load_weights(tmp_path / "half.safetensors")
+    for name, parameter in loaded.named_parameters():
+        assert parameter.dtype is torch.float32
+        torch.testing.assert_close(parameter, dict(model.named_parameters())[name], rtol=0, atol=0)
+        torch.testing.assert_close(parameter, before[name], rtol=1e-3, atol=1e-6)
+    sizes = [(tmp_path / name).stat().st_size for name in ("half.safetensors", "whole.safetensors")]
+    assert sizes[0] < 0.7 * sizes[1]
