@@ -62,7 +62,8 @@ class FilledBands:
         shares = real_product(*self._coefficients(some))
         occupations = 2 * self.weights[:, None] * self.filled[:, some]
         of_orbitals = torch.bmm(shares, occupations[:, :, None]).sum(dim=0)[:, 0].double().numpy()
-        electrons = np.bincount(basis.atom, of_orbitals, minlength=basis.n_atoms)
+        electrons = np.zeros(basis.n_atoms)
+        np.add.at(electrons, basis.atom, of_orbitals)
         return self.crystal.cell.average_equivalent(electrons - basis.valence_electrons)
 
     def response(self) -> NDArray[np.float64]:
