@@ -33,7 +33,13 @@ from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import is_true, to_frame
 from mat2spec.tables.status import Status
 from screening.choose.candidates import choose_candidates
-from screening.choose.selection import NEEDED_OF_CANDIDATES, NEEDED_TO_SELECT, Pool, rank_by_consensus, target_among
+from screening.choose.selection import (
+    NEEDED_OF_CANDIDATES,
+    NEEDED_TO_SELECT,
+    SelectionPool,
+    rank_by_consensus,
+    target_among,
+)
 from screening.classify.classes import mark_targets
 from screening.classify.false_metals import known_polymorphs
 from screening.classify.phonons import phonon_rows
@@ -230,7 +236,7 @@ def queue_dft(inputs: Inputs, settings: ScreenSettings) -> Outcome:
     """Choose candidates for DFT, the best-ranked positives and random samples, and plan their jobs."""
     classes, candidates = TableName.CLASSIFICATIONS, TableName.CANDIDATES
     needed = inputs.columns_among(classes, (*NEEDED_TO_SELECT, settings.classify.rank_by))
-    pool = Pool.of_pieces(
+    pool = SelectionPool.of_pieces(
         inputs.frames(classes, needed),
         inputs.frames(candidates, inputs.columns_among(candidates, NEEDED_OF_CANDIDATES)),
         find_target(inputs),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dft_validation
 from dft_validation.results.outcomes import JobStatus
 from mat2spec.tables.columns import Column
-from screening.choose.selection import BY_CONSENSUS, Pool, Selection, drawable, select_from
+from screening.choose.selection import BY_CONSENSUS, Selection, SelectionPool, drawable, select_from
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,7 @@ _MOST_REFUSED = 1000
 
 
 def choose_and_plan(
-    pool: Pool,
+    pool: SelectionPool,
     rows_at: Callable[[NDArray[np.integer]], pd.DataFrame],
     crystals_of: Callable[[pd.Series], Crystals],
     settings: ScreenSettings,

@@ -128,12 +128,12 @@ def select_for_dft(
         If `rank_by` is not a column.
     """
     settings = settings or SelectionSettings()
-    pool = Pool.of_pieces([classifications], [candidates], target_of(classifications), settings, computable)
+    pool = SelectionPool.of_pieces([classifications], [candidates], target_of(classifications), settings, computable)
     return select_from(pool, lambda rows: classifications.iloc[rows], settings, rank_by, refused)
 
 
 @dataclass(frozen=True)
-class Pool:
+class SelectionPool:
     """What a selection asks of every candidate and of every row of the classifications: flags, a byte each.
 
     Parameters
@@ -164,7 +164,7 @@ class Pool:
         flag: str,
         settings: SelectionSettings,
         computable: Collection[Collection[str]] | None = None,
-    ) -> Pool:
+    ) -> SelectionPool:
         """The pool of tables that come in pieces, at least one each; `flag` is their `target_of`."""
         materials = [(_texts(rows[Column.MATERIAL_ID]), *_asked_of(rows, settings, computable)) for rows in candidates]
         said = [(_texts(rows[Column.MATERIAL_ID]), *_said_by(rows, flag)) for rows in classifications]
@@ -194,7 +194,7 @@ def _said_by(
 
 
 def select_from(
-    pool: Pool,
+    pool: SelectionPool,
     rows_at: Callable[[NDArray[np.integer]], pd.DataFrame],
     settings: SelectionSettings,
     rank_by: str = Column.GAPPED_METAL_CONFIDENCE,
