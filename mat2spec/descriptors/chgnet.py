@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mat2spec.crystals.identity import structure_hash
+from mat2spec.descriptors.batches import batches_by_size
 from mat2spec.descriptors.kinds import CHGNET, Descriptors
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 
@@ -51,9 +52,10 @@ def site_vectors(crystals: Crystals, usable: NDArray[np.bool_]) -> tuple[NDArray
     descriptors = np.zeros((len(crystals.atomic_numbers), Descriptors.CHGNET.width), dtype=np.float32)
     problems: list[str | None] = [None] * len(crystals)
     model = load_chgnet(CHGNET.removeprefix("chgnet-"))
-    for chosen in _batches(np.flatnonzero(usable), crystals.n_sites):
+    chosen = np.flatnonzero(usable)
+    for batch in batches_by_size(crystals.n_sites[chosen], ATOMS_PER_BATCH):
         graphs = {}
-        for index in chosen:
+        for index in chosen[batch].tolist():
             if crystals.atomic_numbers[crystals.sites(index)].max() > CHGNET_ELEMENTS:
                 problems[index] = (
                     f"CHGNet, which describes its atoms, supports only elements up to Z = {CHGNET_ELEMENTS}."
@@ -133,20 +135,6 @@ def load_chgnet(version: str) -> CHGNet:
     model.requires_grad_(requires_grad=False)
     model.graph_converter.on_isolated_atoms = "error"
     return model
-
-
-def _batches(chosen: NDArray[np.int64], n_sites: NDArray[np.int64]) -> Iterator[list[int]]:
-    """Crystals of about equal size, together at most `ATOMS_PER_BATCH` atoms."""
-    batch: list[int] = []
-    atoms = 0
-    for index in chosen[np.argsort(n_sites[chosen], kind="stable")].tolist():
-        if batch and atoms + n_sites[index] > ATOMS_PER_BATCH:
-            yield batch
-            batch, atoms = [], 0
-        batch.append(index)
-        atoms += n_sites[index]
-    if batch:
-        yield batch
 
 
 def _atom_vectors(model: CHGNet, graphs: Sequence[Any]) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ stresses of Materials Project relaxations, not on spectra. The weights come with
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from functools import cache
 from importlib.metadata import version as version_of_package
@@ -22,9 +22,11 @@ from torch import Tensor
 from mat2spec.crystals.identity import structure_hash
 from mat2spec.crystals.neighbours import find_neighbours
 from mat2spec.crystals.primitive_cell import PrimitiveCell
+from mat2spec.descriptors.batches import batches_by_size
 from mat2spec.descriptors.convolution import KEY_IMAGES, EdgeConvolution, FeatureImages
 from mat2spec.descriptors.kinds import SCALARS, SevenNetVersion
 from mat2spec.descriptors.site_images import SiteImages
+from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.tables.array_cache import ArrayCache
 
 # Atoms per pass through the network; more would only be slower because of memory.
@@ -80,7 +82,7 @@ def site_scalars(cells: Sequence[PrimitiveCell], version: SevenNetVersion) -> li
     """
     network = potential(version)
     features: list[NDArray[np.float32]] = [np.empty((0, version.width), dtype=np.float32)] * len(cells)
-    for chosen in _batches(cells):
+    for chosen in batches_by_size([cell.n_atoms for cell in cells], ATOMS_PER_BATCH):
         graphs = [site_graph(cells[index], network.cutoff_a) for index in chosen]
         for index, values in zip(chosen, scalars_of_graphs(network, graphs), strict=True):
             features[index] = values
@@ -102,10 +104,22 @@ def cached_site_scalars(
     return [values for values in known if values is not None]
 
 
+def scalars_or_reasons(
+    cells: Sequence[PrimitiveCell], version: SevenNetVersion, cached: ArrayCache | None
+) -> list[NDArray[np.float32] | str]:
+    """The same as `cached_site_scalars`, with the reason in place of those of a cell that cannot be described."""
+    try:
+        return [*cached_site_scalars(cells, version, cached)]
+    except CRYSTAL_FAULTS as error:
+        if len(cells) == 1:
+            return [f"SevenNet cannot describe its atoms: {reason_of_fault(error)}"]
+        return [one for cell in cells for one in scalars_or_reasons([cell], version, cached)]
+
+
 @cache
 def potential(version: SevenNetVersion) -> Potential:
     """The potential up to its last interaction block, with hooks that store the output of each gate."""
-    # Takes seconds to import, and is needed only for tight binding.
+    # Takes seconds to import, and is not needed by every model.
     from sevenn.util import load_checkpoint, pretrained_name_to_path
 
     checkpoint = load_checkpoint(pretrained_name_to_path(str(version)))
@@ -191,17 +205,3 @@ def _turned_harmonics(
         ).float()
         for degree in range(spherical.lmax + 1)
     )
-
-
-def _batches(cells: Sequence[PrimitiveCell]) -> Iterator[list[int]]:
-    """Cells of similar size, together at most `ATOMS_PER_BATCH` atoms unless one alone has more."""
-    batch: list[int] = []
-    atoms = 0
-    for index in sorted(range(len(cells)), key=lambda index: cells[index].n_atoms):
-        if batch and atoms + cells[index].n_atoms > ATOMS_PER_BATCH:
-            yield batch
-            batch, atoms = [], 0
-        batch.append(index)
-        atoms += cells[index].n_atoms
-    if batch:
-        yield batch

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.descriptors.chgnet import cached_site_vectors
 from mat2spec.descriptors.kinds import CHGNET, Descriptors, SevenNetVersion
-from mat2spec.descriptors.sevennet import cached_site_scalars, unknown_elements
-from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
+from mat2spec.descriptors.sevennet import scalars_or_reasons, unknown_elements
 
 if TYPE_CHECKING:
     from mat2spec.crystals.arrays import Crystals
@@ -83,7 +82,7 @@ def _by_sevennet(
     for first in range(0, len(chosen), _CELLS_AT_ONCE):
         together = chosen[first : first + _CELLS_AT_ONCE]
         cells, sites = zip(*(_primitive(crystals, index) for index in together), strict=True)
-        for index, of_cell, values in zip(together, sites, _scalars(cells, version, cache), strict=True):
+        for index, of_cell, values in zip(together, sites, scalars_or_reasons(cells, version, cache), strict=True):
             if isinstance(values, str):
                 problems[index] = values
             else:
@@ -94,15 +93,3 @@ def _by_sevennet(
 def _primitive(crystals: Crystals, index: int) -> tuple[PrimitiveCell, NDArray[np.int64]]:
     cell = crystals.cell(index)
     return PrimitiveCell.with_sites(cell.lattice, cell.frac_coords, cell.atomic_numbers)
-
-
-def _scalars(
-    cells: tuple[PrimitiveCell, ...], version: SevenNetVersion, cache: ArrayCache | None
-) -> list[NDArray[np.float32] | str]:
-    """Of each cell; of one that fails the reason."""
-    try:
-        return [*cached_site_scalars(cells, version, cache)]
-    except CRYSTAL_FAULTS as error:
-        if len(cells) == 1:
-            return [f"SevenNet cannot describe its atoms: {reason_of_fault(error)}"]
-        return [one for cell in cells for one in _scalars((cell,), version, cache)]

@@ -23,7 +23,7 @@ from mat2spec.crystals.compact import reduce_skewed_cells
 from mat2spec.crystals.neighbours import shortest_distance
 from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.descriptors.kinds import SevenNetVersion
-from mat2spec.descriptors.sevennet import cached_site_scalars, unknown_elements
+from mat2spec.descriptors.sevennet import cached_site_scalars, scalars_or_reasons, unknown_elements
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
 from mat2spec.models.checkpoints import WeightsError, read_weights, tensors_hash
@@ -184,13 +184,11 @@ class TightBindingPredictor:
                 answer.prior_metal_probability[index] = row.metal_probability
 
     def _solve_chunk(self, cells: Sequence[PrimitiveCell]) -> list[_Row | str]:
-        try:
-            features = cached_site_scalars(cells, self.model.settings.descriptors, self.descriptor_cache)
-        except CRYSTAL_FAULTS as error:
-            if len(cells) == 1:
-                return [f"SevenNet cannot describe its atoms: {reason_of_fault(error)}"]
-            return [row for cell in cells for row in self._solve_chunk([cell])]
-        return [self._solve(cell, values) for cell, values in zip(cells, features, strict=True)]
+        described = scalars_or_reasons(cells, self.model.settings.descriptors, self.descriptor_cache)
+        return [
+            values if isinstance(values, str) else self._solve(cell, values)
+            for cell, values in zip(cells, described, strict=True)
+        ]
 
     @torch.no_grad()
     def _solve(self, cell: PrimitiveCell, features: NDArray[np.float32]) -> _Row | str:

@@ -9,7 +9,7 @@ from pymatgen.core import Lattice, Structure
 
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.primitive_cell import PrimitiveCell
-from mat2spec.descriptors import chgnet, sites
+from mat2spec.descriptors import chgnet, sevennet
 from mat2spec.descriptors.chgnet import DescriptorError, load_chgnet
 from mat2spec.descriptors.kinds import Descriptors, SevenNetVersion
 from mat2spec.descriptors.sevennet import site_scalars
@@ -86,7 +86,7 @@ def test_three_potentials_stand_side_by_side_whatever_the_cell(tmp_path):
     np.testing.assert_allclose(values[[0, 4]], values[[8, 9]], atol=1e-4)
     last = site_scalars([PrimitiveCell.of_crystal(crystals, 1)], SevenNetVersion.L3I5)[0]
     np.testing.assert_allclose(values[8:10, -SevenNetVersion.L3I5.width :], last, atol=1e-4)
-    sulphur = sites.site_descriptors(crystals, Descriptors.THREE_POTENTIALS, np.array([False, False, True]))[0]
+    sulphur = site_descriptors(crystals, Descriptors.THREE_POTENTIALS, np.array([False, False, True]))[0]
     assert (sulphur[:10] == 0).all()
     np.testing.assert_allclose(sulphur[10:], values[10:], atol=1e-4)
 
@@ -101,12 +101,12 @@ def test_an_element_that_one_potential_does_not_know_is_a_reason_and_stops_nobod
 
 
 def test_a_crystal_that_fails_among_others_fails_alone(monkeypatch):
-    def fails_with_strontium(cells, *rest, plain=sites.cached_site_scalars):
+    def fails_with_strontium(cells, *rest, plain=sevennet.cached_site_scalars):
         if any(38 in cell.atomic_numbers for cell in cells):
             raise RuntimeError("index out of range")
         return plain(cells, *rest)
 
-    monkeypatch.setattr(sites, "cached_site_scalars", fails_with_strontium)
+    monkeypatch.setattr(sevennet, "cached_site_scalars", fails_with_strontium)
     crystals = Crystals.from_structures([perovskite(), rock_salt_primitive()])
     values, problems = site_descriptors(crystals, Descriptors.THREE_POTENTIALS, np.ones(2, dtype=bool))
     assert problems == ["SevenNet cannot describe its atoms: index out of range", None]
