@@ -1,10 +1,11 @@
-"""The convolution of SevenNet over the edges of a graph, for inference: three times as fast as the packaged one on a CPU.
+"""The convolution of SevenNet over the edges of a graph, for inference, in a form that suits processors.
 
-Atoms that are images of others need no sums of their own (`mat2spec.descriptors.site_images`).
+Atoms that are images of others need no sums of their own (`mat2spec.descriptors.site_images`), and the network of radial
+weights reads each length once.
 
-The tensor product of the features of a neighbour with the spherical harmonics of the edge is a product with a small matrix
-for each edge, one for all paths that start from features of one degree. Edges are taken in pieces that stay in the cache of
-the processor.
+Of each path of the tensor product, the sum over the edges of an atom is one matrix product: of the features of the
+neighbours, times the radial weights, with spherical harmonics that are coupled to the degree of the output. Atoms are taken
+in pieces whose edges stay in the cache of the processor.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import torch
 from e3nn.o3 import wigner_3j
 from torch import Tensor, nn
 
-EDGES_PER_PIECE = 512
-# Where the data of a graph hold how features of all atoms follow from those of the representatives.
-KEY_IMAGES = "site_images"
+from mat2spec.descriptors.edges_by_atom import EdgesByAtom
+
+# Where the data of a graph hold how features of all atoms follow from those of the representatives, and its edges by atom.
+KEY_IMAGES, KEY_EDGES = "site_images", "edges_by_atom"
 
 
 class FeatureImages(NamedTuple):
@@ -90,12 +92,12 @@ class EdgeConvolution(nn.Module):
         for number, source in enumerate(self.sources):
             self.register_buffer(f"couplings_{number}", _couplings(product, number, source))
 
-    def forward(self, data: dict[str, Tensor]) -> dict[str, Tensor]:
+    def forward(self, data: dict[str, Any]) -> dict[str, Any]:
         """Replace the features of the atoms by the sums over their edges."""
-        key_x, *others = self.keys
-        harmonics, lengths, (end, start) = (data[key] for key in others)
-        images = cast("FeatureImages | None", data.get(KEY_IMAGES))
-        sums = self.convolve(data[key_x], harmonics, self.weight_nn(lengths), start, end, images)
+        key_x, key_harmonics, key_lengths, _ = self.keys
+        edges: EdgesByAtom = data[KEY_EDGES]
+        weights = self.weight_nn(data[key_lengths][edges.examples])
+        sums = self.convolve(data[key_x], data[key_harmonics], weights, edges, data.get(KEY_IMAGES))
         data[key_x] = sums / self.denominator
         return data
 
@@ -104,8 +106,7 @@ class EdgeConvolution(nn.Module):
         features: Tensor,
         harmonics: Tensor,
         weights: Tensor,
-        start: Tensor,
-        end: Tensor,
+        edges: EdgesByAtom,
         images: FeatureImages | None = None,
     ) -> Tensor:
         """Sums over the edges of each atom, shape (n_atoms, width).
@@ -114,34 +115,42 @@ class EdgeConvolution(nn.Module):
         ----------
         features
             Of the atoms, shape (n_atoms, width of the input).
-        harmonics, weights
-            Of the edges, shape (n_edges, 9) and (n_edges, number of weights).
-        start, end
-            Where features come from and where they are summed, shape (n_edges,).
+        harmonics
+            Of the edges, shape (n_edges, 9).
+        weights
+            Of each length, shape (n_lengths, number of weights).
+        edges
+            By the atom where they are summed.
         images
-            How features of the atoms at `start` follow from the given ones, which are those of the atoms at `end`; by
-            default they are the same atoms.
+            How features of the atoms where edges start follow from the given ones, which are those of the atoms where they
+            end; by default they are the same atoms.
         """
-        n_atoms, n_edges = len(features), len(start)
-        piece = EDGES_PER_PIECE if features.device.type == "cpu" else max(n_edges, 1)
-        sums = features.new_empty(n_atoms, self.width)
+        if not edges.pieces:
+            return features.new_zeros(len(features), self.width)
+        sums = features.new_empty(len(features), self.width)
+        # Padding has no harmonics.
+        padded = nn.functional.pad(harmonics, (0, 0, 0, 1))
+        of_edges = [padded[piece.edge].mT for piece in edges.pieces]
         for number, source in enumerate(self.sources):
             couplings = cast("Tensor", getattr(self, f"couplings_{number}"))
-            matrices = (harmonics @ couplings).unflatten(1, (source.dimension, -1))
             of_source = features[:, source.features].unflatten(1, (source.multiplicity, source.dimension))
             if images is not None:
                 of_source = images.of(of_source)
-            total = features.new_zeros(n_atoms, source.multiplicity, matrices.shape[2])
-            for first in range(0, n_edges, piece):
-                rows = slice(first, first + piece)
-                gathered = of_source[start[rows]]
-                messages = gathered * matrices[rows] if source.dimension == 1 else torch.bmm(gathered, matrices[rows])
-                for path in source.paths:
-                    messages[:, :, path.product] *= weights[rows, path.weights, None]
-                total.index_add_(0, end[rows], messages)
-            for path in source.paths:
-                sums[:, path.output] = total[:, :, path.product].flatten(1)
-        return sums
+            rows = of_source.mT.reshape(-1, source.multiplicity)
+            component = torch.arange(source.dimension, device=features.device)[:, None]
+            of_paths = [weights[:, path.weights] for path in source.paths]
+            first = 0
+            for piece, of_piece in zip(edges.pieces, of_edges, strict=True):
+                n_atoms, some = len(piece.edge), slice(first, first + len(piece.edge))
+                first = some.stop
+                coupled = (couplings @ of_piece).unflatten(1, (-1, source.dimension)).flatten(2)
+                chosen = source.dimension * piece.start.view(n_atoms, 1, -1) + component
+                gathered = rows.index_select(0, chosen.flatten()).view(n_atoms, source.dimension, -1)
+                for path, of_path in zip(source.paths, of_paths, strict=True):
+                    weighted = gathered * of_path.index_select(0, piece.length).view(n_atoms, 1, -1)
+                    of_atoms = torch.bmm(coupled[:, path.product], weighted.view(n_atoms, -1, source.multiplicity))
+                    sums[some, path.output] = of_atoms.mT.flatten(1)
+        return sums[edges.place]
 
 
 def _sources(product: Any) -> list[_Source]:
@@ -161,13 +170,13 @@ def _sources(product: Any) -> list[_Source]:
 
 
 def _couplings(product: Any, number: int, source: _Source) -> Tensor:
-    """From spherical harmonics to the matrices of the edges, shape (9, dimension x columns of all paths)."""
+    """From spherical harmonics to the matrices of the edges, shape (columns of all paths x dimension, 9)."""
     degree, filters = product.irreps_in1[number].ir.l, product.irreps_in2
     parts = []
     for path in (path for path in product.instructions if path.i_in1 == number):
-        coupling = torch.zeros(source.dimension, filters.dim, product.irreps_out[path.i_out].ir.dim)
-        coupling[:, filters.slices()[path.i_in2]] = path.path_weight * wigner_3j(
-            degree, filters[path.i_in2].ir.l, product.irreps_out[path.i_out].ir.l
+        coupling = torch.zeros(product.irreps_out[path.i_out].ir.dim, source.dimension, filters.dim)
+        coupling[:, :, filters.slices()[path.i_in2]] = path.path_weight * wigner_3j(
+            product.irreps_out[path.i_out].ir.l, degree, filters[path.i_in2].ir.l
         )
         parts.append(coupling)
-    return torch.cat(parts, dim=2).transpose(0, 1).flatten(1)
+    return torch.cat(parts).flatten(0, 1)

@@ -23,14 +23,15 @@ from mat2spec.crystals.identity import structure_hash
 from mat2spec.crystals.neighbours import find_neighbours
 from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.descriptors.batches import batches_by_size
-from mat2spec.descriptors.convolution import KEY_IMAGES, EdgeConvolution, FeatureImages
+from mat2spec.descriptors.convolution import KEY_EDGES, KEY_IMAGES, EdgeConvolution, FeatureImages
+from mat2spec.descriptors.edges_by_atom import EDGES_PER_PIECE, EdgesByAtom
 from mat2spec.descriptors.kinds import SCALARS, SevenNetVersion
 from mat2spec.descriptors.site_images import SiteImages
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.tables.array_cache import ArrayCache
 
-# Atoms per pass through the network; more would only be slower because of memory.
-ATOMS_PER_BATCH = 64
+# Atoms per pass through the network: more would take more memory and no less time.
+ATOMS_PER_BATCH = 256
 _LOCK = threading.Lock()
 
 
@@ -54,14 +55,15 @@ class SiteGraph(NamedTuple):
         Its representatives.
     edges
         Row of a representative, and its neighbour among all atoms, shape (2, n_edges).
-    vectors
-        From the former to the latter, in Angstrom, shape (n_edges, 3).
+    vectors, lengths
+        From the former to the latter, in Angstrom, shape (n_edges, 3) and (n_edges,).
     """
 
     cell: PrimitiveCell
     images: SiteImages
     edges: NDArray[np.int64]
     vectors: NDArray[np.float32]
+    lengths: NDArray[np.float64]
 
 
 def unknown_elements(atomic_numbers: NDArray[np.integer], version: SevenNetVersion) -> list[int]:
@@ -147,11 +149,11 @@ def site_graph(cell: PrimitiveCell, cutoff_a: float) -> SiteGraph:
     row_of = np.full(cell.n_atoms, -1)
     row_of[images.representatives] = np.arange(len(images.representatives))
     coordinates = cell.frac_coords @ cell.lattice
-    source, end, offsets, _ = find_neighbours(cell.lattice, cell.frac_coords, cutoff_a)
+    source, end, offsets, distances = find_neighbours(cell.lattice, cell.frac_coords, cutoff_a)
     chosen = row_of[source] >= 0
     source, end, offsets = source[chosen], end[chosen], offsets[chosen]
     vectors = coordinates[end] + offsets @ cell.lattice - coordinates[source]
-    return SiteGraph(cell, images, np.stack([row_of[source], end]), vectors.astype(np.float32))
+    return SiteGraph(cell, images, np.stack([row_of[source], end]), vectors.astype(np.float32), distances[chosen])
 
 
 def scalars_of_graphs(
@@ -160,17 +162,24 @@ def scalars_of_graphs(
     """Descriptors of the sites of each cell, as `site_scalars` gives them, in one pass through the network."""
     # Representatives and atoms before each cell.
     before = np.cumsum([[0, 0], *([len(graph.images.representatives), graph.cell.n_atoms] for graph in graphs)], axis=0)
-    edges = [graph.edges + first[:, None] for graph, first in zip(graphs, before[:-1], strict=True)]
+    end, start = np.concatenate(
+        [graph.edges + first[:, None] for graph, first in zip(graphs, before[:-1], strict=True)], axis=1
+    )
     rows = np.concatenate([graph.images.row + first for graph, first in zip(graphs, before[:-1, 0], strict=True)])
     described = [graph.cell.atomic_numbers[graph.images.representatives] for graph in graphs]
     numbers = torch.from_numpy(np.concatenate(described)).to(device)
+    lengths = np.concatenate([graph.lengths for graph in graphs])
+    edges_per_piece = EDGES_PER_PIECE if numbers.device.type == "cpu" else max(1, len(end))
     data: dict[str, Any] = {
         "x": numbers,
         "atomic_numbers": numbers,
-        "edge_index": torch.from_numpy(np.concatenate(edges, axis=1).astype(np.int64)).to(device),
+        "edge_index": torch.from_numpy(np.stack([end, start])).to(device),
         "edge_vec": torch.from_numpy(np.concatenate([graph.vectors for graph in graphs])).to(device),
         "num_atoms": torch.tensor(len(numbers), device=device),
+        KEY_EDGES: EdgesByAtom.of(start, end, lengths, len(numbers), edges_per_piece, device),
     }
+    if device is not None:
+        network.model.to(device)
     if len(rows) > len(numbers):
         rotations = np.concatenate([graph.images.rotations for graph in graphs])
         data[KEY_IMAGES] = FeatureImages(
@@ -178,7 +187,7 @@ def scalars_of_graphs(
         )
     with _LOCK, torch.inference_mode():
         network.outputs.clear()
-        network.model.to(device)(data)
+        network.model(data)
         scalars = torch.cat([output[:, :SCALARS] for output in network.outputs], dim=1).double().cpu().numpy()
         network.outputs.clear()
     # Equivalent sites differ only by rounding.
@@ -195,7 +204,7 @@ def _turned_harmonics(
 
     Found from the harmonics of some directions and of their images.
     """
-    spherical = network.model.to(device).edge_embedding.spherical
+    spherical = network.model.edge_embedding.spherical
     directions = torch.from_numpy(np.random.default_rng(0).normal(size=(24, 3)))
     turned = torch.einsum("kij,dj->kdi", torch.from_numpy(rotations), directions)
     before, after = (spherical(vectors.float().to(device)).double() for vectors in (directions, turned))
