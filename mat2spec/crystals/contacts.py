@@ -145,8 +145,9 @@ def closest_contacts(crystals: Crystals, chosen: NDArray[np.integer], spheres: S
         return []
     numbers = crystals.atomic_numbers
     radii = covalent_radii()[numbers.clip(0, MAX_ATOMIC_NUMBER)]
-    ratios = spheres.distance_a / (radii[spheres.centre] + radii[spheres.neighbour])
-    pair = _first_smallest(ratios, crystal_of_atoms(crystals)[spheres.centre], len(crystals))
+    pairs = spheres.pairs
+    ratios = pairs.distance_a / (radii[pairs.centre] + radii[pairs.neighbour])
+    pair = _first_smallest(ratios, crystal_of_atoms(crystals)[pairs.centre], len(crystals))
     closest = np.full(len(crystals), np.inf)
     closest[pair >= 0] = ratios[pair[pair >= 0]]
     occupied = crystals.n_sites > 0
@@ -163,8 +164,8 @@ def closest_contacts(crystals: Crystals, chosen: NDArray[np.integer], spheres: S
             contacts.append(NO_CONTACT)
         else:
             place = pair[index]
-            first, second = int(numbers[spheres.centre[place]]), int(numbers[spheres.neighbour[place]])
-            contacts.append(Contact(float(closest[index]), float(spheres.distance_a[place]), first, second))
+            first, second = int(numbers[pairs.centre[place]]), int(numbers[pairs.neighbour[place]])
+            contacts.append(Contact(float(closest[index]), float(pairs.distance_a[place]), first, second))
     return contacts
 
 

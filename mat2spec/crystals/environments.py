@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.crystals.contacts import covalent_radii, neighbours_within
+from mat2spec.crystals.contacts import covalent_radii
+from mat2spec.crystals.pair_search import search_pairs
 from mat2spec.crystals.spheres import crystal_of_atoms
 
 # Neighbours are searched up to here, in Angstrom.
@@ -18,6 +19,10 @@ REACH_A = 6.0
 # Length over which a bond loses its order, in Angstrom (Brown & Altermatt, Acta Cryst. B41, 244 (1985)).
 _BOND_DECAY_A = 0.37
 _SMALLEST_SUM = 1e-3
+# Above all atomic numbers.
+_MOST_ELEMENTS = 1000
+# Crystals whose neighbours are in memory together.
+_PIECE = 32
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -56,13 +61,17 @@ class Environments:
     @classmethod
     def of(cls, crystals: Crystals) -> Environments:
         """Those of crystals that `mat2spec.crystals.checks.find_problems` does not refuse, in compact cells."""
-        parts = [_surroundings(crystals, index) for index in range(len(crystals))]
+        chosen = [np.arange(start, min(start + _PIECE, len(crystals))) for start in range(0, len(crystals), _PIECE)]
+        parts = [_nearest_of_each_element(crystals.take(rows)) for rows in chosen]
+        first_site = [crystals.offsets[rows[0]] for rows in chosen]
         return cls(
-            elements=[part.elements for part in parts],
+            elements=[elements for part in parts for elements in part.elements],
             volumes_a3=crystals.volumes,
             site_element=crystals.atomic_numbers.astype(np.int64),
             site_crystal=crystal_of_atoms(crystals),
-            near_site=np.concatenate([np.empty(0, np.int64), *(part.sites for part in parts)]),
+            near_site=np.concatenate(
+                [np.empty(0, np.int64), *(part.sites + first for part, first in zip(parts, first_site, strict=True))]
+            ),
             near_element=np.concatenate([np.empty(0, np.int64), *(part.near for part in parts)]),
             near_distance=np.concatenate([np.empty(0), *(part.distances for part in parts)]),
             near_orders=np.concatenate([np.empty(0), *(part.orders for part in parts)]),
@@ -131,27 +140,34 @@ class Environments:
 
 
 class _Surroundings(NamedTuple):
-    """Those of one crystal, as in `Environments`."""
+    """Those of some crystals, as in `Environments`."""
 
-    elements: Integers
+    elements: list[Integers]
     sites: Integers
     near: Integers
     distances: Floats
     orders: Floats
 
 
-def _surroundings(crystals: Crystals, index: int) -> _Surroundings:
-    atoms = crystals.sites(index)
-    numbers, place = np.unique(crystals.atomic_numbers[atoms].astype(np.int64), return_inverse=True)
-    centre, neighbour, distance = neighbours_within(crystals.lattices[index], crystals.frac_coords[atoms], REACH_A)
-    size = len(place) * len(numbers)
-    key = centre * len(numbers) + place[neighbour]
+def _nearest_of_each_element(crystals: Crystals) -> _Surroundings:
+    found = search_pairs(crystals, np.full(len(crystals), REACH_A))
+    crystal = crystal_of_atoms(crystals)
+    kinds, kind = np.unique(crystal * _MOST_ELEMENTS + crystals.atomic_numbers, return_inverse=True)
+    numbers = kinds % _MOST_ELEMENTS
+    first_kind = np.searchsorted(kinds, np.arange(len(crystals) + 1) * _MOST_ELEMENTS)
+    # A place for every element of its crystal at each site.
+    n_kinds = np.diff(first_kind)[crystal]
+    first = np.cumsum(n_kinds) - n_kinds
+    size = int(n_kinds.sum())
+    place = (first - first_kind[crystal])[found.centre] + kind[found.neighbour]
     nearest = np.full(size, np.inf)
-    np.minimum.at(nearest, key, distance)
-    orders = np.asarray(np.bincount(key, np.exp(-distance / _BOND_DECAY_A), size), dtype=np.float64)
+    np.minimum.at(nearest, place, found.distance_a)
+    orders = np.asarray(np.bincount(place, np.exp(-found.distance_a / _BOND_DECAY_A), size), dtype=np.float64)
     there = np.flatnonzero(np.isfinite(nearest))
-    sites, element = np.divmod(there, len(numbers))
-    return _Surroundings(numbers, sites + atoms.start, numbers[element], nearest[there], orders[there])
+    sites = np.repeat(np.arange(len(crystal)), n_kinds)[there]
+    near = numbers[there - first[sites] + first_kind[crystal[sites]]]
+    elements = np.split(numbers, first_kind[1:-1])
+    return _Surroundings(elements, sites, near, nearest[there], orders[there])
 
 
 def _ragged(lengths: Integers, rows: Integers) -> Integers:

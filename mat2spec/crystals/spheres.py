@@ -6,36 +6,23 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pymatgen.optimization.neighbors import find_points_in_spheres
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.pair_search import Pairs, search_pairs
 
 # Of the sphere that holds one atom on average: with some twenty neighbours in it, it nearly always shows the closest contact of a
 # crystal and mostly the shells of its graph.
 RADIUS_FACTOR = 2.7
 LARGEST_RADIUS_A = 8.0
-_PERIODIC = np.array([1, 1, 1], dtype=np.int64)
 
 
 class Spheres(NamedTuple):
-    """Pairs of neighbours, ordered by centre, images of an atom included.
+    """Pairs of neighbours (`mat2spec.crystals.pair_search`) of some crystals, its atoms numbered through all.
 
-    Parameters
-    ----------
-    centre, neighbour
-        Atoms, numbered through all crystals, shape (n_pairs,).
-    image
-        Cell of the neighbour in lattice vectors, shape (n_pairs, 3).
-    distance_a
-        In Angstrom, shape (n_pairs,).
-    radius_a
-        Radius of the search in each crystal, zero where there was none, shape (n_crystals,).
+    `radius_a` is the radius of the search in each crystal in Angstrom, zero where there was none, shape (n_crystals,).
     """
 
-    centre: NDArray[np.int64]
-    neighbour: NDArray[np.int64]
-    image: NDArray[np.float64]
-    distance_a: NDArray[np.float64]
+    pairs: Pairs
     radius_a: NDArray[np.float64]
 
 
@@ -52,20 +39,15 @@ def search_spheres(crystals: Crystals, chosen: NDArray[np.integer]) -> Spheres:
     radius = np.zeros(len(crystals))
     volume_per_atom = np.abs(np.linalg.det(crystals.lattices[chosen])) / crystals.n_sites[chosen]
     radius[chosen] = np.minimum(RADIUS_FACTOR * (3 * volume_per_atom / (4 * np.pi)) ** (1 / 3), LARGEST_RADIUS_A)
-    positions = cartesian_coordinates(crystals)
-    pieces = []
-    for index in chosen.tolist():
-        atoms = positions[crystals.sites(index)]
-        lattice = np.ascontiguousarray(crystals.lattices[index], dtype=np.float64)
-        pieces.append(
-            find_points_in_spheres(atoms, atoms, r=float(radius[index]), pbc=_PERIODIC, lattice=lattice, tol=1e-8)
-        )
-    if not pieces:
-        return Spheres(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3)), np.empty(0), radius)
-    centre, neighbour, image, distance = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
-    first = np.repeat(crystals.offsets[chosen], [len(piece[0]) for piece in pieces])
-    others = (centre != neighbour) | image.any(axis=1)
-    return Spheres((centre + first)[others], (neighbour + first)[others], image[others], distance[others], radius)
+    return Spheres(search_within(crystals, chosen, radius[chosen]), radius)
+
+
+def search_within(crystals: Crystals, chosen: NDArray[np.integer], radius_a: NDArray[np.float64]) -> Pairs:
+    """Pairs of the chosen ones of some crystals up to these radii in Angstrom, atoms numbered through all crystals."""
+    part = crystals.take(chosen)
+    pairs = search_pairs(part, radius_a)
+    moved = np.repeat(crystals.offsets[chosen] - part.offsets[:-1], part.n_sites)
+    return pairs._replace(centre=pairs.centre + moved[pairs.centre], neighbour=pairs.neighbour + moved[pairs.neighbour])
 
 
 def cartesian_coordinates(crystals: Crystals) -> NDArray[np.float64]:

@@ -99,19 +99,23 @@ def shells_in_spheres(
     if not len(chosen):
         return []
     n_atoms, crystal = len(crystals.atomic_numbers), crystal_of_atoms(crystals)
-    near = np.flatnonzero(spheres.distance_a <= settings.cutoff_a)
-    centre, distance = spheres.centre[near], spheres.distance_a[near]
+    pairs = spheres.pairs
+    near = np.flatnonzero(pairs.distance_a <= settings.cutoff_a)
+    centre, distance = pairs.centre[near], pairs.distance_a[near]
     safe = (spheres.radius_a - settings.shell_tolerance_a)[crystal[centre]]
     enough = np.bincount(centre[distance <= safe], minlength=n_atoms) >= settings.n_neighbours
     is_certain = np.bincount(crystal[~enough], minlength=len(crystals)) == 0
     is_certain |= spheres.radius_a >= settings.cutoff_a
     rows = near[_last_shells(centre, distance, n_atoms, settings)]
-    ends = np.searchsorted(spheres.centre[rows], crystals.offsets)
+    ends = np.searchsorted(pairs.centre[rows], crystals.offsets)
     found: list[Edges | None] = []
     for index in chosen.tolist():
         part, first = rows[ends[index] : ends[index + 1]], crystals.offsets[index]
         edges = Edges(
-            spheres.centre[part] - first, spheres.neighbour[part] - first, spheres.distance_a[part], spheres.image[part]
+            pairs.centre[part] - first,
+            pairs.neighbour[part] - first,
+            pairs.distance_a[part],
+            pairs.cells[pairs.cell[part]],
         )
         found.append(edges if is_certain[index] else None)
     return found
