@@ -97,7 +97,7 @@ class ElectronicStructure:
         cell = PrimitiveCell.as_given(primitive.lattice.matrix, primitive.frac_coords, numbers)
         problem = prepare(cell, PreparationSettings(model.settings.kpoints_per_atom, spin=spin))
         (descriptors,) = site_scalars([cell], model.settings.descriptors)
-        shifts, scales = model.corrections(torch.from_numpy(descriptors), torch.from_numpy(numbers), problem.n_spins)
+        shifts, scales = model.corrections(torch.from_numpy(descriptors), problem)
         return cls(primitive, path, problem, shifts.mean(dim=0), scales.mean(dim=0))
 
     @cached_property

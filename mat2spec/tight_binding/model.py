@@ -9,7 +9,6 @@ prediction is their mean, and their disagreement is part of the uncertainty.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -23,7 +22,15 @@ from mat2spec.models.base import ModelSettings
 from mat2spec.settings import LARGEST_METAL_GAP_EV
 from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.spectra.uncertainty import ErrorModel
-from mat2spec.tight_binding.network import CorrectionNetwork, SiteInputs, SiteSpectra, atom_populations
+from mat2spec.tight_binding.network import (
+    CorrectionNetwork,
+    SiteAnswer,
+    SiteInputs,
+    atom_populations,
+    hamiltonian_corrections,
+    reweighted,
+    spectra_of_bands,
+)
 from mat2spec.tight_binding.parameters import tables_hash
 from mat2spec.tight_binding.problem import KPOINTS_PER_ATOM, LinearBands, Problem
 
@@ -120,49 +127,68 @@ class TightBinding(nn.Module):
         descriptors
             Of its sites, shape (n_atoms, `settings.descriptors.width`).
         """
-        members, _ = self.site_spectra(problem, descriptors)
-        return self.answer_of(members, problem, descriptors)
-
-    def answer_of(self, members: Sequence[SiteSpectra], problem: Problem, descriptors: Tensor) -> TightBindingAnswer:
-        """Sums of the site spectra of each member; other parameters as in `forward`."""
         numbers = torch.from_numpy(problem.cell.atomic_numbers).to(descriptors.device)
-        return TightBindingAnswer(
-            torch.stack([member.spectra.sum(dim=0) for member in members]) / problem.n_atoms,
-            self.hidden_vector(descriptors, numbers),
-            torch.tensor([member.filling.gap_ev for member in members]),
-        )
+        return self.of_crystal(problem, self.of_sites(descriptors, numbers))
 
-    def site_spectra(self, problem: Problem, descriptors: Tensor) -> tuple[list[SiteSpectra], LinearBands]:
-        """Site spectra of each member, and the bands at their mean corrections; parameters as in `forward`."""
-        numbers = torch.from_numpy(problem.cell.atomic_numbers).to(descriptors.device)
-        inputs = self.inputs(descriptors, numbers)
-        shifts, scales = self.corrections(descriptors, numbers, problem.n_spins)
-        # The members differ little: one set of bands is solved, and those of each member follow to first order.
-        bands = LinearBands.solve(problem, shifts.mean(dim=0), scales.mean(dim=0))
-        populations = atom_populations(problem, bands.by_shifts)
-        answers = [
-            member.spectra_of_bands(
-                problem,
-                inputs,
-                bands.at(shift - shifts.mean(dim=0), scale - scales.mean(dim=0)),
-                populations,
-                self.grid,
-            )
-            for member, shift, scale in zip(self.networks, shifts, scales, strict=True)
-        ]
-        return answers, bands
-
-    def corrections(self, descriptors: Tensor, atomic_numbers: Tensor, n_spins: int) -> tuple[Tensor, Tensor]:
-        """Shifts in eV, shape (n_members, n_spins, 3 x n_atoms), and hopping scales, shape (n_members, 3 x n_atoms)."""
+    def of_sites(self, descriptors: Tensor, atomic_numbers: Tensor) -> SiteAnswer:
+        """What the members say of sites of any crystals."""
         inputs = self.inputs(descriptors, atomic_numbers)
-        members = [member.hamiltonian_corrections(inputs, atomic_numbers, n_spins) for member in self.networks]
-        shifts, scales = zip(*members, strict=True)
-        return torch.stack(shifts), torch.stack(scales)
+        members = [member.of_sites(inputs, atomic_numbers) for member in self.networks]
+        return SiteAnswer(*(torch.stack(each) for each in zip(*members, strict=True)))
+
+    def of_crystal(self, problem: Problem, sites: SiteAnswer) -> TightBindingAnswer:
+        """Answer for one crystal, whose sites are described by `of_sites`."""
+        spectra, band_gaps_ev, _ = self.site_spectra(problem, sites)
+        return self.answer_of(spectra, band_gaps_ev, sites)
+
+    def answer_of(self, spectra: Tensor, band_gaps_ev: Tensor, sites: SiteAnswer) -> TightBindingAnswer:
+        """Sums over the sites of what `site_spectra` gives."""
+        return TightBindingAnswer(spectra.mean(dim=1), sites.hidden.mean(dim=1).flatten(), band_gaps_ev)
+
+    def site_spectra(self, problem: Problem, sites: SiteAnswer) -> tuple[Tensor, Tensor, LinearBands]:
+        """Spectra of the sites and gaps in eV of each member, and the bands at their mean corrections.
+
+        Parameters
+        ----------
+        problem
+            The crystal.
+        sites
+            From `of_sites`.
+
+        Returns
+        -------
+        Tensor
+            States/eV, shape (n_members, n_atoms, size).
+        Tensor
+            Gaps, shape (n_members,).
+        LinearBands
+            The bands.
+        """
+        shifts, scales = self._corrections_of(problem, sites)
+        mean_shift, mean_scale = shifts.mean(dim=0), scales.mean(dim=0)
+        # The members differ little: one set of bands is solved, and those of each member follow to first order.
+        bands = LinearBands.solve(problem, mean_shift, mean_scale)
+        populations = atom_populations(problem, bands.by_shifts)
+        of_members = [
+            spectra_of_bands(problem, energies, populations, self.grid)
+            for energies in bands.at(shifts - mean_shift, scales - mean_scale)
+        ]
+        spectra = reweighted(torch.stack([spectra for spectra, _ in of_members]), sites.weights)
+        return spectra, torch.tensor([filling.gap_ev for _, filling in of_members]), bands
+
+    def corrections(self, descriptors: Tensor, problem: Problem) -> tuple[Tensor, Tensor]:
+        """Shifts in eV, shape (n_members, n_spins, 3 x n_atoms), and hopping scales, shape (n_members, 3 x n_atoms)."""
+        numbers = torch.from_numpy(problem.cell.atomic_numbers).to(descriptors.device)
+        return self._corrections_of(problem, self.of_sites(descriptors, numbers))
+
+    def _corrections_of(self, problem: Problem, sites: SiteAnswer) -> tuple[Tensor, Tensor]:
+        numbers = torch.from_numpy(problem.cell.atomic_numbers).to(sites.corrections.device)
+        first_splittings_ev = self.networks[0].first_splittings_ev[numbers]
+        return hamiltonian_corrections(sites.corrections, first_splittings_ev, problem.n_spins)
 
     def hidden_vector(self, descriptors: Tensor, atomic_numbers: Tensor) -> Tensor:
         """The crystal in the space of the hidden units of all members, used for distances to the training set."""
-        inputs = self.inputs(descriptors, atomic_numbers)
-        return torch.cat([member.hidden(inputs).mean(dim=0) for member in self.networks])
+        return self.of_sites(descriptors, atomic_numbers).hidden.mean(dim=1).flatten()
 
 
 class PredictedSpectrum(NamedTuple):

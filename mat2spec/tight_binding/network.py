@@ -8,6 +8,7 @@ the spectrum of each site and its share. Both start at zero, so that training st
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from pymatgen.core import Element
@@ -47,6 +48,28 @@ class SiteSpectra:
 
     spectra: Tensor
     filling: Filling
+
+
+class SiteAnswer(NamedTuple):
+    """What networks say of sites before any bands are solved; those of an ensemble stand along a first axis of their own.
+
+    Parameters
+    ----------
+    hidden
+        Units that read the inputs, shape (..., n_atoms, width).
+    corrections
+        Of the Hamiltonian, in units of the network, shape (..., n_atoms, number of corrections).
+    weights
+        By which spectra of sites are changed, logarithms, shape (..., n_atoms, size + 1).
+    """
+
+    hidden: Tensor
+    corrections: Tensor
+    weights: Tensor
+
+    def at(self, sites: slice) -> SiteAnswer:
+        """The answer for some of the sites."""
+        return SiteAnswer(*(each[..., sites, :] for each in self))
 
 
 class SiteInputs(nn.Module):
@@ -115,32 +138,10 @@ class CorrectionNetwork(nn.Module):
         for parameters in (self.table.weight, *self.corrections[-1].parameters(), *self.head[-1].parameters()):
             nn.init.zeros_(parameters)
 
-    def hamiltonian_corrections(self, inputs: Tensor, atomic_numbers: Tensor, n_spins: int) -> tuple[Tensor, Tensor]:
-        """Shifts in eV of each spin and hopping scales of each atom and shell.
-
-        Parameters
-        ----------
-        inputs
-            Of the sites, from `SiteInputs`.
-        atomic_numbers
-            Of the sites.
-        n_spins
-            `Problem.n_spins`.
-
-        Returns
-        -------
-        Tensor
-            Shifts, shape (n_spins, 3 x n_atoms).
-        Tensor
-            Scales, shape (3 x n_atoms,).
-        """
-        answer = self.table(atomic_numbers) + self.corrections(self.hidden(inputs))
-        shifts, scales, *splittings = answer.split(N_SHELLS, dim=1)
-        by_spin = _SHIFT_EV * shifts.reshape(1, -1)
-        if n_spins == 2:
-            splitting = (self.first_splittings_ev[atomic_numbers] + _SPLITTING_EV * splittings[0]).reshape(-1)
-            by_spin = torch.stack([by_spin[0] - splitting / 2, by_spin[0] + splitting / 2])
-        return by_spin, (_SCALE * scales).reshape(-1)
+    def of_sites(self, inputs: Tensor, atomic_numbers: Tensor) -> SiteAnswer:
+        """What the network says of sites of any crystals, of which `inputs` are those from `SiteInputs`."""
+        hidden = self.hidden(inputs)
+        return SiteAnswer(hidden, self.table(atomic_numbers) + self.corrections(hidden), self.head(inputs))
 
     def forward(self, problem: Problem, inputs: Tensor, grid: SpectralGrid) -> SiteSpectra:
         """Spectra of the sites of a crystal.
@@ -155,34 +156,65 @@ class CorrectionNetwork(nn.Module):
             Spectral grid.
         """
         numbers = torch.from_numpy(problem.cell.atomic_numbers).to(inputs.device)
-        energies, shares = corrected_bands(problem, *self.hamiltonian_corrections(inputs, numbers, problem.n_spins))
-        return self.spectra_of_bands(problem, inputs, energies, atom_populations(problem, shares), grid)
+        sites = self.of_sites(inputs, numbers)
+        corrections = hamiltonian_corrections(sites.corrections, self.first_splittings_ev[numbers], problem.n_spins)
+        energies, shares = corrected_bands(problem, *corrections)
+        spectra, filling = spectra_of_bands(problem, energies, atom_populations(problem, shares), grid)
+        return SiteSpectra(reweighted(spectra, sites.weights), filling)
 
-    def spectra_of_bands(
-        self, problem: Problem, inputs: Tensor, energies: Tensor, populations: Tensor, grid: SpectralGrid
-    ) -> SiteSpectra:
-        """Fill bands and make reweighted site spectra of them.
 
-        Parameters
-        ----------
-        problem, inputs, grid
-            As in `forward`.
-        energies
-            In eV, shape (n_spins x n_kpoints, n).
-        populations
-            Of the atoms, from `atom_populations`.
-        """
-        weights = problem.state_weights
-        filling = fill(energies, weights, problem.n_electrons, problem.n_spins)
-        spectra = projected_dos(energies - filling.zero_ev, populations, weights, grid, BROADENING_EV).float()
-        return SiteSpectra(self._reweight(spectra, inputs), filling)
+def hamiltonian_corrections(corrections: Tensor, first_splittings_ev: Tensor, n_spins: int) -> tuple[Tensor, Tensor]:
+    """Shifts in eV of each spin and hopping scales of each atom and shell.
 
-    def _reweight(self, spectra: Tensor, inputs: Tensor) -> Tensor:
-        total = spectra.sum(dim=1, keepdim=True).clamp_min(_FLOOR)
-        answer = self.head(inputs)
-        logits = torch.log(spectra / total + _FLOOR) + answer[:, :-1]
-        share = torch.exp(answer[:, -1:].clamp(-_LARGEST_LOG_SHARE, _LARGEST_LOG_SHARE))
-        return torch.softmax(logits, dim=1) * total * share
+    Parameters
+    ----------
+    corrections
+        Of the sites of a crystal, from `SiteAnswer`.
+    first_splittings_ev
+        Of the sites, from `CorrectionNetwork`, shape (n_atoms, 3).
+    n_spins
+        `Problem.n_spins`.
+
+    Returns
+    -------
+    Tensor
+        Shifts, shape (..., n_spins, 3 x n_atoms).
+    Tensor
+        Scales, shape (..., 3 x n_atoms).
+    """
+    shifts, scales, *splittings = corrections.split(N_SHELLS, dim=-1)
+    by_spin = _SHIFT_EV * shifts.flatten(-2)[..., None, :]
+    if n_spins == 2:
+        splitting = (first_splittings_ev + _SPLITTING_EV * splittings[0]).flatten(-2)[..., None, :]
+        by_spin = torch.cat([by_spin - splitting / 2, by_spin + splitting / 2], dim=-2)
+    return by_spin, (_SCALE * scales).flatten(-2)
+
+
+def spectra_of_bands(
+    problem: Problem, energies: Tensor, populations: Tensor, grid: SpectralGrid
+) -> tuple[Tensor, Filling]:
+    """Fill bands and make spectra of the sites of them, states/eV, shape (n_atoms, size).
+
+    Parameters
+    ----------
+    problem, grid
+        As in `CorrectionNetwork.forward`.
+    energies
+        In eV, shape (n_spins x n_kpoints, n).
+    populations
+        Of the atoms, from `atom_populations`.
+    """
+    weights = problem.state_weights
+    filling = fill(energies, weights, problem.n_electrons, problem.n_spins)
+    return projected_dos(energies - filling.zero_ev, populations, weights, grid, BROADENING_EV).float(), filling
+
+
+def reweighted(spectra: Tensor, weights: Tensor) -> Tensor:
+    """Spectra of sites, shape (..., n_atoms, size), with the weights of `SiteAnswer`."""
+    total = spectra.sum(dim=-1, keepdim=True).clamp_min(_FLOOR)
+    logits = torch.log(spectra / total + _FLOOR) + weights[..., :-1]
+    share = torch.exp(weights[..., -1:].clamp(-_LARGEST_LOG_SHARE, _LARGEST_LOG_SHARE))
+    return torch.softmax(logits, dim=-1) * total * share
 
 
 def _first_splittings_ev() -> Tensor:

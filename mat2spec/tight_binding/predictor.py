@@ -6,7 +6,7 @@ The counterpart of `mat2spec.prediction.SpectrumPredictor` for a model that read
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -41,6 +41,7 @@ from mat2spec.tight_binding.model import (
     predicted_spectrum,
     relative_integral_error,
 )
+from mat2spec.tight_binding.network import SiteAnswer
 from mat2spec.tight_binding.parameters import load_tables, tables_hash
 from mat2spec.tight_binding.problem import PreparationSettings, Problem, prepare
 from mat2spec.tight_binding.sites import project_on_sites
@@ -185,17 +186,34 @@ class TightBindingPredictor:
 
     def _solve_chunk(self, cells: Sequence[PrimitiveCell]) -> list[_Row | str]:
         described = scalars_or_reasons(cells, self.model.settings.descriptors, self.descriptor_cache)
-        return [
-            values if isinstance(values, str) else self._solve(cell, values)
-            for cell, values in zip(cells, described, strict=True)
-        ]
+        rows: list[_Row | str] = [values if isinstance(values, str) else "" for values in described]
+        usable = [index for index, values in enumerate(described) if not isinstance(values, str)]
+        features = [values for values in described if not isinstance(values, str)]
+        for index, row in zip(usable, self._solve_described([cells[index] for index in usable], features), strict=True):
+            rows[index] = row
+        return rows
 
     @torch.no_grad()
-    def _solve(self, cell: PrimitiveCell, features: NDArray[np.float32]) -> _Row | str:
+    def _solve_described(
+        self, cells: Sequence[PrimitiveCell], features: Sequence[NDArray[np.float32]]
+    ) -> Iterator[_Row | str]:
+        """The networks read the sites of all crystals at once; then these are solved one by one."""
+        if not cells:
+            return
+        numbers = np.concatenate([cell.atomic_numbers for cell in cells])
+        sites = self.model.of_sites(
+            torch.from_numpy(np.concatenate(features)).to(self.device), torch.from_numpy(numbers).to(self.device)
+        )
+        ends = np.cumsum([cell.n_atoms for cell in cells])
+        for cell, end, probability in zip(cells, ends, self._metal_probabilities(cells, features), strict=True):
+            yield self._solve(cell, sites.at(slice(end - cell.n_atoms, end)), float(probability))
+
+    @torch.no_grad()
+    def _solve(self, cell: PrimitiveCell, sites: SiteAnswer, metal_probability: float) -> _Row | str:
         """Numbers per atom of one crystal, or why there are none."""
         try:
             problem = prepare(cell, self._preparation)
-            answer = self.model(problem, torch.from_numpy(features).to(self.device))
+            answer = self.model.of_crystal(problem, sites)
         except torch.linalg.LinAlgError as error:
             return f"The eigenproblem of the bands has no solution: {str(error).splitlines()[0]}"
         except CRYSTAL_FAULTS as error:
@@ -210,15 +228,17 @@ class TightBindingPredictor:
             _numpy(deviation),
             math.hypot(float(unsure.per_spectrum[0]), integral_error),
             float(unsure.domain_distance[0]),
-            self._metal_probability(cell, features),
+            metal_probability,
             " ".join(problem.notes),
         )
 
-    def _metal_probability(self, cell: PrimitiveCell, features: NDArray[np.float32]) -> float:
+    def _metal_probabilities(
+        self, cells: Sequence[PrimitiveCell], features: Sequence[NDArray[np.float32]]
+    ) -> NDArray[np.float64]:
         """By the site metal head; NaN where the descriptors are not those that it reads."""
         if self.model.settings.descriptors is not DESCRIPTORS:
-            return math.nan
-        return float(shipped_site_metal_head().probability_of_metal([cell], [features])[0])
+            return np.full(len(cells), np.nan)
+        return shipped_site_metal_head().probability_of_metal(cells, features)
 
     def project(self, crystals: Crystals, index: int) -> NDArray[np.float64] | None:
         """The predicted spectrum of one crystal, split over its sites and the shells s, p and d of their atoms.
@@ -255,8 +275,7 @@ class TightBindingPredictor:
             return None
         problem, values, _ = found
         try:
-            numbers = torch.from_numpy(problem.cell.atomic_numbers).to(self.device)
-            shifts, scales = self.model.corrections(values, numbers, problem.n_spins)
+            shifts, scales = self.model.corrections(values, problem)
             return BandTransport.of(problem, shifts.mean(dim=0), scales.mean(dim=0))
         except CRYSTAL_FAULTS as error:
             reason_of_fault(error)

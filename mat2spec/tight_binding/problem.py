@@ -203,11 +203,22 @@ class LinearBands:
         return cls(torch.cat([spin.energies for spin in spins]), torch.cat(by_shifts), torch.cat(by_scales))
 
     def at(self, shifts_ev: Tensor, scales: Tensor) -> Tensor:
-        """Energies after a change of shifts and scales, in the order of the bands before it, shaped like `energies`."""
+        """Energies after changes of shifts and scales, in the order of the bands before.
+
+        Parameters
+        ----------
+        shifts_ev, scales
+            Changes of several members, shape (n_members, n_spins, 3 x n_atoms) and (n_members, 3 x n_atoms).
+
+        Returns
+        -------
+        Tensor
+            Of each member, shape (n_members, n_spins x n_kpoints, n).
+        """
         real = self.energies.dtype
-        by_shifts = self.by_shifts.unflatten(0, (len(shifts_ev), -1))
-        by_spin = torch.einsum("skbg,sg->skb", by_shifts, shifts_ev.to(real)).flatten(0, 1)
-        return self.energies + by_spin + self.by_scales @ scales.to(real)
+        by_shifts = self.by_shifts.unflatten(0, (shifts_ev.shape[1], -1))
+        by_spin = torch.einsum("skbg,msg->mskb", by_shifts, shifts_ev.to(real)).flatten(1, 2)
+        return self.energies + by_spin + (self.by_scales @ scales.to(real).T).movedim(-1, 0)
 
 
 class CorrectedBands(torch.autograd.Function):

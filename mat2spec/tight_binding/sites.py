@@ -43,10 +43,11 @@ def project_on_sites(model: TightBinding, problem: Problem, descriptors: Tensor)
     ndarray
         States/eV, shape (n_atoms, 3, size); the sum over sites and shells is the spectrum of the primitive cell.
     """
-    members, bands = model.site_spectra(problem, descriptors)
-    mean = predicted_spectrum(model.answer_of(members, problem, descriptors), model.grid)
+    sites = model.of_sites(descriptors, torch.from_numpy(problem.cell.atomic_numbers).to(descriptors.device))
+    spectra, gaps, bands = model.site_spectra(problem, sites)
+    mean = predicted_spectrum(model.answer_of(spectra, gaps, sites), model.grid)
     total = (mean.shape * mean.total).double().cpu().numpy() * problem.n_atoms
-    by_site = torch.stack([member.spectra for member in members]).mean(dim=0).double().cpu().numpy()
+    by_site = spectra.mean(dim=0).double().cpu().numpy()
     zero = fill(bands.energies, problem.state_weights, problem.n_electrons, problem.n_spins).zero_ev
     of_shells = _shares_of_shells(shell_densities(problem, bands, zero, model.grid))
     return (by_site / by_site.sum(axis=0) * total)[:, None, :] * of_shells

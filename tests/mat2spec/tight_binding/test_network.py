@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mat2spec.spectra.grids import EDOS_GRID
-from mat2spec.tight_binding.network import CorrectionNetwork, SiteInputs, average_equivalent
+from mat2spec.tight_binding.network import CorrectionNetwork, SiteInputs, average_equivalent, hamiltonian_corrections
 from mat2spec.tight_binding.problem import PreparationSettings, prepare
 from tests.mat2spec.tight_binding.conftest import rock_salt, solid
 
@@ -66,7 +66,9 @@ def test_the_exchange_splitting_makes_states_of_either_spin(site_inputs):
     network = CorrectionNetwork(site_inputs.width, EDOS_GRID.size, spin=True).eval()
     cell = rock_salt(4.2, ("Ni", "O"))
     inputs = site_inputs(features(cell), torch.from_numpy(cell.atomic_numbers))
-    shifts, _ = network.hamiltonian_corrections(inputs, torch.from_numpy(cell.atomic_numbers), 2)
+    numbers = torch.from_numpy(cell.atomic_numbers)
+    sites = network.of_sites(inputs, numbers)
+    shifts, _ = hamiltonian_corrections(sites.corrections, network.first_splittings_ev[numbers], 2)
     splitting = (shifts[1] - shifts[0]).reshape(cell.n_atoms, 3)[cell.atomic_numbers == 28][0]
     assert splitting.tolist() == pytest.approx([0.1, 0.1, 1.5])
     apart, alike = (answer(network, site_inputs, cell, spin=spin).spectra.sum(dim=0) for spin in (True, False))

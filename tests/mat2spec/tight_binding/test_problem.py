@@ -59,7 +59,7 @@ def test_spins_apart_are_those_of_one_where_they_are_shifted_alike():
         assert spin.numpy() == pytest.approx(single.energies.numpy())
     assert float(both.state_weights.sum()) == pytest.approx(1)
     change = torch.tensor([[0.3], [-0.2]], dtype=torch.float64).expand(2, 6)
-    moved = double.at(change, scales) - double.energies
+    (moved,) = double.at(change[None], scales[None]) - double.energies
     assert moved[:n_kpoints].numpy() == pytest.approx(0.3)
     assert moved[n_kpoints:].numpy() == pytest.approx(-0.2)
 
@@ -96,5 +96,6 @@ def test_small_changes_of_the_corrections_are_first_order():
     change = 0.02 * torch.randn(1, 6, dtype=torch.float64), 0.002 * torch.randn(6, dtype=torch.float64)
     exact, _ = corrected_bands(problem, shifts + change[0], scales + change[1])
     # Degenerate bands are split only by the next order.
-    assert float((bands.at(*change).sort(dim=1).values - exact).abs().mean()) < 2e-3
+    (changed,) = bands.at(*(each[None] for each in change))
+    assert float((changed.sort(dim=1).values - exact).abs().mean()) < 2e-3
     assert float((bands.energies - exact).abs().mean()) > 5e-3
