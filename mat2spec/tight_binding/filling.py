@@ -21,8 +21,9 @@ from mat2spec.settings import LARGEST_METAL_GAP_EV
 BLENDING_WIDTH_EV = 0.02
 # Broadening of the occupations, in eV; on coarse meshes it replaces an integration over k.
 TEMPERATURE_EV = 0.08
-# Half width of the interval in which the level is searched first, in units of the temperature.
-_NEAR = 20.0
+# Half widths of the intervals in which the level is searched one after the other, and how much further off a state is full
+# or empty, in units of the temperature.
+_NEAR, _FAR, _SHARP = 2.0, 20.0, 20.0
 _SMALLEST_DENSITY = 1e-8
 
 
@@ -69,6 +70,8 @@ def fermi_level(
         n_electrons / 2,
         temperature_ev,
     )
+    if not energies.requires_grad:
+        return energies.new_tensor(level)
     occupation = torch.special.expit((level - fixed) / temperature_ev)
     density = k_weights * occupation * (1 - occupation)
     total = density.sum()
@@ -86,9 +89,10 @@ def _solve_for_level(
     filled = np.cumsum(weights[order])
     step = float(energies[order[min(int(np.searchsorted(filled, n_filled)), len(order) - 1)]])
     # The level usually lies near the zero-temperature step of the occupation, where few states matter.
-    for reach in (_NEAR * temperature_ev, float(np.ptp(energies)) + 1.0):
-        near = np.abs(energies - step) < 2 * reach
-        below = weights[energies <= step - 2 * reach].sum() - n_filled
+    for reach in (_NEAR * temperature_ev, _FAR * temperature_ev, float(np.ptp(energies)) + 1.0):
+        margin = reach + _SHARP * temperature_ev
+        near = np.abs(energies - step) < margin
+        below = weights[energies <= step - margin].sum() - n_filled
         near_energies, near_weights = energies[near], weights[near]
 
         def excess(
@@ -121,15 +125,15 @@ def band_edges(energies: Tensor, n_electrons: int, n_spins: int = 1) -> tuple[Te
     """
     n_bands = energies.shape[1]
     ordered = torch.sort(energies, dim=1).values.unflatten(0, (n_spins, -1))
-    pairs = [(up, n_electrons - up) for up in range(n_electrons + 1)]
-    # Without spin both are the same.
-    each = pairs if n_spins == 2 else [pair[:1] for pair in pairs if pair[0] == pair[1]]
-    fillings = [counts for counts in each if all(0 < filled < n_bands for filled in counts)]
-    if not fillings:
+    # Bands that may be filled in the first spin; without spin half of them all.
+    first = np.arange(max(1, n_electrons - n_bands + 1), min(n_bands, n_electrons))
+    if n_spins == 1:
+        first = first[2 * first == n_electrons]
+    if not len(first):
         return None
     tops, bottoms = ordered.amax(dim=1), ordered.amin(dim=1)
     every_spin = torch.arange(n_spins)
-    counts = torch.tensor(fillings)
+    counts = torch.from_numpy(np.stack([first, n_electrons - first], axis=1)[:, :n_spins])
     vbm, cbm = tops[every_spin, counts - 1].amax(dim=1), bottoms[every_spin, counts].amin(dim=1)
     widest = int((cbm - vbm).argmax())
     return vbm[widest], cbm[widest]

@@ -46,8 +46,9 @@ def choose_divisions(cell: PrimitiveCell, kpoints_per_atom: float) -> NDArray[np
     groups = _mixed_axes(cell.rotations)
     lengths = np.array([reciprocal[groups == group].max() for group in groups])
     wanted = max(1.0, kpoints_per_atom / cell.n_atoms)
-    # The minimum number of points: try spacings at which one of the axes gains a point, from coarse to fine.
-    spacings = np.unique((lengths[:, None] / (np.arange(1, 200) - 1e-9)).ravel())[::-1]
+    # The minimum number of points: try spacings at which one of the axes gains a point, from coarse to fine. With as many
+    # points as wanted on one axis there are enough.
+    spacings = np.sort((lengths[:, None] / (np.arange(1, np.ceil(wanted) + 1) - 1e-9)).ravel())[::-1]
     counts = np.ceil(lengths / spacings[:, None] - 1e-6).astype(np.int64).clip(min=1)
     return counts[np.argmax(counts.prod(axis=1) >= wanted)]
 
@@ -72,8 +73,10 @@ def reduce_mesh(divisions: NDArray[np.int64], rotations: NDArray[np.int64]) -> K
 
 def reciprocal_operations(rotations: NDArray[np.int64]) -> NDArray[np.int64]:
     """Point group and time reversal in reciprocal coordinates, each operation once, shape (n_operations, 3, 3)."""
+    # With inversion in the group, it holds the negative of each of its operations, and of none without.
+    has_inversion = (rotations == -np.eye(3, dtype=np.int64)).all(axis=(1, 2)).any()
     # A rotation of the lattice acts on reciprocal coordinates by its transpose.
-    return np.unique(np.concatenate([rotations, -rotations]).transpose(0, 2, 1), axis=0)
+    return (rotations if has_inversion else np.concatenate([rotations, -rotations])).transpose(0, 2, 1)
 
 
 def image_indices(

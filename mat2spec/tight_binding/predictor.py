@@ -6,10 +6,10 @@ The counterpart of `mat2spec.prediction.SpectrumPredictor` for a model that read
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from mat2spec.tables.status import Status
 from mat2spec.threads import worker_threads
 from mat2spec.tight_binding.metal_head import DESCRIPTORS, shipped_site_metal_head
 from mat2spec.tight_binding.model import (
+    PredictedSpectrum,
     TightBinding,
     TightBindingSettings,
     predicted_spectrum,
@@ -77,6 +78,24 @@ class _Row:
     domain_distance: float
     metal_probability: float
     note: str
+
+
+class _Solved(NamedTuple):
+    """Spectrum of one crystal.
+
+    Parameters
+    ----------
+    mean
+        Of the members.
+    vector
+        As in `TightBindingAnswer`.
+    notes
+        Remarks on the crystal.
+    """
+
+    mean: PredictedSpectrum
+    vector: Tensor
+    notes: str
 
 
 class TightBindingPredictor:
@@ -196,21 +215,25 @@ class TightBindingPredictor:
     @torch.no_grad()
     def _solve_described(
         self, cells: Sequence[PrimitiveCell], features: Sequence[NDArray[np.float32]]
-    ) -> Iterator[_Row | str]:
-        """The networks read the sites of all crystals at once; then these are solved one by one."""
+    ) -> list[_Row | str]:
+        """Networks read the sites of all crystals at once; these are solved one by one, and judged at once."""
         if not cells:
-            return
+            return []
         numbers = np.concatenate([cell.atomic_numbers for cell in cells])
         sites = self.model.of_sites(
             torch.from_numpy(np.concatenate(features)).to(self.device), torch.from_numpy(numbers).to(self.device)
         )
         ends = np.cumsum([cell.n_atoms for cell in cells])
-        for cell, end, probability in zip(cells, ends, self._metal_probabilities(cells, features), strict=True):
-            yield self._solve(cell, sites.at(slice(end - cell.n_atoms, end)), float(probability))
+        solved = [
+            self._solve(cell, sites.at(slice(end - cell.n_atoms, end))) for cell, end in zip(cells, ends, strict=True)
+        ]
+        probabilities = self._metal_probabilities(cells, features)
+        known = [(one, p) for one, p in zip(solved, probabilities, strict=True) if not isinstance(one, str)]
+        rows = iter(self._rows([one for one, _ in known], [p for _, p in known]))
+        return [one if isinstance(one, str) else next(rows) for one in solved]
 
-    @torch.no_grad()
-    def _solve(self, cell: PrimitiveCell, sites: SiteAnswer, metal_probability: float) -> _Row | str:
-        """Numbers per atom of one crystal, or why there are none."""
+    def _solve(self, cell: PrimitiveCell, sites: SiteAnswer) -> _Solved | str:
+        """Spectrum of one crystal, or why there is none."""
         try:
             problem = prepare(cell, self._preparation)
             answer = self.model.of_crystal(problem, sites)
@@ -218,19 +241,31 @@ class TightBindingPredictor:
             return f"The eigenproblem of the bands has no solution: {str(error).splitlines()[0]}"
         except CRYSTAL_FAULTS as error:
             return f"Its bands cannot be computed: {reason_of_fault(error)}"
-        mean = predicted_spectrum(answer, self.grid)
-        unsure = self.model.error_model(mean.shape[None], mean.spread[None], answer.vector[None])
-        integral_error = relative_integral_error(float(self.model.log_integral_std))
-        spectrum = mean.shape * mean.total
-        deviation = mean.total * torch.sqrt(unsure.per_bin[0] ** 2 + (integral_error * mean.shape) ** 2)
-        return _Row(
-            _numpy(spectrum),
-            _numpy(deviation),
-            math.hypot(float(unsure.per_spectrum[0]), integral_error),
-            float(unsure.domain_distance[0]),
-            metal_probability,
-            " ".join(problem.notes),
+        return _Solved(predicted_spectrum(answer, self.grid), answer.vector, " ".join(problem.notes))
+
+    def _rows(self, solved: Sequence[_Solved], metal_probabilities: Sequence[float]) -> list[_Row]:
+        """Numbers per atom with their uncertainty."""
+        if not solved:
+            return []
+        shape = torch.stack([one.mean.shape for one in solved])
+        unsure = self.model.error_model(
+            shape, torch.stack([one.mean.spread for one in solved]), torch.stack([one.vector for one in solved])
         )
+        total = torch.stack([one.mean.total for one in solved])[:, None]
+        integral_error = relative_integral_error(float(self.model.log_integral_std))
+        deviation = total * torch.sqrt(unsure.per_bin**2 + (integral_error * shape) ** 2)
+        return [
+            _Row(spectrum, of_bins, math.hypot(of_shape, integral_error), distance, probability, one.notes)
+            for one, spectrum, of_bins, of_shape, distance, probability in zip(
+                solved,
+                _numpy(shape * total),
+                _numpy(deviation),
+                unsure.per_spectrum.tolist(),
+                unsure.domain_distance.tolist(),
+                metal_probabilities,
+                strict=True,
+            )
+        ]
 
     def _metal_probabilities(
         self, cells: Sequence[PrimitiveCell], features: Sequence[NDArray[np.float32]]
