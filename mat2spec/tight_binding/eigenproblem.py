@@ -15,7 +15,7 @@ from torch import Tensor
 
 SMALLEST_OVERLAP = 1e-2
 # Energy of directions removed from the basis: far above every window.
-_REMOVED_EV = 60.0
+REMOVED_EV = 60.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Orthogonaliser:
         if self.removed is not None:
             outside = self.removed[:, :, None] | self.removed[:, None, :]
             reduced = reduced.masked_fill(outside, 0)
-            reduced = reduced + torch.diag_embed(self.removed * _REMOVED_EV).to(reduced.dtype)
+            reduced = reduced + torch.diag_embed(self.removed * REMOVED_EV).to(reduced.dtype)
         energies, vectors = torch.linalg.eigh(reduced)
         return energies, vectors
 

@@ -22,7 +22,15 @@ from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.tight_binding.bloch import TightBindingCrystal
 from mat2spec.tight_binding.channels import N_SHELLS
 from mat2spec.tight_binding.charges import self_consistent_charges
-from mat2spec.tight_binding.eigenproblem import Orthogonaliser, orthogonalise, populations, solve
+from mat2spec.tight_binding.eigenproblem import (
+    REMOVED_EV,
+    Bands,
+    Orthogonaliser,
+    orthogonalise,
+    populations,
+    real_product,
+    solve,
+)
 from mat2spec.tight_binding.kmesh import make_mesh
 from mat2spec.tight_binding.real_basis import RealBasis
 
@@ -92,8 +100,10 @@ class Problem:
         """
         shift = self.site_shells @ shifts_ev + self.potentials_ev
         scale = self.site_shells @ scales
-        matrix = self.hopping * (1 + scale[:, None] + scale) + self.overlap * ((shift[:, None] + shift) / 2)
-        return matrix + torch.diag(self.on_site_ev)
+        matrix = self.hopping * (1 + scale[:, None] + scale)
+        matrix.addcmul_(self.overlap, ((shift[:, None] + shift) / 2).to(matrix.dtype))
+        torch.diagonal(matrix, dim1=1, dim2=2).add_(self.on_site_ev)
+        return matrix
 
 
 @dataclass(frozen=True)
@@ -194,13 +204,8 @@ class LinearBands:
             Of each spin and shell, shape (n_spins, 3 x n_atoms), and of each shell, shape (3 x n_atoms,).
         """
         real = problem.weights.dtype
-        spins = [
-            solve(problem.hamiltonian(of_spin, scales.to(real)), problem.orthogonaliser)
-            for of_spin in shifts_ev.to(real)
-        ]
-        by_shifts = [populations(problem.overlap, spin.coefficients, problem.site_shells) for spin in spins]
-        by_scales = [2 * populations(problem.hopping, spin.coefficients, problem.site_shells) for spin in spins]
-        return cls(torch.cat([spin.energies for spin in spins]), torch.cat(by_shifts), torch.cat(by_scales))
+        spins = [_solve_spin(problem, of_spin, scales.to(real)) for of_spin in shifts_ev.to(real)]
+        return cls(*(torch.cat(each) for each in zip(*spins, strict=True)))
 
     def at(self, shifts_ev: Tensor, scales: Tensor) -> Tensor:
         """Energies after changes of shifts and scales, in the order of the bands before.
@@ -219,6 +224,36 @@ class LinearBands:
         by_shifts = self.by_shifts.unflatten(0, (shifts_ev.shape[1], -1))
         by_spin = torch.einsum("skbg,msg->mskb", by_shifts, shifts_ev.to(real)).flatten(1, 2)
         return self.energies + by_spin + (self.by_scales @ scales.to(real).T).movedim(-1, 0)
+
+
+def _solve_spin(problem: Problem, shifts_ev: Tensor, scales: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Energies of one spin and their derivatives, as in `LinearBands`."""
+    bands = solve(problem.hamiltonian(shifts_ev, scales), problem.orthogonaliser)
+    by_shifts = populations(problem.overlap, bands.coefficients, problem.site_shells)
+    by_scales = 2 * populations(problem.hopping, bands.coefficients, problem.site_shells)
+    if problem.weights.dtype == torch.float64:
+        return bands.energies, by_shifts, by_scales
+    return _expected_energies(problem, bands, by_shifts, by_scales, (shifts_ev, scales)), by_shifts, by_scales
+
+
+def _expected_energies(
+    problem: Problem, bands: Bands, by_shifts: Tensor, by_scales: Tensor, corrections: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Energies as expectation values, whose error is of second order in that of the coefficients.
+
+    In single precision they are several times as good as those of the solver, and come from numbers that are there.
+    """
+    shells = problem.site_shells.double()
+    of_shells = (problem.potentials_ev.double() @ shells) / shells.sum(dim=0).clamp_min(1)
+    shifts_ev, scales = (each.double() for each in corrections)
+    shares = by_shifts.double()
+    # Single precision would lose in this sum what is gained: its terms are large, and nearly cancel with the others.
+    on_site = problem.on_site_ev.double() @ real_product(bands.coefficients, bands.coefficients).double()
+    expected = shares @ (shifts_ev + of_shells) + by_scales.double() @ (0.5 + scales) + on_site
+    energies = (expected / shares.sum(dim=-1)).to(bands.energies.dtype)
+    if problem.orthogonaliser.removed is None:
+        return energies
+    return torch.where(bands.energies < REMOVED_EV / 2, energies, bands.energies)
 
 
 class CorrectedBands(torch.autograd.Function):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from mat2spec.tight_binding.eigenproblem import orthogonalise, solve
 from mat2spec.tight_binding.problem import LinearBands, PreparationSettings, corrected_bands, prepare
-from tests.mat2spec.tight_binding.conftest import as_given, rock_salt, zinc_blende
+from tests.mat2spec.tight_binding.conftest import as_given, low_symmetry, primitive, rock_salt, zinc_blende
 
 COARSE = PreparationSettings(kpoints_per_atom=20)
 
@@ -99,3 +100,17 @@ def test_small_changes_of_the_corrections_are_first_order():
     (changed,) = bands.at(*(each[None] for each in change))
     assert float((changed.sort(dim=1).values - exact).abs().mean()) < 2e-3
     assert float((bands.energies - exact).abs().mean()) > 5e-3
+
+
+def test_energies_in_single_precision_are_better_than_those_of_the_solver():
+    single = prepare(primitive(low_symmetry()), replace(COARSE, dtype=torch.complex64))
+    torch.manual_seed(0)
+    shifts, scales = 0.5 * torch.randn(1, 12), 0.1 * torch.randn(12)
+    overlap = single.overlap.to(torch.complex128)
+    exact = solve(single.hamiltonian(shifts[0], scales).to(torch.complex128), orthogonalise(overlap)).energies
+    found = LinearBands.solve(single, shifts, scales).energies
+    of_solver = solve(single.hamiltonian(shifts[0], scales), single.orthogonaliser).energies
+    near = exact < 10
+    errors = [float((energies - exact)[near].square().mean().sqrt()) for energies in (found, of_solver)]
+    assert errors[0] < 1e-6
+    assert errors[0] < errors[1] / 2
