@@ -23,6 +23,7 @@ from mat2spec.crystals.given import CrystalLike, crystals_given
 from mat2spec.crystals.primitive import CellSizes
 from mat2spec.external import ExternalPredictions
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
+from mat2spec.force_constants.predictor import ForceConstantsPredictor
 from mat2spec.graphs.batch import CrystalGraphs, split_by_edges
 from mat2spec.graphs.building import build_graphs, build_graphs_and_examine
 from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
@@ -34,12 +35,13 @@ from mat2spec.preparation import Prepared, prepare
 from mat2spec.settings import (
     DEFAULT_MAX_EDGES,
     EDOS_MODELS,
+    FORCE_CONSTANTS_MODEL,
     PHDOS_MODELS,
     SHIPPED_WEIGHTS_DIR,
     PredictionSettings,
     is_external,
 )
-from mat2spec.spectra.grids import EDOS_GRID, GRIDS, SpectralGrid
+from mat2spec.spectra.grids import EDOS_GRID, GRIDS, PHDOS_GRID, SpectralGrid
 from mat2spec.spectra.normalisation import Setting, to_spectra_per_atom
 from mat2spec.spectra.phonons import MODES_PER_ATOM
 from mat2spec.spectra.prediction import BatchReport, Prediction
@@ -240,7 +242,7 @@ class SpectrumPredictor:
         return tensors_hash(tensors)
 
 
-Predictor = SpectrumPredictor | TightBindingPredictor | ExternalPredictions
+Predictor = SpectrumPredictor | TightBindingPredictor | ForceConstantsPredictor | ExternalPredictions
 
 
 def load_predictor(
@@ -280,6 +282,8 @@ def load_predictor(
     _refuse_unknown(model, spectrum, folder)
     if model in TIGHT_BINDING_MODELS:
         return _load_tight_binding(model, spectrum, folder, device, max_edges_per_batch)
+    if model == FORCE_CONSTANTS_MODEL:
+        return _load_force_constants(spectrum, folder, device, max_edges_per_batch)
     shape_model, card = load_weights(folder / weights_name(model, spectrum, SHAPE_SETTING))
     scale_model = None
     if spectrum == EDOS_GRID.name:
@@ -300,7 +304,7 @@ def _refuse_unknown(model: str, spectrum: str, folder: Path) -> None:
     """Refuse a model without weights, with the names of those that have some; one without this spectrum says so itself."""
     ending = weights_name("", spectrum, SHAPE_SETTING)
     known = sorted(path.name.removesuffix(ending) for path in folder.glob(f"*{ending}"))
-    if model in {*known, *TIGHT_BINDING_MODELS}:
+    if model in {*known, *TIGHT_BINDING_MODELS, FORCE_CONSTANTS_MODEL}:
         return
     there = f"The models there are {', '.join(known)}." if known else "There are none of any model."
     raise WeightsError(
@@ -325,6 +329,18 @@ def _load_tight_binding(
     speaker = f"{MODEL_OF_LARGE_CELLS}, without spin" if spin else MODEL_OF_LARGE_CELLS
     predictor = load_tight_binding(path, resolve_device(device), predictor_of_large_cells, speaker, spin=spin)
     predictor.trust = load_trust(folder, model, spectrum, predictor.weights_hash)
+    return predictor
+
+
+def _load_force_constants(
+    spectrum: str, folder: Path, device: str, max_edges_per_batch: int
+) -> ForceConstantsPredictor:
+    if spectrum != PHDOS_GRID.name:
+        raise WeightsError(f"The model '{FORCE_CONSTANTS_MODEL}' predicts phonon densities of states, not {spectrum}.")
+    network = load_predictor(PHDOS_MODELS[0], spectrum, folder, device, max_edges_per_batch)
+    assert isinstance(network, SpectrumPredictor)
+    predictor = ForceConstantsPredictor(network)
+    predictor.trust = load_trust(folder, FORCE_CONSTANTS_MODEL, spectrum, predictor.weights_hash)
     return predictor
 
 
@@ -404,6 +420,9 @@ def predict_with_models(
         predictor = predictors[index]
         if isinstance(predictor, TightBindingPredictor):
             answers[index] = predictor.predict(crystals, on_batch, facts, list(answers.values()))
+            continue
+        if isinstance(predictor, ForceConstantsPredictor):
+            answers[index] = predictor.predict(crystals, on_batch, facts)
             continue
         if isinstance(predictor, ExternalPredictions):
             answers[index] = judge(predictor.predict(crystals, on_batch), None, facts)

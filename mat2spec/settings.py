@@ -25,6 +25,8 @@ MODELS_WITH_SPIN = (TIGHT_BINDING_MODELS[1], "student")
 # Models that predict where none is named, the most accurate first: it leads.
 EDOS_MODELS = (TIGHT_BINDING_MODELS[0], "sitedos", "mat2spec")
 PHDOS_MODELS = ("sitedos",)
+# The mean of the best of them and of the phonons of a potential: better still, and seconds a crystal.
+FORCE_CONSTANTS_MODEL = "force-constants"
 # Crystals whose spectra are projected: each is solved once more, some tenths of a second.
 MOST_PROJECTED = 12
 # A model may also be a file of predictions that others published, see `mat2spec.external`.
@@ -98,7 +100,8 @@ class PredictionSettings(BaseModel):
     )
     phonon_model: str | None = Field(
         default="sitedos",
-        description="Model, with the shipped weights, that predicts the phonons of the picks of a screen; null for none.",
+        description="Model, with the shipped weights, that predicts the phonons of the picks of a screen; null for none. "
+        "force-constants is the most accurate one and takes seconds a crystal.",
     )
     max_phonons: int = Field(
         default=200, ge=0, description="Maximum number of picks, by rank, whose phonons are predicted."

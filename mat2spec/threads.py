@@ -10,18 +10,19 @@ import torch
 
 
 @contextmanager
-def worker_threads(device: torch.device) -> Iterator[ThreadPoolExecutor]:
+def worker_threads(device: torch.device, *, flush_denormals: bool = True) -> Iterator[ThreadPoolExecutor]:
     """Threads that work on batches in parallel.
 
     On a CPU, one thread per core with its own batch is faster than all cores on one batch, as the
     operations are too small to be split. A GPU is fed by a single thread. Numbers below 1e-38 are zero in these threads:
-    with them, as symmetry leaves them in matrices, products take up to four times as long.
+    with them, as symmetry leaves them in matrices, products take up to four times as long. phonopy, whose threads inherit
+    that, finds wrong force constants then: for it there is `flush_denormals`.
     """
     n_threads = torch.get_num_threads()
     executor = ThreadPoolExecutor(
         max_workers=n_threads if device.type == "cpu" else 1,
         initializer=torch.set_flush_denormal,
-        initargs=(True,),
+        initargs=(flush_denormals,),
     )
     if device.type == "cpu":
         torch.set_num_threads(1)

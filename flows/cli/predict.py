@@ -70,7 +70,7 @@ def predict(
 
         mat2spec predict mp-149 relaxed/ --model mat2spec
 
-        mat2spec predict POSCAR --spectrum phdos   # by sitedos, the best model for phonons
+        mat2spec predict POSCAR --spectrum phdos   # by sitedos; --model force-constants is better, and takes seconds each
     """
     phonon_models = list(PHDOS_MODELS) if spectrum == "phdos" and config is None else None
     given = as_assignments({"prediction.models": models or phonon_models, "prediction.device": device}, assignments)

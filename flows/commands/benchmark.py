@@ -16,7 +16,13 @@ from flows.commands.terminal import console
 from flows.settings_layers import SettingsRefusedError, load_model
 from mat2spec.benchmark.cells import BusyCellError, make_cells, read_results, run_cell
 from mat2spec.benchmark.data import BenchmarkError, ElectronData, PhononData
-from mat2spec.benchmark.ensembles import evaluate_weights, judge_baselines, judge_cells, judge_ensembles
+from mat2spec.benchmark.ensembles import (
+    evaluate_force_constants,
+    evaluate_weights,
+    judge_baselines,
+    judge_cells,
+    judge_ensembles,
+)
 from mat2spec.benchmark.error_figures import chosen_rows, draw_error_figures, error_tables, summarise_errors
 from mat2spec.benchmark.error_table import ERRORS_FILE, error_table, write_error_table
 from mat2spec.benchmark.label_noise import read_label_noise
@@ -28,8 +34,15 @@ from mat2spec.benchmark.test_sets import in_order
 from mat2spec.labels.reserved import known_reserved_formulas
 from mat2spec.models.checkpoints import weights_name
 from mat2spec.prediction import shipped_weights
-from mat2spec.settings import SHIPPED_STORE, SHIPPED_WEIGHTS_DIR, Level, shipped_stores
-from mat2spec.spectra.grids import EDOS_GRID
+from mat2spec.settings import (
+    FORCE_CONSTANTS_MODEL,
+    PHDOS_MODELS,
+    SHIPPED_STORE,
+    SHIPPED_WEIGHTS_DIR,
+    Level,
+    shipped_stores,
+)
+from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.tables.files import atomic_path
 from mat2spec.tight_binding.predictor import MODEL_NAMES as TIGHT_BINDING_MODELS
@@ -122,6 +135,11 @@ class Benchmark:
         shipped = (shipped_weights(self.spectrum) | self._shipped_tight_binding()) if self.shipped else {}
         return {f"shipped-{model}": files for model, files in shipped.items()} | dict(map(_named_files, self.weights))
 
+    def networks(self) -> list[Path]:
+        """Those of saved weights to which the force constants of a potential are added."""
+        is_asked = self.shipped and self.spectrum == PHDOS_GRID.name
+        return shipped_weights(self.spectrum)[PHDOS_MODELS[0]] if is_asked else []
+
     def _shipped_tight_binding(self) -> dict[str, list[Path]]:
         if self.spectrum != EDOS_GRID.name:
             return {}
@@ -180,6 +198,9 @@ def report(benchmark: Benchmark, data: BenchmarkData) -> None:
     cells = judge_cells(finished, data)
     ensembles = judge_ensembles(group_cells(finished), data)
     weights = [evaluate_weights(name, files, data) for name, files in benchmark.saved_weights().items()]
+    weights += [
+        evaluate_force_constants(f"shipped-{FORCE_CONSTANTS_MODEL}", path, data) for path in benchmark.networks()
+    ]
     new = Figures(_results(cells), _results(ensembles), _results(weights), judge_baselines(data))
     figures = new.completed_by(read_report(benchmark.output))
     layout = benchmark.layout()

@@ -24,12 +24,15 @@ from mat2spec.benchmark.data import (
     read_spectra,
 )
 from mat2spec.benchmark.evaluation import SIGMAS_OF_90_PERCENT
+from mat2spec.force_constants.predictor import ForceConstantsPredictor
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.labels.splits import Split, calibration_split
 from mat2spec.models.checkpoints import WeightsCard, load_weights, read_card, weights_name
 from mat2spec.prediction import Predictor, load_predictor
+from mat2spec.settings import FORCE_CONSTANTS_MODEL, PredictionSettings
 from mat2spec.spectra.normalisation import Setting
+from mat2spec.tables.array_cache import descriptor_cache
 from mat2spec.tight_binding.predictor import MODEL_NAMES as TIGHT_BINDING_MODELS
 from mat2spec.tight_binding.predictor import TightBindingPredictor
 
@@ -143,7 +146,7 @@ def evaluate_weights(name: str, paths: Sequence[Path], data: BenchmarkData) -> J
 
 
 def evaluate_predictor(name: str, predictor: Predictor, card: WeightsCard, data: BenchmarkData) -> Judged:
-    """A predictor of electronic spectra per cell as users have it, on the benchmark's held-out materials.
+    """A predictor of spectra per cell as users have it, on the benchmark's held-out materials.
 
     A failed prediction is evaluated as a flat spectrum and counted in ``n_empty``.
 
@@ -165,6 +168,17 @@ def evaluate_predictor(name: str, predictor: Predictor, card: WeightsCard, data:
         **data.evaluate_splits(spectra, labelled),
     }
     return Judged(result, spectra)
+
+
+def evaluate_force_constants(name: str, network: Path, data: BenchmarkData) -> Judged:
+    """The model `force-constants` on a network's weights: some seconds a crystal, kept in the cache of descriptors."""
+    card = read_card(network)
+    predictor = load_predictor(FORCE_CONSTANTS_MODEL, card.spectral_grid.name, network.parent)
+    assert isinstance(predictor, ForceConstantsPredictor)
+    # The intervals of calibrations have seen test materials.
+    predictor.trust = predictor.trust_in_network = None
+    predictor.descriptor_cache = descriptor_cache(PredictionSettings())
+    return evaluate_predictor(name, predictor, card.model_copy(update={"model": FORCE_CONSTANTS_MODEL}), data)
 
 
 def _predictor_of(path: Path, card: WeightsCard) -> Predictor:

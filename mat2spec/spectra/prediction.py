@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pymatgen.phonon.dos import CompletePhononDos, PhononDos
 
 BatchReport = Callable[[int], None]
+# What no row of another prediction changes.
+_NOT_OF_ROWS = ("material_ids", "predicted_by")
 # Splits the spectrum of a crystal over its sites and the shells of their atoms: shape (n_sites, 3, size), or None.
 Projector = Callable[[Crystals, int], NDArray[np.float64] | None]
 
@@ -118,6 +120,31 @@ class Prediction:
             elif isinstance(value, list) and value:
                 taken[name] = [value[index] for index in indices]
         return replace(self, **taken, crystals=None if self.crystals is None else self.crystals.take(indices))
+
+    def with_rows_of(self, other: Prediction, rows: NDArray[np.integer], reasons: Sequence[str]) -> Prediction:
+        """These predictions, but for some rows in which another model speaks for this one.
+
+        Parameters
+        ----------
+        other
+            What it says of the same crystals.
+        rows
+            Where it speaks.
+        reasons
+            Why, for each of them; its own remark goes first.
+        """
+        taken: dict[str, Any] = {"predicted_by": [*self.speakers]}
+        for name, value in vars(self).items():
+            given = getattr(other, name)
+            if name in _NOT_OF_ROWS or not isinstance(value, np.ndarray | list) or not len(value) or not len(given):
+                continue
+            taken[name] = value.copy()
+            for row in rows.tolist():
+                taken[name][row] = given[row]
+        for row, reason in zip(rows.tolist(), reasons, strict=True):
+            taken["reason"][row] = f"{other.reason[row]} {reason}".strip()
+            taken["predicted_by"][row] = other.speakers[row]
+        return replace(self, **taken)
 
     @property
     def speakers(self) -> list[str]:
