@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +99,13 @@ class PrimitiveCell(Cell):
 
     def average_equivalent(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean over equivalent atoms of values with the atoms along the first axis."""
-        groups, inverse = np.unique(self.equivalent_atoms, return_inverse=True)
-        membership = (np.arange(len(groups))[:, None] == inverse).astype(values.dtype)
-        means = (membership / membership.sum(axis=1, keepdims=True)) @ values.reshape(self.n_atoms, -1)
-        return means[inverse].reshape(values.shape)
+        mean, orbit = self._orbits
+        means = mean.astype(values.dtype) @ values.reshape(self.n_atoms, -1)
+        return means[orbit].reshape(values.shape)
+
+    @cached_property
+    def _orbits(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Weights of the atoms in the mean over each orbit, and the orbit of each atom."""
+        groups, orbit = np.unique(self.equivalent_atoms, return_inverse=True)
+        membership = np.arange(len(groups))[:, None] == orbit
+        return membership / membership.sum(axis=1, keepdims=True), orbit

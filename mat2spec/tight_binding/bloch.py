@@ -109,11 +109,10 @@ class TightBindingCrystal:
         pairs = find_pairs(cell, tables, rows)
         if len(pairs.first):
             first, second = rows[pairs.first], rows[pairs.second]
-            forward = tables.integrals(first, second, pairs.distances_a)
-            backward = tables.integrals(second, first, pairs.distances_a)
-            blocks = np.stack(
-                [slater_koster_blocks(f, b, pairs.directions) for f, b in zip(forward, backward, strict=True)], axis=1
-            )
+            ends = np.concatenate([first, second]), np.concatenate([second, first])
+            integrals = np.stack(tables.integrals(*ends, np.tile(pairs.distances_a, 2)))
+            forward, backward = np.split(integrals, 2, axis=1)
+            blocks = slater_koster_blocks(forward, backward, pairs.directions).swapaxes(0, 1)
         else:
             blocks = np.empty((0, 2, 9, 9))
         return cls(

@@ -169,8 +169,10 @@ def _reciprocal_sum(cell: PrimitiveCell) -> NDArray[np.float64]:
     axes = [np.arange(-count, count + 1) for count in counts]
     indices = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     squares = ((indices @ reciprocal) ** 2).sum(axis=1)
-    chosen = (squares > 1e-9) & (squares < largest**2)
+    # Of each vector and its opposite, one.
+    chosen = (squares > 1e-9) & (squares < largest**2) & (np.arange(len(squares)) < len(squares) // 2)
     indices, squares = indices[chosen], squares[chosen]
-    phases = np.exp(2j * np.pi * (cell.frac_coords @ indices.T))
-    weights = 4 * np.pi / cell.volume * np.exp(-squares * _EWALD_WIDTH_A**2) / squares
-    return np.asarray(((phases * weights) @ phases.conj().T).real)
+    phases = 2 * np.pi * (cell.frac_coords @ indices.T)
+    weights = 8 * np.pi / cell.volume * np.exp(-squares * _EWALD_WIDTH_A**2) / squares
+    parts = np.concatenate([np.cos(phases), np.sin(phases)], axis=1)
+    return np.asarray((parts * np.tile(weights, 2)) @ parts.T)

@@ -96,9 +96,9 @@ def orthogonalise(overlap: Tensor, smallest: float = SMALLEST_OVERLAP) -> Orthog
         identity = torch.eye(overlap.shape[-1], dtype=overlap.dtype, device=overlap.device).expand_as(overlap)
         inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
         transform = inverse.mH.resolve_conj().contiguous()
-        # The largest eigenvalue of the inverse is at most its Frobenius norm.
-        squares = real_product(*[inverse @ transform] * 2).sum(dim=(1, 2))
-        if float(squares.max()) < 1 / smallest**2:
+        # The largest eigenvalue of the inverse of S is at most the product of these norms of the inverse factor.
+        sizes = inverse.abs()
+        if float((sizes.sum(dim=1).amax(dim=1) * sizes.sum(dim=2).amax(dim=1)).max()) < 1 / smallest:
             return Orthogonaliser(transform, factor, None)
     eigenvalues, vectors = torch.linalg.eigh(overlap)
     scale = eigenvalues.clamp_min(smallest).sqrt()[..., None, :]

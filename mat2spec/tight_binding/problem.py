@@ -102,7 +102,7 @@ class Problem:
         scale = self.site_shells @ scales
         matrix = self.hopping * (1 + scale[:, None] + scale)
         matrix.addcmul_(self.overlap, ((shift[:, None] + shift) / 2).to(matrix.dtype))
-        torch.diagonal(matrix, dim1=1, dim2=2).add_(self.on_site_ev)
+        torch.diagonal(matrix, dim1=-2, dim2=-1).add_(self.on_site_ev)
         return matrix
 
 
