@@ -26,7 +26,7 @@ composition only: the mean spectrum, the nearest composition, and the ten neares
 - **oracle**: predicted shape times the sum of the true curve of maximum 1. Uses the label's own sum, as the paper's
   rows of sumnorm-wd and sumnorm-kl do. Never compare it with a blind figure.
 - WD: Wasserstein distance of curves that sum to one. C_V: Einstein function, 3N modes, 300 K, J/(K mol) per cell, from
-  the 51-point curves. Mean frequency in cm-1. Coverage: share of bins within the 90 % interval (of one model: the
+  the 51-point curves; in `paper` rows per formula unit, it seems, which holds 0.7 of a cell. Mean frequency in cm-1. Coverage: share of bins within the 90 % interval (of one model: the
   residuals of validation materials). Rank correlation: Spearman's, of expected with true error of a spectrum.
 - training: spectra trained on x epochs, and the time that it took on the device (one core of a busy machine for cpu).
 """
