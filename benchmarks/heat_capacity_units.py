@@ -1,4 +1,4 @@
-"""Of what are the published heat capacities: the cell, the formula unit or the atom?
+"""Find of what published heat capacities are: the cell, the formula unit or the atom.
 
     OMP_NUM_THREADS=1 python benchmarks/heat_capacity_units.py DATA
 
@@ -37,7 +37,9 @@ def main() -> None:
     crystals, frequencies = test.crystals, PHDOS_GRID.centers
     assert crystals is not None
     amounts = (crystals.n_sites, atoms_per_formula_unit(ElementCounts.from_crystals(crystals)), np.ones(len(crystals)))
-    print("| | mean frequency / cm-1 | C_V per cell | per formula unit | per atom | ratio per cell | formula unit | atom |")
+    print(
+        "| | mean frequency / cm-1 | C_V per cell | per formula unit | per atom | ratio per cell | formula unit | atom |"
+    )
     print("|" + "---|" * 8)
     for model in MODELS:
         spectra = load_predictor(model, PHDOS_GRID.name, device="cpu").predict(crystals).spectra
@@ -48,7 +50,9 @@ def main() -> None:
         print(f"| {model} | " + " | ".join(cells) + " |")
     for row in PUBLISHED_PHONONS:
         ratio = row.heat_capacity_mae / row.mean_frequency_mae_cm1
-        print(f"paper, {row.setting}, {row.model}: {row.heat_capacity_mae} / {row.mean_frequency_mae_cm1} = {ratio:.3f}")
+        print(
+            f"paper, {row.setting}, {row.model}: {row.heat_capacity_mae} / {row.mean_frequency_mae_cm1} = {ratio:.3f}"
+        )
 
 
 if __name__ == "__main__":
