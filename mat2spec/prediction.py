@@ -168,7 +168,8 @@ class SpectrumPredictor:
         usable = np.flatnonzero([problem is None for problem in problems])
         answers = _Answers.unknown(len(graphs), self.grid.size)
         failures: dict[int, str] = {}
-        batches = list(split_by_edges(usable, graphs.n_edges.cpu().numpy(), self.max_edges_per_batch))
+        most = self.max_edges_per_batch * self.shape_model.batches_at_once
+        batches = list(split_by_edges(usable, graphs.n_edges.cpu().numpy(), most))
         with deterministic(self.device), worker_threads(self.device) as executor:
             results = executor.map(lambda chosen: self._predict_batch(graphs, chosen, failures), batches)
             for chosen, answer in zip(batches, results, strict=True):
@@ -199,7 +200,8 @@ class SpectrumPredictor:
 
     def _forward(self, graph: CrystalGraphs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Spectra per cell, their standard deviations, relative errors and distances to the domain."""
-        vectors = self.shape_model.encoder(graph)
+        links = self.shape_model.links(graph)
+        vectors = self.shape_model.encoder(graph, *links)
         shape = _per_atom(self.shape_model, vectors, graph)
         unsure = self.shape_model.error_model(
             shape, self.shape_model.spread(vectors, graph), self.shape_model.crystal_vectors(vectors, graph)
@@ -209,7 +211,7 @@ class SpectrumPredictor:
             relative_error = torch.zeros_like(scale)
         else:
             if not self._shares_encoder:
-                vectors = self.scale_model.encoder(graph)
+                vectors = self.scale_model.encoder(graph, *links)
             integral = _per_atom(self.scale_model, vectors, graph).sum(dim=1) * self.grid.width
             relative_error = self.scale_model.integral_residual_std / integral.clamp_min(1e-3)
             scale = integral * graph.n_atoms

@@ -19,6 +19,8 @@ REACH_A = 6.0
 # Length over which a bond loses its order, in Angstrom (Brown & Altermatt, Acta Cryst. B41, 244 (1985)).
 _BOND_DECAY_A = 0.37
 _SMALLEST_SUM = 1e-3
+# Logarithms of distances over radii that differ by no more are equal: some radii are, as those of K and Pr.
+_EQUAL = 1e-6
 # Above all atomic numbers.
 _MOST_ELEMENTS = 1000
 # Crystals whose neighbours are in memory together.
@@ -118,7 +120,7 @@ class Environments:
         ratio = self.pairs[2]
         smallest = np.full(len(self.site_element), np.inf)
         np.minimum.at(smallest, self.near_site, ratio)
-        chosen = np.flatnonzero(ratio == smallest[self.near_site])
+        chosen = np.flatnonzero(ratio <= smallest[self.near_site] + _EQUAL)
         found = np.full(len(self.site_element), -1, dtype=np.int64)
         # Of equal ones the lightest, whatever the order of the atoms.
         by_element = chosen[np.argsort(-self.near_element[chosen], kind="stable")]

@@ -14,11 +14,6 @@ from torch_geometric.utils import softmax
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.graphs.ends import different_ends
 
-# Exponentials of single precision overflow at 88.
-_LARGEST_EXPONENT = 80.0
-# A megabyte, which stays in the cache of a core.
-_ROWS_IN_CACHE = 512
-
 
 class Ends(NamedTuple):
     """The distinct ends of the edges of a batch: pairs of a node and a length.
@@ -67,7 +62,8 @@ class GraphAttention(MessagePassing):
 
     The weight matrix acting on [node, edge] is split into a node part and an edge part, so that the
     first is applied once per node and the second once per distinct edge length. They are added once
-    per distinct end (`Ends`), and messages are summed without storing all of them.
+    per distinct end (`Ends`), and messages are summed without storing all of them. Without gradients
+    `mat2spec.models.fast_attention` gives the same.
     """
 
     SUPPORTS_FUSED_EDGE_INDEX: Final[bool] = True
@@ -97,30 +93,19 @@ class GraphAttention(MessagePassing):
             edge is the sum of those of its links.
         """
         # Sum of the node part and the length part row by row, without a tensor of either.
-        sums = embedding_bag(ends.parts, self._parts(nodes, edges), mode="sum")
-        hidden = softplus(sums) if torch.is_grad_enabled() else softplus_in_place(sums)
+        sums = embedding_bag(ends.parts, torch.cat([self.node(nodes), self.edge(edges)]), mode="sum")
+        hidden = softplus(sums)
         as_centre, as_neighbour = self._scores(hidden)
         neighbour = ends.edge_index.as_tensor()[0]
         scores = softplus(as_centre.index_select(0, ends.centre) + as_neighbour.index_select(0, neighbour))
         weights = softmax(scores + multiplicity.log()[:, None], ptr=ends.edge_index.get_indptr()) / self.n_heads
         return self.propagate(ends.edge_index, x=(hidden, None), weights=weights) + self.bias
 
-    def _parts(self, nodes: Tensor, edges: Tensor) -> Tensor:
-        """The node part of every node, then the edge part of every length."""
-        if torch.is_grad_enabled() or nodes.dtype != self.node.weight.dtype:  # mixed precision
-            return torch.cat([self.node(nodes), self.edge(edges)])
-        parts = nodes.new_empty(len(nodes) + len(edges), self.n_heads * self.width)
-        torch.mm(nodes, self.node.weight.T, out=parts[: len(nodes)])
-        torch.mm(edges, self.edge.weight.T, out=parts[len(nodes) :])
-        return parts
-
     def _scores(self, hidden: Tensor) -> tuple[Tensor, ...]:
         """Terms of the attention of each end as a centre and as a neighbour, each of shape (n_ends, n_heads)."""
-        if torch.is_grad_enabled():
-            # One matrix product over all heads, mostly with zeros, has the faster gradient.
-            own_head = torch.block_diag(*self.attention.permute(1, 2, 0))
-            return (hidden @ own_head).view(-1, self.n_heads, 2).unbind(dim=2)
-        return torch.einsum("nhw,shw->snh", hidden.view(-1, self.n_heads, self.width), self.attention).unbind()
+        # One matrix product over all heads, mostly with zeros, has the faster gradient.
+        own_head = torch.block_diag(*self.attention.permute(1, 2, 0))
+        return (hidden @ own_head).view(-1, self.n_heads, 2).unbind(dim=2)
 
     def message(self, x_j: Tensor, weights: Tensor) -> Tensor:
         """Weighted sum of the heads of every neighbour, shape (n_edges, width): the unfused message."""
@@ -137,12 +122,3 @@ class GraphAttention(MessagePassing):
             per_sample_weights=weights.to(hidden.dtype).flatten(),
             include_last_offset=True,
         )
-
-
-def softplus_in_place(values: Tensor) -> Tensor:
-    """Softplus of a tensor without gradients, in its place where that is faster: on a CPU, to 1e-6."""
-    if values.device.type != "cpu" or not values.numel() or values.amax() > _LARGEST_EXPONENT:
-        return softplus(values)
-    for rows in values.split(_ROWS_IN_CACHE):
-        rows.exp_().add_(1).log_()
-    return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -41,6 +41,8 @@ class SpectrumModel(nn.Module, ABC):
     """
 
     settings_class: ClassVar[type[ModelSettings]]
+    # Batches of the usual size that it predicts at once, where most of its memory is that of a part of them.
+    batches_at_once: ClassVar[int] = 1
     settings: ModelSettings
     encoder: nn.Module
     target_mean: Tensor
@@ -66,6 +68,10 @@ class SpectrumModel(nn.Module, ABC):
     @abstractmethod
     def forward_from_vectors(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:
         """Activated prediction from the output of the encoder: a row per crystal, or per node of `graph`."""
+
+    def links(self, graph: CrystalGraphs) -> tuple[Any, ...]:  # noqa: ARG002
+        """What the encoder takes besides a graph and another model of this kind can take too; nothing for most."""
+        return ()
 
     def fit_inputs(self, graph: CrystalGraphs) -> None:
         """Store statistics of the training crystals; most models need none."""

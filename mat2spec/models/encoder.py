@@ -7,6 +7,8 @@ the vector; here the vector is the weighted sum, which does not depend on the ce
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -15,7 +17,9 @@ from torch.nn.functional import leaky_relu, softplus
 from mat2spec.crystals.elements import element_features
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.models.attention import Ends, GraphAttention
+from mat2spec.models.fast_attention import Links, attend
 from mat2spec.models.pooling import CompositionAttention
+from mat2spec.models.softplus import softplus_in_place
 
 
 class EncoderSettings(BaseModel):
@@ -62,13 +66,30 @@ class CrystalEncoder(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm1d(settings.width) for _ in range(settings.n_layers))
         self.pool = CompositionAttention(settings.width)
 
-    def forward(self, graph: CrystalGraphs) -> Tensor:
+    def forward(self, graph: CrystalGraphs, links: Links | None = None) -> Tensor:
+        """Vectors of crystals; `links` are those of the graph (`Links.of`), where they are known."""
         nodes = self.embed_node(self.elements[graph.atomic_numbers])
+        if torch.is_grad_enabled() or nodes.dtype != self.embed_node.weight.dtype:  # mixed precision
+            nodes = self._attend(nodes, graph)
+        else:
+            nodes = self._attend_fast(nodes, Links.of(graph) if links is None else links)
+        return softplus(self.pool_nodes(nodes, graph))
+
+    def _attend(self, nodes: Tensor, graph: CrystalGraphs) -> Tensor:
         ends = Ends.of(graph)
-        edges = leaky_relu(self.embed_edge(self.basis(ends.lengths)), 0.2)
+        edges = self._embed_lengths(ends.lengths)
         for layer, norm in zip(self.layers, self.norms, strict=True):
             nodes = softplus(norm(layer(nodes, edges, ends, graph.edge_multiplicity)))
-        return softplus(self.pool_nodes(nodes, graph))
+        return nodes
+
+    def _attend_fast(self, nodes: Tensor, links: Links) -> Tensor:
+        edges = self._embed_lengths(links.lengths)
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            nodes = softplus_in_place(norm(attend(cast("GraphAttention", layer), nodes, edges, links)))
+        return nodes
+
+    def _embed_lengths(self, lengths: Tensor) -> Tensor:
+        return leaky_relu(self.embed_edge(self.basis(lengths)), 0.2)
 
     def pool_nodes(self, nodes: Tensor, graph: CrystalGraphs) -> Tensor:
         """Vectors of nodes to vectors of crystals, shape (n_crystals, width)."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.models.base import LossTerms, ModelSettings, SpectrumModel
 from mat2spec.models.encoder import CrystalEncoder, EncoderSettings
+from mat2spec.models.fast_attention import BATCHES_AT_ONCE, Links
 from mat2spec.spectra.normalisation import Setting, activate, prediction_loss
 
 
@@ -24,6 +25,7 @@ class Gatgnn(SpectrumModel):
     """Encoder, two dense layers, spectrum."""
 
     settings_class = GatgnnSettings
+    batches_at_once = BATCHES_AT_ONCE
     settings: GatgnnSettings
 
     def __init__(self, settings: GatgnnSettings, size: int, setting: Setting) -> None:
@@ -39,6 +41,9 @@ class Gatgnn(SpectrumModel):
             nn.Dropout(settings.dropout),
             nn.Linear(2 * width, size),
         )
+
+    def links(self, graph: CrystalGraphs) -> tuple[Links]:
+        return (Links.of(graph),)
 
     def forward_from_vectors(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:  # noqa: ARG002
         return activate(self.head(vectors), self.setting)

@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy, normalize
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.models.base import LossTerms, ModelSettings, SpectrumModel
 from mat2spec.models.encoder import CrystalEncoder, EncoderSettings
+from mat2spec.models.fast_attention import BATCHES_AT_ONCE, Links
 from mat2spec.models.mixtures import Mixture, mixture_divergence, pairwise_divergence
 from mat2spec.spectra.normalisation import Setting, activate, prediction_loss
 
@@ -110,6 +111,7 @@ class Mat2Spec(SpectrumModel):
     """The model of the paper."""
 
     settings_class = Mat2SpecSettings
+    batches_at_once = BATCHES_AT_ONCE
     settings: Mat2SpecSettings
     encoder: CrystalEncoder
 
@@ -130,6 +132,9 @@ class Mat2Spec(SpectrumModel):
         if settings.label_generator and settings.projector:
             self.projector = nn.Sequential(nn.Linear(settings.translated, settings.projected), nn.ReLU())
         self.predictor = nn.Linear(settings.translated, size, bias=False)
+
+    def links(self, graph: CrystalGraphs) -> tuple[Links]:
+        return (Links.of(graph),)
 
     def forward_from_vectors(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:  # noqa: ARG002
         return self.predict_from_latent(self.feature_generator(vectors).mean(), vectors)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear, softplus
 from torch_geometric.nn.aggr import Aggregation
 from torch_geometric.utils import scatter, softmax
 
 from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER
+from mat2spec.models.softplus import softplus_in_place
 
 
 class WeightedMean(Aggregation):
@@ -56,6 +58,11 @@ class CompositionAttention(Aggregation):
     ) -> Tensor:
         n_crystals = len(ptr) - 1
         composition = self.composition(atomic_numbers, multiplicity, index, n_crystals)
-        score = self.score(torch.cat([x, composition.index_select(0, index)], dim=1))
+        # The part of the composition is the same for all nodes of a crystal.
+        first, _, last = self.score
+        assert isinstance(first, nn.Linear)
+        of_node, of_crystal = first.weight.split([x.shape[1], self.n_elements], dim=1)
+        hidden = linear(x, of_node) + linear(composition, of_crystal, first.bias).index_select(0, index)
+        score = last(softplus(hidden) if torch.is_grad_enabled() else softplus_in_place(hidden))
         weights = softmax(score + multiplicity.log()[:, None], ptr=ptr)
         return self.reduce(x * weights, index, ptr, dim_size, dim)

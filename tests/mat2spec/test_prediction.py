@@ -72,7 +72,9 @@ def test_small_batches_and_one_large_batch_agree_in_order(crystals):
     large = small_predictor(max_edges_per_batch=10**6).predict(many)
     torch.manual_seed(3)
     seen = []
-    small = small_predictor(max_edges_per_batch=1).predict(many, seen.append)
+    predictor = small_predictor(max_edges_per_batch=1)
+    predictor.shape_model.batches_at_once = 1
+    small = predictor.predict(many, seen.append)
     assert seen == [1] * 6
     np.testing.assert_allclose(small.spectra, large.spectra, rtol=1e-4, atol=1e-6)
 

@@ -1,0 +1,66 @@
+"""Without gradients, in pieces, attention gives what it gives with them, for real crystals and the weights that ship."""
+
+import numpy as np
+import pytest
+import torch
+
+from mat2spec.graphs.building import build_graphs
+from mat2spec.models import fast_attention
+from mat2spec.models.attention import Ends
+from mat2spec.models.fast_attention import Links, attend
+from mat2spec.prediction import load_predictor
+from mat2spec.settings import DATA_DIR
+from screening.sources.parquet import ParquetSource
+
+N_CATALOGUE = 80
+
+
+@pytest.fixture(scope="module")
+def graph():
+    source = ParquetSource(DATA_DIR / "catalogue.parquet", limit=N_CATALOGUE)
+    graphs, problems = build_graphs(source.crystals(sorted(source.ids())))
+    return graphs.take(np.flatnonzero([problem is None for problem in problems]))
+
+
+@pytest.fixture(scope="module", params=["student", "mat2spec", "gatgnn"])
+def predictor(request):
+    return load_predictor(request.param, device="cpu")
+
+
+@pytest.mark.parametrize("edges_of_a_piece", [1, 700, 10**9])
+def test_encodings_and_spectra_are_those_with_gradients(predictor, graph, edges_of_a_piece, monkeypatch):
+    monkeypatch.setattr(fast_attention, "EDGES_OF_A_PIECE", edges_of_a_piece)
+    for model in (predictor.shape_model, predictor.scale_model):
+        plain, spectra = model.encoder(graph).detach(), model(graph).detach()
+        with torch.inference_mode():
+            fast, quickly = model.encoder(graph), model.forward_from_vectors(model.encoder(graph), graph)
+        torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)
+        off = (quickly - spectra).abs().amax(dim=1) / spectra.abs().amax(dim=1)
+        assert off.max() < 1e-5
+
+
+@pytest.mark.parametrize("scale", [1.0, 40.0, 3000.0])
+def test_large_numbers_do_not_overflow(predictor, graph, scale):
+    layer = predictor.shape_model.encoder.layers[0]
+    ends, links = Ends.of(graph), Links.of(graph)
+    generator = torch.Generator().manual_seed(0)
+    nodes = scale * torch.randn(len(graph.atomic_numbers), layer.width, generator=generator)
+    edges = scale * torch.randn(len(ends.lengths), layer.width, generator=generator)
+    plain = layer(nodes, edges, ends, graph.edge_multiplicity).detach()
+    with torch.inference_mode():
+        fast = attend(layer, nodes, edges, links)
+    assert torch.isfinite(fast).all()
+    torch.testing.assert_close(fast, plain, rtol=1e-3, atol=1e-5 * float(plain.abs().max()))
+
+
+def test_pieces_are_the_edges_of_the_batch_in_order(graph, monkeypatch):
+    monkeypatch.setattr(fast_attention, "EDGES_OF_A_PIECE", 500)
+    ends, links = Ends.of(graph), Links.of(graph)
+    assert len(links.pieces) > 2
+    torch.testing.assert_close(torch.cat([piece.parts for piece in links.pieces]), ends.parts)
+    nodes = torch.cat([piece.parts[piece.centre, 0] for piece in links.pieces])
+    torch.testing.assert_close(nodes, graph.edges[1])
+    neighbours = torch.cat([piece.parts[piece.neighbour, 0] for piece in links.pieces])
+    torch.testing.assert_close(neighbours, graph.edges[0])
+    lengths = torch.cat([piece.parts[piece.neighbour, 1] for piece in links.pieces]) - graph.num_nodes
+    torch.testing.assert_close(links.lengths[lengths], graph.edge_length)
