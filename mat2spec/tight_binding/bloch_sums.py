@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +35,21 @@ class Term(NamedTuple):
     columns: NDArray[np.int64]
     of_rows: NDArray[np.complex128]
     of_columns: NDArray[np.complex128]
+
+
+class TermPlace(NamedTuple):
+    """Where a term stands among the sums.
+
+    Parameters
+    ----------
+    element
+        Of each element of the matrix, shape (n x n,).
+    factor
+        By which it is multiplied, shape (n x n,).
+    """
+
+    element: Tensor
+    factor: Tensor
 
 
 class BlochSums:
@@ -96,62 +113,76 @@ class BlochSums:
         """
         n, n_kpoints = self.n_orbitals, len(real)
         matrices = torch.empty(2, n_kpoints, n * n, 2, dtype=self.dtype)
-        elements = torch.from_numpy(np.stack([self._element, self._element + _BLOCK]).ravel())
         sign = torch.from_numpy(np.where(self._is_lower, -1.0, 1.0).ravel()).to(self.dtype)
         for some in self._pieces(n_kpoints):
-            chosen = self._sums(real[some], imaginary[some])[elements].unflatten(0, (2, -1))
-            chosen[:, :, 1] *= sign[:, None]
-            matrices[:, some] = chosen.permute(0, 3, 1, 2)
+            sums = self._sums(real[some], imaginary[some]).flatten(1)
+            for block, elements in enumerate(self._elements):
+                matrices[block, some, :, 0] = sums.index_select(1, elements)
+                imaginary_parts = sums.index_select(1, elements + self._n_elements)
+                torch.mul(imaginary_parts, sign, out=matrices[block, some, :, 1])
         return torch.view_as_complex(matrices).unflatten(2, (n, n))
 
     def real_matrices(self, real: Tensor) -> Tensor:
         """Symmetric sums for real factors as in `complex_matrices`, shape (2, n_kpoints, n, n)."""
         n, n_kpoints = self.n_orbitals, len(real)
-        elements = torch.from_numpy(np.stack([self._element, self._element + _BLOCK]).ravel())
         matrices = torch.empty(2, n_kpoints, n * n, dtype=self.dtype)
         for some in self._pieces(n_kpoints):
-            matrices[:, some] = self._sums(real[some])[elements, 0].unflatten(0, (2, -1)).mT
+            sums = self._sums(real[some]).flatten(1)
+            for block, elements in enumerate(self._elements):
+                torch.index_select(sums, 1, elements, out=matrices[block, some])
         return matrices.unflatten(2, (n, n))
 
-    def combined(self, real: Tensor, imaginary: Tensor, terms: tuple[Term, ...]) -> Tensor:
+    def combined(self, real: Tensor, imaginary: Tensor, places: Sequence[TermPlace]) -> Tensor:
         """Real matrices whose elements are sums of terms, shape (2, n_kpoints, n, n).
 
         Parameters
         ----------
         real, imaginary
             As in `complex_matrices`.
-        terms
-            Parts of which the matrices are made.
+        places
+            Of the terms, from `place`.
         """
         n, n_kpoints = self.n_orbitals, len(real)
-        places = [self._place(term) for term in terms]
         matrices = torch.empty(2, n_kpoints, n * n, dtype=self.dtype)
+        first, *others = places
         for some in self._pieces(n_kpoints):
-            sums = self._sums(real[some], imaginary[some]).flatten(0, 1)
-            for block in range(2):
-                parts = [sums[element + 2 * _BLOCK * block].mul_(factor) for element, factor in places]
-                matrices[block, some] = sum(parts[1:], parts[0]).T
+            sums = self._sums(real[some], imaginary[some]).flatten(1)
+            for block, of_block in enumerate(matrices[:, some]):
+                torch.mul(sums.index_select(1, first.element + _BLOCK * block), first.factor, out=of_block)
+                for term in others:
+                    of_block.addcmul_(sums.index_select(1, term.element + _BLOCK * block), term.factor)
         return matrices.unflatten(2, (n, n))
 
-    def _place(self, term: Term) -> tuple[Tensor, Tensor]:
-        """Where the real or imaginary parts of the elements of a term stand among the sums, and their factors."""
+    def place(self, term: Term) -> TermPlace:
+        """Where the real or imaginary parts of the elements of a term stand."""
         chosen = term.rows[:, None], term.columns
         factor = term.of_rows.conj()[:, None] * term.of_columns
         is_imaginary = factor.imag != 0
         of_part = np.where(is_imaginary, np.where(self._is_lower[chosen], 1, -1) * factor.imag, factor.real)
-        place = 2 * self._element[chosen] + is_imaginary
-        return torch.from_numpy(place.ravel()), torch.from_numpy(of_part.ravel()).to(self.dtype)[:, None]
+        element = self._element[chosen] + self._n_elements * is_imaginary
+        return TermPlace(torch.from_numpy(element.ravel()), torch.from_numpy(of_part.ravel()).to(self.dtype))
+
+    @property
+    def _n_elements(self) -> int:
+        return _BOTH * len(self._padded)
+
+    @cached_property
+    def _elements(self) -> list[Tensor]:
+        """Where the elements of the matrices of each block stand among the sums."""
+        element = torch.from_numpy(self._element.ravel())
+        return [element, element + _BLOCK]
 
     def _sums(self, *parts: Tensor) -> Tensor:
         """Sums over the pairs of the same atoms with the real and imaginary parts of factors.
 
-        Of each element of each block, shape (n_elements, n_parts, n_kpoints).
+        Of each element of each block, shape (n_kpoints, n_parts, n_elements).
         """
-        factors = torch.stack([part.to(self.dtype) for part in parts]).movedim(2, 0)[self._pair]
-        factors[self._n_pairs :, 1:] *= -1
+        factors = torch.stack([part.to(self.dtype) for part in parts], dim=1).movedim(2, 0)[self._pair]
+        factors[self._n_pairs :, :, 1:] *= -1
         padded = self._padded.new_zeros(*self._padded.shape[:2], factors.shape[1] * factors.shape[2])
         padded[self._slot] = factors.flatten(1)
-        return torch.bmm(self._padded.mT, padded).flatten(0, 1).unflatten(1, (len(parts), -1))
+        sums = torch.bmm(padded.mT, self._padded).transpose(0, 1)
+        return sums.reshape(-1, len(parts), self._n_elements)
 
     def _pieces(self, n_kpoints: int) -> list[slice]:
         """K-points whose sums fit into memory together."""

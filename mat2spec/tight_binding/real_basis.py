@@ -41,7 +41,8 @@ class RealBasis:
         self.crystal = crystal
         self._sums = crystal.bloch_sums(dtype)
         images = images_by_inversion(crystal.cell) if equal_orbits else None
-        self._terms = None if images is None else _terms_by_inversion(crystal, images)
+        terms = () if images is None else _terms_by_inversion(crystal, images)
+        self._places = [self._sums.place(term) for term in terms]
 
     def matrices(self, kpoints: NDArray[np.float64]) -> tuple[Tensor, Tensor]:
         """Overlap and Hamiltonian without on-site energies, each (n_kpoints, n_orbitals, n_orbitals).
@@ -60,14 +61,14 @@ class RealBasis:
         doubled = 2 * kpoints
         if np.abs(doubled - np.rint(doubled)).max() < 1e-9:
             return self._sums.real_matrices(torch.from_numpy(np.cos(2 * np.pi * (kpoints @ crystal.offsets.T))))
-        if self._terms is None:
+        if not self._places:
             phases = torch.from_numpy(2 * np.pi * (kpoints @ crystal.offsets.T))
             return self._sums.complex_matrices(phases.cos(), phases.sin())
         # The phase of a Bloch sum is that of the cell of the atom; inversion needs that of its position.
         places = crystal.cell.frac_coords
         vectors = crystal.offsets + places[crystal.second] - places[crystal.first]
         phases = torch.from_numpy(2 * np.pi * (kpoints @ vectors.T))
-        return self._sums.combined(phases.cos(), phases.sin(), self._terms)
+        return self._sums.combined(phases.cos(), phases.sin(), self._places)
 
 
 def images_by_inversion(cell: PrimitiveCell) -> NDArray[np.int64] | None:
