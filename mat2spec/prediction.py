@@ -6,6 +6,7 @@ the scale is predicted too and never taken from a label. A phonon spectrum holds
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -48,7 +49,7 @@ from mat2spec.spectra.prediction import BatchReport, Prediction
 from mat2spec.spectra.trust import CrystalFacts, TrustCalibration, judge, load_trust
 from mat2spec.tables.array_cache import ArrayCache
 from mat2spec.tables.status import Status
-from mat2spec.threads import deterministic, worker_threads
+from mat2spec.threads import count_workers, deterministic, worker_threads
 from mat2spec.tight_binding.predictor import MODEL_NAME_WITH_SPIN as TIGHT_BINDING_WITH_SPIN
 from mat2spec.tight_binding.predictor import MODEL_NAMES as TIGHT_BINDING_MODELS
 from mat2spec.tight_binding.predictor import TightBindingPredictor, load_tight_binding
@@ -67,6 +68,8 @@ BEST_MODELS = {"edos": EDOS_MODELS[0], "phdos": PHDOS_MODELS[0]}
 SHAPE_SETTING, SCALE_SETTING = Setting.SUMNORM_KL, Setting.STANDARD_MAE
 # Used for crystals whose cells are too large for tight binding.
 MODEL_OF_LARGE_CELLS = "sitedos"
+# By which batches of equal size are larger than their share, as they end with a whole crystal.
+_SPARE = 1.01
 
 
 class _Answers(NamedTuple):
@@ -168,8 +171,8 @@ class SpectrumPredictor:
         usable = np.flatnonzero([problem is None for problem in problems])
         answers = _Answers.unknown(len(graphs), self.grid.size)
         failures: dict[int, str] = {}
-        most = self.max_edges_per_batch * self.shape_model.batches_at_once
-        batches = list(split_by_edges(usable, graphs.n_edges.cpu().numpy(), most))
+        n_edges = graphs.n_edges.cpu().numpy()
+        batches = list(split_by_edges(usable, n_edges, self._most_edges(int(n_edges[usable].sum()))))
         with deterministic(self.device), worker_threads(self.device) as executor:
             results = executor.map(lambda chosen: self._predict_batch(graphs, chosen, failures), batches)
             for chosen, answer in zip(batches, results, strict=True):
@@ -181,6 +184,13 @@ class SpectrumPredictor:
         for index in usable[~np.isfinite(answers.spectra[usable]).all(axis=1)].tolist():
             failures.setdefault(index, "The model gives non-finite numbers for this crystal.")
         return self._collect(material_ids, answers, [failures.get(i, problem) for i, problem in enumerate(problems)])
+
+    def _most_edges(self, total: int) -> int:
+        """Edges in a batch, so that every thread gets as many batches, of equal size, if they are larger than usual."""
+        largest = self.max_edges_per_batch * self.shape_model.batches_at_once
+        n_threads = count_workers(self.device)
+        n_batches = n_threads * max(1, math.ceil(total / (n_threads * largest)))
+        return min(largest, max(self.max_edges_per_batch, math.ceil(_SPARE * total / n_batches)))
 
     def _predict_batch(self, graphs: CrystalGraphs, chosen: NDArray[np.int64], failures: dict[int, str]) -> _Answers:
         """Answers for some crystals; one that fails is recorded in `failures` and does not affect the others."""

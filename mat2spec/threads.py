@@ -9,6 +9,11 @@ from contextlib import contextmanager
 import torch
 
 
+def count_workers(device: torch.device) -> int:
+    """Threads that `worker_threads` starts."""
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
 @contextmanager
 def worker_threads(device: torch.device, *, flush_denormals: bool = True) -> Iterator[ThreadPoolExecutor]:
     """Threads that work on batches in parallel.
@@ -20,7 +25,7 @@ def worker_threads(device: torch.device, *, flush_denormals: bool = True) -> Ite
     """
     n_threads = torch.get_num_threads()
     executor = ThreadPoolExecutor(
-        max_workers=n_threads if device.type == "cpu" else 1,
+        max_workers=count_workers(device),
         initializer=torch.set_flush_denormal,
         initargs=(flush_denormals,),
     )

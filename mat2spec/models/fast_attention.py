@@ -1,7 +1,7 @@
 """Attention of `mat2spec.models.attention` without gradients: the same numbers to rounding, in pieces that stay in the cache.
 
-Matrix products are made once for the nodes and the different lengths of a whole batch, of which many crystals share most; what
-follows is done for the edges of some crystals at a time. Weights of the softmax of softplus(x) are 1 + exp(x) over their sum.
+The products with the different lengths of a batch, most of which many crystals share, are made once for all of them; what
+follows is done for some crystals at a time. Weights of the softmax of softplus(x) are 1 + exp(x) over their sum.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mat2spec.models.softplus import softplus_of_small
 
 # Vectors of so many edges, with four heads of 128 numbers at each end, are four megabytes.
 EDGES_OF_A_PIECE = 2000
-BATCHES_AT_ONCE = 16
+BATCHES_AT_ONCE = 64
 
 
 class Piece(NamedTuple):
@@ -30,7 +30,7 @@ class Piece(NamedTuple):
     Parameters
     ----------
     parts
-        As in `Ends`, numbered through the batch, shape (n_ends, 2).
+        Node of each end, and its length as a row behind those of the nodes of the largest piece, shape (n_ends, 2).
     centre, neighbour
         Ends of each edge, shape (n_edges,).
     node
@@ -51,10 +51,21 @@ class Piece(NamedTuple):
 
 
 class Links(NamedTuple):
-    """Edges of a batch: their different lengths in Angstrom, shape (n_lengths,), and the crystals in pieces."""
+    """Edges of a batch.
+
+    Parameters
+    ----------
+    lengths
+        Their different lengths in Angstrom, shape (n_lengths,).
+    pieces
+        The crystals in pieces.
+    most_nodes
+        Nodes of the largest piece.
+    """
 
     lengths: Tensor
     pieces: tuple[Piece, ...]
+    most_nodes: int
 
     @classmethod
     def of(cls, graph: CrystalGraphs) -> Links:
@@ -68,16 +79,17 @@ class Links(NamedTuple):
         end_bounds = torch.searchsorted(ends.parts[:, 0].contiguous(), node_bounds).tolist()
         edge_bounds = graph.edge_ptr[node_bounds].tolist()
         bounds = list(zip(node_bounds.tolist(), end_bounds, edge_bounds, strict=True))
-        pieces = [_piece(graph, ends, start, stop) for start, stop in pairwise(bounds)]
-        return cls(ends.lengths, tuple(pieces))
+        most_nodes = max((stop[0] - start[0] for start, stop in pairwise(bounds)), default=0)
+        pieces = [_piece(graph, ends, start, stop, most_nodes) for start, stop in pairwise(bounds)]
+        return cls(ends.lengths, tuple(pieces), most_nodes)
 
 
-def _piece(graph: CrystalGraphs, ends: Ends, start: tuple[int, ...], stop: tuple[int, ...]) -> Piece:
+def _piece(graph: CrystalGraphs, ends: Ends, start: tuple[int, ...], stop: tuple[int, ...], most_nodes: int) -> Piece:
     """The piece between two triples of a node, an end and an edge."""
     nodes, of_ends, of_edges = (slice(first, last) for first, last in zip(start, stop, strict=True))
     first_edge = graph.edge_ptr[nodes.start : nodes.stop + 1] - of_edges.start
     return Piece(
-        parts=ends.parts[of_ends],
+        parts=ends.parts[of_ends] - ends.parts.new_tensor([nodes.start, len(graph.atomic_numbers) - most_nodes]),
         centre=ends.centre[of_edges] - of_ends.start,
         neighbour=ends.edge_index.as_tensor()[0, of_edges] - of_ends.start,
         node=graph.edges[1, of_edges] - nodes.start,
@@ -89,14 +101,18 @@ def _piece(graph: CrystalGraphs, ends: Ends, start: tuple[int, ...], stop: tuple
 
 def attend(layer: GraphAttention, nodes: Tensor, edges: Tensor, links: Links) -> Tensor:
     """What a layer gives for node vectors and vectors of the different lengths, shape (n_nodes, width)."""
-    table = nodes.new_empty(len(nodes) + len(edges), layer.n_heads * layer.width)
-    torch.mm(nodes, layer.node.weight.T, out=table[: len(nodes)])
-    torch.mm(edges, layer.edge.weight.T, out=table[len(nodes) :])
-    found = torch.cat([_attend(layer, table, piece) for piece in links.pieces])
-    if not found.sum().isfinite():
-        # An exponential that overflows leaves no finite number.
-        found = torch.cat([_attend(layer, table, piece, is_large=True) for piece in links.pieces])
-    return found.add_(layer.bias)
+    table = nodes.new_empty(links.most_nodes + len(edges), layer.n_heads * layer.width)
+    torch.mm(edges, layer.edge.weight.T, out=table[links.most_nodes :])
+    parts, ends = [], 0
+    for piece in links.pieces:
+        starts, ends = ends, ends + len(piece.first) - 1
+        torch.mm(nodes[starts:ends], layer.node.weight.T, out=table[: ends - starts])
+        found = _attend(layer, table, piece)
+        if not found.sum().isfinite():
+            # An exponential that overflows leaves no finite number.
+            found = _attend(layer, table, piece, is_large=True)
+        parts.append(found)
+    return torch.cat(parts).add_(layer.bias)
 
 
 def _attend(layer: GraphAttention, table: Tensor, piece: Piece, *, is_large: bool = False) -> Tensor:

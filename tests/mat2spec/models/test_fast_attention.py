@@ -57,10 +57,12 @@ def test_pieces_are_the_edges_of_the_batch_in_order(graph, monkeypatch):
     monkeypatch.setattr(fast_attention, "EDGES_OF_A_PIECE", 500)
     ends, links = Ends.of(graph), Links.of(graph)
     assert len(links.pieces) > 2
-    torch.testing.assert_close(torch.cat([piece.parts for piece in links.pieces]), ends.parts)
-    nodes = torch.cat([piece.parts[piece.centre, 0] for piece in links.pieces])
-    torch.testing.assert_close(nodes, graph.edges[1])
-    neighbours = torch.cat([piece.parts[piece.neighbour, 0] for piece in links.pieces])
-    torch.testing.assert_close(neighbours, graph.edges[0])
-    lengths = torch.cat([piece.parts[piece.neighbour, 1] for piece in links.pieces]) - graph.num_nodes
+    assert sum(len(piece.parts) for piece in links.pieces) == len(ends.parts)
+    first_node = np.cumsum([0, *(len(piece.first) - 1 for piece in links.pieces)]).tolist()
+    for row, side in enumerate(("neighbour", "centre")):
+        nodes = [
+            piece.parts[getattr(piece, side), 0] + first for piece, first in zip(links.pieces, first_node, strict=False)
+        ]
+        torch.testing.assert_close(torch.cat(nodes), graph.edges[row])
+    lengths = torch.cat([piece.parts[piece.neighbour, 1] for piece in links.pieces]) - links.most_nodes
     torch.testing.assert_close(links.lengths[lengths], graph.edge_length)
