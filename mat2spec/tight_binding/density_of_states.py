@@ -24,7 +24,7 @@ def broadened_states(
     Parameters
     ----------
     energies
-        Relative to the zero of the grid, in eV, shape (n_kpoints, n_bands).
+        Relative to the zero of the grid, in eV, shape (..., n_kpoints, n_bands); of several members along a first axis.
     weights
         Of the k-points, shape (n_kpoints,).
     grid
@@ -35,7 +35,7 @@ def broadened_states(
     Returns
     -------
     Tensor
-        Shape (n_states, grid.size).
+        Shape (..., n_states, grid.size); zero in members whose band is not near.
     Tensor
         k-point of each state.
     Tensor
@@ -44,11 +44,17 @@ def broadened_states(
     reach = _REACH * broadening_ev
     fixed = energies.detach()
     near = (fixed > grid.first_center - reach) & (fixed < grid.last_center + reach)
-    kpoint, band = near.nonzero(as_tuple=True)
+    kpoint, band = (
+        near.flatten(0, -3).any(dim=0).nonzero(as_tuple=True) if near.dim() > 2 else near.nonzero(as_tuple=True)
+    )
     centers = torch.as_tensor(grid.centers, dtype=energies.dtype, device=energies.device)
-    x = (centers - energies[kpoint, band][:, None]) / broadening_ev
+    x = (centers - energies[..., kpoint, band, None]) / broadening_ev
     height = 2 * weights[kpoint].to(energies.dtype) / (broadening_ev * math.sqrt(2 * math.pi))
-    return torch.exp(-0.5 * x.clamp(-_NOTHING, _NOTHING) ** 2) * height[:, None], kpoint, band
+    return (
+        torch.exp(-0.5 * x.clamp(-_NOTHING, _NOTHING) ** 2) * (height * near[..., kpoint, band])[..., None],
+        kpoint,
+        band,
+    )
 
 
 def projected_dos(
@@ -58,12 +64,12 @@ def projected_dos(
     grid: SpectralGrid,
     broadening_ev: float = BROADENING_EV,
 ) -> Tensor:
-    """Density of states of each group of orbitals, states/eV, shape (n_groups, grid.size).
+    """Density of states of each group of orbitals, states/eV, shape (..., n_groups, grid.size).
 
     Parameters
     ----------
     energies
-        Relative to the zero of the grid, in eV, shape (n_kpoints, n_bands).
+        Relative to the zero of the grid, in eV, shape (..., n_kpoints, n_bands), as in `broadened_states`.
     shares
         Populations of the groups in each band, shape (n_kpoints, n_bands, n_groups).
     weights, grid, broadening_ev

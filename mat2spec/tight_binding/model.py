@@ -169,12 +169,10 @@ class TightBinding(nn.Module):
         # The members differ little: one set of bands is solved, and those of each member follow to first order.
         bands = LinearBands.solve(problem, mean_shift, mean_scale)
         populations = atom_populations(problem, bands.by_shifts)
-        of_members = [
-            spectra_of_bands(problem, energies, populations, self.grid)
-            for energies in bands.at(shifts - mean_shift, scales - mean_scale)
-        ]
-        spectra = reweighted(torch.stack([spectra for spectra, _ in of_members]), sites.weights)
-        return spectra, torch.tensor([filling.gap_ev for _, filling in of_members]), bands
+        of_members = bands.at(shifts - mean_shift, scales - mean_scale)
+        spectra, fillings = spectra_of_bands(problem, of_members, populations, self.grid)
+        gaps = torch.tensor([filling.gap_ev for filling in fillings])
+        return reweighted(spectra, sites.weights), gaps, bands
 
     def corrections(self, descriptors: Tensor, problem: Problem) -> tuple[Tensor, Tensor]:
         """Shifts in eV, shape (n_members, n_spins, 3 x n_atoms), and hopping scales, shape (n_members, 3 x n_atoms)."""

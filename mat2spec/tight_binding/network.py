@@ -159,7 +159,7 @@ class CorrectionNetwork(nn.Module):
         sites = self.of_sites(inputs, numbers)
         corrections = hamiltonian_corrections(sites.corrections, self.first_splittings_ev[numbers], problem.n_spins)
         energies, shares = corrected_bands(problem, *corrections)
-        spectra, filling = spectra_of_bands(problem, energies, atom_populations(problem, shares), grid)
+        (spectra,), (filling,) = spectra_of_bands(problem, energies[None], atom_populations(problem, shares), grid)
         return SiteSpectra(reweighted(spectra, sites.weights), filling)
 
 
@@ -192,21 +192,22 @@ def hamiltonian_corrections(corrections: Tensor, first_splittings_ev: Tensor, n_
 
 def spectra_of_bands(
     problem: Problem, energies: Tensor, populations: Tensor, grid: SpectralGrid
-) -> tuple[Tensor, Filling]:
-    """Fill bands and make spectra of the sites of them, states/eV, shape (n_atoms, size).
+) -> tuple[Tensor, list[Filling]]:
+    """Fill bands of members and make spectra of the sites of them, states/eV, shape (n_members, n_atoms, size).
 
     Parameters
     ----------
     problem, grid
         As in `CorrectionNetwork.forward`.
     energies
-        In eV, shape (n_spins x n_kpoints, n).
+        In eV, shape (n_members, n_spins x n_kpoints, n).
     populations
         Of the atoms, from `atom_populations`.
     """
     weights = problem.state_weights
-    filling = fill(energies, weights, problem.n_electrons, problem.n_spins)
-    return projected_dos(energies - filling.zero_ev, populations, weights, grid, BROADENING_EV).float(), filling
+    fillings = [fill(of_member, weights, problem.n_electrons, problem.n_spins) for of_member in energies]
+    zeros = torch.stack([filling.zero_ev for filling in fillings])[:, None, None]
+    return projected_dos(energies - zeros, populations, weights, grid, BROADENING_EV).float(), fillings
 
 
 def reweighted(spectra: Tensor, weights: Tensor) -> Tensor:

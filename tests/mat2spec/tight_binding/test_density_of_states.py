@@ -23,3 +23,11 @@ def test_states_far_from_the_grid_are_left_out():
     energies = torch.tensor([[-40.0, 30.0]], dtype=torch.float64)
     density = projected_dos(energies, torch.ones(1, 2, 1, dtype=torch.float64), torch.ones(1), EDOS_GRID)
     assert np.array_equal(density.numpy(), np.zeros((1, EDOS_GRID.size)))
+
+
+def test_members_together_are_those_one_by_one():
+    torch.manual_seed(0)
+    energies, shares, weights = 6 * torch.randn(3, 2, 7), torch.rand(2, 7, 4), torch.tensor([0.3, 0.7])
+    together = projected_dos(energies, shares, weights, EDOS_GRID)
+    for member, alone in zip(together, energies, strict=True):
+        torch.testing.assert_close(member, projected_dos(alone, shares, weights, EDOS_GRID), rtol=1e-5, atol=1e-7)
