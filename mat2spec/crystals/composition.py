@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -70,12 +70,6 @@ class ElementCounts:
         """Number of different elements of each crystal, shape (n_crystals,)."""
         return np.bincount(self.crystal, minlength=len(self.n_sites))
 
-    def entries(self, row: int) -> dict[str, int]:
-        """Atoms of each element in one crystal."""
-        first, last = np.searchsorted(self.crystal, [row, row + 1])
-        numbers, counts = self.atomic_number[first:last].tolist(), self.count[first:last].tolist()
-        return {symbols()[number]: count for number, count in zip(numbers, counts, strict=True)}
-
     def elements(self) -> list[list[str]]:
         """Symbols of the elements of each crystal, in order of their atomic numbers."""
         names = np.array(symbols(), dtype=object)[self.atomic_number].tolist()
@@ -88,13 +82,19 @@ class ElementCounts:
 
     def reduced_formulas(self, rows: Sequence[int] | None = None) -> list[str]:
         """Reduced formulas of all crystals, or of those at `rows`; empty if there are no sites."""
-        formulas = []
-        for row in range(len(self.n_sites)) if rows is None else rows:
-            entries = self.entries(row)
-            known = {symbol: count for symbol, count in entries.items() if symbol != UNKNOWN_ELEMENT}
-            formula = reduced_formula(known) if known else ""
-            formulas.append(formula + (UNKNOWN_ELEMENT if len(known) < len(entries) else ""))
-        return formulas
+        numbers, counts = self.atomic_number.tolist(), self.count.tolist()
+        bounds = np.searchsorted(self.crystal, np.arange(len(self.n_sites) + 1)).tolist()
+        return [
+            _formula_of(tuple(numbers[bounds[row] : bounds[row + 1]]), tuple(counts[bounds[row] : bounds[row + 1]]))
+            for row in (range(len(self.n_sites)) if rows is None else rows)
+        ]
+
+
+@lru_cache(maxsize=2**16)
+def _formula_of(numbers: tuple[int, ...], counts: tuple[int, ...]) -> str:
+    """Reduced formula of so many atoms of these elements, which stands for many crystals and is asked for twice in a screen."""
+    known = {symbols()[number]: count for number, count in zip(numbers, counts, strict=True) if number}
+    return (reduced_formula(known) if known else "") + (UNKNOWN_ELEMENT if len(known) < len(numbers) else "")
 
 
 @cache

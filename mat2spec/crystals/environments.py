@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import NamedTuple
 
@@ -108,7 +109,7 @@ class Environments:
         )
         return exchanged, owner
 
-    @property
+    @cached_property
     def pairs(self) -> tuple[Integers, Integers, Floats]:
         """Elements of site and neighbour of each `near_distance`, and the logarithm of that over their radii."""
         centre, other = self.site_element[self.near_site], self.near_element
@@ -118,8 +119,7 @@ class Environments:
     def nearest(self) -> Integers:
         """Which of the near ones of each site is the nearest for its radii; -1 without any, shape (n_sites,)."""
         ratio = self.pairs[2]
-        smallest = np.full(len(self.site_element), np.inf)
-        np.minimum.at(smallest, self.near_site, ratio)
+        smallest = least_of_groups(ratio, self.near_site, len(self.site_element))
         chosen = np.flatnonzero(ratio <= smallest[self.near_site] + _EQUAL)
         found = np.full(len(self.site_element), -1, dtype=np.int64)
         # Of equal ones the lightest, whatever the order of the atoms.
@@ -135,9 +135,9 @@ class Environments:
         typical
             Logarithm of the usual nearest contact over the radii by elements, shape (N_ELEMENTS, N_ELEMENTS).
         """
-        centre, other, radii = self.site_element[self.near_site], self.near_element, covalent_radii()
-        usual = np.exp(typical[centre, other]) * (radii[centre] + radii[other])
-        orders = np.exp(usual / _BOND_DECAY_A) * self.near_orders
+        centre, other, radii = *self.pairs[:2], covalent_radii()
+        usual = np.exp(typical) * (radii[:, None] + radii)
+        orders = np.exp(usual / _BOND_DECAY_A)[centre, other] * self.near_orders
         return np.asarray(np.log(np.bincount(self.near_site, orders, len(self.site_element)) + _SMALLEST_SUM))
 
 
@@ -170,6 +170,15 @@ def _nearest_of_each_element(crystals: Crystals) -> _Surroundings:
     near = numbers[there - first[sites] + first_kind[crystal[sites]]]
     elements = np.split(numbers, first_kind[1:-1])
     return _Surroundings(elements, sites, near, nearest[there], orders[there])
+
+
+def least_of_groups(values: Floats, group: Integers, n: int) -> Floats:
+    """Smallest value of each of n groups, infinite for an empty one; members stand together."""
+    least = np.full(n, np.inf)
+    if len(values):
+        starts = np.flatnonzero(np.diff(group, prepend=-1))
+        least[group[starts]] = np.minimum.reduceat(values, starts)
+    return least
 
 
 def _ragged(lengths: Integers, rows: Integers) -> Integers:

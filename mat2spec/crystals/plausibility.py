@@ -26,7 +26,7 @@ from mat2spec.crystals import checks
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.compact import reduce_skewed_cells
 from mat2spec.crystals.elements import MAX_ATOMIC_NUMBER
-from mat2spec.crystals.environments import Environments
+from mat2spec.crystals.environments import Environments, least_of_groups
 
 STATISTICS_FILE = Path(__file__).with_name("crystal_statistics.safetensors")
 N_ELEMENTS = MAX_ATOMIC_NUMBER + 1
@@ -94,8 +94,7 @@ class Statistics:
         nearest = around.nearest()
         alone, nearest = nearest < 0, np.maximum(nearest, 0)
         first = (ratio - self.first_mean[centre, other]) / self.first_std[centre, other]
-        of_site = np.full(len(elements), _LARGEST)
-        np.minimum.at(of_site, around.near_site, first)
+        of_site = least_of_groups(first, around.near_site, len(elements)).clip(max=_LARGEST)
         if len(ratio):
             length = (ratio - self.nearest_mean[centre, other]) / self.nearest_std[centre, other]
             values = (length[nearest], self.affinity[centre, other][nearest], ratio[nearest])
@@ -126,7 +125,9 @@ class Statistics:
     def _of_composition(self, around: Environments) -> Floats:
         """Logarithm of the volume over the usual one, rarest pair of elements, number of elements; shape (n, 3)."""
         usual = np.bincount(around.site_crystal, self.volume[around.site_element], len(around))
-        rarest = [_rarest_pair(self.together, numbers) for numbers in around.elements]
+        found = {numbers.tobytes(): numbers for numbers in around.elements}
+        rarest_of = {name: _rarest_pair(self.together, numbers) for name, numbers in found.items()}
+        rarest = [rarest_of[numbers.tobytes()] for numbers in around.elements]
         n_elements = [len(numbers) for numbers in around.elements]
         return np.stack([np.log(around.volumes_a3 / usual), rarest, n_elements], axis=1)
 
@@ -138,9 +139,7 @@ class Statistics:
         elements, crystal, n = around.site_element, around.site_crystal, len(around)
         n_sites = np.bincount(crystal, minlength=n)
         negativity = self.electronegativity[elements]
-        largest, least = np.full(n, -np.inf), np.full(n, np.inf)
-        np.maximum.at(largest, crystal, negativity)
-        np.minimum.at(least, crystal, negativity)
+        least, largest = least_of_groups(negativity, crystal, n), -least_of_groups(-negativity, crystal, n)
         is_anion = negativity == largest[crystal]
         charges = [
             np.bincount(crystal, np.where(is_anion, self.lowest_charge[elements], of_cation[elements]), n) / n_sites
@@ -166,9 +165,7 @@ def _over_sites(values: Floats, crystal: Integers, n: int) -> Floats:
     values = values.clip(-_LARGEST, _LARGEST)
     n_sites = np.bincount(crystal, minlength=n)
     mean = np.bincount(crystal, values, n) / n_sites
-    least, largest = np.full(n, np.inf), np.full(n, -np.inf)
-    np.minimum.at(least, crystal, values)
-    np.maximum.at(largest, crystal, values)
+    least, largest = least_of_groups(values, crystal, n), -least_of_groups(-values, crystal, n)
     variance = np.bincount(crystal, values**2, n) / n_sites - mean**2
     return np.stack([mean, least, largest, np.sqrt(variance.clip(min=0))], axis=1)
 
