@@ -34,7 +34,7 @@ _LARGEST_ERROR = 2.0
 _TINY = 1e-12
 # Standard deviation in bins of the smoothing that carries the width of a peak to the bins beside it.
 _SMOOTHING_BINS = 2.0
-_CHUNK = 1024
+_CHUNK = 64
 
 
 class Uncertainty(NamedTuple):
