@@ -1,5 +1,7 @@
 """The contract that every model keeps, and what bad input becomes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ from pymatgen.core import Lattice, Structure
 from scipy.spatial.transform import Rotation
 
 from mat2spec.crystals.arrays import Crystals
+from mat2spec.crystals.primitive_cell import PrimitiveCell
+from mat2spec.descriptors.sevennet import site_scalars
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models.checkpoints import WeightsCard, WeightsError, save_weights
 from mat2spec.prediction import load_predictor, predict_with_models
@@ -15,6 +19,7 @@ from mat2spec.spectra.normalisation import Setting
 from mat2spec.tables.array_cache import ArrayCache
 from mat2spec.tight_binding.model import TightBinding, TightBindingSettings
 from mat2spec.tight_binding.predictor import TightBindingPredictor
+from mat2spec.tight_binding.problem import PreparationSettings, prepare
 from tests.mat2spec.conftest import low_symmetry, perovskite, rock_salt, rock_salt_primitive
 
 
@@ -189,3 +194,19 @@ def test_cached_descriptors_change_no_prediction(predictor, tmp_path, monkeypatc
     np.testing.assert_allclose(cached.predict(crystals).spectra, plain, rtol=1e-5, atol=1e-5)
     monkeypatch.setattr("mat2spec.descriptors.sevennet.site_scalars", lambda *_: pytest.fail("described again"))
     np.testing.assert_allclose(cached.predict(crystals).spectra, plain, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "structure", [rock_salt_primitive(), perovskite(), low_symmetry(), perovskite(elements=("Ba", "Ti", "O"))]
+)
+def test_real_matrices_in_single_precision_give_the_spectra_of_complex_ones_in_double(structure):
+    model = make_model().eval()
+    cell = PrimitiveCell.of(structure.lattice.matrix, structure.frac_coords, np.array(structure.atomic_numbers))
+    (descriptors,) = (torch.from_numpy(values) for values in site_scalars([cell], model.settings.descriptors))
+    plain = PreparationSettings(model.settings.kpoints_per_atom)
+    with torch.no_grad():
+        exact, fast = (
+            model(prepare(cell, settings), descriptors).spectra.numpy()
+            for settings in (plain, replace(plain, dtype=torch.complex64, equal_orbits=True))
+        )
+    assert np.abs(fast - exact).max() < 1e-5 * exact.max()
