@@ -40,7 +40,7 @@ SCAN = "scan_candidates"
 # From this many candidates on, the cost of the slowest model is shown beforehand.
 MANY_CANDIDATES = 2000
 # Of tight binding on one core, for crystals of the Materials Project (docs/funnel.md); small cells take less.
-CRYSTALS_PER_SECOND = 15
+CRYSTALS_PER_SECOND = 20
 SECONDS_PER_MINUTE = 60
 
 
