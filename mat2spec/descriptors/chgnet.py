@@ -8,33 +8,33 @@ energy responds to displacements, which is relevant to phonons. The network stay
 from __future__ import annotations
 
 import io
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterator
+from contextlib import redirect_stdout
 from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mat2spec.crystals.identity import structure_hash
+from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.descriptors.batches import batches_by_size
+from mat2spec.descriptors.bond_graph import BondGraph
+from mat2spec.descriptors.chgnet_network import AtomVectors
 from mat2spec.descriptors.kinds import CHGNET, Descriptors
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 
 if TYPE_CHECKING:
-    import torch
     from chgnet.model import CHGNet
 
     from mat2spec.crystals.arrays import Crystals
     from mat2spec.tables.array_cache import ArrayCache
 
-# Atoms per pass through the network, which limits its memory.
+# Representatives per pass through the network, which limits its memory.
 ATOMS_PER_BATCH = 256
 # The package has no weights for elements beyond plutonium.
 CHGNET_ELEMENTS = 94
-_LOCK = threading.Lock()
 
 
 class DescriptorError(RuntimeError):
@@ -51,41 +51,42 @@ def site_vectors(crystals: Crystals, usable: NDArray[np.bool_]) -> tuple[NDArray
     """
     descriptors = np.zeros((len(crystals.atomic_numbers), Descriptors.CHGNET.width), dtype=np.float32)
     problems: list[str | None] = [None] * len(crystals)
-    model = load_chgnet(CHGNET.removeprefix("chgnet-"))
-    chosen = np.flatnonzero(usable)
-    for batch in batches_by_size(crystals.n_sites[chosen], ATOMS_PER_BATCH):
-        graphs = {}
-        for index in chosen[batch].tolist():
-            if crystals.atomic_numbers[crystals.sites(index)].max() > CHGNET_ELEMENTS:
-                problems[index] = (
-                    f"CHGNet, which describes its atoms, supports only elements up to Z = {CHGNET_ELEMENTS}."
-                )
-                continue
-            try:
-                graphs[index] = model.graph_converter(crystals.structure(index))
-            except CRYSTAL_FAULTS as error:
-                problems[index] = f"CHGNet cannot make a graph of it: {reason_of_fault(error)}"
-        for index, vectors in _vectors_of(model, graphs, problems):
-            descriptors[crystals.sites(index)] = vectors
+    network = atom_vectors(CHGNET.removeprefix("chgnet-"))
+    graphs: dict[int, BondGraph] = {}
+    sites: dict[int, NDArray[np.int64]] = {}
+    for index in np.flatnonzero(usable).tolist():
+        if crystals.atomic_numbers[crystals.sites(index)].max() > CHGNET_ELEMENTS:
+            problems[index] = f"CHGNet, which describes its atoms, supports only elements up to Z = {CHGNET_ELEMENTS}."
+            continue
+        given = crystals.cell(index)
+        try:
+            cell, sites[index] = PrimitiveCell.with_sites(given.lattice, given.frac_coords, given.atomic_numbers)
+            graphs[index] = BondGraph.of(cell, network.edge_cutoff_a, network.bond_cutoff_a)
+        except CRYSTAL_FAULTS as error:
+            problems[index] = f"CHGNet cannot make a graph of it: {reason_of_fault(error)}"
+    chosen = list(graphs)
+    for batch in batches_by_size([len(graph.atomic_numbers) for graph in graphs.values()], ATOMS_PER_BATCH):
+        together = {chosen[position]: graphs[chosen[position]] for position in batch}
+        for index, vectors in _vectors_of(network, together, problems):
+            descriptors[crystals.sites(index)] = vectors[sites[index]]
     return descriptors, problems
 
 
 def _vectors_of(
-    model: CHGNet, graphs: dict[int, Any], problems: list[str | None]
+    network: AtomVectors, graphs: dict[int, BondGraph], problems: list[str | None]
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Atom vectors of each crystal; a crystal that fails gets a problem and does not affect the others."""
-    if not graphs:
-        return
+    """Atom vectors of each primitive cell; a crystal that fails gets a problem and does not affect the others."""
+    joined = BondGraph.joined(list(graphs.values()))
     try:
-        vectors = _atom_vectors(model, list(graphs.values()))
+        vectors = network.of(joined).numpy()[joined.row]
     except CRYSTAL_FAULTS as error:
         if len(graphs) == 1:
             problems[next(iter(graphs))] = f"CHGNet cannot describe its atoms: {reason_of_fault(error)}"
             return
         for index, graph in graphs.items():
-            yield from _vectors_of(model, {index: graph}, problems)
+            yield from _vectors_of(network, {index: graph}, problems)
         return
-    ends = np.cumsum([len(graph.atomic_number) for graph in graphs.values()])
+    ends = np.cumsum([len(graph.row) for graph in graphs.values()])
     yield from zip(graphs, np.split(vectors, ends[:-1]), strict=True)
 
 
@@ -107,7 +108,9 @@ def cached_site_vectors(
         return [values[part.sites(index)] if problem is None else None for index, problem in enumerate(found)]
 
     hashes = [structure_hash(crystals.cell(index)) for index in chosen.tolist()]
-    known = cache.look_up(f"{CHGNET} {version('chgnet')}", hashes, crystals.n_sites[chosen].tolist(), compute)
+    known = cache.look_up(
+        f"{CHGNET} {version('chgnet')} of primitive cells", hashes, crystals.n_sites[chosen].tolist(), compute
+    )
     descriptors = np.zeros((len(crystals.atomic_numbers), Descriptors.CHGNET.width), dtype=np.float32)
     for index, values in zip(chosen.tolist(), known, strict=True):
         if values is not None:
@@ -137,21 +140,7 @@ def load_chgnet(version: str) -> CHGNet:
     return model
 
 
-def _atom_vectors(model: CHGNet, graphs: Sequence[Any]) -> NDArray[np.float32]:
-    """Atom vectors after every convolution, side by side, shape (n_atoms, 4 x 64)."""
-    import torch
-
-    with _LOCK, torch.inference_mode(), _outputs_of(model.atom_conv_layers) as outputs:
-        model(list(graphs), task="e")
-        return torch.cat(list(outputs), dim=1).numpy()
-
-
-@contextmanager
-def _outputs_of(layers: Any) -> Iterator[list[torch.Tensor]]:
-    outputs: list[torch.Tensor] = []
-    hooks = [layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(output)) for layer in layers]
-    try:
-        yield outputs
-    finally:
-        for hook in hooks:
-            hook.remove()
+@cache
+def atom_vectors(version: str) -> AtomVectors:
+    """Vectors of atoms by these weights; raises as `load_chgnet`."""
+    return AtomVectors(load_chgnet(version))
