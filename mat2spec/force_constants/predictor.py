@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mat2spec.crystals.compact import reduce_skewed_cells
 from mat2spec.force_constants.harmonic import spectrum_of_modes
-from mat2spec.force_constants.potential import VERSION, modes_by_potential, modes_kind
+from mat2spec.force_constants.potential import VERSION, modes_by_potential
 from mat2spec.graphs.from_data import CrystalsOrData, as_crystals
 from mat2spec.settings import FORCE_CONSTANTS_MODEL
 from mat2spec.spectra.grids import PHDOS_GRID, SpectralGrid
@@ -62,7 +62,7 @@ class ForceConstantsPredictor:
         self.network = network
         # The errors of the mean start from those that the network states, before they are calibrated on held-out labels.
         self.trust_in_network, network.trust = network.trust, None
-        identity = f"{network.weights_hash} {modes_kind(VERSION)} {SHARE} {LARGEST_FACTOR}"
+        identity = f"{network.weights_hash} {VERSION} {SHARE} {LARGEST_FACTOR}"
         self.weights_hash = hashlib.sha256(identity.encode()).hexdigest()[:16]
         self.trust: TrustCalibration | None = None
 
