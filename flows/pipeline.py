@@ -410,6 +410,7 @@ def run_shard(
         return n_predictions
     assert stage.shard is not None
     run.write_shard(stage.writes[0], shard.index, stage.shard(ready, settings, on_batch))
+    release_memory()  # that of the threads of this shard, which no others use
     return n_predictions
 
 

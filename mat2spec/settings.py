@@ -117,7 +117,7 @@ class PredictionSettings(BaseModel):
     max_edges_per_batch: int = Field(
         default=DEFAULT_MAX_EDGES,
         ge=1,
-        description="Maximum number of edges per batch, 64 times as many for Mat2Spec, GATGNN and student, which work through "
+        description="Maximum number of edges per batch, 32 times as many for Mat2Spec, GATGNN and student, which work through "
         "a batch in parts; halved when memory runs out.",
     )
     descriptor_cache_dir: Path = Field(

@@ -21,7 +21,7 @@ from mat2spec.models.softplus import softplus_of_small
 
 # Vectors of so many edges, with four heads of 128 numbers at each end, are four megabytes.
 EDGES_OF_A_PIECE = 2000
-BATCHES_AT_ONCE = 64
+BATCHES_AT_ONCE = 32
 
 
 class Piece(NamedTuple):
