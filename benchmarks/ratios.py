@@ -42,9 +42,10 @@ from mat2spec.descriptors.sevennet import site_scalars
 from mat2spec.descriptors.site_images import SiteImages
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.graphs.building import build_graphs
-from mat2spec.prediction import SpectrumPredictor, load_predictor, predict_with_models
+from mat2spec.prediction import load_predictor, predict_with_models
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.prediction import predictions_table
+from mat2spec.spectrum_predictor import SpectrumPredictor
 from mat2spec.tables.columns import Column
 from mat2spec.tables.parquet import list_column
 from mat2spec.tight_binding.bloch import TightBindingCrystal

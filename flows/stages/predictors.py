@@ -12,7 +12,8 @@ from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.tables.array_cache import descriptor_cache
 
 if TYPE_CHECKING:
-    from mat2spec.prediction import Predictor, SpectrumPredictor, TightBindingPredictor
+    from mat2spec.prediction import Predictor, TightBindingPredictor
+    from mat2spec.spectrum_predictor import SpectrumPredictor
 
 
 def load_predictors(settings: PredictionSettings, spectrum: str = EDOS_GRID.name) -> list[Predictor]:

@@ -28,11 +28,11 @@ from mat2spec.labels.readers import DataKind, data_kind, load_spectra
 from mat2spec.labels.splits import STORE_TEST, Split
 from mat2spec.models import SpectrumModel
 from mat2spec.models.checkpoints import WeightsCard
-from mat2spec.prediction import SpectrumPredictor
 from mat2spec.settings import Level, shipped_stores
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID, SpectralGrid
 from mat2spec.spectra.metrics import normalise_sum
 from mat2spec.spectra.phonons import scale_to_modes
+from mat2spec.spectrum_predictor import SpectrumPredictor
 from mat2spec.tables.files import atomic_path
 from mat2spec.training.calibration import spectra_with_uncertainty
 

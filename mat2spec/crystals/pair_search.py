@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 
-class Pairs(NamedTuple):
+class NeighbourPairs(NamedTuple):
     """Pairs of neighbours from either end, ordered by centre, images of an atom included, but not the atom itself.
 
     Parameters
@@ -55,7 +55,7 @@ class _Images(NamedTuple):
     first: Integers
 
 
-def search_pairs(crystals: Crystals, radius_a: Floats) -> Pairs:
+def search_pairs(crystals: Crystals, radius_a: Floats) -> NeighbourPairs:
     """All pairs of atoms of each crystal up to its radius, shape (n_crystals,).
 
     Parameters
@@ -67,7 +67,7 @@ def search_pairs(crystals: Crystals, radius_a: Floats) -> Pairs:
     """
     none = np.empty(0, np.int64)
     if not len(crystals):
-        return Pairs(none, none, none, np.empty(0), np.empty((0, 3)))
+        return NeighbourPairs(none, none, none, np.empty(0), np.empty((0, 3)))
     inside = crystals.frac_coords % 1.0
     low, counts, is_large = _cells_in_reach(crystals, inside, radius_a)
     images = _images_of(crystals, low, counts)
@@ -84,7 +84,7 @@ def search_pairs(crystals: Crystals, radius_a: Floats) -> Pairs:
         image.append(of_image + near.start)
         square.append(squares.ravel()[places])
     found = np.concatenate(image)
-    pairs = Pairs(
+    pairs = NeighbourPairs(
         np.concatenate(centre), images.atom[found], found, np.sqrt(np.concatenate(square).clip(min=0)), images.cell
     )
     for index in np.flatnonzero(is_large).tolist():
@@ -145,7 +145,7 @@ def _factors(crystals: Crystals, inside: Floats, images: _Images) -> tuple[Float
     return centres, others[:, [0, 1, 2, 4, 3]]
 
 
-def _search_large(crystals: Crystals, index: int, inside: Floats, radius_a: float) -> Pairs:
+def _search_large(crystals: Crystals, index: int, inside: Floats, radius_a: float) -> NeighbourPairs:
     """Pairs of one crystal, numbered from its first atom, by cells of space instead of all distances."""
     lattice = np.ascontiguousarray(crystals.lattices[index])
     atoms = np.ascontiguousarray(inside[crystals.sites(index)] @ lattice)
@@ -153,13 +153,13 @@ def _search_large(crystals: Crystals, index: int, inside: Floats, radius_a: floa
         atoms, atoms, r=radius_a, pbc=_PERIODIC, lattice=lattice, tol=1e-8
     )
     others = np.flatnonzero((centre != neighbour) | cell.any(axis=1))
-    return Pairs(centre[others], neighbour[others], np.arange(len(others)), distance[others], cell[others])
+    return NeighbourPairs(centre[others], neighbour[others], np.arange(len(others)), distance[others], cell[others])
 
 
-def _with(pairs: Pairs, first_atom: int, more: Pairs) -> Pairs:
+def _with(pairs: NeighbourPairs, first_atom: int, more: NeighbourPairs) -> NeighbourPairs:
     """Pairs and those of one more crystal, in its place."""
     place = np.searchsorted(pairs.centre, first_atom)
-    return Pairs(
+    return NeighbourPairs(
         centre=np.insert(pairs.centre, place, more.centre + first_atom),
         neighbour=np.insert(pairs.neighbour, place, more.neighbour + first_atom),
         cell=np.insert(pairs.cell, place, more.cell + len(pairs.cells)),

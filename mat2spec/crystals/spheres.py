@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.crystals.pair_search import Pairs, search_pairs
+from mat2spec.crystals.pair_search import NeighbourPairs, search_pairs
 
 # Of the sphere that holds one atom on average: with some twenty neighbours in it, it nearly always shows the closest contact of a
 # crystal and mostly the shells of its graph.
@@ -22,7 +22,7 @@ class Spheres(NamedTuple):
     `radius_a` is the radius of the search in each crystal in Angstrom, zero where there was none, shape (n_crystals,).
     """
 
-    pairs: Pairs
+    pairs: NeighbourPairs
     radius_a: NDArray[np.float64]
 
 
@@ -42,7 +42,7 @@ def search_spheres(crystals: Crystals, chosen: NDArray[np.integer]) -> Spheres:
     return Spheres(search_within(crystals, chosen, radius[chosen]), radius)
 
 
-def search_within(crystals: Crystals, chosen: NDArray[np.integer], radius_a: NDArray[np.float64]) -> Pairs:
+def search_within(crystals: Crystals, chosen: NDArray[np.integer], radius_a: NDArray[np.float64]) -> NeighbourPairs:
     """Pairs of the chosen ones of some crystals up to these radii in Angstrom, atoms numbered through all crystals."""
     part = crystals.take(chosen)
     pairs = search_pairs(part, radius_a)

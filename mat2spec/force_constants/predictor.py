@@ -105,8 +105,8 @@ class ForceConstantsPredictor:
         ]
         notes = [f"Predicted by {self.network.name}: {one}." for one in found if isinstance(one, str)]
         mixed = self._mix(by_network, both, self._per_cell(spectra, crystals.n_sites[both]))
-        judged = judge(by_network, self.trust_in_network, facts)
-        return judge(mixed, self.trust, facts).with_rows_of(judged, alone, notes)
+        own = judge(by_network, self.trust_in_network, facts).take(alone)
+        return judge(mixed, self.trust, facts).with_rows_of(own, alone, notes)
 
     def _per_cell(self, shapes: Sequence[NDArray[np.float64]], n_sites: NDArray[np.int64]) -> NDArray[np.float64]:
         """Spectra with three modes per atom, shape (n, size)."""

@@ -53,7 +53,7 @@ def merge_equivalent_sites(graphs: CrystalGraphs, settings: GraphSettings) -> Cr
     )
 
 
-class Links(NamedTuple):
+class MergedEdges(NamedTuple):
     """Edges ordered by centre, neighbour and length, each of shape (n_edges,)."""
 
     neighbour: Tensor
@@ -62,14 +62,14 @@ class Links(NamedTuple):
     multiplicity: Tensor
 
 
-def merge_equal_edges(neighbour: Tensor, centre: Tensor, length: Tensor, multiplicity: Tensor) -> Links:
+def merge_equal_edges(neighbour: Tensor, centre: Tensor, length: Tensor, multiplicity: Tensor) -> MergedEdges:
     """Merge the edges between the same nodes over the same length; their multiplicities are added."""
     node, length, end = different_ends(neighbour, length)
     size = max(len(node), int(centre.max()) + 1 if len(centre) else 0)
     (end, centre), multiplicity = coalesce(
         torch.stack([end, centre]), multiplicity, num_nodes=size, reduce="sum", sort_by_row=False
     )
-    return Links(node[end], centre, length[end], multiplicity)
+    return MergedEdges(node[end], centre, length[end], multiplicity)
 
 
 def _equivalent_nodes(graphs: CrystalGraphs, settings: GraphSettings) -> tuple[Tensor, Tensor]:

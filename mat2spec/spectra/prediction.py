@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from pymatgen.phonon.dos import CompletePhononDos, PhononDos
 
 BatchReport = Callable[[int], None]
-# What no row of another prediction changes.
-_NOT_OF_ROWS = ("material_ids", "predicted_by")
+# Numbers by which the answers of one model are not those of another.
+_ANSWERS_OF_MODELS = ("spectra", "scale", "uncertainty", "relative_error", "domain_distance")
 # Splits the spectrum of a crystal over its sites and the shells of their atoms: shape (n_sites, 3, size), or None.
 Projector = Callable[[Crystals, int], NDArray[np.float64] | None]
 
@@ -127,23 +127,29 @@ class Prediction:
         Parameters
         ----------
         other
-            What it says of the same crystals.
+            What it says of the crystals at `rows`, in that order.
         rows
             Where it speaks.
         reasons
-            Why, for each of them; its own remark goes first.
+            Why, for each of them, unless it has a remark of its own.
         """
-        taken: dict[str, Any] = {"predicted_by": [*self.speakers]}
-        for name, value in vars(self).items():
-            given = getattr(other, name)
-            if name in _NOT_OF_ROWS or not isinstance(value, np.ndarray | list) or not len(value) or not len(given):
-                continue
-            taken[name] = value.copy()
-            for row in rows.tolist():
-                taken[name][row] = given[row]
-        for row, reason in zip(rows.tolist(), reasons, strict=True):
-            taken["reason"][row] = f"{other.reason[row]} {reason}".strip()
-            taken["predicted_by"][row] = other.speakers[row]
+        taken: dict[str, Any] = {}
+        for name in _ANSWERS_OF_MODELS:
+            taken[name] = getattr(self, name).copy()
+            taken[name][rows] = getattr(other, name)
+        texts: dict[str, Sequence[Any]] = {
+            "status": other.status,
+            "predicted_by": other.speakers,
+            "reason": [own or reason for own, reason in zip(other.reason, reasons, strict=True)],
+        }
+        if self.trust:
+            # None where the other model is not calibrated.
+            unknown = [None] * len(rows)
+            texts |= {name: getattr(other, name) or unknown for name in ("trust", "trust_reason", "unseen_elements")}
+        for name, given in texts.items():
+            taken[name] = [*(getattr(self, name) or self.speakers)]
+            for row, text in zip(rows.tolist(), given, strict=True):
+                taken[name][row] = text
         return replace(self, **taken)
 
     @property

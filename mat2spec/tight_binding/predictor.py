@@ -1,6 +1,6 @@
 """Prediction of electronic densities of states by learned tight binding.
 
-The counterpart of `mat2spec.prediction.SpectrumPredictor` for a model that reads crystals instead of graphs.
+The counterpart of `mat2spec.spectrum_predictor.SpectrumPredictor` for a model that reads crystals instead of graphs.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ from mat2spec.tight_binding.transport import BandTransport
 MODEL_NAME, MODEL_NAME_WITH_SPIN = MODEL_NAMES
 # Primitive cells with more atoms are left to a model whose cost grows linearly.
 MAX_ATOMS = 60
+_TOO_LARGE = "{} atoms in the primitive cell, more than the {} that tight binding solves"
 # Crystals per thread: their descriptors are computed together, their bands one by one.
 _CHUNK = 16
 
@@ -179,7 +180,7 @@ class TightBindingPredictor:
                     on_batch(len(chosen))
         answer = judge(answer, self.trust, facts)
         if large:
-            self._hand_on(facts, cells, large, answer, others)
+            answer = self._hand_on(facts, cells, np.array(large), answer, others)
         if on_batch and len(small) < len(crystals):
             on_batch(len(crystals) - len(small))
         return answer
@@ -334,33 +335,27 @@ class TightBindingPredictor:
         self,
         facts: CrystalFacts,
         cells: dict[int, PrimitiveCell],
-        large: Sequence[int],
+        large: NDArray[np.int64],
         answer: Prediction,
         others: Sequence[Prediction],
-    ) -> None:
-        """Let another model predict crystals that are too large."""
-        why = "{} atoms in the primitive cell, more than the {} that tight binding solves"
-        sentences = [why.format(cells[index].n_atoms, self.max_atoms) for index in large]
+    ) -> Prediction:
+        """An answer in which another model speaks of crystals that are too large."""
+        sentences = [_TOO_LARGE.format(cells[index].n_atoms, self.max_atoms) for index in large.tolist()]
         if self.fallback is None:
-            for index, sentence in zip(large, sentences, strict=True):
-                answer.status[index], answer.reason[index] = Status.FAILED, f"{sentence}; use another model."
-            return
+            return _without(answer, large, sentences)
         fallback = self.fallback()
         fallback.descriptor_cache = self.descriptor_cache
         known = next((one for one in others if one.weights_hash == fallback.weights_hash), None)
         chosen = facts.take(large)
-        other = fallback.predict(chosen.crystals, None, chosen) if known is None else known.take(np.array(large))
-        answer.predicted_by.extend([self.name] * len(answer))
-        for name in ("spectra", "scale", "uncertainty", "relative_error", "domain_distance"):
-            getattr(answer, name)[large] = getattr(other, name)
-        for row, index in enumerate(large):
-            if answer.trust:
-                judged = bool(other.trust)
-                answer.trust[index] = other.trust[row] if judged else None
-                answer.trust_reason[index] = other.trust_reason[row] if judged else ""
-                answer.unseen_elements[index] = other.unseen_elements[row] if judged else ""
-            answer.status[index], answer.predicted_by[index] = other.status[row], other.model
-            answer.reason[index] = other.reason[row] or f"Predicted by {self.fallback_name}: {sentences[row]}."
+        other = fallback.predict(chosen.crystals, None, chosen) if known is None else known.take(large)
+        return answer.with_rows_of(other, large, [f"Predicted by {self.fallback_name}: {one}." for one in sentences])
+
+
+def _without(answer: Prediction, rows: NDArray[np.int64], reasons: Sequence[str]) -> Prediction:
+    """An answer in which some rows have none."""
+    for index, reason in zip(rows.tolist(), reasons, strict=True):
+        answer.status[index], answer.reason[index] = Status.FAILED, f"{reason}; use another model."
+    return answer
 
 
 def load_tight_binding(

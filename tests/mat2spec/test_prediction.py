@@ -11,7 +11,6 @@ from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models import MODELS, build_model
 from mat2spec.models.checkpoints import WeightsError
 from mat2spec.prediction import (
-    SpectrumPredictor,
     load_predictor,
     predict_structures,
     predict_with_models,
@@ -21,6 +20,7 @@ from mat2spec.prediction import (
 from mat2spec.spectra.grids import EDOS_GRID, PHDOS_GRID
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.spectra.uncertainty import ValidationSet
+from mat2spec.spectrum_predictor import SpectrumPredictor
 from tests.mat2spec.conftest import SMALL_SIZES, low_symmetry, perovskite, rock_salt
 
 
