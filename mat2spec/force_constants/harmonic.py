@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from mat2spec.spectra.phonons import CM1_PER_THZ
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
+    from phonopy.phonon.mesh import Mesh
     from phonopy.structure.atoms import PhonopyAtoms
 
 Forces = Callable[["PhonopyAtoms"], NDArray[np.float64]]
@@ -86,15 +87,12 @@ def solve(phonons: Phonopy, forces: Forces) -> None:
 
 def modes(phonons: Phonopy) -> NDArray[np.float64]:
     """Share of the modes in each bin of `MODE_FREQUENCIES_CM1`; imaginary frequencies count by their size."""
-    from phonopy.phonon.mesh import Mesh
-
     lengths = np.linalg.norm(phonons.primitive.cell, axis=1)
     with warnings.catch_warnings():
         # That a shifted mesh has fewer symmetries than the crystal.
         warnings.simplefilter("ignore")
         phonons.run_mesh(np.maximum(1, np.round(MESH_LENGTH_A / lengths).astype(int)))
-    mesh = phonons.mesh
-    assert isinstance(mesh, Mesh)
+    mesh = cast("Mesh", phonons.mesh)
     return mode_histogram(mesh.frequencies * CM1_PER_THZ, mesh.weights)
 
 
