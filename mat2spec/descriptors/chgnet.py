@@ -8,13 +8,13 @@ energy responds to displacements, which is relevant to phonons. The network stay
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from contextlib import redirect_stdout
 from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mat2spec.crystals.identity import structure_hash
@@ -24,15 +24,17 @@ from mat2spec.descriptors.bond_graph import BondGraph
 from mat2spec.descriptors.chgnet_network import AtomVectors
 from mat2spec.descriptors.kinds import CHGNET, Descriptors
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
+from mat2spec.threads import worker_threads
 
 if TYPE_CHECKING:
     from chgnet.model import CHGNet
 
     from mat2spec.crystals.arrays import Crystals
+    from mat2spec.crystals.cell import Cell
     from mat2spec.tables.array_cache import ArrayCache
 
-# Representatives per pass through the network, which limits its memory.
-ATOMS_PER_BATCH = 256
+# Sites per pass through the network, which limits its memory.
+ATOMS_PER_BATCH = 512
 # The package has no weights for elements beyond plutonium.
 CHGNET_ELEMENTS = 94
 
@@ -52,42 +54,58 @@ def site_vectors(crystals: Crystals, usable: NDArray[np.bool_]) -> tuple[NDArray
     descriptors = np.zeros((len(crystals.atomic_numbers), Descriptors.CHGNET.width), dtype=np.float32)
     problems: list[str | None] = [None] * len(crystals)
     network = atom_vectors(CHGNET.removeprefix("chgnet-"))
-    graphs: dict[int, BondGraph] = {}
-    sites: dict[int, NDArray[np.int64]] = {}
-    for index in np.flatnonzero(usable).tolist():
-        if crystals.atomic_numbers[crystals.sites(index)].max() > CHGNET_ELEMENTS:
-            problems[index] = f"CHGNet, which describes its atoms, supports only elements up to Z = {CHGNET_ELEMENTS}."
-            continue
-        given = crystals.cell(index)
-        try:
-            cell, sites[index] = PrimitiveCell.with_sites(given.lattice, given.frac_coords, given.atomic_numbers)
-            graphs[index] = BondGraph.of(cell, network.edge_cutoff_a, network.bond_cutoff_a)
-        except CRYSTAL_FAULTS as error:
-            problems[index] = f"CHGNet cannot make a graph of it: {reason_of_fault(error)}"
-    chosen = list(graphs)
-    for batch in batches_by_size([len(graph.atomic_numbers) for graph in graphs.values()], ATOMS_PER_BATCH):
-        together = {chosen[position]: graphs[chosen[position]] for position in batch}
-        for index, vectors in _vectors_of(network, together, problems):
-            descriptors[crystals.sites(index)] = vectors[sites[index]]
+    chosen = np.flatnonzero(usable)
+    batches = [chosen[batch].tolist() for batch in batches_by_size(crystals.n_sites[chosen], ATOMS_PER_BATCH)]
+    with worker_threads(torch.device("cpu")) as executor:
+        for described in executor.map(lambda batch: _describe(network, crystals, batch), batches):
+            for index, found in described.items():
+                if isinstance(found, str):
+                    problems[index] = found
+                else:
+                    descriptors[crystals.sites(index)] = found
     return descriptors, problems
 
 
-def _vectors_of(
-    network: AtomVectors, graphs: dict[int, BondGraph], problems: list[str | None]
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Atom vectors of each primitive cell; a crystal that fails gets a problem and does not affect the others."""
+def _describe(network: AtomVectors, crystals: Crystals, batch: list[int]) -> dict[int, NDArray[np.float32] | str]:
+    """Vectors of the atoms of some crystals, or why they have none."""
+    graphs: dict[int, BondGraph] = {}
+    sites: dict[int, NDArray[np.int64]] = {}
+    described: dict[int, NDArray[np.float32] | str] = {}
+    for index in batch:
+        found = _graph_or_reason(crystals.cell(index), network)
+        if isinstance(found, str):
+            described[index] = found
+        else:
+            graphs[index], sites[index] = found
+    for index, vectors in _vectors_of(network, graphs).items():
+        described[index] = vectors if isinstance(vectors, str) else vectors[sites[index]]
+    return described
+
+
+def _graph_or_reason(given: Cell, network: AtomVectors) -> tuple[BondGraph, NDArray[np.int64]] | str:
+    """The graph of a primitive cell, and the site there that each given one is; or why there is none."""
+    if given.atomic_numbers.max() > CHGNET_ELEMENTS:
+        return f"CHGNet, which describes its atoms, supports only elements up to Z = {CHGNET_ELEMENTS}."
+    try:
+        cell, sites = PrimitiveCell.with_sites(given.lattice, given.frac_coords, given.atomic_numbers)
+        return BondGraph.of(cell, network.edge_cutoff_a, network.bond_cutoff_a), sites
+    except CRYSTAL_FAULTS as error:
+        return f"CHGNet cannot make a graph of it: {reason_of_fault(error)}"
+
+
+def _vectors_of(network: AtomVectors, graphs: dict[int, BondGraph]) -> dict[int, NDArray[np.float32] | str]:
+    """Atom vectors of each primitive cell; a crystal that fails has a reason and does not affect the others."""
+    if not graphs:
+        return {}
     joined = BondGraph.joined(list(graphs.values()))
     try:
         vectors = network.of(joined).numpy()[joined.row]
     except CRYSTAL_FAULTS as error:
         if len(graphs) == 1:
-            problems[next(iter(graphs))] = f"CHGNet cannot describe its atoms: {reason_of_fault(error)}"
-            return
-        for index, graph in graphs.items():
-            yield from _vectors_of(network, {index: graph}, problems)
-        return
+            return {next(iter(graphs)): f"CHGNet cannot describe its atoms: {reason_of_fault(error)}"}
+        return {index: found for one in graphs for index, found in _vectors_of(network, {one: graphs[one]}).items()}
     ends = np.cumsum([len(graph.row) for graph in graphs.values()])
-    yield from zip(graphs, np.split(vectors, ends[:-1]), strict=True)
+    return dict(zip(graphs, np.split(vectors, ends[:-1]), strict=True))
 
 
 def cached_site_vectors(

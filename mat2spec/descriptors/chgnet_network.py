@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn.functional import layer_norm, linear, silu
 
 from mat2spec.descriptors.bond_graph import BondGraph
-from mat2spec.threads import flushed_denormals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,7 +122,7 @@ class AtomVectors:
 
     def of(self, graph: BondGraph) -> Tensor:
         """Vectors of the representatives after every convolution side by side, shape (n_rows, n_convolutions x width)."""
-        with torch.inference_mode(), flushed_denormals():
+        with torch.inference_mode():
             return self._of(graph)
 
     def _of(self, graph: BondGraph) -> Tensor:
