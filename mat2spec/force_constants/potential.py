@@ -50,8 +50,8 @@ def harmonic_phonons(structure: Structure, version: SevenNetVersion = VERSION) -
     >>> from pymatgen.core import Lattice, Structure
     >>> salt = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.69), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     >>> phonons = harmonic_phonons(salt)
-    >>> phonons.run_qpoints([[0.5, 0.5, 0]])
-    >>> phonons.qpoints.frequencies.shape
+    >>> modes = phonons.run_qpoints([[0.5, 0.5, 0]])
+    >>> modes.frequencies.shape
     (1, 6)
     """
     numbers = np.array(structure.atomic_numbers)
