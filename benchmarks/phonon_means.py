@@ -15,14 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from flows.stages.predictors import load_one
 from mat2spec.crystals.arrays import Crystals
-from mat2spec.force_constants.predictor import ForceConstantsPredictor
-from mat2spec.prediction import load_predictor
 from mat2spec.settings import FORCE_CONSTANTS_MODEL, PredictionSettings
 from mat2spec.spectra.grids import PHDOS_GRID
 from mat2spec.spectra.phonons import heat_capacity, mean_frequency
 from mat2spec.spectra.trust import Trust
-from mat2spec.tables.array_cache import descriptor_cache
 from mat2spec.tables.parquet import read_table
 from mat2spec.tables.status import Status
 
@@ -59,10 +57,7 @@ def main() -> None:
     print("|---|---|---|---|---|")
     print_row("51 points", full, on_grid(np.array(table["phdos_51"].to_pylist())), above, None)
     for model in given.models:
-        predictor = load_predictor(model, PHDOS_GRID.name, device="cpu")
-        if isinstance(predictor, ForceConstantsPredictor):
-            predictor.descriptor_cache = descriptor_cache(PredictionSettings())
-        prediction = predictor.predict(crystals)
+        prediction = load_one(model, PredictionSettings(device="cpu"), PHDOS_GRID.name).predict(crystals)
         ok = np.array([status == Status.OK for status in prediction.status])
         flagged = np.array([verdict != Trust.OK for verdict in prediction.trust])
         print_row(model, full[ok], on_grid(prediction.spectra[ok]), above[ok], flagged[ok])

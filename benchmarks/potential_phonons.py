@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from flows.stages.predictors import load_one
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.descriptors.kinds import SevenNetVersion
 from mat2spec.force_constants.harmonic import spectrum_of_modes
@@ -23,7 +24,6 @@ from mat2spec.force_constants.predictor import spectrum_of_potential
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.readers.data_folder import load_phdos
 from mat2spec.labels.splits import Split
-from mat2spec.prediction import load_predictor
 from mat2spec.settings import PredictionSettings
 from mat2spec.spectra.grids import PHDOS_GRID
 from mat2spec.spectra.metrics import normalise_sum, r2_score, wasserstein_distances
@@ -42,8 +42,7 @@ def figures(true: NDArray[np.float64], predicted: NDArray[np.float64]) -> str:
 
 def spectra_of_network(crystals: Crystals, model: str) -> NDArray[np.float64]:
     """Spectra of a network with the shipped weights that sum to one."""
-    predictor = load_predictor(model, PHDOS_GRID.name, device="cpu")
-    predictor.descriptor_cache = descriptor_cache(PredictionSettings())
+    predictor = load_one(model, PredictionSettings(device="cpu"), PHDOS_GRID.name)
     return normalise_sum(predictor.predict(crystals).spectra)
 
 

@@ -16,14 +16,13 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from flows.stages.predictors import load_one
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.labels.labelled import LabelledSpectra
 from mat2spec.labels.readers.data_folder import load_edos
-from mat2spec.prediction import load_predictor
 from mat2spec.settings import Level, PredictionSettings
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.spectra.metrics import r2_score
-from mat2spec.tables.array_cache import descriptor_cache
 
 MODELS = ("tight-binding-mp", "sitedos", "mat2spec")
 BROADENINGS_EV = (0.0, 0.05, 0.1, 0.2, 0.3)
@@ -38,8 +37,7 @@ def broadened(spectra: NDArray[np.floating], deviation_ev: float) -> NDArray[np.
 
 def predicted(model: str, labels: LabelledSpectra) -> NDArray[np.float64]:
     """Blind spectra of a model per cell."""
-    predictor = load_predictor(model, EDOS_GRID.name, device="cpu")
-    predictor.descriptor_cache = descriptor_cache(PredictionSettings())
+    predictor = load_one(model, PredictionSettings(device="cpu"), EDOS_GRID.name)
     assert labels.crystals is not None
     return np.asarray(predictor.predict(labels.crystals).spectra, dtype=np.float64)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from flows.stages.predictors import load_one
 from mat2spec.benchmark.trust import (
     HeldOut,
     cross_fitted,
@@ -26,11 +27,9 @@ from mat2spec.benchmark.trust import (
 )
 from mat2spec.crystals.arrays import Crystals
 from mat2spec.crystals.spoilt import WAYS_TO_SPOIL
-from mat2spec.force_constants.predictor import ForceConstantsPredictor
-from mat2spec.prediction import Predictor, load_predictor
+from mat2spec.prediction import Predictor
 from mat2spec.settings import FORCE_CONSTANTS_MODEL, MODELS_WITH_SPIN, SHIPPED_WEIGHTS_DIR, PredictionSettings
 from mat2spec.spectra.trust import CrystalFacts, TrustCalibration, trust_file
-from mat2spec.tables.array_cache import descriptor_cache
 from mat2spec.tables.status import Status
 from scripts.pages import DOCS, put_row
 
@@ -101,9 +100,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     for index, model in enumerate(given.models or MODELS[given.spectrum]):
-        predictor = load_predictor(model, given.spectrum, device="cpu")
-        if isinstance(predictor, ForceConstantsPredictor):
-            predictor.descriptor_cache = descriptor_cache(PredictionSettings())
+        predictor = load_one(model, PredictionSettings(device="cpu"), given.spectrum)
         labels = labels_of(given.data, model, given.spectrum)
         calibration, figures = calibrate(predictor, labels)
         if given.write:

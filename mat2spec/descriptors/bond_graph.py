@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mat2spec.crystals.primitive_cell import PrimitiveCell
-from mat2spec.descriptors.sevennet import SiteGraph, site_graph
+from mat2spec.descriptors.site_graph import SiteGraph, different_lengths, site_graph
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -22,7 +22,6 @@ Floats = NDArray[np.float64]
 _MARGIN_A = 1e-4
 # An image of a bond is nearer to it than this, another bond farther.
 _SAME_BOND_A = 1e-2
-_SAME_LENGTH_A = 1e-6
 
 
 class BondGraph(NamedTuple):
@@ -86,7 +85,7 @@ class BondGraph(NamedTuple):
         if len(np.unique(centre)) < n_rows:
             raise ValueError(f"an atom has no neighbour within {edge_cutoff_a:g} Angstrom")
         distances = graph.lengths
-        _, examples, length = np.unique(np.rint(distances / _SAME_LENGTH_A), return_index=True, return_inverse=True)
+        examples, length = different_lengths(distances)
         start = graph.images.row[end]
         is_bond = distances < bond_cutoff_a - _MARGIN_A
         bonds = np.flatnonzero(is_bond)[np.argsort(centre[is_bond], kind="stable")]

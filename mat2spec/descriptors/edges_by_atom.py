@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-# Edges of equal length share what depends on it alone; standard cells have their symmetry exactly, vectors in single
-# precision an error of some 3e-7 Angstrom.
-_SAME_LENGTH_A = 1e-6
+from mat2spec.descriptors.site_graph import different_lengths
+
 EDGES_PER_PIECE = 512
 
 
@@ -73,9 +72,7 @@ class EdgesByAtom(NamedTuple):
         device
             Where they will be used.
         """
-        _, examples, length = np.unique(
-            np.rint(np.asarray(lengths_a) / _SAME_LENGTH_A), return_index=True, return_inverse=True
-        )
+        examples, length = different_lengths(lengths_a)
         counts = np.bincount(end, minlength=n_atoms)
         by_atom, first = np.argsort(end, kind="stable"), np.cumsum(counts) - counts
         order = np.argsort(-counts, kind="stable")

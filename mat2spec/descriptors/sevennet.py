@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mat2spec.crystals.identity import structure_hash
-from mat2spec.crystals.neighbours import find_neighbours
 from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.descriptors.batches import batches_by_size
 from mat2spec.descriptors.convolution import KEY_EDGES, KEY_IMAGES, EdgeConvolution, FeatureImages
 from mat2spec.descriptors.edges_by_atom import EDGES_PER_PIECE, EdgesByAtom
 from mat2spec.descriptors.kinds import SCALARS, SevenNetVersion
-from mat2spec.descriptors.site_images import SiteImages
+from mat2spec.descriptors.site_graph import SiteGraph, site_graph
 from mat2spec.faults import CRYSTAL_FAULTS, reason_of_fault
 from mat2spec.tables.array_cache import ArrayCache
 
@@ -42,28 +41,6 @@ class Potential(NamedTuple):
     cutoff_a: float
     known: NDArray[np.bool_]
     outputs: list[Tensor]
-
-
-class SiteGraph(NamedTuple):
-    """Neighbours of the representatives of the atoms of a cell.
-
-    Parameters
-    ----------
-    cell
-        The cell.
-    images
-        Its representatives.
-    edges
-        Row of a representative, and its neighbour among all atoms, shape (2, n_edges).
-    vectors, lengths
-        From the former to the latter, in Angstrom, shape (n_edges, 3) and (n_edges,).
-    """
-
-    cell: PrimitiveCell
-    images: SiteImages
-    edges: NDArray[np.int64]
-    vectors: NDArray[np.float32]
-    lengths: NDArray[np.float64]
 
 
 def unknown_elements(atomic_numbers: NDArray[np.integer], version: SevenNetVersion) -> list[int]:
@@ -141,19 +118,6 @@ def potential(version: SevenNetVersion) -> Potential:
     known = np.zeros(119, dtype=bool)
     known[list(model.type_map or {})] = True
     return Potential(model, float(model.cutoff), known, outputs)
-
-
-def site_graph(cell: PrimitiveCell, cutoff_a: float) -> SiteGraph:
-    """Neighbours of the representatives of the atoms of a cell within the cutoff of a potential."""
-    images = SiteImages.of(cell)
-    row_of = np.full(cell.n_atoms, -1)
-    row_of[images.representatives] = np.arange(len(images.representatives))
-    coordinates = cell.frac_coords @ cell.lattice
-    source, end, offsets, distances = find_neighbours(cell.lattice, cell.frac_coords, cutoff_a)
-    chosen = row_of[source] >= 0
-    source, end, offsets = source[chosen], end[chosen], offsets[chosen]
-    vectors = coordinates[end] + offsets @ cell.lattice - coordinates[source]
-    return SiteGraph(cell, images, np.stack([row_of[source], end]), vectors.astype(np.float32), distances[chosen])
 
 
 def scalars_of_graphs(

@@ -31,6 +31,8 @@ LEAST_LENGTH_A, LEAST_ATOMS = 8.0, 24
 MESH_LENGTH_A = 45.0
 SMEARING_CM1 = 15.0
 _STEP_CM1, _HIGHEST_CM1 = 2.0, 5000.0
+# What the shares of the modes depend on.
+CHOICES = (DISPLACEMENT_A, LEAST_LENGTH_A, LEAST_ATOMS, MESH_LENGTH_A, _STEP_CM1)
 # Centres of the bins in which modes are counted.
 MODE_FREQUENCIES_CM1 = np.arange(0.0, _HIGHEST_CM1, _STEP_CM1) + _STEP_CM1 / 2
 

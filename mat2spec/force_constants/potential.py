@@ -129,4 +129,4 @@ def potential_modes(cell: PrimitiveCell, version: SevenNetVersion = VERSION) -> 
 def modes_kind(version: SevenNetVersion) -> str:
     """What the modes by a potential depend on."""
     packages = " ".join(f"{name} {version_of_package(name)}" for name in ("sevenn", "phonopy"))
-    return f"modes {version} {harmonic.DISPLACEMENT_A} {harmonic.LEAST_LENGTH_A} {packages}"
+    return f"modes {version} {' '.join(map(str, harmonic.CHOICES))} {packages}"

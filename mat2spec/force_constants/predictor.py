@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,26 +23,13 @@ from mat2spec.spectra.grids import PHDOS_GRID, SpectralGrid
 from mat2spec.spectra.phonons import mean_frequency, scale_to_modes
 from mat2spec.spectra.prediction import BatchReport, Prediction
 from mat2spec.spectra.trust import CrystalFacts, TrustCalibration, judge
+from mat2spec.spectrum_predictor import SpectrumPredictor
 from mat2spec.tables.array_cache import ArrayCache
 from mat2spec.tables.status import Status
 
 # Share of the potential in the mean, and by how much its frequencies are changed at most: the best on the validation materials
 # (`benchmarks/potential_phonons.py`).
 SHARE, LARGEST_FACTOR = 0.4, 1.1
-
-
-class Network(Protocol):
-    """Predicts the phonons of many crystals at once."""
-
-    name: str
-    weights_hash: str
-    descriptor_cache: ArrayCache | None
-    trust: TrustCalibration | None
-
-    def predict(
-        self, crystals: CrystalsOrData, on_batch: BatchReport | None = None, facts: CrystalFacts | None = None
-    ) -> Prediction:
-        """The predictions."""
 
 
 class ForceConstantsPredictor:
@@ -58,7 +44,7 @@ class ForceConstantsPredictor:
     name = FORCE_CONSTANTS_MODEL
     grid: SpectralGrid = PHDOS_GRID
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: SpectrumPredictor) -> None:
         self.network = network
         # The errors of the mean start from those that the network states, before they are calibrated on held-out labels.
         self.trust_in_network, network.trust = network.trust, None

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 BatchReport = Callable[[int], None]
 # Numbers by which the answers of one model are not those of another.
 _ANSWERS_OF_MODELS = ("spectra", "scale", "uncertainty", "relative_error", "domain_distance")
+# What a row says where nobody judges it.
+_VERDICTS = {"trust": None, "trust_reason": "", "unseen_elements": ""}
 # Splits the spectrum of a crystal over its sites and the shells of their atoms: shape (n_sites, 3, size), or None.
 Projector = Callable[[Crystals, int], NDArray[np.float64] | None]
 
@@ -143,11 +145,11 @@ class Prediction:
             "reason": [own or reason for own, reason in zip(other.reason, reasons, strict=True)],
         }
         if self.trust:
-            # None where the other model is not calibrated.
-            unknown = [None] * len(rows)
-            texts |= {name: getattr(other, name) or unknown for name in ("trust", "trust_reason", "unseen_elements")}
+            # The other model may have no calibration.
+            texts |= {name: getattr(other, name) or [unknown] * len(rows) for name, unknown in _VERDICTS.items()}
+        before = vars(self) | {"predicted_by": self.speakers}
         for name, given in texts.items():
-            taken[name] = [*(getattr(self, name) or self.speakers)]
+            taken[name] = [*before[name]]
             for row, text in zip(rows.tolist(), given, strict=True):
                 taken[name][row] = text
         return replace(self, **taken)

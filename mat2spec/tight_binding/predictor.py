@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ from mat2spec.settings import TIGHT_BINDING_MODELS as MODEL_NAMES
 from mat2spec.spectra.grids import SpectralGrid
 from mat2spec.spectra.prediction import BatchReport, Prediction
 from mat2spec.spectra.trust import CrystalFacts, TrustCalibration, judge
+from mat2spec.spectrum_predictor import SpectrumPredictor
 from mat2spec.tables.array_cache import ArrayCache
 from mat2spec.tables.status import Status
 from mat2spec.threads import worker_threads
@@ -55,18 +56,6 @@ MAX_ATOMS = 60
 _TOO_LARGE = "{} atoms in the primitive cell, more than the {} that tight binding solves"
 # Crystals per thread: their descriptors are computed together, their bands one by one.
 _CHUNK = 16
-
-
-class Fallback(Protocol):
-    """Predicts crystals that are too large, of which the facts are known."""
-
-    weights_hash: str
-    descriptor_cache: ArrayCache | None
-
-    def predict(
-        self, crystals: CrystalsOrData, on_batch: BatchReport | None = None, facts: CrystalFacts | None = None
-    ) -> Prediction:
-        """The predictions."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +112,7 @@ class TightBindingPredictor:
         self,
         model: TightBinding,
         device: torch.device | None = None,
-        fallback: Callable[[], Fallback] | None = None,
+        fallback: Callable[[], SpectrumPredictor] | None = None,
         fallback_name: str = "",
         max_atoms: int = MAX_ATOMS,
         *,
@@ -361,7 +350,7 @@ def _without(answer: Prediction, rows: NDArray[np.int64], reasons: Sequence[str]
 def load_tight_binding(
     path: Path,
     device: torch.device | None = None,
-    fallback: Callable[[], Fallback] | None = None,
+    fallback: Callable[[], SpectrumPredictor] | None = None,
     fallback_name: str = "",
     *,
     spin: bool | None = None,

@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 
 from mat2spec.crystals.primitive_cell import PrimitiveCell
-from mat2spec.descriptors.sevennet import SiteGraph, potential, scalars_of_graphs, site_graph
+from mat2spec.descriptors.sevennet import potential, scalars_of_graphs
+from mat2spec.descriptors.site_graph import SiteGraph, site_graph
 from mat2spec.tight_binding.metal_head import DESCRIPTORS
 from mat2spec.tight_binding.predictor import find_problems
 from scripts.distillation.population import Population
