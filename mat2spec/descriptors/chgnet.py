@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from mat2spec.crystals.cell import Cell
     from mat2spec.tables.array_cache import ArrayCache
 
-# Sites per pass through the network, which limits its memory.
-ATOMS_PER_BATCH = 512
+# Sites per pass through the network, and of crystals that are looked up together: both limit the memory.
+ATOMS_PER_BATCH, ATOMS_PER_LOOK_UP = 512, 16_384
 # The package has no weights for elements beyond plutonium.
 CHGNET_ELEMENTS = 94
 
@@ -114,26 +114,35 @@ def cached_site_vectors(
     """The same as `site_vectors`; what the cache holds, if there is one, is not computed again."""
     if cache is None:
         return site_vectors(crystals, usable)
-    chosen = np.flatnonzero(usable)
+    descriptors = np.zeros((len(crystals.atomic_numbers), Descriptors.CHGNET.width), dtype=np.float32)
     problems: list[str | None] = [None] * len(crystals)
+    chosen = np.flatnonzero(usable)
+    for piece in batches_by_size(crystals.n_sites[chosen], ATOMS_PER_LOOK_UP):
+        rows = chosen[piece]
+        part = crystals.take(rows)
+        for row, found in zip(rows.tolist(), _known_vectors(part, cache), strict=True):
+            if isinstance(found, str):
+                problems[row] = found
+            else:
+                descriptors[crystals.sites(row)] = found
+    return descriptors, problems
+
+
+def _known_vectors(crystals: Crystals, cache: ArrayCache) -> list[NDArray[np.float32] | str]:
+    """Atom vectors of each crystal, or why it has none."""
+    reasons: dict[int, str] = {}
 
     def compute(missing: list[int]) -> list[NDArray[np.float32] | None]:
-        rows = chosen[missing]
-        part = crystals.take(rows)
-        values, found = site_vectors(part, np.ones(len(part), dtype=np.bool_))
-        for row, problem in zip(rows, found, strict=True):
-            problems[row] = problem
-        return [values[part.sites(index)] if problem is None else None for index, problem in enumerate(found)]
+        part = crystals.take(np.array(missing))
+        values, problems = site_vectors(part, np.ones(len(part), dtype=np.bool_))
+        reasons.update((index, problem) for index, problem in zip(missing, problems, strict=True) if problem)
+        return [None if problem else values[part.sites(index)] for index, problem in enumerate(problems)]
 
-    hashes = [structure_hash(crystals.cell(index)) for index in chosen.tolist()]
+    hashes = [structure_hash(crystals.cell(index)) for index in range(len(crystals))]
     known = cache.look_up(
-        f"{CHGNET} {version('chgnet')} of primitive cells", hashes, crystals.n_sites[chosen].tolist(), compute
+        f"{CHGNET} {version('chgnet')} of primitive cells", hashes, crystals.n_sites.tolist(), compute
     )
-    descriptors = np.zeros((len(crystals.atomic_numbers), Descriptors.CHGNET.width), dtype=np.float32)
-    for index, values in zip(chosen.tolist(), known, strict=True):
-        if values is not None:
-            descriptors[crystals.sites(index)] = values
-    return descriptors, problems
+    return [reasons[index] if values is None else values for index, values in enumerate(known)]
 
 
 @cache

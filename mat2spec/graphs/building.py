@@ -106,7 +106,8 @@ def _graphs_of(
     edges = [found if problem is None else NO_EDGES for found, problem in zip(edges, problems, strict=True)]
     graphs = _join(crystals, edges, usable, settings.distance_resolution_a)
     if descriptors is not None:
-        graphs.descriptors = torch.from_numpy(descriptors[np.repeat(usable, crystals.n_sites)])
+        of_usable = descriptors if usable.all() else descriptors[np.repeat(usable, crystals.n_sites)]
+        graphs.descriptors = torch.from_numpy(of_usable)
     if settings.merge_sites:
         return merge_equivalent_sites(graphs, settings), problems
     vectors = [found.vectors(*_cartesian(crystals, i)) for i, found in enumerate(edges) if len(found.distance)]

@@ -18,8 +18,8 @@ from mat2spec.graphs.batch import CrystalGraphs, rows_between
 from mat2spec.graphs.ends import different_ends
 from mat2spec.graphs.settings import GraphSettings
 
-# Of descriptors, whose means are taken in double precision.
-_COLUMNS_AT_ONCE = 256
+# Of descriptors, whose means are taken in double precision: few, as all sites of a shard have them.
+_COLUMNS_AT_ONCE = 16
 _HASH_PRIME = np.uint64(0x9E3779B97F4A7C15)
 
 

@@ -22,8 +22,8 @@ from mat2spec.tight_binding.real_basis import RealBasis
 
 # Energies in eV that are one level.
 _SAME_LEVEL_EV = 1e-4
-# k-points that are solved together.
-_CHUNK = 256
+# k-points that are solved together, and elements of one matrix for all of them: some twenty such are held at a time.
+_MOST_POINTS, _MOST_ELEMENTS = 256, 500_000
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class CorrectedCrystal:
         """Energies of all bands in eV, shape (n_spins, n_kpoints, n_bands)."""
         parts = []
         basis = RealBasis(self.crystal, equal_orbits=True, dtype=torch.float64)
-        for chosen in _chunks(kpoints):
-            at_points = self._problem_at(*basis.matrices(chosen))
+        for chosen in self._chunks(len(kpoints)):
+            at_points = self._problem_at(*basis.matrices(kpoints[chosen]))
             parts.append([self._solve(at_points, spin).energies for spin in range(len(self.shifts_ev))])
         return torch.stack([torch.cat(of_spin) for of_spin in zip(*parts, strict=True)]).numpy()
 
@@ -70,17 +70,22 @@ class CorrectedCrystal:
             Lowest and highest energy of each window, shape (n_windows, 2).
         """
         found = []
-        for number, chosen in enumerate(_chunks(kpoints)):
-            at_points = self._problem_at(*map(torch.from_numpy, self.crystal.matrices(chosen)))
+        for chosen in self._chunks(len(kpoints)):
+            at_points = self._problem_at(*map(torch.from_numpy, self.crystal.matrices(kpoints[chosen])))
             for spin in range(len(self.shifts_ev)):
                 bands = self._solve(at_points, spin)
                 near = torch.zeros(bands.energies.shape, dtype=torch.bool)
                 for low, high in windows_ev:
                     near |= (bands.energies > low) & (bands.energies < high)
-                products = self._velocity_products(at_points, chosen, bands, near, spin)
-                found.append((bands.energies[near], number * _CHUNK + near.nonzero()[:, 0], products))
+                products = self._velocity_products(at_points, kpoints[chosen], bands, near, spin)
+                found.append((bands.energies[near], chosen.start + near.nonzero()[:, 0], products))
         levels, points, products_of_all = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
         return MovingStates(levels, points, products_of_all)
+
+    def _chunks(self, n_kpoints: int) -> list[slice]:
+        """K-points whose matrices fit into memory together."""
+        at_once = min(_MOST_POINTS, max(1, _MOST_ELEMENTS // self.crystal.basis.size**2))
+        return [slice(start, start + at_once) for start in range(0, n_kpoints, at_once)]
 
     def _problem_at(self, overlap: Tensor, hopping: Tensor) -> Problem:
         known = self.problem
@@ -148,7 +153,3 @@ def average_over_group(tensors: NDArray[np.float64], cell: PrimitiveCell) -> NDA
     mean = np.einsum("gij,gkl->ikjl", rotations, rotations).reshape(9, 9) / len(rotations)
     averaged: NDArray[np.float64] = (tensors.reshape(-1, 9) @ mean.T).reshape(tensors.shape)
     return averaged
-
-
-def _chunks(kpoints: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    return [kpoints[start : start + _CHUNK] for start in range(0, len(kpoints), _CHUNK)]

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from mat2spec.tight_binding import velocities
 from mat2spec.tight_binding.bloch import TightBindingCrystal
 from mat2spec.tight_binding.problem import PreparationSettings, prepare
 from mat2spec.tight_binding.velocities import CorrectedCrystal, average_over_group
@@ -69,3 +70,16 @@ def test_a_mean_over_a_cubic_group_is_isotropic():
     tensors += tensors.swapaxes(1, 2)
     averaged = average_over_group(tensors, zinc_blende())
     assert averaged == pytest.approx(np.trace(tensors, axis1=1, axis2=2)[:, None, None] / 3 * np.eye(3), abs=1e-12)
+
+
+def test_states_of_large_matrices_are_found_in_pieces(monkeypatch):
+    crystal = corrected(zinc_blende())
+    kpoints = np.random.default_rng(0).uniform(-0.5, 0.5, (7, 3))
+    together, energies = crystal.states(kpoints, EVERYTHING), crystal.energies(kpoints)
+    monkeypatch.setattr(velocities, "_MOST_ELEMENTS", 3 * crystal.crystal.basis.size**2)
+    pieces, energies_of_pieces = crystal.states(kpoints, EVERYTHING), crystal.energies(kpoints)
+    assert [piece.start for piece in crystal._chunks(7)] == [0, 3, 6]
+    assert np.array_equal(pieces.points, together.points)
+    assert pieces.levels_ev == pytest.approx(together.levels_ev, abs=1e-9)
+    assert pieces.products == pytest.approx(together.products, abs=1e-7)
+    assert energies_of_pieces == pytest.approx(energies, abs=1e-9)
