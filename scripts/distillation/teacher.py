@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mat2spec.crystals.primitive_cell import PrimitiveCell
 from mat2spec.faults import CRYSTAL_FAULTS
 from mat2spec.models.checkpoints import weights_name
 from mat2spec.settings import SHIPPED_WEIGHTS_DIR
 from mat2spec.spectra.normalisation import Setting
 from mat2spec.tight_binding.model import predicted_spectrum
+from mat2spec.tight_binding.network import SiteAnswer
 from mat2spec.tight_binding.predictor import MODEL_NAME_WITH_SPIN, load_tight_binding
 from mat2spec.tight_binding.problem import PreparationSettings, prepare
 from scripts.distillation.population import Population
@@ -28,7 +30,7 @@ KPOINTS_PER_ATOM = 120.0
 # Atoms of the primitive cell up to which every training crystal is taught; of larger ones, a sixth comes early.
 SMALL, LARGEST = 16, 24
 _HELD_OUT = {"valid": 1500, "test_random": 1500, "test_prototype": 800, "calibration": 700}
-_PER_TASK = 8
+_PER_TASK, _PER_REPORT = 16, 2000
 
 
 class Taught(NamedTuple):
@@ -62,19 +64,33 @@ class _Teacher:
 
     def __init__(self, folder: Path, stop_at: float) -> None:
         torch.set_num_threads(1)
+        torch.set_flush_denormal(True)
         name = weights_name(MODEL_NAME_WITH_SPIN, "edos", Setting.SUMNORM_KL)
         self.model = load_tight_binding(SHIPPED_WEIGHTS_DIR / name).model
         self.sites, self.stop_at = Sites.load(folder), stop_at
         self.preparation = PreparationSettings(KPOINTS_PER_ATOM, spin=True, dtype=torch.complex64)
 
     @torch.no_grad()
-    def teach(self, index: int) -> Taught | None:
-        """None for a crystal whose bands cannot be computed."""
+    def teach(self, chosen: list[int]) -> list[Taught]:
+        """Without crystals whose bands cannot be computed."""
+        features = [self.sites.descriptors_of(index) for index in chosen]
+        numbers = np.concatenate([self._cell(index).atomic_numbers for index in chosen])
+        known = self.model.of_sites(torch.from_numpy(np.concatenate(features)), torch.from_numpy(numbers))
+        ends = np.cumsum([len(values) for values in features])
+        rows = [
+            self._solve(index, known.at(slice(end - len(values), end)))
+            for index, values, end in zip(chosen, features, ends.tolist(), strict=True)
+        ]
+        return [row for row in rows if row is not None]
+
+    def _cell(self, index: int) -> PrimitiveCell:
         cell = self.sites.cells[index]
         assert cell is not None
+        return cell
+
+    def _solve(self, index: int, sites: SiteAnswer) -> Taught | None:
         try:
-            descriptors = torch.from_numpy(self.sites.descriptors_of(index))
-            answer = self.model(prepare(cell, self.preparation), descriptors)
+            answer = self.model.of_crystal(prepare(self._cell(index), self.preparation), sites)
         except (torch.linalg.LinAlgError, *CRYSTAL_FAULTS):
             return None
         mean = predicted_spectrum(answer, self.model.grid)
@@ -88,12 +104,19 @@ def _begin(folder: Path, stop_at: float) -> None:
 
 def _teach(chosen: list[int]) -> list[Taught]:
     teacher = _Teacher.current
-    rows = [teacher.teach(index) for index in chosen if time.time() < teacher.stop_at]
-    return [row for row in rows if row is not None]
+    return teacher.teach(chosen) if time.time() < teacher.stop_at else []
+
+
+def read_taught(path: Path) -> list[Taught]:
+    """What `main` wrote."""
+    with np.load(path) as file:
+        columns = [file[name].tolist() for name in ("index", "band_gap_ev", "metal_share")]
+        spectra: NDArray[np.float16] = file["spectra"]
+    return [Taught(index, spectrum, gap, share) for index, gap, share, spectrum in zip(*columns, spectra, strict=True)]
 
 
 def main() -> None:
-    """Teach for so many seconds and write what there is."""
+    """Teach for so many seconds and write what there is, beside what an earlier call wrote."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("population", type=Path)
     parser.add_argument("folder", type=Path, help="with the described sites")
@@ -102,11 +125,15 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     given = parser.parse_args()
     order = teaching_order(Sites.load(given.folder), Population.load(given.population).split).tolist()
+    rows = read_taught(given.out) if given.out.exists() else []
+    known = {row.index for row in rows}
+    order = [index for index in order if index not in known]
     tasks = [order[start : start + _PER_TASK] for start in range(0, len(order), _PER_TASK)]
-    rows: list[Taught] = []
     with get_context("spawn").Pool(given.processes, _begin, (given.folder, time.time() + given.seconds)) as pool:
         for found in pool.imap_unordered(_teach, tasks):
             rows += found
+            if len(rows) // _PER_REPORT > (len(rows) - len(found)) // _PER_REPORT:
+                print(f"{len(rows)} of {len(known) + len(order)}", flush=True)
     rows.sort(key=lambda row: row.index)
     np.savez_compressed(
         given.out,
@@ -115,7 +142,7 @@ def main() -> None:
         band_gap_ev=np.array([row.band_gap_ev for row in rows], dtype=np.float16),
         metal_share=np.array([row.metal_share for row in rows], dtype=np.float16),
     )
-    print(f"{len(rows)} of {len(order)} crystals")
+    print(f"{len(rows)} of {len(known) + len(order)} crystals")
 
 
 if __name__ == "__main__":
