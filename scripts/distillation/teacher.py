@@ -107,8 +107,20 @@ def _teach(chosen: list[int]) -> list[Taught]:
     return teacher.teach(chosen) if time.time() < teacher.stop_at else []
 
 
+def write_taught(path: Path, rows: list[Taught]) -> None:
+    """One compressed file, in the order of the population."""
+    rows = sorted(rows, key=lambda row: row.index)
+    np.savez_compressed(
+        path,
+        index=np.array([row.index for row in rows], dtype=np.int32),
+        spectra=np.stack([row.spectrum for row in rows]),
+        band_gap_ev=np.array([row.band_gap_ev for row in rows], dtype=np.float16),
+        metal_share=np.array([row.metal_share for row in rows], dtype=np.float16),
+    )
+
+
 def read_taught(path: Path) -> list[Taught]:
-    """What `main` wrote."""
+    """What `write_taught` wrote."""
     with np.load(path) as file:
         columns = [file[name].tolist() for name in ("index", "band_gap_ev", "metal_share")]
         spectra: NDArray[np.float16] = file["spectra"]
@@ -134,6 +146,8 @@ def main() -> None:
             rows += found
             if len(rows) // _PER_REPORT > (len(rows) - len(found)) // _PER_REPORT:
                 print(f"{len(rows)} of {len(known) + len(order)}", flush=True)
+    write_taught(given.out, rows)
+    print(f"{len(rows)} of {len(known) + len(order)}", flush=True)
     rows.sort(key=lambda row: row.index)
     np.savez_compressed(
         given.out,
