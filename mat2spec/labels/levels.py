@@ -10,12 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mat2spec.crystals.composition import symbols
+from mat2spec.crystals.hubbard import site_u_ev
 from mat2spec.crystals.magnetism import can_be_magnetic
 from mat2spec.settings import Level
-
-# The only other element that the Materials Project gives a U, in oxides and fluorides.
-_WITH_U_BESIDE_ANIONS = frozenset({"W"})
 
 
 def rows_at_level(store: pa.Table, level: Level) -> NDArray[np.bool_]:
@@ -34,10 +31,7 @@ def rows_at_level(store: pa.Table, level: Level) -> NDArray[np.bool_]:
     if level is Level.UNPOLARISED:
         return plain
     numbers = (np.asarray(values) for values in store["atomic_numbers"].to_pylist())
-    neither = np.array([not can_be_magnetic(values) and not _may_have_u(values) for values in numbers], dtype=np.bool_)
+    neither = np.array(
+        [not can_be_magnetic(values) and not site_u_ev(values).any() for values in numbers], dtype=np.bool_
+    )
     return (named == Level.MP) | (plain & neither)
-
-
-def _may_have_u(atomic_numbers: NDArray[np.integer]) -> bool:
-    found = {symbols()[int(number)] for number in atomic_numbers}
-    return bool(found & _WITH_U_BESIDE_ANIONS and found & {"O", "F"})

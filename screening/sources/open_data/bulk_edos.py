@@ -7,11 +7,8 @@ the VBM or E_F. Spectra with and without Hubbard U are kept apart by `u_values`,
 from __future__ import annotations
 
 import json
-import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator
-from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from pymatgen.core import Element
 
+from mat2spec.crystals.composition import symbols
+from mat2spec.crystals.hubbard import u_values_ev
 from mat2spec.labels.edos_store import STORE_SCHEMA, TRAINING_LEVEL_KEY
 from mat2spec.spectra.grids import EDOS_GRID, GRID_METADATA_KEY
 from mat2spec.tables.columns import Column
@@ -170,7 +168,7 @@ class EdosRows:
             Column.ENGINE_VERSION: UNKNOWN,
             Column.FUNCTIONAL: functional,
             Column.SPIN: spin,
-            Column.U_VALUES: json.dumps(u_values_of(crystal[Column.ATOMIC_NUMBERS]) if with_u else {}, sort_keys=True),
+            Column.U_VALUES: json.dumps(_u_values_of(crystal[Column.ATOMIC_NUMBERS]) if with_u else {}, sort_keys=True),
             Column.KPOINTS: UNKNOWN,
             Column.CPU_SECONDS: 0.0,
             Column.VERSIONS: self._versions,
@@ -206,21 +204,6 @@ def _level(run_type: str | None) -> tuple[str, bool]:
     return FUNCTIONALS.get(name, name), bool(plus)
 
 
-def u_values_of(atomic_numbers: Collection[int]) -> dict[str, float]:
-    """Hubbard U in eV by element, as the Materials Project applies it in calculations with U.
-
-    It depends on the most electronegative element, oxygen or fluorine (A. Jain et al., Phys. Rev. B 84, 045115, 2011).
-    """
-    elements = sorted({Element.from_Z(int(number)) for number in atomic_numbers}, key=lambda element: element.X)
-    of_anion = _mp_u_values().get(elements[-1].symbol, {})
-    return {element.symbol: of_anion[element.symbol] for element in elements if of_anion.get(element.symbol, 0) > 0}
-
-
-@cache
-def _mp_u_values() -> dict[str, dict[str, float]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pymatgen on pseudopotentials, which are not used here
-        # Takes half a second to import, and few screens need it.
-        sets = import_module("pymatgen.io.vasp.sets")
-    table = sets.MPRelaxSet.CONFIG["INCAR"]["LDAUU"]
-    return {str(anion): {str(k): float(v) for k, v in by_element.items()} for anion, by_element in table.items()}
+def _u_values_of(atomic_numbers: Collection[int]) -> dict[str, float]:
+    """Hubbard U in eV by element, as the Materials Project applies it in calculations with U."""
+    return u_values_ev({symbols()[int(number)] for number in atomic_numbers})
