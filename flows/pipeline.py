@@ -21,7 +21,7 @@ from flows import stages
 from flows.settings import FunnelMode
 from flows.stages import Counts, Inputs, Outcome, classification, funnel, picks, transport
 from mat2spec.spectra.grids import EDOS_GRID
-from mat2spec.tables.memory import release_memory
+from mat2spec.tables.memory import release_memory, return_large_blocks
 from screening.classify.gapped_metals import gapped_metal_cut
 from screening.progress import Progress, adding_up, no_progress
 from screening.runs.contents import RunTables
@@ -357,6 +357,7 @@ def run_stage(stage: Stage, run: RunFolder, settings: ScreenSettings, progress: 
     if known is not None:
         progress(1, 1)
         return known
+    return_large_blocks()
     start = time.perf_counter()
     if stage.shard is not None:
         _run_shards(stage, run, settings, progress)
@@ -403,6 +404,7 @@ def run_shard(
     prepared: Prepared | None = None,
 ) -> int:
     """Run one shard of a stage, which may be prepared, unless it is on disk; return the number of predictions."""
+    return_large_blocks()  # this may be a worker that runs nothing else
     n_predictions = (shard.stop - shard.start) * stage.n_models(settings)
     ready = prepared or _prepare_shard(stage, run, settings, shard)
     if ready is None:
@@ -421,7 +423,9 @@ def _prepare_shard(stage: Stage, run: RunFolder, settings: ScreenSettings, shard
         return None
     assert stage.prepare is not None
     rows = stage.takes(run)[shard.start : shard.stop]
-    return stage.prepare(run.crystals_at(rows), settings, run.sizes_at(rows))
+    prepared = stage.prepare(run.crystals_at(rows), settings, run.sizes_at(rows))
+    release_memory()  # several times what is left was needed on the way
+    return prepared
 
 
 def _run_shards(stage: Stage, run: RunFolder, settings: ScreenSettings, progress: Progress) -> None:

@@ -134,4 +134,4 @@ class PredictionSettings(BaseModel):
         description="Address of a Dask scheduler, such as tcp://10.0.0.1:8786: its workers, which must reach results_dir, predict "
         "the shards as Prefect tasks (pip install prefect-dask). Without it they are predicted here.",
     )
-    shard_size: int = Field(default=4096, ge=1, description="Number of crystals predicted and saved together.")
+    shard_size: int = Field(default=2048, ge=1, description="Number of crystals predicted and saved together.")

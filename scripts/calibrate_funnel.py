@@ -7,7 +7,7 @@ on (the test tenths of `mat2spec.labels.splits`); reserved ids and formulas take
 `N_FAST` of them, the accurate one those that the fast one gives any confidence as gapped metals and some 40 % of the
 others, which count more. A logistic regression on `screening.choose.funnel.score_features` gives the score; the cut is
 the highest that keeps 98 % of the accurate model's gapped metals, of scores by fits that left the material out. Predictions
-stay in the folder, so a stopped calibration resumes. 13 CPU minutes for tight binding.
+stay in the folder, so a stopped calibration resumes. 5 CPU minutes for tight binding.
 """
 
 from __future__ import annotations
