@@ -71,7 +71,7 @@ class FunnelSettings(BaseModel):
     from_candidates: int = Field(default=30_000, ge=1, description="Candidates from which auto uses the funnel.")
     fast_model: str = Field(default="student", description="Model that reads every candidate.")
     max_accurate: int = Field(
-        default=30_000,
+        default=20_000,
         ge=0,
         description="Maximum number of candidates that the accurate models predict for their score.",
     )
