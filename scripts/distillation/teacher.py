@@ -147,15 +147,6 @@ def main() -> None:
             if len(rows) // _PER_REPORT > (len(rows) - len(found)) // _PER_REPORT:
                 print(f"{len(rows)} of {len(known) + len(order)}", flush=True)
     write_taught(given.out, rows)
-    print(f"{len(rows)} of {len(known) + len(order)}", flush=True)
-    rows.sort(key=lambda row: row.index)
-    np.savez_compressed(
-        given.out,
-        index=np.array([row.index for row in rows], dtype=np.int32),
-        spectra=np.stack([row.spectrum for row in rows]),
-        band_gap_ev=np.array([row.band_gap_ev for row in rows], dtype=np.float16),
-        metal_share=np.array([row.metal_share for row in rows], dtype=np.float16),
-    )
     print(f"{len(rows)} of {len(known) + len(order)} crystals")
 
 
