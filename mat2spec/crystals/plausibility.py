@@ -39,8 +39,8 @@ _MOST = 1e4
 _SAME = 1e-6
 # Gain of a crystal that has none to be compared with, and the largest that counts.
 _USUAL_GAIN, _LARGEST_GAIN = -4.0, 8.0
-# Crystals whose contacts are held in memory together.
-_BLOCK = 1024
+# Sites whose contacts are held in memory together.
+_SITES_AT_ONCE = 16_384
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -194,8 +194,8 @@ class Plausibility:
         problems = checks.find_problems(crystals) if problems is None else problems
         usable = np.flatnonzero([problem is None for problem in problems])
         compact = reduce_skewed_cells(crystals)
-        for start in range(0, len(usable), _BLOCK):
-            rows = usable[start : start + _BLOCK]
+        block = np.cumsum(compact.n_sites[usable]) // _SITES_AT_ONCE
+        for rows in np.split(usable, np.flatnonzero(np.diff(block)) + 1) if len(usable) else []:
             scores[rows] = self.judge(Environments.of(compact.take(rows)))
         return np.asarray(np.exp((scores - self.tensors["limit"]).clip(max=np.log(_MOST))))
 

@@ -207,7 +207,8 @@ def spectra_of_bands(
     weights = problem.state_weights
     fillings = [fill(of_member, weights, problem.n_electrons, problem.n_spins) for of_member in energies]
     zeros = torch.stack([filling.zero_ev for filling in fillings])[:, None, None]
-    return projected_dos(energies - zeros, populations, weights, grid, BROADENING_EV).float(), fillings
+    relative = (energies - zeros).to(weights.dtype)
+    return projected_dos(relative, populations, weights, grid, BROADENING_EV).float(), fillings
 
 
 def reweighted(spectra: Tensor, weights: Tensor) -> Tensor:

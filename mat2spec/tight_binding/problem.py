@@ -11,7 +11,7 @@ the states of both are concatenated along the axis of k-points, with half the we
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -35,6 +35,9 @@ from mat2spec.tight_binding.kmesh import make_mesh
 from mat2spec.tight_binding.real_basis import RealBasis
 
 KPOINTS_PER_ATOM = 300.0
+# Bands much closer than this share their derivatives; states this far from the edges of a gap are near them.
+CLOSE_BANDS_EV = 1e-3
+_NEAR_EDGE_EV = 0.3
 _CPU = torch.device("cpu")
 
 
@@ -205,7 +208,8 @@ class LinearBands:
         """
         real = problem.weights.dtype
         spins = [_solve_spin(problem, of_spin, scales.to(real)) for of_spin in shifts_ev.to(real)]
-        return cls(*(torch.cat(each) for each in zip(*spins, strict=True)))
+        energies, *derivatives = (torch.cat(each) for each in zip(*spins, strict=True))
+        return cls(energies, *shared_by_close_bands(energies, *derivatives))
 
     def at(self, shifts_ev: Tensor, scales: Tensor) -> Tensor:
         """Energies after changes of shifts and scales, in the order of the bands before.
@@ -220,7 +224,7 @@ class LinearBands:
         Tensor
             Of each member, shape (n_members, n_spins x n_kpoints, n).
         """
-        real = self.energies.dtype
+        real = self.by_shifts.dtype
         by_shifts = self.by_shifts.unflatten(0, (shifts_ev.shape[1], -1))
         by_spin = torch.einsum("skbg,msg->mskb", by_shifts, shifts_ev.to(real)).flatten(1, 2)
         return self.energies + by_spin + (self.by_scales @ scales.to(real).T).movedim(-1, 0)
@@ -241,7 +245,8 @@ def _expected_energies(
 ) -> Tensor:
     """Energies as expectation values, whose error is of second order in that of the coefficients.
 
-    In single precision they are several times as good as those of the solver, and come from numbers that are there.
+    In single precision they are several times as good as those of the solver, and come from numbers that are there. They are
+    returned in double precision: rounded, they would shift the edges of a gap.
     """
     shells = problem.site_shells.double()
     of_shells = (problem.potentials_ev.double() @ shells) / shells.sum(dim=0).clamp_min(1)
@@ -250,10 +255,53 @@ def _expected_energies(
     # Single precision would lose in this sum what is gained: its terms are large, and nearly cancel with the others.
     on_site = problem.on_site_ev.double() @ real_product(bands.coefficients, bands.coefficients).double()
     expected = shares @ (shifts_ev + of_shells) + by_scales.double() @ (0.5 + scales) + on_site
-    energies = (expected / shares.sum(dim=-1)).to(bands.energies.dtype)
+    energies = expected / shares.sum(dim=-1)
     if problem.orthogonaliser.removed is None:
+        return _with_exact_edges(energies, problem, bands.coefficients, corrections)
+    return torch.where(bands.energies < REMOVED_EV / 2, energies, bands.energies.double())
+
+
+def _with_exact_edges(
+    energies: Tensor, problem: Problem, coefficients: Tensor, corrections: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Energies with those of states near the edges of a gap from matrices in double precision.
+
+    A bin that the edge of the gap divides feels its error most: a sixteenth of an eV is all states of the bin or none.
+    """
+    half, odd = divmod(problem.n_electrons, 2)
+    if odd or problem.n_spins == 2 or not 0 < half < energies.shape[1]:
         return energies
-    return torch.where(bands.energies < REMOVED_EV / 2, energies, bands.energies)
+    below, above = energies[:, half - 1], energies[:, half]
+    if below.max() >= above.min():
+        return energies
+    near = ((below > below.max() - _NEAR_EDGE_EV) | (above < above.min() + _NEAR_EDGE_EV)).nonzero()[:, 0]
+    double = torch.complex128 if coefficients.is_complex() else torch.float64
+    overlap, states = problem.overlap[near].to(double), coefficients[near, :, half - 1 : half + 1].to(double)
+    exact = replace(
+        problem,
+        overlap=overlap,
+        hopping=problem.hopping[near].to(double),
+        on_site_ev=problem.on_site_ev.double(),
+        potentials_ev=problem.potentials_ev.double(),
+        site_shells=problem.site_shells.double(),
+    ).hamiltonian(*(each.double() for each in corrections))
+    energies = energies.clone()
+    norms = real_product(states, overlap @ states).sum(dim=1)
+    energies[near, half - 1 : half + 1] = real_product(states, exact @ states).sum(dim=1) / norms
+    return energies
+
+
+def shared_by_close_bands(energies: Tensor, *derivatives: Tensor) -> tuple[Tensor, ...]:
+    """Derivatives as means over bands that are much closer than `CLOSE_BANDS_EV`, shape (n_kpoints, n, ...) each.
+
+    Which combinations of states of one energy a solver returns is arbitrary, and so are their derivatives; the mean
+    is not. Where symmetry makes the energies equal, it is the derivative of each of them.
+    """
+    gaps = ((energies[:, :, None] - energies[:, None, :]) / CLOSE_BANDS_EV).to(derivatives[0].dtype)
+    # Clamped, as numbers below 1e-38 are slow.
+    close = torch.exp(-gaps.square().clamp_max(80.0))
+    close /= close.sum(dim=-1, keepdim=True)
+    return tuple(close @ each for each in derivatives)
 
 
 class CorrectedBands(torch.autograd.Function):
@@ -270,6 +318,7 @@ class CorrectedBands(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, by_energies: Tensor, _by_shares: Tensor) -> tuple[Tensor, Tensor, None]:
         """Chain rule."""
+        by_energies = by_energies.to(ctx.bands.by_shifts.dtype)
         of_spins = (tensor.unflatten(0, (ctx.n_spins, -1)) for tensor in (by_energies, ctx.bands.by_shifts))
         by_shifts = torch.einsum("skb,skbg->sg", *of_spins)
         by_scales = torch.einsum("kb,kbg->g", by_energies, ctx.bands.by_scales)

@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from mat2spec.tight_binding.eigenproblem import orthogonalise, solve
-from mat2spec.tight_binding.problem import LinearBands, PreparationSettings, corrected_bands, prepare
+from mat2spec.tight_binding.problem import (
+    LinearBands,
+    PreparationSettings,
+    corrected_bands,
+    prepare,
+    shared_by_close_bands,
+)
 from tests.mat2spec.tight_binding.conftest import as_given, low_symmetry, primitive, rock_salt, zinc_blende
 
 COARSE = PreparationSettings(kpoints_per_atom=20)
@@ -114,3 +120,41 @@ def test_energies_in_single_precision_are_better_than_those_of_the_solver():
     errors = [float((energies - exact)[near].square().mean().sqrt()) for energies in (found, of_solver)]
     assert errors[0] < 1e-6
     assert errors[0] < errors[1] / 2
+
+
+def test_edges_of_a_gap_are_as_exact_as_the_matrices():
+    single = prepare(rock_salt(5.64, ("Na", "Cl")), replace(COARSE, dtype=torch.complex64))
+    torch.manual_seed(0)
+    shifts, scales = 0.5 * torch.randn(1, 6), 0.1 * torch.randn(6)
+    double = replace(
+        single,
+        overlap=single.overlap.to(torch.complex128),
+        hopping=single.hopping.to(torch.complex128),
+        orthogonaliser=orthogonalise(single.overlap.to(torch.complex128)),
+        **{name: getattr(single, name).double() for name in ("on_site_ev", "potentials_ev", "site_shells", "weights")},
+    )
+    n_filled = single.n_electrons // 2
+    edges = []
+    for problem in (single, double):
+        energies = LinearBands.solve(problem, shifts, scales).energies
+        edges.append(torch.stack([energies[:, n_filled - 1].max(), energies[:, n_filled].min()]))
+    assert float(edges[1].diff()) > 2
+    assert float((edges[0] - edges[1]).abs().max()) < 1e-8
+
+
+@pytest.mark.parametrize("angle", [0.3, 1.2])
+def test_states_of_one_energy_have_one_derivative_however_the_solver_combines_them(angle):
+    generator = torch.Generator().manual_seed(0)
+    change = torch.randn(3, 3, dtype=torch.float64, generator=generator)
+    change = change + change.T
+    turn = torch.eye(3, dtype=torch.float64)
+    turn[:2, :2] = torch.tensor([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    energies = torch.tensor([[1.0, 1.0 + 1e-9, 2.0]], dtype=torch.float64)
+    plain, turned = (
+        shared_by_close_bands(energies, (states.T @ change @ states).diagonal()[None, :, None])[0]
+        for states in (torch.eye(3, dtype=torch.float64), turn)
+    )
+    assert turned.numpy() == pytest.approx(plain.numpy(), abs=1e-9)
+    assert plain[0, :, 0].numpy() == pytest.approx(
+        [float(change[:2, :2].diagonal().mean())] * 2 + [float(change[2, 2])]
+    )
