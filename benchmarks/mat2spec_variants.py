@@ -3,12 +3,13 @@
     python benchmarks/mat2spec_variants.py pack DATA FOLDER
     python benchmarks/mat2spec_variants.py train FOLDER OUTPUT --device cuda --time-limit 290
     python benchmarks/mat2spec_variants.py table benchmarks/mat2spec_variants.json
+    python benchmarks/mat2spec_variants.py latent DATA RUNS/*/*.safetensors
 
 `pack` makes graphs and labels of the data folder into arrays; `train` needs nothing but these, PyTorch, PyTorch
 Geometric, SciPy and pydantic, so that it runs on a machine without the rest. It writes `metrics.json` (a row for each
 spectrum, setting, variant and seed), the predictions of the test materials and the weights of the best seed of each
 variant. `table` prints the tables of such a file. Trainings that must be resumable are those of `mat2spec benchmark`, see
-its recipes.
+its recipes; `latent` judges the latent space of their weights.
 """
 
 from __future__ import annotations
@@ -328,6 +329,27 @@ def _without_pymatgen(folder: Path) -> None:
     sys.modules[module.__name__] = module
 
 
+def print_latent(data_dir: Path, weights: list[Path]) -> None:
+    """What `latent` says of trained weights on the test materials, a line for all of them together."""
+    from mat2spec.graphs.settings import GraphSettings
+    from mat2spec.labels.readers import load_spectra
+    from mat2spec.models.checkpoints import load_weights
+    from mat2spec.training.calibration import forward_all
+
+    labels: dict[str, Any] = {}
+    rows = []
+    for path in weights:
+        model, card = load_weights(path)
+        spectrum = PHONONS if PHONONS in path.name else ELECTRONS
+        if spectrum not in labels:
+            data = load_spectra(data_dir, spectrum, GraphSettings(), pretraining=False)
+            labels[spectrum] = data.take(np.flatnonzero(np.isin(data.split, ["test", "store_test"])))
+        found = latent(model, labels[spectrum], forward_all(model, labels[spectrum]).vectors)
+        rows.append(_latent_row(found))
+        print(f"{path.name}, {card.training['epochs']} epochs: {json.dumps(found)}", flush=True)
+    print_table({"all": rows}, LATENT)
+
+
 def main() -> None:
     """Run a command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -344,7 +366,13 @@ def main() -> None:
     training.add_argument("--seeds", default=",".join(map(str, SEEDS)))
     table = commands.add_parser("table", help="print the tables of a metrics.json")
     table.add_argument("metrics", type=Path)
+    judging = commands.add_parser("latent", help="print the figures of the latent space of weights of a benchmark")
+    judging.add_argument("data", type=Path)
+    judging.add_argument("weights", type=Path, nargs="+")
     given = parser.parse_args()
+    if given.command == "latent":
+        print_latent(given.data, given.weights)
+        return
     if given.command == "table":
         print_tables(json.loads(given.metrics.read_text())["rows"])
         return

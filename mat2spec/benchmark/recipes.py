@@ -66,6 +66,20 @@ _PHONONS: dict[str, Recipe] = {
     ),
     "mat2spec-no-alignment": Recipe(model="mat2spec", training={"model_settings": {"alignment_weight": 0.0}}),
     "mat2spec-no-contrastive": Recipe(model="mat2spec", training={"model_settings": {"contrastive_weight": 0.0}}),
+    # The label branch as an autoencoder that the crystal follows: all that its training and form allow.
+    "mat2spec-rebuilding": Recipe(
+        model="mat2spec",
+        training={
+            "model_settings": {
+                "alignment": "mixture",
+                "alignment_weight": 0.1,
+                "label_sees_crystal": True,
+                "label_prediction_weight": 10.0,
+                "weights_follow_label": True,
+                "dropout": 0.2,
+            }
+        },
+    ),
 } | _variants(batch_size=8)
 _ELECTRONS: dict[str, Recipe] = {
     name: _PHONONS[name] for name in ("e3nn", "gatgnn", "mat2spec", "mat2spec-no-alignment", "mat2spec-no-contrastive")

@@ -49,6 +49,14 @@ class Mat2SpecSettings(ModelSettings):
         default=False,
         description="Whether the translator gets the crystal vector in the label branch too, as published.",
     )
+    label_prediction_weight: float = Field(
+        default=1.0, ge=0, description="Weight of the prediction loss of the label branch."
+    )
+    weights_follow_label: bool = Field(
+        default=False,
+        description="Whether the mixing weights of the label branch are the label itself, corrected by a network, instead of "
+        "what a network makes of it; not in standard-mae, whose targets may be negative.",
+    )
     label_generator: bool = Field(
         default=True, description="Whether there is a label branch; without it the prediction loss alone is left."
     )
@@ -65,6 +73,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no-label-generator": {"label_generator": False},
     "no-projector": {"alignment": "mixture", "label_sees_crystal": True, "projector": False},
 }
+# Of a bin, where mixing weights follow the label: its Gaussian keeps a little weight, and the logarithm is finite.
+_SMALLEST_TARGET = 1e-3
 
 
 class FeatureGenerator(nn.Module):
@@ -93,15 +103,19 @@ class FeatureGenerator(nn.Module):
 class LabelGenerator(nn.Module):
     """Prepared spectra (n, size) to mixtures of one Gaussian per bin."""
 
-    def __init__(self, size: int, latent: int) -> None:
+    def __init__(self, size: int, latent: int, *, weights_follow_label: bool = False) -> None:
         super().__init__()
+        self.weights_follow_label = weights_follow_label
         self.weights = nn.Sequential(nn.Linear(size, 128), nn.ReLU(), nn.Linear(128, size))
         self.means = nn.Parameter(torch.randn(size, latent))
         self.log_variances = nn.Parameter(torch.zeros(size, latent))
 
     def forward(self, targets: Tensor) -> Mixture:
+        logits = self.weights(targets)
+        if self.weights_follow_label:
+            logits = logits + torch.log(targets.clamp_min(_SMALLEST_TARGET))
         return Mixture(
-            torch.softmax(self.weights(targets), dim=-1),
+            torch.softmax(logits, dim=-1),
             self.means,
             _variances(self.log_variances),
         )
@@ -121,7 +135,8 @@ class Mat2Spec(SpectrumModel):
         self.encoder = CrystalEncoder(settings.encoder)
         self.feature_generator = FeatureGenerator(width, settings.n_components, settings.latent)
         if settings.label_generator:
-            self.label_generator = LabelGenerator(size, settings.latent)
+            follows = settings.weights_follow_label and setting is not Setting.STANDARD_MAE
+            self.label_generator = LabelGenerator(size, settings.latent, weights_follow_label=follows)
         self.translator = nn.Sequential(
             nn.Linear(width + settings.latent, settings.translated),
             nn.ReLU(),
@@ -162,7 +177,7 @@ class Mat2Spec(SpectrumModel):
         from_labels = self._translate(labels.averaged_draw(), self._seen_by_label(vectors))
         terms = {
             "prediction": prediction,
-            "label_prediction": self._prediction_loss(from_labels, target),
+            "label_prediction": self.settings.label_prediction_weight * self._prediction_loss(from_labels, target),
             "alignment": self.settings.alignment_weight * self._divergence(features, labels),
         }
         if self.settings.projector:

@@ -51,6 +51,31 @@ def test_label_branch_sees_the_crystal_where_it_shall():
         assert torch.allclose(*rebuilt) is not sees
 
 
+def test_mixing_weights_follow_the_label_where_they_shall():
+    torch.manual_seed(0)
+    target = torch.softmax(3 * torch.randn(4, 128), dim=1)
+    sizes = SMALL_SIZES["mat2spec"] | {"weights_follow_label": True}
+    model = build_model("mat2spec", sizes, 128, Setting.SUMNORM_KL)
+    torch.nn.init.zeros_(model.label_generator.weights[2].weight)
+    torch.nn.init.zeros_(model.label_generator.weights[2].bias)
+    torch.testing.assert_close(model.label_mixture(target).weights, target, rtol=1e-3, atol=1e-5)
+    standard = build_model("mat2spec", sizes, 128, Setting.STANDARD_MAE).label_mixture(torch.randn(4, 128))
+    torch.testing.assert_close(standard.weights.sum(dim=1), torch.ones(4))
+
+
+def test_the_loss_of_the_label_branch_has_its_weight(graphs):
+    target = torch.full((3, 128), 1 / 128)
+    losses = []
+    for weight in (1.0, 10.0):
+        torch.manual_seed(0)
+        model = build_model(
+            "mat2spec", SMALL_SIZES["mat2spec"] | {"label_prediction_weight": weight}, 128, "sumnorm-kl"
+        )
+        losses.append(model.losses(graphs, target))
+    torch.testing.assert_close(losses[1]["label_prediction"], 10 * losses[0]["label_prediction"])
+    torch.testing.assert_close(losses[1]["prediction"], losses[0]["prediction"])
+
+
 def test_weights_from_before_the_variants_are_of_the_pairwise_alignment():
     settings = Mat2SpecSettings()
     assert (settings.alignment, settings.label_sees_crystal) == ("published", False)
