@@ -19,6 +19,9 @@ class GatgnnSettings(ModelSettings):
 
     encoder: EncoderSettings = Field(default=EncoderSettings(width=64), description="The encoder.")
     dropout: float = Field(default=0.2, ge=0, lt=1, description="Dropout in the head.")
+    wasserstein_weight: float = Field(
+        default=0.0, ge=0, description="Weight of the Wasserstein distance in bins, added to the SumNorm-KL loss."
+    )
 
 
 class Gatgnn(SpectrumModel):
@@ -49,4 +52,9 @@ class Gatgnn(SpectrumModel):
         return activate(self.head(vectors), self.setting)
 
     def losses(self, graph: CrystalGraphs, target: Tensor) -> LossTerms:
-        return {"prediction": prediction_loss(self(graph), target, self.setting)}
+        predicted = self(graph)
+        terms = {"prediction": prediction_loss(predicted, target, self.setting)}
+        if self.setting is Setting.SUMNORM_KL and self.settings.wasserstein_weight:
+            distance = prediction_loss(predicted, target, Setting.SUMNORM_WD)
+            terms["wasserstein"] = self.settings.wasserstein_weight * distance
+        return terms

@@ -1,7 +1,8 @@
 """Train the student, a graph network, on what the teacher says, calibrate it on computed labels, and write its weights.
 
 Two networks make a student as every other graph model: shapes (`sumnorm-kl`), and the scale (`standard-mae`), which asks for
-less. `--continue` begins with the shapes that ship, taught by an earlier teacher: a third of the epochs will do.
+less. Hypothetical crystals may be taught beside real ones, and computed labels that the teacher learned from stand among the taught
+spectra several times. `--continue` begins with the shapes that ship, taught by an earlier teacher: a third of the epochs will do.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from mat2spec.crystals.arrays import Crystals
 from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.graphs.building import build_graphs
 from mat2spec.graphs.settings import GraphSettings
-from mat2spec.labels.labelled import LabelledSpectra
+from mat2spec.labels.labelled import LabelledSpectra, concatenate
 from mat2spec.labels.readers import load_spectra
 from mat2spec.labels.splits import Split
 from mat2spec.models import SpectrumModel, build_model
@@ -37,12 +38,18 @@ from scripts.distillation.teacher import KPOINTS_PER_ATOM
 
 NAME = "student"
 SIZES: dict[Setting, dict[str, Any]] = {
-    Setting.SUMNORM_KL: {"encoder": {"width": 128, "n_layers": 4, "n_heads": 4}, "dropout": 0.05},
+    Setting.SUMNORM_KL: {
+        "encoder": {"width": 128, "n_layers": 4, "n_heads": 4},
+        "dropout": 0.05,
+        "wasserstein_weight": 0.1,
+    },
     Setting.STANDARD_MAE: {"encoder": {"width": 64, "n_layers": 2, "n_heads": 4}, "dropout": 0.05},
 }
 _PER_TASK = 500
 # Taught crystals that say where the student is at home.
 _DOMAIN = 3000
+# How often a computed label stands among the taught spectra.
+_LABEL_COPIES = 4
 
 
 class _Part(NamedTuple):
@@ -92,7 +99,7 @@ def taught_spectra(population: Population, sites: Sites, taught: Path, n_process
     graphs, problems = build_side_by_side(crystals, n_processes)
     usable = np.array([problem is None for problem in problems]) & np.isfinite(spectra).all(axis=1)
     data = LabelledSpectra(
-        f"spectra of tight-binding-mp with {KPOINTS_PER_ATOM:g} k-points per atom",
+        f"{usable.sum()} spectra of tight-binding-mp with {KPOINTS_PER_ATOM:g} k-points per atom",
         crystals.material_ids,
         population.formulas[index].astype(object),
         graphs,
@@ -103,6 +110,13 @@ def taught_spectra(population: Population, sites: Sites, taught: Path, n_process
         {},
     )
     return data.take(np.flatnonzero(usable & (spectra.sum(axis=1) > 0)))
+
+
+def with_labels(taught: list[LabelledSpectra], labels: LabelledSpectra) -> LabelledSpectra:
+    """All that a student learns from; labels that hold out or test are not among it."""
+    learned = labels.part(Split.TRAIN)
+    name = "; ".join([*(part.name for part in taught), f"{len(learned)} computed labels {_LABEL_COPIES} times"])
+    return concatenate([*taught, *[learned] * _LABEL_COPIES], name)
 
 
 def training_settings(setting: Setting, epochs: int) -> TrainingSettings:
@@ -159,14 +173,16 @@ def main() -> None:
     parser.add_argument("population", type=Path)
     parser.add_argument("folder", type=Path, help="with the described sites; checkpoints go there")
     parser.add_argument("taught", type=Path)
+    parser.add_argument("--hypothetical", nargs=3, type=Path, metavar=("POPULATION", "FOLDER", "TAUGHT"))
     parser.add_argument("--epochs", type=int, default=35)
     parser.add_argument("--settings", nargs="+", type=Setting, choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--continue", dest="continues", action="store_true", help="begin with the weights that ship")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     given = parser.parse_args()
-    population, sites = Population.load(given.population), Sites.load(given.folder)
-    taught = taught_spectra(population, sites, given.taught, given.processes)
+    sources = [(given.population, given.folder, given.taught), *([given.hypothetical] if given.hypothetical else [])]
+    parts = [taught_spectra(Population.load(a), Sites.load(b), c, given.processes) for a, b, c in sources]
     labels = load_spectra(given.data, "edos", GraphSettings(), stores=shipped_stores(), reserved=set(), level=Level.MP)
+    taught = with_labels(parts, labels)
     for setting in given.settings:
         settings = training_settings(setting, given.epochs)
         torch.manual_seed(settings.seed)
@@ -176,7 +192,7 @@ def main() -> None:
             model.load_state_dict(tensors)
         folder = given.folder / f"{NAME}-{setting}"
         folder.mkdir(parents=True, exist_ok=True)
-        state = train_model(model, taught, settings, folder, f"{given.taught.name} {setting}", print)
+        state = train_model(model, taught, settings, folder, f"{taught.name} {setting}", print)
         print(finish(model, taught, labels, settings, state))
 
 
