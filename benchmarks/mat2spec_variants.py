@@ -3,7 +3,7 @@
     python benchmarks/mat2spec_variants.py pack DATA FOLDER
     python benchmarks/mat2spec_variants.py train FOLDER OUTPUT --device cuda --time-limit 290
     python benchmarks/mat2spec_variants.py table benchmarks/mat2spec_variants.json
-    python benchmarks/mat2spec_variants.py latent DATA RUNS/*/*.safetensors
+    python benchmarks/mat2spec_variants.py latent DATA RUNS/*/mat2spec-*.safetensors
 
 `pack` makes graphs and labels of the data folder into arrays; `train` needs nothing but these, PyTorch, PyTorch
 Geometric, SciPy and pydantic, so that it runs on a machine without the rest. It writes `metrics.json` (a row for each

@@ -140,7 +140,7 @@ def _known_vectors(crystals: Crystals, cache: ArrayCache) -> list[NDArray[np.flo
 
     hashes = [structure_hash(crystals.cell(index)) for index in range(len(crystals))]
     known = cache.look_up(
-        f"{CHGNET} {version('chgnet')} of primitive cells", hashes, crystals.n_sites.tolist(), compute
+        f"{CHGNET} {version('chgnet')} of primitive cells by exact waves", hashes, crystals.n_sites.tolist(), compute
     )
     return [reasons[index] if values is None else values for index, values in enumerate(known)]
 

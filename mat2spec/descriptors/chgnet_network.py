@@ -128,12 +128,15 @@ class AtomVectors:
     def _of(self, graph: BondGraph) -> Tensor:
         numbers = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in graph._asdict().items()}
         expansion = self.packaged.bond_basis_expansion
-        lengths = numbers["lengths_a"].float()
-        of_lengths = expansion.rbf_expansion_ag(lengths)
+        # Waves of lengths and angles in double precision: their frequencies multiply the error of what they are waves of.
+        lengths = numbers["lengths_a"].double()
+        of_lengths = expansion.rbf_expansion_ag(lengths).float()
         long = self.packaged.bond_embedding(of_lengths)
         bonds = long[numbers["bond_length"]]
         edges = self._edges(numbers, self.packaged.bond_weights_ag(of_lengths))
-        bond_weights = self.packaged.bond_weights_bg(expansion.rbf_expansion_bg(lengths[numbers["bond_length"]]))
+        bond_weights = self.packaged.bond_weights_bg(expansion.rbf_expansion_bg(lengths).float())[
+            numbers["bond_length"]
+        ]
         angles = self._angle_vectors(numbers["cosines"])
         atoms = self.packaged.atom_embedding(numbers["atomic_numbers"] - 1)
         outputs = []
@@ -162,8 +165,8 @@ class AtomVectors:
         )
 
     def _angle_vectors(self, cosines: Tensor) -> Tensor:
-        angles = torch.acos(cosines * _LARGEST_COSINE).float()
-        return self.packaged.angle_embedding(self.packaged.angle_basis_expansion.fourier_expansion(angles))
+        waves = self.packaged.angle_basis_expansion.fourier_expansion(torch.acos(cosines * _LARGEST_COSINE))
+        return self.packaged.angle_embedding(waves.float())
 
     def _bond_change(
         self, index: int, atoms: Tensor, bonds: Tensor, angles: Tensor, weights: Tensor, numbers: dict[str, Tensor]

@@ -35,9 +35,10 @@ from mat2spec.tight_binding.kmesh import make_mesh
 from mat2spec.tight_binding.real_basis import RealBasis
 
 KPOINTS_PER_ATOM = 300.0
-# Bands much closer than this share their derivatives; states this far from the edges of a gap are near them.
+# Bands much closer than this share their derivatives.
 CLOSE_BANDS_EV = 1e-3
-_NEAR_EDGE_EV = 0.3
+# Edges of a gap: k-points whose edge is this near, and the bands that may meet there.
+_NEAR_EDGE_EV, _DEGENERATE = 0.3, 3
 _CPU = torch.device("cpu")
 
 
@@ -276,7 +277,8 @@ def _with_exact_edges(
         return energies
     near = ((below > below.max() - _NEAR_EDGE_EV) | (above < above.min() + _NEAR_EDGE_EV)).nonzero()[:, 0]
     double = torch.complex128 if coefficients.is_complex() else torch.float64
-    overlap, states = problem.overlap[near].to(double), coefficients[near, :, half - 1 : half + 1].to(double)
+    bands = slice(max(half - _DEGENERATE, 0), half + _DEGENERATE)
+    overlap, states = problem.overlap[near].to(double), coefficients[near, :, bands].to(double)
     exact = replace(
         problem,
         overlap=overlap,
@@ -287,7 +289,7 @@ def _with_exact_edges(
     ).hamiltonian(*(each.double() for each in corrections))
     energies = energies.clone()
     norms = real_product(states, overlap @ states).sum(dim=1)
-    energies[near, half - 1 : half + 1] = real_product(states, exact @ states).sum(dim=1) / norms
+    energies[near, bands] = real_product(states, exact @ states).sum(dim=1) / norms
     return energies
 
 

@@ -25,7 +25,7 @@ from mat2spec.labels.labelled import LabelledSpectra, concatenate
 from mat2spec.labels.readers import load_spectra
 from mat2spec.labels.splits import Split
 from mat2spec.models import SpectrumModel, build_model
-from mat2spec.models.checkpoints import WeightsCard, read_weights, save_weights, weights_name
+from mat2spec.models.checkpoints import WeightsCard, read_weights, save_weights, tensors_hash, weights_name
 from mat2spec.settings import SHIPPED_WEIGHTS_DIR, Level, Setting, shipped_stores
 from mat2spec.spectra.grids import EDOS_GRID
 from mat2spec.training.calibration import calibrate
@@ -119,7 +119,7 @@ def with_labels(taught: list[LabelledSpectra], labels: LabelledSpectra) -> Label
     return concatenate([*taught, *[learned] * _LABEL_COPIES], name)
 
 
-def training_settings(setting: Setting, epochs: int) -> TrainingSettings:
+def training_settings(setting: Setting, epochs: int, learning_rate: float) -> TrainingSettings:
     """How the student is trained."""
     return TrainingSettings(
         model=NAME,
@@ -127,7 +127,7 @@ def training_settings(setting: Setting, epochs: int) -> TrainingSettings:
         model_settings=SIZES[setting],
         epochs=epochs,
         batch_size=128,
-        learning_rate=2e-3,
+        learning_rate=learning_rate,
         schedule="cosine",
         weight_decay=1e-3,
     )
@@ -139,8 +139,9 @@ def finish(
     labels: LabelledSpectra,
     settings: TrainingSettings,
     state: TrainingState,
+    begun_with: str,
 ) -> Path:
-    """Calibrate on computed labels, with the domain of the taught crystals, measure and write."""
+    """Calibrate on computed labels, with the domain of the taught crystals, measure and write; the card says all of it."""
     train = np.flatnonzero(taught.split == Split.TRAIN)
     some = np.sort(np.random.default_rng(0).permutation(train)[:_DOMAIN])
     calibrate(model, labels, taught.take(some))
@@ -152,6 +153,7 @@ def finish(
         grid=EDOS_GRID.to_json(),
         training={
             "data": taught.name,
+            "begun_with": begun_with,
             "materials": {"train": len(train), "valid": int((taught.split == Split.VALID).sum())},
             "calibrated_on": int((labels.split == Split.CALIBRATION).sum()),
             "best_epoch": state.best_epoch,
@@ -175,6 +177,7 @@ def main() -> None:
     parser.add_argument("taught", type=Path)
     parser.add_argument("--hypothetical", nargs=3, type=Path, metavar=("POPULATION", "FOLDER", "TAUGHT"))
     parser.add_argument("--epochs", type=int, default=35)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--settings", nargs="+", type=Setting, choices=list(SIZES), default=list(SIZES))
     parser.add_argument("--continue", dest="continues", action="store_true", help="begin with the weights that ship")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
@@ -184,16 +187,18 @@ def main() -> None:
     labels = load_spectra(given.data, "edos", GraphSettings(), stores=shipped_stores(), reserved=set(), level=Level.MP)
     taught = with_labels(parts, labels)
     for setting in given.settings:
-        settings = training_settings(setting, given.epochs)
+        settings = training_settings(setting, given.epochs, given.learning_rate)
         torch.manual_seed(settings.seed)
         model = build_model(NAME, SIZES[setting], EDOS_GRID.size, setting)
+        begun_with = "nothing"
         if given.continues:
-            _, tensors = read_weights(SHIPPED_WEIGHTS_DIR / weights_name(NAME, EDOS_GRID.name, setting))
+            card, tensors = read_weights(SHIPPED_WEIGHTS_DIR / weights_name(NAME, EDOS_GRID.name, setting))
             model.load_state_dict(tensors)
+            begun_with = f"weights {tensors_hash(tensors)}, taught by {card.training['data']}"
         folder = given.folder / f"{NAME}-{setting}"
         folder.mkdir(parents=True, exist_ok=True)
         state = train_model(model, taught, settings, folder, f"{taught.name} {setting}", print)
-        print(finish(model, taught, labels, settings, state))
+        print(finish(model, taught, labels, settings, state, begun_with))
 
 
 if __name__ == "__main__":
