@@ -13,6 +13,7 @@ stay in the folder, so a stopped calibration resumes. 5 CPU minutes for tight bi
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,13 +63,14 @@ def draw(data: Path) -> tuple[pd.DataFrame, Crystals]:
 
 
 def predicted(model: str, crystals: Crystals, folder: Path) -> pa.Table:
-    """The table of predictions of a model, chunk by chunk; those in the folder are not predicted again."""
+    """The table of predictions of a model, chunk by chunk; those in the folder, of these weights and crystals, are not made again."""
     predictor = load_predictor(model)
     parts = []
     for start in range(0, len(crystals), CHUNK):
-        path = folder / f"{model}-{start:06d}.parquet"
+        rows = np.arange(start, min(start + CHUNK, len(crystals)))
+        content = "\n".join([predictor.weights_hash, *crystals.material_ids[rows]])
+        path = folder / f"{model}-{start:06d}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.parquet"
         if not path.exists():
-            rows = np.arange(start, min(start + CHUNK, len(crystals)))
             (prediction,) = predict_with_models([predictor], crystals.take(rows))
             write_table(path, predictions_table(prediction))
             print(path.name, flush=True)

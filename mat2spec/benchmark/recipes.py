@@ -66,7 +66,7 @@ _PHONONS: dict[str, Recipe] = {
     ),
     "mat2spec-no-alignment": Recipe(model="mat2spec", training={"model_settings": {"alignment_weight": 0.0}}),
     "mat2spec-no-contrastive": Recipe(model="mat2spec", training={"model_settings": {"contrastive_weight": 0.0}}),
-    # The label branch as an autoencoder that the crystal follows: all that its training and form allow.
+    # The label branch as an autoencoder of spectra, to which the features are aligned.
     "mat2spec-rebuilding": Recipe(
         model="mat2spec",
         training={
@@ -82,7 +82,15 @@ _PHONONS: dict[str, Recipe] = {
     ),
 } | _variants(batch_size=8)
 _ELECTRONS: dict[str, Recipe] = {
-    name: _PHONONS[name] for name in ("e3nn", "gatgnn", "mat2spec", "mat2spec-no-alignment", "mat2spec-no-contrastive")
+    name: _PHONONS[name]
+    for name in (
+        "e3nn",
+        "gatgnn",
+        "mat2spec",
+        "mat2spec-no-alignment",
+        "mat2spec-no-contrastive",
+        "mat2spec-rebuilding",
+    )
 } | {"sitedos": Recipe(model="sitedos", training={"epochs": 100, "schedule": "cosine"}), **_variants(batch_size=256)}
 RECIPES = {"phdos": _PHONONS, "edos": _ELECTRONS}
 
