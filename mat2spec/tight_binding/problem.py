@@ -267,7 +267,7 @@ def _with_exact_edges(
 ) -> Tensor:
     """Energies with those of states near the edges of a gap from matrices in double precision.
 
-    A bin that the edge of the gap divides feels its error most: a sixteenth of an eV is all states of the bin or none.
+    The bin that an edge divides keeps the part of its states outside the gap, in which an error of 1e-6 eV is seen.
     """
     half, odd = divmod(problem.n_electrons, 2)
     if odd or problem.n_spins == 2 or not 0 < half < energies.shape[1]:

@@ -1,7 +1,7 @@
 """Hypothetical crystals beside those of a population: small ones with one element replaced by a similar one.
 
 What the teacher says of a crystal costs no calculation, whether the crystal exists or not. Elements are similar that are
-near each other in Pettifor's order (J. Phys. C 19, 285 (1986)); the volume changes as the sum of the mean atomic volumes.
+near each other in the order of Pettifor (Solid State Commun. 51, 31 (1984)); the volume changes as the sum of the mean atomic volumes.
 No formula or prototype of a test set appears, nor a reserved formula, nor one of the population.
 """
 
