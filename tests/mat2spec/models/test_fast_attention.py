@@ -50,7 +50,8 @@ def test_large_numbers_do_not_overflow(predictor, graph, scale):
     with torch.inference_mode():
         fast = attend(layer, nodes, edges, links)
     assert torch.isfinite(fast).all()
-    torch.testing.assert_close(fast, plain, rtol=1e-3, atol=1e-5 * float(plain.abs().max()))
+    # The weights are exponentials of numbers as large as the inputs, of which single precision keeps seven digits.
+    torch.testing.assert_close(fast, plain, rtol=max(1e-3, 3e-6 * scale), atol=1e-5 * float(plain.abs().max()))
 
 
 def test_pieces_are_the_edges_of_the_batch_in_order(graph, monkeypatch):
