@@ -129,14 +129,13 @@ class AtomVectors:
         numbers = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in graph._asdict().items()}
         expansion = self.packaged.bond_basis_expansion
         # Waves of lengths and angles in double precision: their frequencies multiply the error of what they are waves of.
-        lengths = numbers["lengths_a"].double()
+        lengths = numbers["lengths_a"]
         of_lengths = expansion.rbf_expansion_ag(lengths).float()
         long = self.packaged.bond_embedding(of_lengths)
         bonds = long[numbers["bond_length"]]
         edges = self._edges(numbers, self.packaged.bond_weights_ag(of_lengths))
-        bond_weights = self.packaged.bond_weights_bg(expansion.rbf_expansion_bg(lengths).float())[
-            numbers["bond_length"]
-        ]
+        weights_of_lengths = self.packaged.bond_weights_bg(expansion.rbf_expansion_bg(lengths).float())
+        bond_weights = weights_of_lengths[numbers["bond_length"]]
         angles = self._angle_vectors(numbers["cosines"])
         atoms = self.packaged.atom_embedding(numbers["atomic_numbers"] - 1)
         outputs = []

@@ -9,7 +9,7 @@ from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.models.base import LossTerms, ModelSettings, SpectrumModel
 from mat2spec.models.encoder import CrystalEncoder, EncoderSettings
 from mat2spec.models.fast_attention import BATCHES_AT_ONCE, Links
-from mat2spec.spectra.normalisation import Setting, activate, prediction_loss
+from mat2spec.spectra.normalisation import Setting, activate, loss_terms
 
 
 class GatgnnSettings(ModelSettings):
@@ -52,9 +52,4 @@ class Gatgnn(SpectrumModel):
         return activate(self.head(vectors), self.setting)
 
     def losses(self, graph: CrystalGraphs, target: Tensor) -> LossTerms:
-        predicted = self(graph)
-        terms = {"prediction": prediction_loss(predicted, target, self.setting)}
-        if self.setting is Setting.SUMNORM_KL and self.settings.wasserstein_weight:
-            distance = prediction_loss(predicted, target, Setting.SUMNORM_WD)
-            terms["wasserstein"] = self.settings.wasserstein_weight * distance
-        return terms
+        return loss_terms(self(graph), target, self.setting, self.settings.wasserstein_weight)

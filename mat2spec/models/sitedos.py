@@ -24,7 +24,7 @@ from mat2spec.graphs.batch import CrystalGraphs
 from mat2spec.graphs.settings import GraphSettings
 from mat2spec.models.base import LossTerms, ModelSettings, SpectrumModel
 from mat2spec.models.pooling import WeightedMean
-from mat2spec.spectra.normalisation import Setting, activate, prediction_loss
+from mat2spec.spectra.normalisation import Setting, activate, loss_terms
 
 # Inputs are standardised and compressed beyond this many standard deviations.
 _LARGEST_INPUT = 6.0
@@ -162,11 +162,8 @@ class SiteDos(SpectrumModel):
     def losses(self, graph: CrystalGraphs, target: Tensor) -> LossTerms:
         members = self._members(self.encoder(graph), graph)
         # Members learn independently: the sum of losses, not the loss of the mean.
-        terms = {"prediction": torch.stack([prediction_loss(one, target, self.setting) for one in members]).sum()}
-        if self.setting is Setting.SUMNORM_KL and self.settings.wasserstein_weight:
-            distances = [prediction_loss(one, target, Setting.SUMNORM_WD) for one in members]
-            terms["wasserstein"] = self.settings.wasserstein_weight * torch.stack(distances).sum()
-        return terms
+        terms = [loss_terms(one, target, self.setting, self.settings.wasserstein_weight) for one in members]
+        return {name: torch.stack([each[name] for each in terms]).sum() for name in terms[0]}
 
     def _members(self, vectors: Tensor, graph: CrystalGraphs) -> Tensor:
         """Activated prediction of every member, shape (n_members, n_crystals, size)."""

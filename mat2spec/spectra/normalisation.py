@@ -68,6 +68,14 @@ def prediction_loss(predicted: Tensor, target: Tensor, setting: Setting) -> Tens
     return (target * logarithm).sum(dim=-1).mean()
 
 
+def loss_terms(predicted: Tensor, target: Tensor, setting: Setting, wasserstein_weight: float) -> dict[str, Tensor]:
+    """`prediction_loss` and, for SumNorm-KL, the Wasserstein distance in bins times its weight, unless that is zero."""
+    terms = {"prediction": prediction_loss(predicted, target, setting)}
+    if setting is Setting.SUMNORM_KL and wasserstein_weight:
+        terms["wasserstein"] = wasserstein_weight * prediction_loss(predicted, target, Setting.SUMNORM_WD)
+    return terms
+
+
 def to_spectra_per_atom(predicted: Tensor, setting: Setting, mean: Tensor, std: Tensor) -> Tensor:
     """Undo the normalisation as far as possible: spectra per atom, or a shape that sums to one."""
     if setting is Setting.STANDARD_MAE:

@@ -127,7 +127,7 @@ class TightBindingPredictor:
         self.weights_hash = tensors_hash(self.model.state_dict())
         self.trust: TrustCalibration | None = None
         self.descriptor_cache: ArrayCache | None = None
-        self._preparation = PreparationSettings(
+        self.preparation = PreparationSettings(
             model.settings.kpoints_per_atom, spin=spin, dtype=torch.complex64, device=self.device, equal_orbits=True
         )
 
@@ -225,7 +225,7 @@ class TightBindingPredictor:
     def _solve(self, cell: PrimitiveCell, sites: SiteAnswer) -> _Solved | str:
         """Spectrum of one crystal, or why there is none."""
         try:
-            problem = prepare(cell, self._preparation)
+            problem = prepare(cell, self.preparation)
             answer = self.model.of_crystal(problem, sites)
         except torch.linalg.LinAlgError as error:
             return f"The eigenproblem of the bands has no solution: {str(error).splitlines()[0]}"
@@ -315,7 +315,7 @@ class TightBindingPredictor:
         try:
             (descriptors,) = cached_site_scalars([cell], self.model.settings.descriptors, self.descriptor_cache)
             values = torch.from_numpy(descriptors).to(self.device)
-            return prepare(cell, self._preparation), values, site_in_cell
+            return prepare(cell, self.preparation), values, site_in_cell
         except CRYSTAL_FAULTS as error:
             reason_of_fault(error)
             return None
